@@ -1,0 +1,1 @@
+"""Settings: `base` holds what is true everywhere; `dev`, `prod` and `test` add to it."""

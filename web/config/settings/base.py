@@ -1,0 +1,140 @@
+"""What is true in every environment. Use `dev`, `prod` or `test`, which build on this."""
+
+from pathlib import Path
+from typing import Any
+
+from config import env
+
+BASE_DIR = Path(__file__).resolve().parents[2]
+
+# A clone has its .env beside this project. In a container there is none: everything is in the
+# environment already.
+env.load_file(BASE_DIR.parent / ".env")
+
+# --- What runs here: shown on the home page and by /healthz ---------------------------------
+
+APP_MODE = env.text("POSTDO_MODE", "development")
+APP_VERSION = env.text("APP_VERSION", "unversioned")
+APP_REVISION = env.text("APP_REVISION", "")
+PGADMIN_URL = env.text("PGADMIN_URL", "")
+
+# --- The application -------------------------------------------------------------------------
+
+INSTALLED_APPS = [
+    "accounts",
+    "core",
+    "whitenoise.runserver_nostatic",  # runserver serves static files as production does
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+]
+
+MIDDLEWARE = [
+    "core.middleware.HealthMiddleware",  # first: no redirect and no host check before it
+    "django.middleware.security.SecurityMiddleware",
+    "core.middleware.ContentSecurityPolicyMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+
+ROOT_URLCONF = "config.urls"
+WSGI_APPLICATION = "config.wsgi.application"
+ASGI_APPLICATION = "config.asgi.application"
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    },
+]
+
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+# --- People ------------------------------------------------------------------------------------
+
+AUTH_USER_MODEL = "accounts.User"
+LOGIN_URL = "admin:login"
+LOGIN_REDIRECT_URL = "home"
+
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{validator}"}
+    for validator in (
+        "UserAttributeSimilarityValidator",
+        "MinimumLengthValidator",
+        "CommonPasswordValidator",
+        "NumericPasswordValidator",
+    )
+]
+
+# --- Language and time -----------------------------------------------------------------------
+
+LANGUAGE_CODE = "en-us"
+TIME_ZONE = env.time_zone("TIME_ZONE", "UTC")
+USE_TZ = True
+
+# --- Static files ----------------------------------------------------------------------------
+
+STATIC_URL = "static/"
+STATIC_ROOT = Path(env.text("STATIC_ROOT", str(BASE_DIR / "staticfiles")))
+WHITENOISE_ROOT = BASE_DIR / "public"  # served from /: favicon.ico, robots.txt
+
+# --- Security, where it does not depend on HTTPS ----------------------------------------------
+
+ALLOWED_HOSTS = env.words("ALLOWED_HOSTS")
+CSRF_TRUSTED_ORIGINS = env.words("CSRF_TRUSTED_ORIGINS")
+
+# Old keys that still unlock what they signed. To change SECRET_KEY without logging anybody out,
+# put the former one here for as long as a session lasts (two weeks).
+SECRET_KEY_FALLBACKS = env.words("SECRET_KEY_FALLBACKS")
+
+X_FRAME_OPTIONS = "DENY"
+
+# Everything from this site and nothing inline, which stops most of what injected markup could do.
+# The admin keeps to it too. Add a host here when the pages need one.
+CONTENT_SECURITY_POLICY = (
+    "default-src 'self'; img-src 'self' data:; object-src 'none'; "
+    "base-uri 'self'; form-action 'self'; frame-ancestors 'none'"
+)
+
+# --- Logs: to standard output, for whoever runs the process to collect --------------------------
+
+LOG_LEVEL = env.log_level("LOG_LEVEL", "INFO")
+
+LOGGING: dict[str, Any] = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {
+        "plain": {"format": "{levelname} {name}: {message}", "style": "{"},
+        "json": {"()": "config.logs.JsonFormatter"},
+    },
+    "handlers": {
+        "console": {
+            "class": "logging.StreamHandler",
+            "stream": "ext://sys.stdout",
+            "formatter": "plain",
+        },
+    },
+    "root": {"handlers": ["console"], "level": LOG_LEVEL},
+    "loggers": {
+        # Without handlers of its own, which would print everything twice, or mail it.
+        "django": {"handlers": [], "level": LOG_LEVEL},
+        # At DEBUG it names every file that it watches.
+        "django.utils.autoreload": {"level": "INFO"},
+    },
+}

@@ -1,0 +1,26 @@
+"""Development: errors with all their details, no HTTPS, plain logs."""
+
+from config import env
+from config.database import postgresql
+
+from .base import *
+
+DEBUG = env.flag("DEBUG", default=True)
+
+# A fixed key is fine here, and only here: nothing that it signs is worth forging.
+SECRET_KEY = env.secret("SECRET_KEY", default="development-only-" + "not-a-secret-" * 3)
+
+# runserver uses a new thread for each connection, so one that is kept is only ever in the way.
+DATABASES = {
+    "default": postgresql(
+        env.secret("DATABASE_URL", default=env.development_database_url()), max_age=0
+    )
+}
+
+ALLOWED_HOSTS += ["localhost", ".localhost", "127.0.0.1", "[::1]"]
+
+# Cookies do not know ports: with production's name, whoever logs in here would be logged out of
+# a production site on the same host name.
+SESSION_COOKIE_NAME = "dev_sessionid"
+
+EMAIL_BACKEND = "django.core.mail.backends.console.EmailBackend"

@@ -1,0 +1,100 @@
+"""TCP ports of this machine: is one free, and if not, who has it?"""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+from .errors import EmbeddedPostgresError, Misconfigured
+
+LOOPBACK = "127.0.0.1"
+HIGHEST_PORT = 65535
+LISTENING = "0A"  # TCP_LISTEN in /proc/net/tcp (include/net/tcp_states.h)
+
+
+def free_port() -> int:
+    """A port on 127.0.0.1 that nobody listens on now (somebody may a moment later)."""
+    with socket.socket() as probe:
+        probe.bind((LOOPBACK, 0))
+        return int(probe.getsockname()[1])
+
+
+def require_valid(port: int) -> None:
+    """Raise Misconfigured unless PostgreSQL can be given this port."""
+    if not 1 <= port <= HIGHEST_PORT:
+        raise Misconfigured(
+            f"{port} is no TCP port",
+            f"Set DEV_DB_PORT in .env to a number from 1 to {HIGHEST_PORT}",
+        )
+
+
+def require_free(port: int) -> None:
+    """Raise unless a server can listen on 127.0.0.1:`port`; the error names who has it."""
+    if is_free(port):
+        return
+    raise EmbeddedPostgresError(
+        f"Port {port} on {LOOPBACK} is taken by {holder(port) or 'another process'}",
+        "Stop that, or set DEV_DB_PORT in .env to a free port",
+    )
+
+
+def is_free(port: int) -> bool:
+    """Whether 127.0.0.1:`port` can be bound, the way PostgreSQL binds it.
+
+    Raises Misconfigured where the port is not for this user (below 1024, as a rule).
+    """
+    with socket.socket() as probe:
+        # As PostgreSQL does: connections that linger in TIME_WAIT do not count.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((LOOPBACK, port))
+        except PermissionError as error:
+            raise Misconfigured(
+                f"This user may not listen on port {port}",
+                "Set DEV_DB_PORT in .env to a port above 1023",
+            ) from error
+        except OSError:
+            return False
+        return True
+
+
+def holder(port: int) -> str | None:
+    """The process that listens on `port`, as "name (pid 123, in /its/folder)".
+
+    None where it cannot be known: not Linux, or another user's process. Reads /proc only.
+    """
+    inodes = _listening_inodes(port)
+    if not inodes:
+        return None
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            links = [str(link.readlink()) for link in (process / "fd").iterdir()]
+        except OSError:
+            continue
+        if any(f"socket:[{inode}]" in links for inode in inodes):
+            return _describe(process)
+    return None
+
+
+def _listening_inodes(port: int) -> set[str]:
+    inodes = set()
+    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+        try:
+            lines = Path(table).read_text().splitlines()[1:]
+        except OSError:
+            continue
+        for line in lines:
+            # sl local_address rem_address st tx:rx tr:when retrnsmt uid timeout inode …
+            fields = line.split()
+            if fields[3] == LISTENING and int(fields[1].rpartition(":")[2], 16) == port:
+                inodes.add(fields[9])
+    return inodes
+
+
+def _describe(process: Path) -> str:
+    try:
+        name = (process / "comm").read_text().strip()
+        folder = (process / "cwd").readlink()
+    except OSError:
+        return f"the process with pid {process.name}"
+    return f"{name} (pid {process.name}, in {folder})"

@@ -1,0 +1,81 @@
+"""Clusters that live as long as one test run, and leave nothing behind."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from .application import Application
+from .binaries import Source
+from .cluster import Cluster
+from .errors import EmbeddedPostgresError
+from .locks import try_hold
+from .ports import free_port
+from .privileges import RunAs
+
+PREFIX = "pg-test-"
+ATTEMPTS = 5  # at a port that was free a moment ago
+
+
+@contextmanager
+def temporary_cluster(source: Source = "auto", run_as: RunAs = "auto") -> Iterator[Cluster]:
+    """A running cluster on a free port, without fsync; stopped and deleted at the end.
+
+    What a run that was killed has left in the same place is stopped and deleted first.
+    """
+    base = _base()
+    _sweep(base)
+    folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=base))
+    folder.chmod(0o711)  # the server may have another uid; what is in it is private by itself
+    # Held as long as we live: tells a living run's folder from a dead one's.
+    in_use = try_hold(folder / "in-use")
+    cluster = Cluster(folder / "pg", source=source, run_as=run_as, durable=False)
+    try:
+        _start(cluster)
+        yield cluster
+    finally:
+        cluster.remove()
+        shutil.rmtree(folder, ignore_errors=True)
+        if in_use is not None:
+            os.close(in_use)
+
+
+def _start(cluster: Cluster) -> None:
+    application = Application("tester", "tester", secrets.token_urlsafe(16))
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            cluster.start(free_port(), application)
+        except EmbeddedPostgresError as error:
+            # Another program may have taken the port between the question and the start.
+            if attempt == ATTEMPTS or not error.what.startswith("Port "):
+                raise
+        else:
+            return
+
+
+def _base() -> Path:
+    """A short path, since socket paths are limited to about 100 bytes."""
+    short = Path("/tmp")  # noqa: S108  mkdtemp makes the name in it, 0700
+    return short if os.access(short, os.W_OK) else Path(tempfile.gettempdir())
+
+
+def _sweep(base: Path) -> None:
+    for folder in base.glob(f"{PREFIX}*"):
+        try:
+            if folder.lstat().st_uid != os.geteuid() or not (folder / "in-use").exists():
+                continue
+            held = try_hold(folder / "in-use")
+        except (FileNotFoundError, EmbeddedPostgresError):
+            continue  # another run is removing it
+        if held is None:
+            continue
+        try:
+            Cluster(folder / "pg", durable=False).remove()
+            shutil.rmtree(folder, ignore_errors=True)
+        finally:
+            os.close(held)

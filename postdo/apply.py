@@ -1,0 +1,233 @@
+"""Run Django's own ``migrate``, and know exactly what it left behind if it fails.
+
+Each migration is as atomic as Django makes it: those before a failing one stay. Only called under
+the lock, with the project set up.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import Any
+
+from django.core.management import call_command
+from django.db import DEFAULT_DB_ALIAS, DatabaseError, InterfaceError, connections
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.migrations.executor import MigrationExecutor
+
+from postdo import history, lock
+from postdo.changes import conflict, unreadable
+from postdo.database import closing, connect, rows
+from postdo.errors import NotUndone, PostdoError, Undone, one_line
+from postdo.history import UNFINISHED, History, Name, dotted
+from postdo.project import load_command
+from postdo.run import Run
+from postdo.stop import Stopped
+
+LOOK_SECONDS = 5.0  # to connect once more and see what a failure left
+
+# The statement that sets the comment that history.py reads; quoted by the server, because such a
+# statement takes no parameters. An empty comment is none. PostgreSQL 14 to 18.
+COMMENT = "SELECT format('COMMENT ON TABLE django_migrations IS %%L', %s::text)"
+
+
+@dataclass(frozen=True)
+class _Planned:
+    name: Name
+    atomic: bool
+
+
+class LockLostError(Exception):
+    """The session that holds the lock is gone; another process may have started."""
+
+
+class _Progress:
+    """Django's progress callback: says what is applied, and may stop before the next one."""
+
+    def __init__(self, run: Run, session: BaseDatabaseWrapper, before: History) -> None:
+        self._run = run
+        self._session = session
+        self._before = before
+        self._started = 0.0
+        self.running: Name | None = None
+        self.applied: list[Name] = []
+
+    def __call__(self, action: str, migration: Any = None, fake: bool = False) -> None:
+        if action == "apply_start":
+            self._run.stop.check()
+            if not lock.is_held(self._session):
+                raise LockLostError
+            if not self.applied:
+                _mark(self._session, UNFINISHED + self._before.comment)
+            self.running = (migration.app_label, migration.name)
+            self._started = time.monotonic()
+        elif action == "apply_success" and self.running is not None:
+            seconds = time.monotonic() - self._started
+            self._run.console.say(f"applied {dotted((self.running,))} ({seconds:.2f} s)")
+            self.applied.append(self.running)
+            self.running = None
+
+
+def apply(run: Run, session: BaseDatabaseWrapper, before: History) -> tuple[str, ...]:
+    """Apply all pending migrations of the default database; ``session`` holds the lock.
+
+    Returns them as ``app.name``. Raises ``Refused`` if they have no valid order, ``Undone`` if
+    nothing stays, ``NotUndone`` with the list of what does, ``Stopped`` after a signal.
+    """
+    worker = connections[DEFAULT_DB_ALIAS]
+    plan = _plan(run, worker)
+    progress = _Progress(run, session, before)
+    try:
+        with (
+            lock.working(worker),
+            run.stop.guarded(lambda: worker.in_atomic_block, lambda: _cancel(worker)),
+        ):
+            _migrate(progress)
+            _mark(session, before.comment)
+    except (Exception, SystemExit, Stopped) as error:
+        # A statement that was cancelled because of a signal is an error to Django, not to us.
+        if isinstance(error, Stopped) or run.stop.pending:
+            _say_where_it_stopped(run, plan, progress)
+            run.stop.check()
+        with _eyes(run, session) as eyes:
+            raise _what_it_left(error, plan, progress, eyes, before) from error
+    finally:
+        with suppress(DatabaseError, InterfaceError):
+            worker.close()
+    if not lock.is_held(session):
+        run.console.warn(
+            "the session that held the lock ended before the last migration did; all of them "
+            "are applied and recorded"
+        )
+    return tuple(dotted((name,)) for name in progress.applied)
+
+
+def _plan(run: Run, worker: BaseDatabaseWrapper) -> tuple[_Planned, ...]:
+    try:
+        executor = MigrationExecutor(worker)
+        executor.loader.check_consistent_history(worker)
+        conflicts = executor.loader.detect_conflicts()
+        plan = executor.migration_plan(executor.loader.graph.leaf_nodes())
+    except DatabaseError:
+        raise
+    except Exception as error:
+        raise unreadable(error) from error
+    if conflicts:
+        raise conflict(conflicts, run.config.manage)
+    return tuple(_Planned((step.app_label, step.name), bool(step.atomic)) for step, _ in plan)
+
+
+def _migrate(progress: _Progress) -> None:
+    command: Any = load_command("migrate")
+    command.migration_progress_callback = progress
+    call_command(command, database=DEFAULT_DB_ALIAS, interactive=False, verbosity=0, no_color=True)
+
+
+def _cancel(worker: BaseDatabaseWrapper) -> None:
+    connection: Any = worker.connection
+    if connection is not None:
+        with suppress(Exception):  # it is tried again, and the driver decides what can go wrong
+            connection.cancel()
+
+
+def _mark(session: BaseDatabaseWrapper, comment: str) -> None:
+    """Set the table's comment. A role that does not own the table migrates without the mark."""
+    with suppress(DatabaseError, InterfaceError):
+        ((statement,),) = rows(session, COMMENT, comment)
+        rows(session, statement)
+
+
+def _say_where_it_stopped(run: Run, plan: tuple[_Planned, ...], progress: _Progress) -> None:
+    run.console.say(
+        f"stopped after {len(progress.applied)} of {len(plan)} migrations; each is whole, and "
+        "the next start goes on from there"
+    )
+
+
+@contextmanager
+def _eyes(run: Run, session: BaseDatabaseWrapper) -> Iterator[BaseDatabaseWrapper | None]:
+    """A session that can still look at the database: ours, or else a new one, or else none."""
+    try:
+        rows(session, "SELECT 1")
+    except (DatabaseError, InterfaceError):
+        try:
+            fresh = connect(f"postdo {run.config.host}", LOOK_SECONDS)
+        except (DatabaseError, InterfaceError):
+            yield None
+            return
+        with closing(fresh):
+            yield fresh
+    else:
+        yield session
+
+
+def _what_it_left(
+    error: BaseException,
+    plan: tuple[_Planned, ...],
+    progress: _Progress,
+    eyes: BaseDatabaseWrapper | None,
+    before: History,
+) -> PostdoError:
+    if eyes is None:
+        return NotUndone(
+            f"{_culprit(progress)}: {one_line(error)}; and the database does not answer any more",
+            "bring the database back and start again: what is recorded as applied is kept, and "
+            "an atomic migration under way is rolled back by PostgreSQL",
+            details=_state(progress.applied, progress.running, ()),
+        )
+    recorded = frozenset((app, name) for app, name in rows(eyes, history.RECORDED))
+    kept = [step.name for step in plan if step.name in recorded]
+    missing = [step for step in plan if step.name not in recorded]
+    failed = next((step for step in missing if step.name == progress.running), None)
+    half = failed is not None and not failed.atomic
+    what = (
+        "the session that held the lock was lost, so another process may have begun"
+        if isinstance(error, LockLostError)
+        else f"{_culprit(progress, done=not missing)}: {one_line(error)}"
+    )
+    if not kept and not half:
+        _mark(eyes, before.comment)
+        return Undone(
+            what,
+            f"correct {dotted((failed.name,))} or the data that it meets, and start again"
+            if failed
+            else "correct the cause and start again",
+            details=("nothing was applied: the database is as before",),
+        )
+    rest = [step.name for step in missing if step is not failed]
+    return NotUndone(
+        what,
+        _next_step(failed, half=half, done=not missing),
+        details=_state(kept, failed.name if failed else None, rest, half=half),
+    )
+
+
+def _culprit(progress: _Progress, *, done: bool = False) -> str:
+    if progress.running is not None:
+        return dotted((progress.running,))
+    return "a post_migrate handler" if done else "migrate"
+
+
+def _state(
+    kept: list[Name], failed: Name | None, rest: list[Name] | tuple[()], *, half: bool = False
+) -> tuple[str, ...]:
+    lines = [f"applied and kept: {dotted(tuple(kept)) or 'none'}"]
+    if failed is not None:
+        end = "not atomic, so a part of it may stay" if half else "rolled back"
+        lines.append(f"failed: {dotted((failed,))} ({end})")
+    if rest:
+        lines.append(f"not begun: {dotted(tuple(rest))}")
+    return tuple(lines)
+
+
+def _next_step(failed: _Planned | None, *, half: bool, done: bool) -> str:
+    if half and failed is not None:
+        return (
+            f"look at the tables that {dotted((failed.name,))} changes, take back by hand what it "
+            "did, correct it and start again"
+        )
+    if done:
+        return "correct the handler and start again: all handlers are run again then"
+    return "correct the cause and start again: it goes on after the migrations that are kept"

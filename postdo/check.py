@@ -1,0 +1,190 @@
+"""Do the models have all their migrations? What follows if not is ``MAKEMIGRATIONS``' to say."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from postdo import stamp
+from postdo.config import Policy
+from postdo.console import Stopwatch
+from postdo.errors import Misconfigured, Refused, one_line
+from postdo.project import Project, set_up
+from postdo.run import Run
+
+if TYPE_CHECKING:
+    from postdo.changes import ModelChanges
+
+
+@dataclass(frozen=True)
+class Checked:
+    """How the check ended. ``by``: ``stamp``, ``models`` (all were compared) or ``off``.
+
+    ``written``: the migration files that were made.
+    """
+
+    by: str
+    written: tuple[str, ...] = ()
+
+
+def check(run: Run) -> Checked:
+    """Compare the models with their migrations, whatever the policy says, and write nothing.
+
+    Raises ``Refused`` with the list of what is missing.
+    """
+    watch = Stopwatch()
+    _refuse(run, _changes(run))
+    run.console.say(f"models match their migrations ({watch})")
+    return Checked(by="models")
+
+
+def check_and_stamp(run: Run, project: Project, path: Path) -> Checked:
+    """``check``, and remember its success in a file. Needs no database.
+
+    Raises ``Refused`` as ``check`` does, with no stamp left, and ``Misconfigured`` if the file
+    cannot be written.
+    """
+    try:
+        path.unlink(missing_ok=True)
+        before = stamp.fingerprint(project)  # of what is checked, should a file change meanwhile
+        checked = check(run)
+        stamp.write(path, before)
+    except OSError as error:
+        raise Misconfigured(
+            f"the stamp {path} cannot be written: {error.strerror}",
+            "name a file in a folder that can be written",
+        ) from error
+    return checked
+
+
+def follow_policy(run: Run, project: Project) -> Checked:
+    """What ``prepare`` does about models without migration: write them, refuse, or not look.
+
+    Raises ``Refused`` where a person has to decide, ``Misconfigured`` where files cannot be
+    written.
+    """
+    if run.config.policy is Policy.OFF:
+        run.console.say("models are not compared with their migrations (MAKEMIGRATIONS=off)")
+        return Checked(by="off")
+    current = _fingerprint(project)
+    if current is not None and stamp.differences(run.config.stamp, current) == ():
+        run.console.say("models match their migrations (checked before)")
+        return Checked(by="stamp")
+    if run.config.policy is Policy.CHECK:
+        return check(run)
+    written = _write_missing(run)
+    if run.config.refresh_stamp and not written:
+        _keep_stamp(run, current)
+    return Checked(by="models", written=written)
+
+
+def _fingerprint(project: Project) -> stamp.Fingerprint | None:
+    try:
+        return stamp.fingerprint(project)
+    except Exception:  # noqa: BLE001  whatever hides the sources: the full check tells it better
+        return None
+
+
+def _keep_stamp(run: Run, current: stamp.Fingerprint | None) -> None:
+    if current is None:
+        return
+    try:
+        stamp.write(run.config.stamp, current)
+    except OSError as error:
+        run.console.warn(f"the stamp {run.config.stamp} cannot be written: {error.strerror}")
+
+
+def _changes(run: Run) -> ModelChanges:
+    # Here and not above: importing it costs as much as all the rest of a start.
+    set_up()
+    from postdo.changes import find_changes  # noqa: PLC0415
+
+    found = find_changes(run.config.manage)
+    if found.installed:
+        run.console.warn(
+            "installed apps have models that their own migrations do not know: "
+            f"{_listed(found.installed)}. DEFAULT_AUTO_FIELD is the usual reason: give the app "
+            "its own default_auto_field in an AppConfig"
+        )
+    return found
+
+
+def _refuse(run: Run, found: ModelChanges) -> None:
+    if found.own:
+        raise Refused(
+            f"models have changes that no migration makes, in {', '.join(found.own)}",
+            f"run `{run.config.manage('makemigrations')}` in development, commit the files, "
+            "deploy again",
+            details=tuple(
+                f"{label}: {line}" for label, lines in found.own.items() for line in lines
+            ),
+        )
+
+
+def _write_missing(run: Run) -> tuple[str, ...]:
+    watch = Stopwatch()
+    found = _changes(run)
+    if not found.own:
+        run.console.say(f"models match their migrations ({watch})")
+        return ()
+    if found.questions:
+        raise Refused(
+            "a new migration needs an answer that only a person can give",
+            f"run `{run.config.manage('makemigrations')}` in a terminal and answer there",
+            details=found.questions,
+        )
+    with run.stop.guarded():
+        return _make(run, found)
+
+
+def _make(run: Run, found: ModelChanges) -> tuple[str, ...]:
+    from django.core.management import call_command  # noqa: PLC0415
+    from django.core.management.base import CommandError  # noqa: PLC0415
+
+    # Named one by one only where an installed app must be left out: names also make Django
+    # write a first migration for an app that never had one.
+    labels = tuple(found.own) if found.installed else ()
+    made = _Lines(run)
+    try:
+        call_command(
+            "makemigrations", *labels, interactive=False, no_color=True, stdout=made, stderr=made
+        )
+    except OSError as error:
+        raise Misconfigured(
+            f"migrations are missing for {', '.join(found.own)}, and {error.filename} cannot be "
+            f"written: {error.strerror}",
+            "mount the source so that this user can write it, or set MAKEMIGRATIONS=check",
+        ) from error
+    except (CommandError, SystemExit) as error:
+        raise Refused(
+            f"makemigrations gave up: {one_line(error)}",
+            f"run `{run.config.manage('makemigrations')}` in a terminal",
+        ) from error
+    return made.files
+
+
+class _Lines:
+    """Takes what Django's command prints, and says it in our way."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self._files: list[str] = []
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        return tuple(self._files)
+
+    def write(self, text: str) -> None:
+        for line in filter(None, map(str.strip, text.splitlines())):
+            if line.endswith(".py"):
+                self._files.append(line)
+            self._run.console.say(f"makemigrations: {line}")
+
+    def flush(self) -> None:
+        """Each line has been flushed already."""
+
+
+def _listed(changes: Mapping[str, tuple[str, ...]]) -> str:
+    return "; ".join(f"{label}: {', '.join(lines)}" for label, lines in changes.items())

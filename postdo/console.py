@@ -1,0 +1,48 @@
+"""Plain lines for people: one thought each, marked with the program's name."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TextIO
+
+from postdo.errors import PostdoError
+
+
+@dataclass(frozen=True)
+class Console:
+    """Where lines go. ``out``: progress and results; ``err``: what went wrong."""
+
+    out: TextIO
+    err: TextIO
+
+    def say(self, text: str) -> None:
+        """One line of progress or of result."""
+        print(f"postdo: {text}", file=self.out, flush=True)
+
+    def warn(self, text: str) -> None:
+        """One line that someone should read although the work goes on."""
+        print(f"postdo: warning: {text}", file=self.err, flush=True)
+
+    def fail(self, outcome: str, error: PostdoError) -> None:
+        """What went wrong (``outcome``: one word for how it ended), and what to do next."""
+        lines = [
+            f"postdo: {outcome}: {error.what}",
+            *(f"postdo:   {line}" for line in error.details),
+            f"postdo: next: {error.next_step}",
+        ]
+        print("\n".join(lines), file=self.err, flush=True)
+
+
+class Stopwatch:
+    """Seconds since it was made; ``str()`` gives them for a message."""
+
+    def __init__(self) -> None:
+        self._started = time.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        return time.monotonic() - self._started
+
+    def __str__(self) -> str:
+        return f"{self.seconds:.1f} s"

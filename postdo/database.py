@@ -1,0 +1,129 @@
+"""Connections of our own to the project's database, made by Django's own backend.
+
+Django's settings decide host, user, role, TLS and time zone; on top of them our sessions have a
+name, a bounded time to connect, autocommit and no pool.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import Any
+
+from django.core.exceptions import ImproperlyConfigured
+from django.db import DEFAULT_DB_ALIAS, DatabaseError, InterfaceError, connections
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from postdo.errors import Misconfigured, one_line
+
+APPLICATION_NAME_BYTES = 63  # NAMEDATALEN - 1; PostgreSQL cuts what is longer
+KEEPALIVE_SECONDS = 60  # below the idle limits of cloud firewalls, 350 s and more
+
+# libpq puts the address before what the server said; several addresses give several lines.
+_ADDRESS = re.compile(r"^.*?connection to server .*? failed: ")
+
+
+@dataclass(frozen=True)
+class Target:
+    """Which database is meant, for messages: no password."""
+
+    host: str
+    port: str
+    name: str
+    user: str
+
+    def __str__(self) -> str:
+        return f"{self.name!r} at {self.host}:{self.port}"
+
+
+def target() -> Target:
+    """The default database as the settings describe it.
+
+    Raises ``Misconfigured`` if it is not PostgreSQL, or if its driver is not installed.
+    """
+    wrapper = _default()
+    if wrapper.vendor != "postgresql":
+        raise Misconfigured(
+            f'DATABASES["default"] is {wrapper.settings_dict["ENGINE"]}, and postdo works with '
+            "PostgreSQL only",
+            "set DATABASE_URL to postgres://user:password@host:port/database",
+        )
+    options = wrapper.settings_dict
+    return Target(
+        host=options["HOST"] or "the local socket",
+        port=str(options["PORT"] or 5432),
+        name=options["NAME"] or options["OPTIONS"].get("service", ""),
+        user=options["USER"],
+    )
+
+
+def other_databases() -> tuple[str, ...]:
+    """Aliases of the project's further databases, which nothing here prepares."""
+    return tuple(alias for alias in connections if alias != DEFAULT_DB_ALIAS)
+
+
+def connect(application_name: str, timeout_seconds: float) -> BaseDatabaseWrapper:
+    """A new session of our own. libpq takes less than two seconds for two.
+
+    Errors are Django's: ``OperationalError`` and ``NotSupportedError`` for the caller to read.
+    """
+    wrapper: BaseDatabaseWrapper = _default().copy()
+    options: dict[str, Any] = wrapper.settings_dict["OPTIONS"]
+    options.pop("pool", None)
+    options["connect_timeout"] = max(2, int(timeout_seconds))
+    options["application_name"] = application_name.encode()[:APPLICATION_NAME_BYTES].decode(
+        errors="ignore"
+    )
+    options.setdefault("keepalives_idle", KEEPALIVE_SECONDS)
+    wrapper.settings_dict["AUTOCOMMIT"] = True
+    wrapper.ensure_connection()
+    return wrapper
+
+
+@contextmanager
+def closing(session: BaseDatabaseWrapper) -> Iterator[BaseDatabaseWrapper]:
+    """The session, closed at the end, whatever state it is in."""
+    try:
+        yield session
+    finally:
+        with suppress(DatabaseError, InterfaceError):
+            session.close()
+
+
+def rows(session: BaseDatabaseWrapper, sql: str, *values: object) -> list[tuple[Any, ...]]:
+    """What one statement returns; nothing, if it returns no rows.
+
+    By the driver's own cursor: Django's warns when it is used before all apps are set up.
+    """
+    connection: Any = session.connection
+    with session.wrap_database_errors, connection.cursor() as cursor:
+        cursor.execute(sql, values or None)
+        return list(cursor.fetchall()) if cursor.description else []
+
+
+def sqlstate(error: BaseException) -> str | None:
+    """The five characters that say what happened, if the driver tells (psycopg2 or psycopg 3)."""
+    for cause in (error, error.__cause__):
+        state = getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None)
+        if state:
+            return str(state)
+    return None
+
+
+def message(error: BaseException) -> str:
+    """One line of what the server or libpq said, without address and severity."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    said = next((line for line in reversed(lines) if "failed:" in line), one_line(error))
+    return _ADDRESS.sub("", said).removeprefix("FATAL:").strip()
+
+
+def _default() -> BaseDatabaseWrapper:
+    try:
+        return connections[DEFAULT_DB_ALIAS]
+    except ImproperlyConfigured as error:
+        raise Misconfigured(
+            f'DATABASES["default"] cannot be used: {one_line(error)}',
+            "install psycopg2 or psycopg (3), and check DATABASE_URL",
+        ) from error

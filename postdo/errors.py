@@ -1,0 +1,46 @@
+"""What can end a command before its work is done.
+
+Each error says what happened and what to do next; ``__main__`` turns it into an exit code and
+prints it. Nothing else in the package exits.
+"""
+
+from __future__ import annotations
+
+
+class PostdoError(Exception):
+    """Base of the errors of this package.
+
+    ``what``: one line, what is wrong. ``next_step``: one line, what to do about it. ``details``:
+    further lines for a person, such as the list of migrations that were applied.
+    """
+
+    def __init__(self, what: str, next_step: str, *, details: tuple[str, ...] = ()) -> None:
+        super().__init__(what)
+        self.what = what
+        self.next_step = next_step
+        self.details = details
+
+
+class Misconfigured(PostdoError):  # noqa: N818  an outcome, as in DESIGN.md
+    """Wrong usage, environment or settings; nothing was changed."""
+
+
+class Refused(PostdoError):  # noqa: N818
+    """The work could be done and must not be; nothing was changed."""
+
+
+class Undone(PostdoError):  # noqa: N818
+    """Tried and failed; the database is as it was before."""
+
+
+class NotUndone(PostdoError):  # noqa: N818
+    """Tried and failed, and something stays changed: ``details`` says exactly what."""
+
+
+def one_line(error: BaseException) -> str:
+    """The first line of an error's message, or its type's name where it has no message.
+
+    A database's message continues with position and context lines, which belong to its own log.
+    """
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0] if lines else type(error).__name__

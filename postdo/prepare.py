@@ -1,0 +1,121 @@
+"""What the entrypoint runs: everything between a container that starts and a server that may.
+
+One process, one import of Django, and as little of it as the state of things allows. The single
+commands are parts of the same story.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from django.db import connections
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from postdo.check import Checked, check, check_and_stamp, follow_policy
+from postdo.console import Stopwatch
+from postdo.database import closing
+from postdo.lock import exclusive
+from postdo.migrate import Migrated, migrate
+from postdo.project import load, set_up
+from postdo.run import Run
+from postdo.wait import wait
+
+if TYPE_CHECKING:
+    from postdo.superuser import Ensured
+
+
+@dataclass(frozen=True)
+class Waited:
+    """``seconds``: how long it took until the database answered."""
+
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """How each step ended; ``superuser`` is ``None`` if the environment asks for none."""
+
+    check: Checked
+    migrate: Migrated
+    superuser: Ensured | None
+    seconds: float
+
+
+def prepare(run: Run) -> Prepared:
+    """Wait, compare models and migrations, migrate, create the superuser.
+
+    Raises the errors of these steps; each says what it leaves.
+    """
+    watch = Stopwatch()
+    project = load(run.config.settings_module)
+    with _database(run) as session:
+        checked = follow_policy(run, project)
+        ensured = _superuser_preflight(run)
+        migrated = migrate(run, project, session)
+        if ensured is None:
+            ensured = _superuser(run, session)
+    run.console.say(f"prepared ({watch})")
+    return Prepared(checked, migrated, ensured, watch.seconds)
+
+
+def wait_only(run: Run) -> Waited:
+    """The ``wait`` command."""
+    watch = Stopwatch()
+    load(run.config.settings_module)
+    with _database(run):
+        return Waited(watch.seconds)
+
+
+def check_only(run: Run, stamp: Path | None) -> Checked:
+    """The ``check`` command; needs no database. ``stamp``: where to remember its success."""
+    project = load(run.config.settings_module)
+    return check(run) if stamp is None else check_and_stamp(run, project, stamp)
+
+
+def migrate_only(run: Run) -> Migrated:
+    """The ``migrate`` command."""
+    project = load(run.config.settings_module)
+    with _database(run) as session:
+        return migrate(run, project, session)
+
+
+def superuser_only(run: Run) -> Ensured | None:
+    """The ``superuser`` command."""
+    load(run.config.settings_module)
+    if run.config.superuser is None:
+        run.console.say("no superuser is asked for: DJANGO_SUPERUSER_EMAIL or _USERNAME is not set")
+        return None
+    with _database(run) as session:
+        return _superuser_preflight(run) or _superuser(run, session)
+
+
+@contextmanager
+def _database(run: Run) -> Iterator[BaseDatabaseWrapper]:
+    """The session of our own; at the end it is closed, and so are Django's."""
+    with closing(wait(run)) as session:
+        try:
+            yield session
+        finally:
+            connections.close_all()
+
+
+def _superuser_preflight(run: Run) -> Ensured | None:
+    if run.config.superuser is None:
+        return None
+    set_up()
+    from postdo.superuser import preflight  # noqa: PLC0415  imports the models
+
+    return preflight(run)
+
+
+def _superuser(run: Run, session: BaseDatabaseWrapper) -> Ensured | None:
+    if run.config.superuser is None:
+        return None
+    from postdo.superuser import ensure  # noqa: PLC0415  imports the models
+
+    with exclusive(run, session):
+        return ensure(run)

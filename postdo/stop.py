@@ -1,0 +1,130 @@
+"""SIGTERM and SIGINT while a command works: end at once, and never in the middle of a step.
+
+As PID 1 of a container the process gets no default action for SIGTERM, so a handler it must be;
+and a Python handler only runs between two bytecodes, not while the database driver waits in C.
+Hence two actors. The handler, in the main thread, raises ``Stopped`` if that leaves nothing
+half-done. A watcher thread is woken by the signal too, and deals with a main thread that is stuck:
+it cancels the running statement, or ends the process if nothing is at stake.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import FrameType
+
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
+STUCK_SECONDS = 0.3  # longer than any Python step in which the handler has to wait its turn
+CANCEL_SECONDS = 0.2  # between two attempts to cancel; a cancel can come between two statements
+UNWIND_SECONDS = 5.0  # to close connections and say what stays; half of Docker's default grace
+
+
+class Stopped(KeyboardInterrupt):
+    """A signal ended the command.
+
+    A ``KeyboardInterrupt``, so that ``except Exception`` in a project's code does not swallow it
+    and psycopg 3 cancels the statement that it is waiting for.
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__(signal.Signals(number).name)
+        self.number = number
+
+    @property
+    def exit_code(self) -> int:
+        """What a shell shows for a process that this signal ended: 143 for SIGTERM."""
+        return 128 + self.number
+
+
+@dataclass(frozen=True)
+class _Work:
+    """Work that may only stop inside a transaction, which a rollback takes back."""
+
+    in_transaction: Callable[[], bool]
+    cancel: Callable[[], None]
+
+
+def _never() -> bool:
+    return False
+
+
+def _nothing() -> None:
+    """Cancels nothing: work outside the database runs to its end."""
+
+
+class StopSignals:
+    """The signals of this process; made once, by the command line."""
+
+    def __init__(self) -> None:
+        self._work: _Work | None = None
+        self._pending: int | None = None
+
+    def install(self) -> None:
+        """Handle SIGTERM and SIGINT from now on. Only the main thread can call this."""
+        reader, writer = socket.socketpair()
+        writer.setblocking(False)
+        for number in SIGNALS:
+            signal.signal(number, self._handle)
+        signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
+        self._writer = writer  # kept open for as long as signals are written to it
+        threading.Thread(target=self._watch, args=(reader,), daemon=True).start()
+
+    @property
+    def pending(self) -> bool:
+        """Whether a signal has come."""
+        return self._pending is not None
+
+    def check(self) -> None:
+        """Raise ``Stopped`` if a signal came while the work could not stop. A safe place."""
+        if self._pending is not None:
+            raise Stopped(self._pending)
+
+    @contextmanager
+    def guarded(
+        self,
+        in_transaction: Callable[[], bool] = _never,
+        cancel: Callable[[], None] = _nothing,
+    ) -> Iterator[None]:
+        """Inside, a signal ends the work only where it cannot leave anything half-done.
+
+        That is while ``in_transaction()`` is true (``cancel()`` then ends the running statement)
+        and wherever the work calls ``check()``; at the end, ``check()`` is called for it.
+        """
+        self._work = _Work(in_transaction, cancel)
+        try:
+            yield
+        finally:
+            self._work = None
+        self.check()
+
+    def _handle(self, number: int, _frame: FrameType | None) -> None:
+        self._pending = number
+        work = self._work
+        if work is None or work.in_transaction():
+            raise Stopped(number)
+
+    def _watch(self, reader: socket.socket) -> None:
+        while True:
+            for number in reader.recv(16):
+                if number in SIGNALS:
+                    self._see_to_it(number)
+
+    def _see_to_it(self, number: int) -> None:
+        unwound = time.monotonic() + UNWIND_SECONDS
+        while True:
+            time.sleep(CANCEL_SECONDS if self._work else STUCK_SECONDS)
+            work = self._work
+            if work is not None:
+                unwound = time.monotonic() + UNWIND_SECONDS
+                if work.in_transaction():
+                    work.cancel()
+            elif self._pending is None or time.monotonic() > unwound:
+                # The main thread waits in C, so the handler had no turn, or cannot get out.
+                os.write(2, f"postdo: stopped by {signal.Signals(number).name}\n".encode())
+                os._exit(128 + number)

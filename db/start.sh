@@ -1,0 +1,49 @@
+#!/bin/sh
+# db/start.sh: fills this machine's memory into db/postgresql.conf, then becomes the image's own entrypoint.
+# usage, in the container: sh start.sh [postgres options]
+# Environment: POSTGRES_MAX_CONNECTIONS, PGDATA (the image sets it).
+set -eu
+
+TEMPLATE=${POSTDO_TEMPLATE:-/etc/postdo/postgresql.conf}
+CONFIG=${POSTDO_CONFIG:-/run/postdo/postgresql.conf}
+
+main() {
+    memory=$(usable_megabytes /proc/meminfo /sys/fs/cgroup/memory.max /sys/fs/cgroup/memory/memory.limit_in_bytes)
+    {
+        printf '# Written by db/start.sh for %s MB of memory.\n' "$memory"
+        printf "include_if_exists = '%s/postgresql.conf'\n" "$PGDATA"
+        fill_in "$memory" <"$TEMPLATE"
+    } >"$CONFIG"
+    printf 'db/start.sh: settings for %s MB of memory in %s\n' "$memory" "$CONFIG"
+    exec docker-entrypoint.sh postgres -c "config_file=$CONFIG" "$@"
+}
+
+# The least of what the machine has and what the container is limited to, cgroup v2 or v1. A file that is missing, or has
+# no number in it ("max"), limits nothing; without a limit, v1 shows a number larger than any machine.
+usable_megabytes() { # usable_megabytes MEMINFO LIMIT_IN_BYTES...
+    cat "$@" 2>/dev/null | awk '
+        /^MemTotal:/ { least = $2 / 1024 }
+        /^[0-9]+$/ && $1 / 1048576 < least { least = $1 / 1048576 }
+        END { printf "%d\n", least }
+    '
+}
+
+# "0.25% [4MB..64MB]" to a number of MB, "${NAME}" to the variable.
+fill_in() { # fill_in MEGABYTES <TEMPLATE
+    awk -v memory="$1" '
+        function megabytes(size) { return size + 0 == 0 ? 0 : (size ~ /GB$/ ? size * 1024 : size + 0) }
+        function clamp(value, low, high) { return value < low ? low : value > high ? high : value }
+        /^[a-z_]+ = [0-9.]+% \[[0-9]+[MG]B\.\.[0-9]+[MG]B\]$/ {
+            split(substr($4, 2, length($4) - 2), bounds, /\.\./)
+            $0 = $1 " = " int(clamp(memory * $3 / 100, megabytes(bounds[1]), megabytes(bounds[2]))) "MB"
+        }
+        /^[^#]*\$\{[A-Z_]+\}/ {
+            start = index($0, "${")
+            end = index($0, "}")
+            $0 = substr($0, 1, start - 1) ENVIRON[substr($0, start + 2, end - start - 2)] substr($0, end + 1)
+        }
+        { print }
+    '
+}
+
+main "$@"

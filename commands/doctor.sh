@@ -1,0 +1,82 @@
+# commands/doctor.sh: what this machine has and lacks for each mode, with the remedy.
+# usage: sh run.sh doctor
+#
+# Changes nothing. Ends with 1 if no mode can run here.
+
+main() {
+    [ $# -eq 0 ] || usage_error "doctor takes no argument '$1'"
+    engine_trouble=$(engine_problem) || true
+    python_trouble=$(python_problem)
+    say "this machine"
+    report "Docker $(docker version --format '{{.Server.Version}}' 2>/dev/null) with Compose $(docker compose version --short 2>/dev/null)" "$engine_trouble"
+    report "Python: $(find_python || true)" "$python_trouble"
+    report "git: versions in status and labels" "$(command -v git >/dev/null 2>&1 || printf 'git is missing: versions will read "unversioned"\ninstall git')"
+    report "disk: $(df -Pk "$ROOT" | awk 'NR == 2 { print int($4 / 1024) }') MB free" "$(disk_problem)"
+    report "memory: $(awk '/^MemTotal/ { print int($2 / 1024) }' /proc/meminfo 2>/dev/null) MB" ""
+    check_configuration
+    say ""
+    say "what it can run"
+    mode_report "-0 production" "$engine_trouble$configuration_trouble"
+    mode_report "-1 development" "$engine_trouble$configuration_trouble"
+    mode_report "-2 local" "$python_trouble$configuration_trouble"
+    [ -z "$engine_trouble$configuration_trouble" ] || [ -z "$python_trouble$configuration_trouble" ] ||
+        fail "no mode can run here" "one of the remedies above"
+}
+
+report() { # report GOOD TROUBLE: TROUBLE is empty, or WHAT and REMEDY, a line each
+    if [ -z "$2" ]; then
+        printf '  ok   %s\n' "$1"
+    else
+        printf '  --   %s\n       next: %s\n' "$(printf '%s\n' "$2" | head -n 1)" "$(printf '%s\n' "$2" | tail -n 1)"
+    fi
+}
+
+mode_report() { # mode_report MODE TROUBLE
+    if [ -z "$2" ]; then printf '  ok   %s\n' "$1"; else printf '  --   %s\n' "$1"; fi
+}
+
+python_problem() {
+    doctor_python=$(find_python) || {
+        printf '%s\n' "no Python $PYTHON_FLOOR or newer (for -2 and the tests)" "sudo apt install python3 python3-venv"
+        return
+    }
+    "$doctor_python" -c 'import ensurepip, venv' 2>/dev/null ||
+        printf '%s\n' "$doctor_python cannot make virtual environments (for -2 and the tests)" "sudo apt install python3-venv"
+}
+
+disk_problem() {
+    [ "$(df -Pk "$ROOT" | awk 'NR == 2 { print int($4 / 1024) }')" -ge 1000 ] ||
+        printf '%s\n' "less than 1000 MB of disk left" "free some: docker image prune, docker builder prune"
+}
+
+# Without .env there is nothing wrong yet: the first start writes it.
+check_configuration() {
+    configuration_trouble=
+    if [ ! -e "$ENV_FILE" ]; then
+        report ".env: the first start will write it" ""
+        return
+    fi
+    configuration_trouble=$( (load_env_file && check_environment) 3>&1 >/dev/null 2>&1) || true
+    case $configuration_trouble in
+    *error:*)
+        configuration_trouble=$(printf '%s\n' "$configuration_trouble" | sed -n 's/^error: //p; s/^  next: //p')
+        report ".env" "$configuration_trouble"
+        ;;
+    *)
+        [ -z "$configuration_trouble" ] || printf '       %s\n' "$configuration_trouble"
+        configuration_trouble=
+        report ".env" ""
+        load_env_file 3>/dev/null
+        check_own_ports
+        ;;
+    esac
+}
+
+check_own_ports() {
+    for doctor_key in HTTP_PORT DEV_PORT LOCAL_PORT PGADMIN_PORT DEV_DB_PORT; do
+        eval "doctor_port=\$$doctor_key"
+        if port_is_taken "$doctor_port"; then
+            printf '  i    port %s (%s) is in use by %s\n' "$doctor_port" "$doctor_key" "$(port_owner "$doctor_port")"
+        fi
+    done
+}

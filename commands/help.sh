@@ -1,0 +1,37 @@
+# commands/help.sh: what there is, and how a command is used.
+# usage: sh run.sh help [COMMAND]
+
+main() {
+    case ${1-} in
+    '') show_all ;;
+    -0) show_one production ;;
+    -1) show_one development ;;
+    -2) show_one local ;;
+    *) show_one "$1" ;;
+    esac
+}
+
+show_all() {
+    cat <<'TEXT'
+sh run.sh -0              production: Gunicorn behind Caddy, production volume
+sh run.sh -1              development in Docker: reload on save, pgAdmin, development volume
+sh run.sh -2              local development without Docker for the web, beside -1 and on its data
+
+The same words in every mode; the mode goes first where it matters (sh run.sh -0 logs):
+
+TEXT
+    for help_name in stop status logs manage shell psql dump load service doctor test lint help; do
+        printf '  %-9s %s\n' "$help_name" "$(summary "$help_name")"
+    done
+    printf '\nsh run.sh help COMMAND tells more. The configuration is in .env.\n'
+}
+
+# The first line of a command's file is its help.
+summary() { # summary COMMAND
+    sed -n '1s/^# commands\/[a-z]*\.sh: //p' "$ROOT/commands/$1.sh"
+}
+
+show_one() { # show_one COMMAND
+    require_command "$1"
+    sed -n '1s/^# commands\/[a-z]*\.sh: //p; 2,${/^#/!q; s/^# \{0,1\}//p;}' "$ROOT/commands/$1.sh"
+}

@@ -1,0 +1,147 @@
+# commands/production.sh: build what stands in web/, prepare the database, and let it serve behind Caddy.
+# usage: sh run.sh -0 [--no-build]
+#
+# Safe to run at any time; with nothing changed it touches nothing. A new version starts as the other colour, and takes
+# over only when it is healthy. --no-build starts what was built last, and needs no network: the boot does it so.
+
+main() {
+    build=yes
+    case ${1-} in
+    '') ;;
+    --no-build) build=no ;;
+    *) usage_error "-0 takes no option '$1'" ;;
+    esac
+
+    # No impact yet.
+    require_engine
+    prepare_environment
+    make_state_folder "$STATE"
+    take_lock prod
+    open_log prod
+    is_running prod proxy || require_free_prod_ports
+    export_compose_facts
+    require_volume_major prod
+
+    if [ "$build" = yes ]; then release; else start_last_release; fi
+    announce
+}
+
+require_free_prod_ports() {
+    require_port HTTP_PORT
+    [ -z "$DOMAIN" ] || require_port HTTPS_PORT
+}
+
+release() {
+    require_disk 1000
+    step "Build the image" compose prod build web
+    live=$(live_colour)
+    if [ -n "$live" ] && serves_this_version "$live"; then
+        say "Nothing has changed: $live goes on serving"
+        settle "$live"
+        return
+    fi
+    new=$(other_colour "$live")
+
+    db_was=$(state_of prod db)
+    undo_with take_back
+    step "Start PostgreSQL" start_database
+    try "Prepare the database" prepare_database || step_failed "preparing the database" \
+        "$([ -z "$live" ] || printf 'the version before goes on serving; ')mend what the lines above say, and repeat: sh run.sh -0"
+    try "Start $new" start_colour "$new" || explain_colour_failure "$new"
+    step "Switch to $new" switch_to "$new"
+    UNDO=
+    record_release "$new"
+    settle "$new"
+}
+
+start_last_release() {
+    live=$(live_colour)
+    [ -n "$live" ] && docker image inspect "$PROJECT_NAME-web:$live" >/dev/null 2>&1 ||
+        fail "nothing was built here yet" "build and start it first: sh run.sh -0"
+    try "Start $live, PostgreSQL and the proxy" compose prod up -d --no-build --wait --wait-timeout "$START_TIMEOUT" db "web-$live" proxy ||
+        explain_colour_failure "$live"
+}
+
+# It is healthy, its image is the one just built, and Compose would leave its container as it is (`config --hash` does
+# not see what env_file brings in; a dry run does).
+serves_this_version() { # serves_this_version COLOUR
+    [ "$(state_of prod "web-$1")" = healthy ] &&
+        [ "$(docker inspect --format '{{.Image}}' "$(container_of prod "web-$1")")" = "$(docker image inspect --format '{{.Id}}' "$PROJECT_NAME-web:next")" ] &&
+        colour_plan=$(compose prod up -d --no-build --no-deps --dry-run "web-$1" 2>&1) || return 1
+    case $colour_plan in
+    *ecreate*) return 1 ;;
+    *" Running"*) return 0 ;;
+    *) return 1 ;;
+    esac
+}
+
+start_database() {
+    compose prod up -d --no-build --wait --wait-timeout "$START_TIMEOUT" db
+}
+
+# The entrypoint prepares, then becomes `true`.
+prepare_database() {
+    compose prod run --rm --no-deps -T web true
+}
+
+start_colour() { # start_colour COLOUR
+    docker tag "$PROJECT_NAME-web:next" "$PROJECT_NAME-web:$1" &&
+        compose prod up -d --no-build --no-deps --force-recreate --wait --wait-timeout "$START_TIMEOUT" "web-$1"
+}
+
+# Before the switch nobody uses what this run has started.
+take_back() {
+    compose prod rm --stop --force "web-$new"
+    [ "$db_was" != stopped ] || compose prod stop db
+}
+
+explain_colour_failure() { # explain_colour_failure COLOUR
+    for explain_service in db "web-$1" proxy; do
+        case $(state_of prod "$explain_service") in healthy | running) continue ;; esac
+        compose prod logs --no-log-prefix --tail 20 "$explain_service" 2>&1 | sed 's/^/  | /' >&3
+        fail "$explain_service did not get healthy; its last lines are above" "mend what they say, and repeat: sh run.sh -0"
+    done
+    step_failed "starting production"
+}
+
+# Caddy reads the name at each look-up; the rename lets it see the old one or the new one, never half of one.
+switch_to() { # switch_to COLOUR
+    mkdir -p "${LIVE_FILE%/*}" && chmod 755 "${LIVE_FILE%/*}" &&
+        printf 'web-%s' "$1" >"$LIVE_FILE.new" && chmod 644 "$LIVE_FILE.new" && mv "$LIVE_FILE.new" "$LIVE_FILE"
+}
+
+# Whatever else belongs to production: up if it is down, left alone if it is as it should be; and of the two colours
+# only the live one runs, also when an earlier run was interrupted after its switch.
+settle() { # settle COLOUR
+    try "See to the proxy and PostgreSQL" start_around || explain_colour_failure "$1"
+    settle_other=$(other_colour "$1")
+    ! is_running prod "web-$settle_other" || step "Stop $settle_other" retire "$settle_other"
+}
+
+# A change of the Caddyfile is no change of the container, so Caddy is asked; the same file again changes nothing.
+start_around() {
+    compose prod up -d --no-build --no-deps --wait --wait-timeout "$START_TIMEOUT" db proxy &&
+        compose prod exec -T proxy caddy reload --config /etc/caddy/site/Caddyfile --adapter caddyfile
+}
+
+# Caddy looks the name up every second (proxy/Caddyfile, refresh); by then no new request goes to the old colour, and
+# SIGTERM lets those that it has end. It is kept, stopped.
+retire() { # retire COLOUR
+    sleep 2
+    compose prod stop "web-$1"
+}
+
+record_release() { # record_release COLOUR
+    printf '%s %s %s %s\n' "$(date '+%Y-%m-%dT%H:%M:%S%z')" "$APP_VERSION" "$1" \
+        "$(docker image inspect --format '{{.Id}}' "$PROJECT_NAME-web:$1")" >>"$STATE/releases.log" || warn "cannot write $STATE/releases.log"
+}
+
+announce() {
+    say ""
+    say "  site   $(production_address)"
+    [ -n "$DOMAIN" ] || say "         plain HTTP, on every address of this machine; set DOMAIN in .env for HTTPS"
+    [ -z "$DJANGO_SUPERUSER_EMAIL" ] || say "  admin  /admin/   $DJANGO_SUPERUSER_EMAIL, password in .env"
+    say "  logs   sh run.sh -0 logs        end it  sh run.sh -0 stop"
+    [ -f "/etc/systemd/system/$PROJECT_NAME.service" ] || say "  boot   to start with the machine: sudo sh run.sh service install"
+    say ""
+}

@@ -1,0 +1,78 @@
+# commands/service.sh: start production with the operating system (systemd).
+# usage: sudo sh run.sh service install|remove|status
+#
+# install writes a unit that runs `sh run.sh -0 --no-build` at boot and `sh run.sh -0 stop` before the machine goes
+# down. remove takes the unit away and leaves the running site and its data alone.
+
+UNIT_FOLDER=/etc/systemd/system
+
+main() {
+    [ -z "$MODE" ] || [ "$MODE" = prod ] || usage_error "only production (-0) starts with the machine"
+    case "$#${1-}" in
+    1install | 1remove | 1status) prepare_environment ;;
+    1*) usage_error "service knows install, remove and status, not '$1'" ;;
+    *) usage_error "service needs one of: install, remove, status" ;;
+    esac
+    UNIT="$PROJECT_NAME.service"
+    case $1 in
+    install) install_unit "$1" ;;
+    remove) remove_unit "$1" ;;
+    status) show_unit ;;
+    esac
+}
+
+install_unit() {
+    require_systemd
+    require_root "$1"
+    require_engine
+    require_compose_for_root
+    docker image inspect "$PROJECT_NAME-web:$(live_colour)" >/dev/null 2>&1 ||
+        fail "production has not run here yet, so there is nothing to start at boot" "sh run.sh -0, and then this again"
+    unit_new=$(mktemp) || fail "cannot write a temporary file" "free some disk space"
+    fill_unit >"$unit_new"
+    install -m 644 "$unit_new" "$UNIT_FOLDER/$UNIT" || fail "cannot write $UNIT_FOLDER/$UNIT" "free some disk space, or make it writable"
+    rm -f "$unit_new"
+    systemctl daemon-reload
+    systemctl enable "$UNIT" >/dev/null 2>&1 || fail "systemctl enable $UNIT failed" "look at: systemctl status $UNIT"
+    # Started as well, so that systemd knows that there is something to stop when the machine goes down.
+    systemctl start "$UNIT" || fail "systemctl start $UNIT failed" "look at: journalctl -u $UNIT -n 50"
+    say "$UNIT starts production at boot, from $ROOT"
+}
+
+# A % is a specifier to systemd, and a & or | would mean something to sed.
+fill_unit() {
+    unit_root=$(printf '%s' "$ROOT" | sed 's/%/%%/g; s/[&|\\]/\\&/g')
+    sed -e "s|@ROOT@|$unit_root|g" -e "s|@NAME@|$PROJECT_NAME|g" "$ROOT/service/production.service"
+}
+
+remove_unit() {
+    require_systemd
+    require_root "$1"
+    [ -f "$UNIT_FOLDER/$UNIT" ] || { say "$UNIT is not installed" && return; }
+    # Disabled, not stopped: the site goes on serving.
+    systemctl disable "$UNIT" >/dev/null 2>&1 || true
+    rm -f "$UNIT_FOLDER/$UNIT"
+    systemctl daemon-reload
+    say "$UNIT is removed; the site runs on until sh run.sh -0 stop"
+}
+
+show_unit() {
+    require_systemd
+    [ -f "$UNIT_FOLDER/$UNIT" ] || fail "$UNIT is not installed" "sudo sh run.sh service install" 3
+    systemctl --no-pager status "$UNIT"
+}
+
+require_systemd() {
+    [ -d /run/systemd/system ] ||
+        fail "this machine was not booted with systemd" "make its own init run at boot: sh $ROOT/run.sh -0 --no-build"
+}
+
+require_root() {
+    [ "$(id -u)" -eq 0 ] || fail "the service belongs to the machine, and you are not root" "sudo sh run.sh service $1"
+}
+
+# At boot there is no home folder, so a Compose plugin in one would not be found.
+require_compose_for_root() {
+    env -i PATH="$PATH" docker compose version >/dev/null 2>&1 ||
+        fail "the Compose plugin is in a user's home folder, where the boot does not find it" "install the package docker-compose-plugin for the whole machine"
+}

@@ -1,0 +1,8 @@
+# commands/shell.sh: Django's Python shell in the running mode.
+# usage: sh run.sh [-0|-1|-2] shell [ARGUMENTS...]
+
+main() {
+    prepare_environment
+    require_mode
+    manage shell "$@"
+}

@@ -1,0 +1,49 @@
+# commands/stop.sh: end a mode gracefully; its data stays.
+# usage: sh run.sh [-0|-1|-2] stop
+
+main() {
+    [ $# -eq 0 ] || usage_error "stop takes no argument '$1'"
+    prepare_environment
+    require_mode
+    make_state_folder "$STATE"
+    open_log "stop-$MODE"
+    "stop_$MODE"
+}
+
+stop_prod() {
+    require_engine
+    take_lock prod
+    # The proxy first, so that no visitor meets a site without its database.
+    step "Stop the proxy" compose prod stop proxy
+    step "Stop the site" compose prod stop web-blue web-green
+    step "Stop PostgreSQL" compose prod stop db
+}
+
+stop_dev() {
+    require_engine
+    take_lock dev
+    step "Stop the site and pgAdmin" compose dev stop web pgadmin
+    if local_server_runs; then
+        say "PostgreSQL goes on: the local server (-2) uses it"
+    else
+        step "Stop PostgreSQL" compose dev stop db
+    fi
+}
+
+# The run.sh that keeps the server ends it and the database when it is told to end itself. If it was killed, we do.
+stop_local() {
+    if keeper_is_gone && server_is_gone; then
+        say "the local server does not run"
+    elif ! keeper_is_gone; then
+        kill "${keeper%% *}" 2>/dev/null || true
+        step "Stop the dev server and its database" wait_until 120 keeper_is_gone
+    fi
+    take_lock local
+    server_is_gone || step "Stop the dev server" kill_server
+    [ ! -d "$EMBEDDED" ] || step "Stop PostgreSQL (embedded)" embedded stop --data "$EMBEDDED"
+}
+
+keeper_is_gone() {
+    keeper=$(cat "$STATE/lock-local" 2>/dev/null) || return 0
+    ! lock_is_held "$keeper"
+}

@@ -1,0 +1,62 @@
+# lib/check.awk: which values of the environment cannot work. Prints WHAT and REMEDY, a line each, for the first one.
+# No {n,m} in the patterns: the awk of Debian 12 (mawk 1.3.4) does not know it.
+
+function rule(key, pattern, allowed,    value) {
+    value = ENVIRON[key]
+    if (value ~ pattern) return
+    if (key ~ /PASSWORD$|SECRET/ && key !~ /UPDATE/) value = value == "" ? "is empty" : "cannot work (it is not shown here)"
+    else value = value == "" ? "is empty" : "is '" value "'"
+    refuse(key " in .env " value, "set it to " allowed)
+}
+
+function refuse(what, remedy) {
+    if (refused++) return
+    print what
+    print remedy
+}
+
+function ports(names,    count, list, i, value, seen) {
+    count = split(names, list, " ")
+    for (i = 1; i <= count; i++) {
+        value = ENVIRON[list[i]]
+        if (value !~ /^[1-9][0-9]*$/ || value + 0 > 65535)
+            refuse(list[i] " in .env is '" value "'", "set it to a port, 1 to 65535")
+        if (value in seen)
+            refuse(list[i] " and " seen[value] " in .env are both " value, "give each its own port")
+        seen[value] = list[i]
+    }
+}
+
+BEGIN {
+    label = "[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?"
+    rule("PROJECT_NAME", "^[a-z0-9][a-z0-9_-]*$", "lower-case letters, digits, - and _, a letter or digit first")
+    rule("POSTGRES_USER", "^[a-z_][a-z0-9_]*$", "lower-case letters, digits and _")
+    rule("POSTGRES_DB", "^[a-z_][a-z0-9_]*$", "lower-case letters, digits and _")
+    rule("POSTGRES_PASSWORD", "^[A-Za-z0-9_-]+$", "letters, digits, - and _ only: it becomes part of an address")
+    rule("SECRET_KEY", "^................................", "a random word of at least 32 characters")
+    rule("DOMAIN", "^(" label "(\\." label ")*)?$", "one name such as www.example.com, without http:// and port, or empty")
+    rule("DEV_BIND", "^([0-9]+\\.[0-9]+\\.[0-9]+\\.[0-9]+|\\[[0-9a-fA-F:.]+\\])$", "an address of this machine, such as 127.0.0.1 or [::1]")
+    rule("MAKEMIGRATIONS", "^(write|check|off)?$", "write, check, off, or empty")
+    rule("DJANGO_SUPERUSER_UPDATE_PASSWORD", "^(on|off)?$", "on or off")
+    rule("LOG_LEVEL", "^(DEBUG|INFO|WARNING|ERROR|CRITICAL)$", "DEBUG, INFO, WARNING, ERROR or CRITICAL")
+    rule("PROD_SETTINGS", "^[A-Za-z_][A-Za-z0-9_.]*$", "a Python module, such as config.settings.prod")
+    rule("DEV_SETTINGS", "^[A-Za-z_][A-Za-z0-9_.]*$", "a Python module, such as config.settings.dev")
+    rule("WSGI_APPLICATION", "^[A-Za-z_][A-Za-z0-9_.]*:[A-Za-z_][A-Za-z0-9_.]*$", "MODULE:NAME, such as config.wsgi:application")
+    rule("DB_WAIT_SECONDS", "^[1-9][0-9]*$", "a number of seconds, from 1")
+    rule("START_TIMEOUT", "^[1-9][0-9]*$", "a number of seconds, from 1")
+    rule("WEB_TIMEOUT", "^[1-9][0-9]*$", "a number of seconds, from 1")
+    rule("HSTS_SECONDS", "^[0-9]+$", "a number of seconds")
+    rule("HSTS_INCLUDE_SUBDOMAINS", "^(on|off)?$", "on, off or empty")
+    rule("HSTS_PRELOAD", "^(on|off)?$", "on, off or empty")
+    rule("CONN_MAX_AGE", "^[0-9]+$", "a number of seconds")
+    rule("WEB_CONCURRENCY", "^([1-9][0-9]*)?$", "a number of processes, from 1, or empty")
+    rule("WEB_THREADS", "^([1-9][0-9]*)?$", "a number of threads, from 1, or empty")
+    rule("POSTGRES_MAX_CONNECTIONS", "^[1-9][0-9]+$", "a number from 10")
+    rule("MAX_REQUEST_BODY", "^[1-9][0-9]*(KB|MB|GB)$", "a size such as 100MB")
+    rule("HEALTH_PATH", "^/[A-Za-z0-9_./-]*$", "a path such as /readyz")
+    rule("ACME_EMAIL", "^([^ @]+@[^ @]+)?$", "an e-mail address, or empty")
+    rule("WEB_MEMORY", "^(0|[1-9][0-9]*[kmg])$", "a size such as 512m or 2g, or 0 for no limit")
+    rule("DB_MEMORY", "^(0|[1-9][0-9]*[kmg])$", "a size such as 512m or 2g, or 0 for no limit")
+    rule("PROXY_MEMORY", "^(0|[1-9][0-9]*[kmg])$", "a size such as 128m, or 0 for no limit")
+    ports("HTTP_PORT HTTPS_PORT DEV_PORT LOCAL_PORT PGADMIN_PORT DEV_DB_PORT")
+}

@@ -1,0 +1,110 @@
+# lib/env.sh: the configuration. Makes .env, reads it, and refuses what cannot work before anything is touched.
+
+ENV_FILE="$ROOT/.env"
+ENV_EXAMPLE="$ROOT/.env.example"
+
+prepare_environment() {
+    ensure_env_file
+    load_env_file
+    check_environment
+}
+
+# For what only looks: before the first start there is no .env, and it does not make one.
+read_environment() {
+    if [ -e "$ENV_FILE" ]; then prepare_environment; else load_env_file; fi
+}
+
+# The first start writes .env from .env.example, with secrets of its own. It is never overwritten: of two first starts
+# at once one links its file, and the other one uses that.
+ensure_env_file() {
+    [ ! -e "$ENV_FILE" ] || return 0
+    env_new="$ROOT/.env.new.$$"
+    (umask 077 && fill_in_secrets <"$ENV_EXAMPLE" >"$env_new") 2>/dev/null && [ -s "$env_new" ] || {
+        rm -f "$env_new"
+        fail "cannot write $ENV_FILE (disk full, or no permission)" "free some disk space, or make $ROOT writable"
+    }
+    ln "$env_new" "$ENV_FILE" 2>/dev/null && say "wrote .env, with new secrets (mode 0600); look at it when you like"
+    rm -f "$env_new"
+}
+
+fill_in_secrets() {
+    while IFS= read -r fill_line; do
+        case $fill_line in
+        SECRET_KEY=) printf '%s%s\n' "$fill_line" "$(random_word 64)" ;;
+        *_PASSWORD=) printf '%s%s\n' "$fill_line" "$(random_word 24)" ;;
+        ALLOWED_HOSTS=*) printf '%s%s\n' "$fill_line" "$(own_names)" ;;
+        *) printf '%s\n' "$fill_line" ;;
+        esac || return 1
+    done
+}
+
+# Letters, digits, - and _ only: nothing that Compose, a URL or a shell would read as something else.
+random_word() { # random_word LENGTH
+    LC_ALL=C tr -dc 'A-Za-z0-9_-' </dev/urandom | dd bs=1 count="$1" 2>/dev/null
+}
+
+# The names by which a browser may ask for this machine before it has a domain.
+own_names() {
+    own_host=$(hostname 2>/dev/null || true)
+    own_address=$(hostname -I 2>/dev/null | cut -d ' ' -f 1 || true)
+    for own_name in "$own_host" "$own_address"; do
+        case $own_name in
+        '' | localhost | *[!A-Za-z0-9.-]*) ;;
+        *) printf ',%s' "$own_name" ;;
+        esac
+    done
+}
+
+known_keys() { # every key of .env.example, whether set or commented out
+    sed -n 's/^#\{0,1\} \{0,1\}\([A-Z][A-Z0-9_]*\)=[^ ]*$/\1/p' "$ENV_EXAMPLE"
+}
+
+# Known keys become variables. What the environment has already wins, as in Compose; what .env lacks (it was written by
+# an older kit) has the default of .env.example. A project's own keys are left to Compose's env_file, which hands the
+# whole .env to the web containers.
+load_env_file() {
+    [ ! -e "$ENV_FILE" ] || { [ -f "$ENV_FILE" ] && [ -r "$ENV_FILE" ]; } ||
+        fail ".env cannot be read" "make it a file that you can read: ls -l $ENV_FILE, then chown or chmod 600"
+    env_known=" $(known_keys | tr '\n' ' ') "
+    [ ! -e "$ENV_FILE" ] || read_keys "$ENV_FILE"
+    read_keys "$ENV_EXAMPLE"
+}
+
+read_keys() { # read_keys FILE
+    env_lines=$(awk -f "$ROOT/lib/dotenv.awk" "$1")
+    [ -n "$env_lines" ] || return 0
+    while read -r env_kind env_number env_key env_value; do
+        env_value=${env_value#?}
+        env_value=${env_value%?}
+        case $env_kind in
+        key) take_key "$env_key" "$env_value" ;;
+        bad) fail ".env line $env_number cannot be read: $env_key" "$env_value" ;;
+        esac
+    done <<LINES
+$env_lines
+LINES
+}
+
+take_key() { # take_key NAME VALUE
+    case $env_known in
+    *" $1 "*) eval "[ -n \"\${$1+set}\" ]" || export "$1=$2" ;;
+    *) warn_unknown_key "$1" ;;
+    esac
+}
+
+# A key that the kit does not know is the project's own if the project names it; else it is a typo or an old name.
+warn_unknown_key() { # warn_unknown_key NAME
+    ! project_reads "$1" || return 0
+    nearest=$(known_keys | awk -v word="$1" -f "$ROOT/lib/nearest.awk")
+    warn ".env line $env_number: nothing reads $1; the nearest known key is ${nearest#* }"
+}
+
+project_reads() { # project_reads NAME
+    [ -n "$(find "$ROOT/web" "$ROOT/docker-compose.override.yml" -name node_modules -prune -o \
+        -type f -size -1024k -exec grep -lwF -e "$1" {} + 2>/dev/null | head -n 1)" ]
+}
+
+check_environment() {
+    check_found=$(awk -f "$ROOT/lib/check.awk" </dev/null)
+    [ -z "$check_found" ] || fail "$(printf '%s\n' "$check_found" | head -n 1)" "$(printf '%s\n' "$check_found" | tail -n 1), then start again"
+}

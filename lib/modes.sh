@@ -1,0 +1,72 @@
+# lib/modes.sh: which modes run, and which one a command means.
+
+require_command() { # require_command NAME: there is a file commands/NAME.sh
+    case $1 in
+    '' | *[!a-z]*) ;;
+    *) [ ! -f "$ROOT/commands/$1.sh" ] || return 0 ;;
+    esac
+    command_nearest=$(find "$ROOT/commands" -name '*.sh' | sed 's/.*\///; s/\.sh$//' | sort | awk -v word="$1" -f "$ROOT/lib/nearest.awk")
+    COMMAND=
+    usage_error "there is no command '$1'; the nearest is ${command_nearest#* }"
+}
+
+mode_flag() { # mode_flag MODE
+    case $1 in prod) printf -- '-0' ;; dev) printf -- '-1' ;; local) printf -- '-2' ;; esac
+}
+
+mode_name() { # mode_name MODE
+    case $1 in prod) printf production ;; dev) printf development ;; local) printf local ;; esac
+}
+
+mode_runs() { # mode_runs MODE
+    case $1 in
+    prod) is_running prod proxy || is_running prod web-blue || is_running prod web-green ;;
+    dev) is_running dev web ;;
+    local) local_server_runs ;;
+    esac
+}
+
+running_modes() { # the modes that run, in one line
+    for running_mode in $(possible_modes); do
+        ! mode_runs "$running_mode" || printf '%s ' "$running_mode"
+    done
+}
+
+possible_modes() {
+    ! engine_answers || printf 'prod dev '
+    printf local
+}
+
+# The flag says it; else the one mode that runs. None or several: a question, and nothing is done.
+require_mode() {
+    [ -z "$MODE" ] || return 0
+    running=$(running_modes)
+    # shellcheck disable=SC2086 # split on purpose: a list of words
+    set -- $running
+    case $# in
+    0) fail "which mode? Nothing runs here" "name it: sh run.sh -0 $COMMAND (production), -1 (development) or -2 (local)" 2 ;;
+    1) MODE=$1 ;;
+    *) fail "which mode? There run: $(for running_mode in "$@"; do printf '%s ' "$(mode_name "$running_mode")"; done)" \
+        "name it: $(for running_mode in "$@"; do printf 'sh run.sh %s %s   ' "$(mode_flag "$running_mode")" "$COMMAND"; done)" 2 ;;
+    esac
+}
+
+# --- Production's two colours ---------------------------------------------------------------------------------------
+
+LIVE_FILE="$STATE/live/upstream" # what Caddy reads: the name of the live service
+
+live_colour() { # blue or green; empty before the first release
+    case $(cat "$LIVE_FILE" 2>/dev/null) in
+    web-blue) printf blue ;;
+    web-green) printf green ;;
+    esac
+}
+
+other_colour() { # other_colour COLOUR
+    case $1 in blue) printf green ;; *) printf blue ;; esac
+}
+
+# The service that serves the site in a mode.
+web_service() { # web_service prod|dev
+    case $1 in prod) printf 'web-%s' "$(live_colour)" ;; *) printf web ;; esac
+}

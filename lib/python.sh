@@ -1,0 +1,56 @@
+# lib/python.sh: virtual environments below .postdo/, made once and changed only when the requirements have changed.
+
+PYTHON_FLOOR=3.10
+VENV="$STATE/venv" # for -2
+
+# The newest Python that will do. Prints its path.
+find_python() {
+    for python_name in python3 python3.14 python3.13 python3.12 python3.11 python3.10 python; do
+        python_path=$(command -v "$python_name" 2>/dev/null) || continue
+        python_version=$("$python_path" -V 2>/dev/null | cut -d ' ' -f 2) || continue
+        ! version_at_least "$python_version" "$PYTHON_FLOOR" || { printf '%s' "$python_path" && return; }
+    done
+    return 1
+}
+
+require_python() {
+    PYTHON=$(find_python) ||
+        fail "there is no Python $PYTHON_FLOOR or newer" "install it (Debian, Ubuntu: sudo apt install python3 python3-venv), or use Docker: sh run.sh -1"
+    "$PYTHON" -c 'import ensurepip, venv' 2>/dev/null ||
+        fail "$PYTHON cannot make virtual environments" "install the package python3-venv (Debian, Ubuntu: sudo apt install python3-venv)"
+}
+
+# What is in the environment is said by a stamp, written last: without it, or with another one, the install is done
+# (again). An interrupted one therefore never counts.
+prepare_venv() { # prepare_venv FOLDER REQUIREMENTS_FILE...
+    venv=$1
+    shift
+    venv_stamp=$(cat "$@" | cksum)
+    if [ "$(cat "$venv/stamp" 2>/dev/null)" = "$venv_stamp" ] && "$venv/bin/python" -c '' 2>/dev/null; then
+        return 0
+    fi
+    if ! "$venv/bin/python" -m pip --version >/dev/null 2>&1; then
+        step "Make a virtual environment" "$PYTHON" -m venv --clear "$venv"
+    fi
+    rm -f "$venv/stamp"
+    for venv_file in "$@"; do
+        set -- "$@" -r "$venv_file"
+        shift
+    done
+    try "Install the requirements" "$venv/bin/python" -m pip install --disable-pip-version-check --no-input "$@" ||
+        step_failed "installing the requirements" "see whether this machine reaches its Python package index, and repeat; what is there already is kept"
+    printf '%s\n' "$venv_stamp" >"$venv/stamp" || fail "cannot write $venv/stamp (disk full?)" "free some disk space"
+}
+
+# postdo is used from the clone, as it is: nothing of the clone's other folders gets on the path.
+link_package() { # link_package VENV PACKAGE
+    link_folder=$("$1/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
+    [ "$(readlink "$link_folder/$2")" = "$ROOT/$2" ] || { rm -rf "${link_folder:?}/$2" && ln -s "$ROOT/$2" "$link_folder/$2"; }
+}
+
+project_requirements() { # project_requirements dev|prod|test: the file of the project in web/
+    for requirements_file in "$ROOT/web/requirements/$1.txt" "$ROOT/web/requirements.txt"; do
+        [ ! -f "$requirements_file" ] || { printf '%s' "$requirements_file" && return; }
+    done
+    fail "web/ has neither requirements/$1.txt nor requirements.txt" "write one: see \"I have a project already\" in the README"
+}

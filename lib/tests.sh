@@ -1,0 +1,60 @@
+# lib/tests.sh: what `test` and `lint` share.
+
+TEST_VENV="$STATE/test-venv"
+DCLINT_VERSION=3.1.0
+
+prepare_test_venv() {
+    require_python
+    prepare_venv "$TEST_VENV" "$ROOT/web/requirements/test.txt" "$ROOT/tests/requirements.txt"
+    link_package "$TEST_VENV" postdo
+}
+
+shell_files() {
+    (cd "$ROOT" && git ls-files --cached --others --exclude-standard -- '*.sh' .ci/run)
+}
+
+# Each linter runs, also when one before it has found something.
+run_linters() {
+    lint_status=0
+    lint shellcheck shell_files_to shellcheck --external-sources --source-path=SCRIPTDIR
+    lint shfmt shell_files_to shfmt --diff --indent 4 --posix
+    lint "ruff check" in_root ruff check .
+    lint "ruff format" in_root ruff format --check --quiet .
+    lint mypy in_root mypy .
+    lint "mypy (web)" in_web_of_tests mypy .
+    lint hadolint in_root hadolint Dockerfile
+    lint_compose
+    return "$lint_status"
+}
+
+lint() { # lint NAME COMMAND...
+    try "$@" && return 0
+    show_tail
+    lint_status=1
+}
+
+in_root() { # in_root TOOL ARGUMENTS...: a tool of the test environment, in the clone
+    (cd "$ROOT" && PATH="$TEST_VENV/bin:$PATH" exec "$@")
+}
+
+in_web_of_tests() {
+    (cd "$ROOT/web" && PATH="$TEST_VENV/bin:$PATH" exec "$@")
+}
+
+shell_files_to() { # shell_files_to TOOL ARGUMENTS...
+    # shellcheck disable=SC2046 # names of the kit's own files, without spaces
+    in_root "$@" $(shell_files)
+}
+
+# dclint is an npm package; a machine without npm goes without it, and says so. CI has npm.
+lint_compose() {
+    if ! command -v npm >/dev/null 2>&1; then
+        [ "${CI-}" = true ] && lint_status=1
+        say "skipped: dclint, the Compose linter (npm is not here)"
+        return
+    fi
+    dclint="$STATE/node/node_modules/.bin/dclint"
+    [ "$("$dclint" --version 2>/dev/null)" = "$DCLINT_VERSION" ] ||
+        lint "Install dclint" npm install --prefix "$STATE/node" --no-save --no-fund --no-audit "dclint@$DCLINT_VERSION"
+    lint dclint in_root "$dclint" .
+}

@@ -1,0 +1,49 @@
+#!/bin/sh
+# run.sh: the one door to the kit. It reads the mode and the command, and hands over to commands/<name>.sh.
+#
+#   sh run.sh -0 [command]   production      sh run.sh -1 [command]   development in Docker
+#   sh run.sh -2 [command]   local, without Docker for the web
+#
+# POSIX sh: dash, bash and busybox sh all run it.
+set -eu
+
+ROOT=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd -P)
+STATE="$ROOT/.postdo"
+
+for library in log lock env engine ports compose modes python local manage tests; do
+    # shellcheck source=/dev/null
+    . "$ROOT/lib/$library.sh"
+done
+
+MODE=
+case ${1-} in
+-0) MODE=prod ;;
+-1) MODE=dev ;;
+-2) MODE=local ;;
+-h | --help) set -- help ;;
+-*) usage_error "unknown option '$1'; the modes are -0 (production), -1 (development) and -2 (local)" ;;
+esac
+[ -z "$MODE" ] || shift
+
+# A mode without a command means: start it. An option after the mode (-0 --no-build) belongs to the start.
+case ${1-} in
+'' | -*)
+    case $MODE in
+    prod) COMMAND=production ;;
+    dev) COMMAND=development ;;
+    local) COMMAND=local ;;
+    *) COMMAND=help ;;
+    esac
+    ;;
+*)
+    COMMAND=$1
+    shift
+    ;;
+esac
+
+require_command "$COMMAND"
+
+handle_signals
+# shellcheck source=/dev/null
+. "$ROOT/commands/$COMMAND.sh"
+main "$@"

@@ -40,7 +40,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return error.exit_code
     except OSError as error:
         print(
-            f"embedded_postgres: {error}. Make room, or rights, and do it again.", file=sys.stderr
+            f"embedded_postgres: {error}. See to the space and the rights there, and try again.",
+            file=sys.stderr,
         )
         return FAILED
     except KeyboardInterrupt:
@@ -69,7 +70,8 @@ def _run(options: argparse.Namespace) -> int:
         print("PostgreSQL stopped." if cluster.stop() else "No PostgreSQL was running.")
     elif options.command == "psql":
         environment = cluster.connection().environment()
-        os.execve(cluster.psql(), ["psql", *options.arguments], environment)  # noqa: S606
+        psql = cluster.psql()  # by its full path: it finds its own files relative to that
+        os.execve(psql, [psql, *options.arguments], environment)  # noqa: S606
     return 0
 
 

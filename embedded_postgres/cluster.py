@@ -145,9 +145,10 @@ class Cluster:
 
     def connection(self, database: str | None = None) -> sql.Connection:
         """How the site's role connects, to `database` or its own. Raises if nothing runs."""
-        application = self.layout.application()
-        running = processes.read_pid_file(self.layout.data)
-        if application is None or running is None:
+        data, application = self.layout.data, self.layout.application()
+        running = processes.read_pid_file(data)
+        identity = privileges.choose(data, self.run_as)
+        if not application or not running or not processes.is_ours(running.pid, data, identity):
             raise EmbeddedPostgresError(
                 f"No server runs for {self.layout.home}", "Start it: sh run.sh -2"
             )
@@ -273,7 +274,7 @@ class Cluster:
             ours = running and processes.is_ours(running.pid, layout.data, server.identity)
             if ours and not asked:
                 asked = True
-                server.stop()
+                self._reachable(server).stop()
                 deadline = time.monotonic() + ORPHAN_SECONDS
             if time.monotonic() > deadline:
                 self._kill_members(server.identity)

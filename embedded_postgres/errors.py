@@ -6,8 +6,8 @@ from __future__ import annotations
 class EmbeddedPostgresError(Exception):
     """Something did not work, and nothing in the cluster was lost by it.
 
-    `what` says what is wrong and `remedy` what to do next, each without a final period's worth of
-    doubt: one line, no trace needed. `details` holds log lines (may be empty), printed below.
+    `what` says what is wrong and `remedy` what to do next, each a phrase without its period;
+    together they are one line. `details` holds log lines (may be empty), printed below it.
     """
 
     exit_code = 4

@@ -13,7 +13,6 @@ HOME/                    0700
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import secrets
@@ -83,11 +82,10 @@ class Layout:
             if identity.reaches(self.home):
                 self.server.mkdir()
             else:
-                digest = hashlib.sha256(os.fsencode(self.home)).hexdigest()[:12]
-                elsewhere = REACHABLE_FOLDER / digest
-                elsewhere.mkdir(parents=True, exist_ok=True)
+                # A random name: data of a clone that was deleted must not come back in a new one.
+                REACHABLE_FOLDER.mkdir(parents=True, exist_ok=True)
                 REACHABLE_FOLDER.chmod(0o711)
-                self.server.symlink_to(elsewhere)
+                self.server.symlink_to(tempfile.mkdtemp(prefix="", dir=REACHABLE_FOLDER))
             self.server.chmod(0o711)
         # Resolved: to follow the link in our half one would have to enter that half.
         if not identity.reaches(self.server.resolve()):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pwd
 import socket
 from pathlib import Path
 
@@ -61,23 +62,23 @@ def is_free(port: int) -> bool:
 def holder(port: int) -> str | None:
     """The process that listens on `port`, as "name (pid 123, in /its/folder)".
 
-    None where it cannot be known: not Linux, or another user's process. Reads /proc only.
+    Only its user, "a process of www-data", where the rest is hidden from us; None where nothing
+    can be known (not Linux). Reads /proc only.
     """
-    inodes = _listening_inodes(port)
-    if not inodes:
-        return None
-    for process in Path("/proc").glob("[0-9]*"):
+    owners = _listening(port)
+    for process in Path("/proc").glob("[0-9]*") if owners else ():
         try:
-            links = [str(link.readlink()) for link in (process / "fd").iterdir()]
+            links = {str(link.readlink()) for link in (process / "fd").iterdir()}
         except OSError:
             continue
-        if any(f"socket:[{inode}]" in links for inode in inodes):
+        if any(f"socket:[{inode}]" in links for inode in owners):
             return _describe(process)
-    return None
+    return next((f"a process of {_user_name(uid)}" for uid in owners.values()), None)
 
 
-def _listening_inodes(port: int) -> set[str]:
-    inodes = set()
+def _listening(port: int) -> dict[str, int]:
+    """The sockets that listen on `port`: the inode of each, and the uid of its owner."""
+    owners = {}
     for table in ("/proc/net/tcp", "/proc/net/tcp6"):
         try:
             lines = Path(table).read_text().splitlines()[1:]
@@ -87,8 +88,15 @@ def _listening_inodes(port: int) -> set[str]:
             # sl local_address rem_address st tx:rx tr:when retrnsmt uid timeout inode …
             fields = line.split()
             if fields[3] == LISTENING and int(fields[1].rpartition(":")[2], 16) == port:
-                inodes.add(fields[9])
-    return inodes
+                owners[fields[9]] = int(fields[7])
+    return owners
+
+
+def _user_name(uid: int) -> str:
+    try:
+        return f"user {pwd.getpwuid(uid).pw_name}"
+    except KeyError:
+        return f"uid {uid}"
 
 
 def _describe(process: Path) -> str:

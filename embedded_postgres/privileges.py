@@ -36,7 +36,7 @@ class Identity:
     """How to start programs so that PostgreSQL accepts them.
 
     `prefix` is put before the command. `uid` is the owner of the server's files when that is
-    neither us nor root, else None; its group has the same number.
+    neither us nor root, else None; programs then run in the group of the same number.
     """
 
     kind: Literal["direct", "namespace", "unprivileged"]
@@ -91,10 +91,10 @@ class Identity:
         """Make the server the owner of `path` (and all below), where that is not us already."""
         if self.uid is None:
             return
-        os.chown(path, self.uid, self.uid, follow_symlinks=False)
+        os.chown(path, self.uid, -1, follow_symlinks=False)
         for folder, folders, files in os.walk(path):
             for name in (*folders, *files):
-                os.chown(Path(folder, name), self.uid, self.uid, follow_symlinks=False)
+                os.chown(Path(folder, name), self.uid, -1, follow_symlinks=False)
 
 
 def choose(data: Path, run_as: RunAs = "auto") -> Identity:

@@ -20,6 +20,7 @@ INITDB_SECONDS = 180.0  # about 1 s on an SSD; a slow SD card takes a minute
 START_SECONDS = 60  # pg_ctl's own default; crash recovery of a development database is shorter
 STOP_FAST_SECONDS = 30  # a fast shutdown writes one checkpoint
 STOP_IMMEDIATE_SECONDS = 5
+PASSWORD_FILE = "password-"  # noqa: S105  the beginning of a file name
 UNSAFE_IN_A_SHELL = '"$`\\\n'  # pg_ctl puts the path of `postgres` in double quotes, in sh
 
 BUILTIN_LOCALE_MAJOR = 17  # --locale-provider=builtin came with PostgreSQL 17
@@ -42,7 +43,10 @@ class Server:
         seen. `durable` False skips fsync.
         """
         unfinished = self.layout.unfinished
-        shutil.rmtree(unfinished, ignore_errors=True)  # of a start that was killed
+        # What a start that was killed has left.
+        shutil.rmtree(unfinished, ignore_errors=True)
+        for left in self.layout.server.glob(f"{PASSWORD_FILE}*"):
+            left.unlink()
         maker = creator(self.identity)
         try:
             unfinished.mkdir(mode=0o700)
@@ -51,6 +55,8 @@ class Server:
             with (unfinished / "postgresql.conf").open("a") as settings:
                 settings.write("\n# Written at every start by embedded_postgres.\n")
                 settings.write("include_if_exists = 'embedded.conf'\n")
+                settings.flush()
+                os.fsync(settings.fileno())  # as initdb did with the rest
             self.identity.give(unfinished)
             unfinished.rename(self.layout.data)
         except OSError as error:
@@ -120,7 +126,7 @@ class Server:
 
     def _initdb(self, maker: Identity, password: str, alive: int, *, durable: bool) -> None:
         folder = self.layout.server.resolve()
-        descriptor, password_file = tempfile.mkstemp(dir=folder, prefix="password-")
+        descriptor, password_file = tempfile.mkstemp(dir=folder, prefix=PASSWORD_FILE)
         try:
             with os.fdopen(descriptor, "w") as file:
                 file.write(password)

@@ -14,7 +14,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Sequence
-from dataclasses import asdict, is_dataclass
+from dataclasses import asdict, dataclass, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,18 +24,28 @@ from postdo.errors import Misconfigured, NotUndone, PostdoError, Refused, Undone
 from postdo.run import Run
 from postdo.stop import Stopped, StopSignals
 
-DONE = 0
-OUTCOMES: dict[type[PostdoError], tuple[str, int]] = {
-    Misconfigured: ("misconfigured", 2),
-    Refused: ("refused", 3),
-    Undone: ("failed and undone", 4),
-    NotUndone: ("failed and not undone", 5),
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ends: the word for machines, the words for people, the exit code."""
+
+    word: str
+    words: str
+    code: int
+
+
+DONE = Outcome("done", "done", 0)
+OUTCOMES: dict[type[PostdoError], Outcome] = {
+    Misconfigured: Outcome("misconfigured", "misconfigured", 2),
+    Refused: Outcome("refused", "refused", 3),
+    Undone: Outcome("undone", "failed and undone", 4),
+    NotUndone: Outcome("not-undone", "failed and not undone", 5),
 }
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command. Returns its exit code, or becomes the server that ``prepare`` was given."""
-    parsed = _parser().parse_args(arguments)
+    parsed, server = _parse(sys.argv[1:] if arguments is None else list(arguments))
     # As with `python -m`, so that the `postdo` script finds the project too.
     if str(Path.cwd()) not in sys.path and "" not in sys.path:
         sys.path.insert(0, str(Path.cwd()))
@@ -43,26 +53,39 @@ def main(arguments: Sequence[str] | None = None) -> int:
     stop = StopSignals()
     stop.install()
     result: object = None
-    code = DONE
+    outcome = DONE
     error: PostdoError | None = None
     try:
         result = _run(parsed, console, stop)
         stop.check()
     except Stopped as stopped:
         console.say(f"stopped by {stopped}")
-        return stopped.exit_code
+        outcome = Outcome("stopped", str(stopped), stopped.exit_code)
     except PostdoError as expected:
         error = expected
     except Exception as unexpected:  # noqa: BLE001  the last place that can give it an exit code
         error = _surprise(unexpected)
     if error is not None:
-        outcome, code = OUTCOMES[type(error)]
-        console.fail(outcome, error)
+        outcome = OUTCOMES[type(error)]
+        console.fail(outcome.words, error)
     if parsed.json:
-        print(json.dumps(_report(parsed.command, code, result, error)), flush=True)
-    if error is None and getattr(parsed, "server", None):
-        return _become(parsed.server, console)
-    return code
+        print(json.dumps(_report(parsed.command, outcome, result, error)), flush=True)
+    if server and outcome is DONE:
+        return _become(server, console)
+    return outcome.code
+
+
+def _parse(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
+    """Our own arguments, and what follows ``--``: a command that is nobody's but the server's."""
+    own, server = arguments, []
+    if "--" in arguments:
+        end = arguments.index("--")
+        own, server = arguments[:end], arguments[end + 1 :]
+    parser = _parser()
+    parsed = parser.parse_args(own)
+    if server and parsed.command != "prepare":
+        parser.error(f"{parsed.command} starts no server; only prepare does")
+    return parsed, server
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -84,8 +107,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("migrate", "apply pending migrations, one process at a time")
     add("superuser", "create the superuser that DJANGO_SUPERUSER_* describes, if it is not there")
-    preparing = add("prepare", "wait, check, migrate, superuser; then become the server, if given")
-    preparing.add_argument("server", nargs="*", metavar="-- SERVER", help="command to run then")
+    add("prepare", "wait, check, migrate, superuser; with -- COMMAND, become that server then")
     return parser
 
 
@@ -128,18 +150,18 @@ def _surprise(error: Exception) -> PostdoError:
     )
 
 
-def _report(command: str, code: int, result: object, error: PostdoError | None) -> dict[str, Any]:
-    report: dict[str, Any] = {"command": command, "exit": code}
+def _report(
+    command: str, outcome: Outcome, result: object, error: PostdoError | None
+) -> dict[str, Any]:
+    report: dict[str, Any] = {"command": command, "exit": outcome.code, "outcome": outcome.word}
     if error is not None:
-        outcome = OUTCOMES[type(error)][0]
         return report | {
-            "outcome": outcome,
             "what": error.what,
             "next": error.next_step,
             "details": list(error.details),
         }
     known = asdict(result) if is_dataclass(result) and not isinstance(result, type) else None
-    return report | {"outcome": "done", "result": known}
+    return report | {"result": known}
 
 
 def _become(command: Sequence[str], console: Console) -> int:
@@ -150,14 +172,15 @@ def _become(command: Sequence[str], console: Console) -> int:
     try:
         os.execvp(command[0], list(command))  # noqa: S606  no shell on purpose
     except OSError as error:
+        outcome = OUTCOMES[Misconfigured]
         console.fail(
-            "misconfigured",
+            outcome.words,
             Misconfigured(
                 f"{command[0]} cannot be started: {error.strerror}",
                 "correct the command of the container",
             ),
         )
-        return OUTCOMES[Misconfigured][1]
+        return outcome.code
 
 
 if __name__ == "__main__":

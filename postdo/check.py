@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from django.db.backends.base.base import BaseDatabaseWrapper
+
 from postdo import stamp
 from postdo.config import Policy
 from postdo.console import Stopwatch
 from postdo.errors import Misconfigured, Refused, one_line
+from postdo.lock import exclusive
 from postdo.project import Project, set_up
 from postdo.run import Run
 
@@ -59,9 +63,10 @@ def check_and_stamp(run: Run, project: Project, path: Path) -> Checked:
     return checked
 
 
-def follow_policy(run: Run, project: Project) -> Checked:
+def follow_policy(run: Run, project: Project, session: BaseDatabaseWrapper) -> Checked:
     """What ``prepare`` does about models without migration: write them, refuse, or not look.
 
+    Files are written under the lock on ``session``: two modes of development can share a source.
     Raises ``Refused`` where a person has to decide, ``Misconfigured`` where files cannot be
     written.
     """
@@ -74,7 +79,8 @@ def follow_policy(run: Run, project: Project) -> Checked:
         return Checked(by="stamp")
     if run.config.policy is Policy.CHECK:
         return check(run)
-    written = _write_missing(run)
+    with exclusive(run, session):
+        written = _write_missing(run)
     if run.config.refresh_stamp and not written:
         _keep_stamp(run, current)
     return Checked(by="models", written=written)
@@ -162,6 +168,7 @@ def _make(run: Run, found: ModelChanges) -> tuple[str, ...]:
             f"makemigrations gave up: {one_line(error)}",
             f"run `{run.config.manage('makemigrations')}` in a terminal",
         ) from error
+    importlib.invalidate_caches()  # the folder may have been listed in the same tick of its clock
     return made.files
 
 

@@ -22,7 +22,7 @@ from postdo.database import rows
 from postdo.run import Run
 
 # The letters "postdo" as a number, then 0 and 1. Advisory locks belong to one database, so two
-# projects on one server do not meet. Documented in docs/, for whoever uses such locks himself.
+# projects on one server do not meet. docs/decisions/postdo-start.md has the numbers in decimal.
 LOCK_KEY = int.from_bytes(b"postdo", "big") << 8
 WORK_KEY = LOCK_KEY + 1
 

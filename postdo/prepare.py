@@ -53,7 +53,7 @@ def prepare(run: Run) -> Prepared:
     watch = Stopwatch()
     project = load(run.config.settings_module)
     with _database(run) as session:
-        checked = follow_policy(run, project)
+        checked = follow_policy(run, project, session)
         ensured = _superuser_preflight(run)
         migrated = migrate(run, project, session)
         if ensured is None:

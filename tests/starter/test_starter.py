@@ -1,0 +1,31 @@
+"""The starter's own tests, in both of the ways in which its users run them."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+WEB = Path(__file__).resolve().parents[2] / "web"
+
+
+@pytest.mark.parametrize(
+    "command", [["manage.py", "test"], ["-m", "pytest", "-q", "-p", "no:cacheprovider"]], ids=["manage.py", "pytest"]
+)
+def test_the_starters_own_tests_pass(command: list[str], database: str) -> None:
+    environment = {"PATH": os.environ["PATH"], "HOME": "/tmp", "DATABASE_URL": database}  # noqa: S108
+    ended = subprocess.run(
+        [sys.executable, *command],
+        cwd=WEB,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stdout[-3000:] + ended.stderr[-3000:]
+    assert "skipped" not in ended.stdout + ended.stderr

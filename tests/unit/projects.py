@@ -1,0 +1,211 @@
+"""Small real Django projects, made in a temporary folder, and `postdo` run on them."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+TIMEOUT_SECONDS = 60
+
+SETTINGS = """
+import os
+from urllib.parse import unquote, urlsplit
+
+url = urlsplit(os.environ.get("DATABASE_URL", "postgres://nobody:x@127.0.0.1:1/none"))
+DATABASES = {
+    "default": {
+        "ENGINE": "django.db.backends.postgresql",
+        "HOST": url.hostname,
+        "PORT": url.port,
+        "NAME": url.path[1:],
+        "USER": unquote(url.username),
+        "PASSWORD": unquote(url.password),
+    }
+}
+SECRET_KEY = "for tests only"
+DEBUG = os.environ.get("DEBUG") == "on"
+USE_TZ = True
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+INSTALLED_APPS = ["django.contrib.contenttypes", "django.contrib.auth", {apps}]
+{more}
+"""
+
+MIGRATION = """
+from django.db import migrations, models
+
+
+class Migration(migrations.Migration):
+    {header}
+    dependencies = {dependencies}
+    operations = [{operations}]
+"""
+
+ITEM = """
+from django.db import models
+
+
+class Item(models.Model):
+    name = models.CharField(max_length=50)
+"""
+
+CREATE_ITEM = """
+migrations.CreateModel("Item", [
+    ("id", models.BigAutoField(primary_key=True, auto_created=True, serialize=False,
+                               verbose_name="ID")),
+    ("name", models.CharField(max_length=50)),
+])
+"""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a command ended: its exit code and what it printed."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def report(self) -> dict[str, Any]:
+        """The JSON object of `--json`."""
+        loaded = json.loads(self.out)
+        assert isinstance(loaded, dict)
+        return loaded
+
+
+@dataclass(frozen=True)
+class Project:
+    """A project in `root` on the database `url`; `environment` goes to each command."""
+
+    root: Path
+    url: str
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+    def write(self, path: str, text: str) -> Path:
+        file = self.root / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+        return file
+
+    def migration(
+        self,
+        app: str,
+        name: str,
+        operations: str,
+        *,
+        after: str | None = None,
+        header: str = "",
+    ) -> Path:
+        dependencies = [(app, after)] if after else []
+        return self.write(
+            f"{app}/migrations/{name}.py",
+            MIGRATION.format(header=header, dependencies=dependencies, operations=operations),
+        )
+
+    def run(
+        self,
+        *arguments: str,
+        environment: Mapping[str, str] | None = None,
+        before: tuple[str, ...] = (),
+        flags: tuple[str, ...] = (),
+    ) -> Outcome:
+        """`python -m postdo ARGUMENTS`, to its end; `before` runs it, `flags` go to Python."""
+        done = subprocess.run(
+            [*before, sys.executable, *flags, "-m", "postdo", *arguments],
+            cwd=self.root,
+            env=self.variables(environment),
+            capture_output=True,
+            text=True,
+            timeout=TIMEOUT_SECONDS,
+            check=False,
+        )
+        return Outcome(done.returncode, done.stdout, done.stderr)
+
+    def start(
+        self, *arguments: str, environment: Mapping[str, str] | None = None
+    ) -> subprocess.Popen[str]:
+        """`python -m postdo ARGUMENTS`, left running; both outputs in its `stdout`."""
+        return subprocess.Popen(
+            [sys.executable, "-m", "postdo", *arguments],
+            cwd=self.root,
+            env=self.variables(environment),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def variables(self, environment: Mapping[str, str] | None = None) -> dict[str, str]:
+        """The whole environment of a command: nothing of the tests' own leaks in."""
+        return {
+            "PATH": os.environ["PATH"],
+            "PYTHONPATH": str(REPOSITORY),
+            "PYTHONDONTWRITEBYTECODE": "1",  # two writes within a second look alike to a .pyc
+            "DJANGO_SETTINGS_MODULE": "config.settings",
+            "DATABASE_URL": self.url,
+            "DB_WAIT_SECONDS": "20",
+            **self.environment,
+            **(environment or {}),
+        }
+
+    def sql(self, statement: str) -> list[tuple[Any, ...]]:
+        """Run a statement on the project's database."""
+        return query(self.url, statement)
+
+
+def query(url: str, statement: str) -> list[tuple[Any, ...]]:
+    """Run a statement, committed at once; the rows that it returns."""
+    connection = open_connection(url)
+    try:
+        cursor = connection.cursor()
+        cursor.execute(statement)
+        return list(cursor.fetchall()) if cursor.description else []
+    finally:
+        connection.close()
+
+
+def open_connection(url: str) -> Any:
+    """A connection in autocommit, by whichever driver is installed."""
+    driver: Any = importlib.import_module("psycopg2" if find_spec("psycopg2") else "psycopg")
+    connection = driver.connect(url)
+    connection.autocommit = True
+    return connection
+
+
+def make(
+    root: Path,
+    url: str,
+    *,
+    apps: tuple[str, ...] = (),
+    settings: str = "",
+    environment: Mapping[str, str] | None = None,
+) -> Project:
+    """A project with these further apps (each an empty package with a package of migrations)."""
+    project = Project(root, url, dict(environment or {}))
+    project.write("config/__init__.py", "")
+    listed = ", ".join(repr(app) for app in apps)
+    project.write(
+        "config/settings.py", SETTINGS.replace("{apps}", listed).replace("{more}", settings)
+    )
+    for app in apps:
+        if "." not in app:
+            project.write(f"{app}/__init__.py", "")
+            project.write(f"{app}/migrations/__init__.py", "")
+    return project
+
+
+def make_shop(root: Path, url: str, *, settings: str = "") -> Project:
+    """A project with one app, `shop`, with one model and its first migration."""
+    project = make(root, url, apps=("shop",), settings=settings)
+    project.write("shop/models.py", ITEM)
+    project.migration("shop", "0001_initial", CREATE_ITEM)
+    return project

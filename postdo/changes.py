@@ -29,11 +29,14 @@ class ModelChanges:
     ``own``, ``installed``: descriptions of the missing operations, per app label; ``own`` are the
     apps whose migrations belong to the project, ``installed`` those that came as a package.
     ``questions``: what only a person can answer before a migration is written.
+    ``unmigrated``: tables of the project's apps that have models and no migrations at all, per app
+    label: neither ``makemigrations`` nor ``migrate`` ever looks at them unasked (HAZARDS 16).
     """
 
     own: Mapping[str, tuple[str, ...]]
     installed: Mapping[str, tuple[str, ...]]
     questions: tuple[str, ...]
+    unmigrated: Mapping[str, tuple[str, ...]]
 
 
 class _Listener(MigrationQuestioner):
@@ -98,7 +101,12 @@ def find_changes(manage: Callable[[str], str]) -> ModelChanges:
     }
     own = {label: lines for label, lines in described.items() if _is_own(label)}
     installed = {label: lines for label, lines in described.items() if label not in own}
-    return ModelChanges(own=own, installed=installed, questions=tuple(listener.questions))
+    return ModelChanges(
+        own=own,
+        installed=installed,
+        questions=tuple(listener.questions),
+        unmigrated=_unmigrated(loader),
+    )
 
 
 def conflict(conflicts: Mapping[str, Any], manage: Callable[[str], str]) -> Refused:
@@ -117,6 +125,18 @@ def unreadable(error: Exception) -> Refused:
         f"the migrations cannot be loaded: {type(error).__name__}: {one_line(error)}",
         f"correct them{f' at {place}' if place else ''}, commit, deploy again",
     )
+
+
+def _unmigrated(loader: MigrationLoader) -> dict[str, tuple[str, ...]]:
+    found: dict[str, tuple[str, ...]] = {}
+    for label in sorted(loader.unmigrated_apps):
+        if loader.migrations_module(label)[0] is None or not _is_own(label):
+            continue  # switched off on purpose (MIGRATION_MODULES), or not the project's to mend
+        options = [model._meta for model in registry.get_app_config(label).get_models()]
+        tables = tuple(one.db_table for one in options if one.managed and not one.proxy)
+        if tables:
+            found[label] = tables
+    return found
 
 
 def _loader() -> MigrationLoader:

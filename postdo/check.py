@@ -13,6 +13,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from postdo import stamp
 from postdo.config import Policy
 from postdo.console import Stopwatch
+from postdo.database import rows
 from postdo.errors import Misconfigured, Refused, one_line
 from postdo.lock import exclusive
 from postdo.project import Project, set_up
@@ -20,6 +21,12 @@ from postdo.run import Run
 
 if TYPE_CHECKING:
     from postdo.changes import ModelChanges
+
+# One row per table or view that a name without its schema finds. Read against PostgreSQL 14 to 18.
+VISIBLE_TABLES = """
+    SELECT relname FROM pg_catalog.pg_class
+    WHERE relkind IN ('r', 'p', 'v', 'm', 'f') AND pg_catalog.pg_table_is_visible(oid)
+"""
 
 
 @dataclass(frozen=True)
@@ -38,10 +45,7 @@ def check(run: Run) -> Checked:
 
     Raises ``Refused`` with the list of what is missing.
     """
-    watch = Stopwatch()
-    _refuse(run, _changes(run))
-    run.console.say(f"models match their migrations ({watch})")
-    return Checked(by="models")
+    return _compare(run, None)
 
 
 def check_and_stamp(run: Run, project: Project, path: Path) -> Checked:
@@ -78,9 +82,9 @@ def follow_policy(run: Run, project: Project, session: BaseDatabaseWrapper) -> C
         run.console.say("models match their migrations (checked before)")
         return Checked(by="stamp")
     if run.config.policy is Policy.CHECK:
-        return check(run)
+        return _compare(run, session)
     with exclusive(run, session):
-        written = _write_missing(run)
+        written = _write_missing(run, session)
     if run.config.refresh_stamp and not written:
         _keep_stamp(run, current)
     return Checked(by="models", written=written)
@@ -117,7 +121,39 @@ def _changes(run: Run) -> ModelChanges:
     return found
 
 
-def _refuse(run: Run, found: ModelChanges) -> None:
+def _compare(run: Run, session: BaseDatabaseWrapper | None) -> Checked:
+    watch = Stopwatch()
+    found = _changes(run)
+    _refuse(run, found, _without_tables(found, session))
+    run.console.say(f"models match their migrations ({watch})")
+    return Checked(by="models")
+
+
+def _without_tables(
+    found: ModelChanges, session: BaseDatabaseWrapper | None
+) -> dict[str, tuple[str, ...]]:
+    """The tables of apps without migrations that nobody has made; without a session, all.
+
+    An app may live without migrations on tables that were there before it, and is left alone.
+    """
+    if session is None:
+        return dict(found.unmigrated)
+    there = {name for (name,) in rows(session, VISIBLE_TABLES)}
+    missing = {
+        label: tuple(table for table in tables if table not in there)
+        for label, tables in found.unmigrated.items()
+    }
+    return {label: tables for label, tables in missing.items() if tables}
+
+
+def _refuse(run: Run, found: ModelChanges, tableless: Mapping[str, tuple[str, ...]]) -> None:
+    if tableless:
+        raise Refused(
+            f"models have no migrations at all and no tables, in {', '.join(tableless)}",
+            f"run `{run.config.manage('makemigrations ' + ' '.join(tableless))}` in development, "
+            "commit the files, deploy again",
+            details=tuple(f"{label}: {', '.join(names)}" for label, names in tableless.items()),
+        )
     if found.own:
         raise Refused(
             f"models have changes that no migration makes, in {', '.join(found.own)}",
@@ -129,10 +165,11 @@ def _refuse(run: Run, found: ModelChanges) -> None:
         )
 
 
-def _write_missing(run: Run) -> tuple[str, ...]:
+def _write_missing(run: Run, session: BaseDatabaseWrapper) -> tuple[str, ...]:
     watch = Stopwatch()
     found = _changes(run)
-    if not found.own:
+    tableless = tuple(_without_tables(found, session))
+    if not found.own and not tableless:
         run.console.say(f"models match their migrations ({watch})")
         return ()
     if found.questions:
@@ -142,16 +179,16 @@ def _write_missing(run: Run) -> tuple[str, ...]:
             details=found.questions,
         )
     with run.stop.guarded():
-        return _make(run, found)
+        return _make(run, found, tableless)
 
 
-def _make(run: Run, found: ModelChanges) -> tuple[str, ...]:
+def _make(run: Run, found: ModelChanges, tableless: tuple[str, ...]) -> tuple[str, ...]:
     from django.core.management import call_command  # noqa: PLC0415
     from django.core.management.base import CommandError  # noqa: PLC0415
 
-    # Named one by one only where an installed app must be left out: names also make Django
-    # write a first migration for an app that never had one.
-    labels = tuple(found.own) if found.installed else ()
+    # Named one by one only where an installed app must be left out, or where Django would not look
+    # unasked: names also make it write a first migration for an app that never had one.
+    labels = (*found.own, *tableless) if found.installed or tableless else ()
     made = _Lines(run)
     try:
         call_command(
@@ -159,7 +196,7 @@ def _make(run: Run, found: ModelChanges) -> tuple[str, ...]:
         )
     except OSError as error:
         raise Misconfigured(
-            f"migrations are missing for {', '.join(found.own)}, and {error.filename} cannot be "
+            f"migrations are missing for {', '.join((*found.own, *tableless))}, and {error.filename} cannot be "
             f"written: {error.strerror}",
             "mount the source so that this user can write it, or set MAKEMIGRATIONS=check",
         ) from error

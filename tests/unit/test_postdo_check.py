@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -177,3 +178,38 @@ def test_the_result_as_json_lists_what_is_missing(tmp_path: Path) -> None:
     assert outcome.report["outcome"] == "refused"
     assert outcome.report["exit"] == 3
     assert outcome.report["details"] == ["shop: Add field price to item"]
+
+
+def without_migrations(tmp_path: Path, url: str) -> Project:
+    """The shop before anyone has run makemigrations for it: no folder, so Django never looks."""
+    project = make_shop(tmp_path, url)
+    shutil.rmtree(tmp_path / "shop" / "migrations")
+    return project
+
+
+def test_an_app_without_any_migration_and_table_is_refused_in_production(
+    tmp_path: Path, database: str
+) -> None:
+    outcome = prepare(without_migrations(tmp_path, database), PRODUCTION)
+    assert outcome.code == 3
+    assert "no migrations at all and no tables, in shop" in outcome.err
+    assert "makemigrations shop" in outcome.err
+
+
+def test_development_writes_the_first_migration_of_an_app_without_any(
+    tmp_path: Path, database: str
+) -> None:
+    project = without_migrations(tmp_path, database)
+    outcome = prepare(project, DEVELOPMENT)
+    assert outcome.code == 0, outcome.err
+    assert (tmp_path / "shop/migrations/0001_initial.py").is_file()
+    assert project.sql("SELECT count(*) FROM shop_item") == [(0,)]
+
+
+def test_an_app_that_lives_without_migrations_on_tables_that_exist_is_left_alone(
+    tmp_path: Path, database: str
+) -> None:
+    project = without_migrations(tmp_path, database)
+    project.sql("CREATE TABLE shop_item (id serial PRIMARY KEY, name text)")
+    outcome = prepare(project, PRODUCTION)
+    assert outcome.code == 0, outcome.err

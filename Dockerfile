@@ -85,7 +85,7 @@ RUN --mount=type=bind,source=image,target=/image \
 
 FROM base AS production
 # Nothing is installed into the result any more.
-RUN python -c 'import pathlib, pip, shutil; shutil.rmtree(pathlib.Path(pip.__file__).parent)' && rm -f "$(command -v pip)"
+RUN python -c 'import pathlib, pip, shutil; shutil.rmtree(pathlib.Path(pip.__file__).parent)' && rm -f "$(command -v pip)"*
 COPY --from=requirements-production /venv /venv
 COPY --from=project /opt/kit /opt/kit
 COPY --from=project /app /app

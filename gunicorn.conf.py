@@ -13,6 +13,7 @@ import json
 import logging
 import math
 import os
+import signal
 import sys
 from collections.abc import Mapping
 from datetime import datetime, timedelta, timezone
@@ -27,7 +28,7 @@ COLOURS = 2  # while a new version takes over, the old one holds its connections
 OTHER_CONNECTIONS = 20  # migrations, psql, backups, and PostgreSQL's own reserve of 3
 LONGEST_LOGGED = 2048  # characters of anything that a client chose
 HEALTH_PATH = os.environ.get("HEALTH_PATH") or "/readyz"
-HEALTHY = 200
+UNHEALTHY = 500  # as healthcheck.py counts: a project without such a page says 404, and serves
 
 
 def misconfigured(what: str, remedy: str) -> NoReturn:
@@ -122,7 +123,7 @@ class JsonLogger(Logger):  # type: ignore[misc]  # Gunicorn has no types
 
     def access(self, resp: Any, req: Any, environ: Environment, request_time: timedelta) -> None:
         status = int(str(resp.status).split(maxsplit=1)[0])
-        if status == HEALTHY and is_health_check(environ):
+        if status < UNHEALTHY and is_health_check(environ):
             return
         method = text_of(environ, "REQUEST_METHOD")
         target = text_of(environ, "RAW_URI")
@@ -165,6 +166,23 @@ def when_ready(server: Any) -> None:
     gc.collect()
     gc.freeze()
     server.log.info("%s processes of %s threads", server.cfg.workers, server.cfg.threads)
+
+
+def post_fork(server: Any, worker: Any) -> None:
+    """In a new worker, which has the arbiter's signal handlers yet: they only fill its queue."""
+    worker.early_signals = getattr(server, "SIG_QUEUE", None)
+
+
+def post_worker_init(worker: Any) -> None:
+    """The worker has its own handlers now: hand over a stop that came before them.
+
+    Gunicorn 27 loses it, and a stop within the first moments takes all of graceful_timeout.
+    """
+    early = worker.early_signals
+    while early is not None and not early.empty():
+        number = early.get_nowait()
+        if number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
+            os.kill(os.getpid(), number)
 
 
 # ---- What Gunicorn reads ----

@@ -13,36 +13,22 @@ main() {
     take_lock dev
     open_log dev
     require_disk 500
-    require_free_dev_ports
+    require_port DEV_PORT dev
+    require_port PGADMIN_PORT dev
+    require_port DEV_DB_PORT dev
     export_compose_facts
     require_volume_major dev
 
-    step "Build the image" compose dev build web
+    build_image dev
     is_running dev web || undo_with stop_what_was_started
-    try "Start PostgreSQL, the site and pgAdmin" compose dev up -d --wait --wait-timeout "$START_TIMEOUT" || explain_dev_failure
+    try "Start PostgreSQL, the site and pgAdmin" compose dev up -d --wait --wait-timeout "$START_TIMEOUT" || explain_unhealthy dev db web pgadmin
     UNDO=
     announce
 }
 
-require_free_dev_ports() {
-    is_running dev web || require_port DEV_PORT
-    is_running dev pgadmin || require_port PGADMIN_PORT
-    is_running dev db || require_port DEV_DB_PORT
-}
-
-explain_dev_failure() {
-    for explain_service in db web pgadmin; do
-        case $(state_of dev "$explain_service") in
-        healthy | running) continue ;;
-        esac
-        compose dev logs --no-log-prefix --tail 20 "$explain_service" 2>&1 | sed 's/^/  | /' >&3
-        fail "$explain_service did not get healthy; its last lines are above" "mend what they say, and repeat: sh run.sh -1"
-    done
-    step_failed "starting development"
-}
-
 stop_what_was_started() {
-    local_server_runs && compose dev stop web pgadmin || compose dev stop
+    compose dev stop web pgadmin
+    local_server_runs || stop_database dev
 }
 
 announce() {

@@ -18,7 +18,8 @@ main() {
     make_state_folder "$STATE"
     take_lock prod
     open_log prod
-    is_running prod proxy || require_free_prod_ports
+    require_port HTTP_PORT prod
+    [ -z "$DOMAIN" ] || require_port HTTPS_PORT prod
     export_compose_facts
     require_volume_major prod
 
@@ -26,14 +27,9 @@ main() {
     announce
 }
 
-require_free_prod_ports() {
-    require_port HTTP_PORT
-    [ -z "$DOMAIN" ] || require_port HTTPS_PORT
-}
-
 release() {
     require_disk 1000
-    step "Build the image" compose prod build web
+    build_image prod
     live=$(live_colour)
     if [ -n "$live" ] && serves_this_version "$live"; then
         say "Nothing has changed: $live goes on serving"
@@ -46,20 +42,25 @@ release() {
     undo_with take_back
     step "Start PostgreSQL" start_database
     try "Prepare the database" prepare_database || step_failed "preparing the database" \
-        "$([ -z "$live" ] || printf 'the version before goes on serving; ')mend what the lines above say, and repeat: sh run.sh -0"
-    try "Start $new" start_colour "$new" || explain_colour_failure "$new"
+        "mend what the lines above say, and repeat: sh run.sh -0$(went_on prod)"
+    try "Start $new" start_colour "$new" || explain_unhealthy prod db "web-$new"
     step "Switch to $new" switch_to "$new"
     UNDO=
     record_release "$new"
+    is_running prod proxy || undo_with stop_what_was_started
     settle "$new"
+    UNDO=
 }
 
 start_last_release() {
     live=$(live_colour)
-    [ -n "$live" ] && docker image inspect "$PROJECT_NAME-web:$live" >/dev/null 2>&1 ||
+    { [ -n "$live" ] && docker image inspect "$PROJECT_NAME-web:$live" >/dev/null 2>&1; } ||
         fail "nothing was built here yet" "build and start it first: sh run.sh -0"
+    db_was=$(state_of prod db)
+    is_running prod proxy || undo_with stop_what_was_started
     try "Start $live, PostgreSQL and the proxy" compose prod up -d --no-build --wait --wait-timeout "$START_TIMEOUT" db "web-$live" proxy ||
-        explain_colour_failure "$live"
+        explain_unhealthy prod db "web-$live" proxy
+    UNDO=
 }
 
 # It is healthy, its image is the one just built, and Compose would leave its container as it is (`config --hash` does
@@ -89,31 +90,31 @@ start_colour() { # start_colour COLOUR
         compose prod up -d --no-build --no-deps --force-recreate --wait --wait-timeout "$START_TIMEOUT" "web-$1"
 }
 
-# Before the switch nobody uses what this run has started.
+# Before the switch nobody uses what this run has started. (An interruption can come between the switch and the end of
+# its step.)
 take_back() {
+    [ "$(live_colour)" != "$new" ] || return 0
     compose prod rm --stop --force "web-$new"
-    [ "$db_was" != stopped ] || compose prod stop db
+    [ "$db_was" != stopped ] || stop_database prod
 }
 
-explain_colour_failure() { # explain_colour_failure COLOUR
-    for explain_service in db "web-$1" proxy; do
-        case $(state_of prod "$explain_service") in healthy | running) continue ;; esac
-        compose prod logs --no-log-prefix --tail 20 "$explain_service" 2>&1 | sed 's/^/  | /' >&3
-        fail "$explain_service did not get healthy; its last lines are above" "mend what they say, and repeat: sh run.sh -0"
-    done
-    step_failed "starting production"
+# Without a proxy before, nobody has been let in yet: all of it goes.
+stop_what_was_started() {
+    compose prod stop proxy web-blue web-green
+    [ "$db_was" != stopped ] || stop_database prod
 }
 
 # Caddy reads the name at each look-up; the rename lets it see the old one or the new one, never half of one.
 switch_to() { # switch_to COLOUR
-    mkdir -p "${LIVE_FILE%/*}" && chmod 755 "${LIVE_FILE%/*}" &&
-        printf 'web-%s' "$1" >"$LIVE_FILE.new" && chmod 644 "$LIVE_FILE.new" && mv "$LIVE_FILE.new" "$LIVE_FILE"
+    switch_file=$(live_file)
+    mkdir -p "${switch_file%/*}" && chmod 755 "${switch_file%/*}" &&
+        printf 'web-%s' "$1" >"$switch_file.new" && chmod 644 "$switch_file.new" && mv "$switch_file.new" "$switch_file"
 }
 
 # Whatever else belongs to production: up if it is down, left alone if it is as it should be; and of the two colours
 # only the live one runs, also when an earlier run was interrupted after its switch.
 settle() { # settle COLOUR
-    try "See to the proxy and PostgreSQL" start_around || explain_colour_failure "$1"
+    try "See to the proxy and PostgreSQL" start_around || explain_unhealthy prod db "web-$1" proxy
     settle_other=$(other_colour "$1")
     ! is_running prod "web-$settle_other" || step "Stop $settle_other" retire "$settle_other"
 }

@@ -1,7 +1,7 @@
-# commands/psql.sh: psql on the database of the running mode.
+# commands/psql.sh: psql on the database of a mode.
 # usage: sh run.sh [-0|-1|-2] psql [PSQL ARGUMENTS...]
 #
-# In Docker it goes through the container's own socket, so that it works also when the password in .env is wrong.
+# A database that does not run is started for as long as psql does. In Docker it goes through the container's own socket, so that it works also when the password in .env is wrong.
 
 main() {
     prepare_environment
@@ -16,11 +16,24 @@ psql_in_docker() { # psql_in_docker MODE ARGUMENTS...
     psql_mode=$1
     shift
     require_engine
-    is_running "$psql_mode" db ||
-        fail "the $(mode_name "$psql_mode") database does not run" "start it: sh run.sh $(mode_flag "$psql_mode")"
+    is_running "$psql_mode" db || start_database_for_now
     set -- db psql -U "$POSTGRES_USER" -d "$POSTGRES_DB" "$@"
     [ -t 0 ] && [ -t 1 ] || set -- -T "$@"
     compose "$psql_mode" exec "$@"
+}
+
+# A start that failed has stopped the database again, and this is how one mends what it failed on.
+start_database_for_now() {
+    make_state_folder "$STATE"
+    take_lock "$psql_mode"
+    open_log psql
+    export_compose_facts
+    undo_with stop_database_again
+    step "Start PostgreSQL" compose "$psql_mode" up -d --no-build --wait --wait-timeout "$START_TIMEOUT" db >&2
+}
+
+stop_database_again() {
+    compose "$psql_mode" stop db
 }
 
 psql_local() { # psql_local ARGUMENTS...

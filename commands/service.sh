@@ -39,9 +39,9 @@ install_unit() {
     say "$UNIT starts production at boot, from $ROOT"
 }
 
-# A % is a specifier to systemd, and a & or | would mean something to sed.
+# In a quoted word systemd gives \ " $ and % a meaning, and in a replacement sed gives one to & | and \.
 fill_unit() {
-    unit_root=$(printf '%s' "$ROOT" | sed 's/%/%%/g; s/[&|\\]/\\&/g')
+    unit_root=$(printf '%s' "$ROOT" | sed 's/[\\"]/\\&/g; s/\$/$$/g; s/%/%%/g; s/[&|\\]/\\&/g')
     sed -e "s|@ROOT@|$unit_root|g" -e "s|@NAME@|$PROJECT_NAME|g" "$ROOT/service/production.service"
 }
 

@@ -21,7 +21,11 @@ show_mode() { # show_mode prod|dev
         printf '%-12s stopped   (start: sh run.sh %s)\n' "$(mode_name "$1")" "$(mode_flag "$1")"
         return
     fi
-    printf '%-12s version %s\n' "$(mode_name "$1")" "$(version_of "$1")"
+    if mode_runs "$1"; then
+        printf '%-12s version %s\n' "$(mode_name "$1")" "$(version_of "$1")"
+    else
+        printf '%-12s its database only\n' "$(mode_name "$1")"
+    fi
     case $1 in
     prod)
         show_service prod proxy "$(production_address)"
@@ -55,6 +59,6 @@ show_local() {
     choose_local_database
     case $LOCAL_DATABASE in
     docker) show_service dev db "127.0.0.1:$DEV_DB_PORT" ;;
-    embedded) printf '  %-10s %-10s %s\n' db "$(embedded status --data "$EMBEDDED" | head -n 1)" "127.0.0.1:$DEV_DB_PORT" ;;
+    embedded) printf '  %-10s %-10s %s\n' db "$(case $(embedded status --data "$EMBEDDED" 2>&1) in *" runs on "*) printf running ;; *) printf stopped ;; esac)" "127.0.0.1:$DEV_DB_PORT" ;;
     esac
 }

@@ -16,7 +16,7 @@ stop_prod() {
     # The proxy first, so that no visitor meets a site without its database.
     step "Stop the proxy" compose prod stop proxy
     step "Stop the site" compose prod stop web-blue web-green
-    step "Stop PostgreSQL" compose prod stop db
+    step "Stop PostgreSQL" stop_database prod
 }
 
 stop_dev() {
@@ -26,7 +26,7 @@ stop_dev() {
     if local_server_runs; then
         say "PostgreSQL goes on: the local server (-2) uses it"
     else
-        step "Stop PostgreSQL" compose dev stop db
+        step "Stop PostgreSQL" stop_database dev
     fi
 }
 

@@ -7,20 +7,32 @@ main() {
     make_state_folder "$STATE"
     open_log test
     prepare_test_venv
-    test_summary=
-    if [ $# -eq 0 ]; then
-        lint_result=passed
-        run_linters || lint_result=FAILED
-        test_summary="linters $lint_result, "
-        set -- tests
+    if [ $# -gt 0 ]; then
+        in_root python -m pytest "$@"
+        return
     fi
-    test_status=0
-    in_root python -m pytest "$@" || test_status=$?
-    [ "${lint_result-passed}" = passed ] || test_status=1
+    TEST_SUMMARY_FILE="$STATE/test-summary"
+    export TEST_SUMMARY_FILE
+    : >"$TEST_SUMMARY_FILE" || fail "cannot write $TEST_SUMMARY_FILE (disk full?)" "free some disk space"
+
+    test_failed=
+    run_linters || test_failed="linters"
+    # These wait more than they compute, so there may be more of them at once than there are cores.
+    suite --numprocesses 4 --dist loadfile tests/unit tests/shell tests/starter
+    # These share running stacks, and the machine's ports.
+    suite tests/stack tests/browser
+    summarise
+}
+
+suite() { # suite PYTEST_ARGUMENTS...
+    printf 'tests: ' >>"$TEST_SUMMARY_FILE"
+    in_root python -m pytest "$@" || test_failed="$test_failed tests"
+}
+
+summarise() {
     say ""
-    if [ "$test_status" -eq 0 ]; then
-        say "${test_summary}tests passed; what was skipped is named above"
-    else
-        fail "${test_summary}tests ended with status $test_status" "read the failures above; repeat one: sh run.sh test PATH::NAME"
-    fi
+    say "linters: $(case $test_failed in linters*) printf 'found something' ;; *) printf clean ;; esac)"
+    cat "$TEST_SUMMARY_FILE"
+    [ -z "$test_failed" ] || fail "not everything passed" "read the failures above; repeat one: sh run.sh test PATH::NAME"
+    say "everything passed"
 }

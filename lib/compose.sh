@@ -15,9 +15,17 @@ export_compose_facts() {
     export_version
     # What Caddy serves: the domain, with HTTPS by itself, or plain HTTP under every name.
     SITE_ADDRESS=${DOMAIN:-:80}
+    # A project need not know of DOMAIN to answer under it, and to accept forms from its own pages.
+    if [ -n "$DOMAIN" ]; then
+        ALLOWED_HOSTS=$(with_item "$ALLOWED_HOSTS" "$DOMAIN")
+        domain_origin=$(production_address)
+        CSRF_TRUSTED_ORIGINS=$(with_item "$CSRF_TRUSTED_ORIGINS" "${domain_origin%/}")
+    fi
     # In development the container works as the owner of web/, so that what it writes there is theirs. A rootless
     # engine maps its root to that user already.
+    # shellcheck disable=SC2012 # only numbers are read of it, and stat is another one on each system
     HOST_UID=$(ls -ldn "$ROOT/web" | awk '{ print $3 }')
+    # shellcheck disable=SC2012
     HOST_GID=$(ls -ldn "$ROOT/web" | awk '{ print $4 }')
     ! engine_is_rootless || HOST_UID=0 HOST_GID=0
     # pgAdmin asks for no login of its own as long as only this machine reaches it.
@@ -25,7 +33,15 @@ export_compose_facts() {
     127.* | '[::1]') PGADMIN_CONFIG_SERVER_MODE=False ;;
     *) PGADMIN_CONFIG_SERVER_MODE=True ;;
     esac
-    export SITE_ADDRESS HOST_UID HOST_GID PGADMIN_CONFIG_SERVER_MODE
+    export ALLOWED_HOSTS CSRF_TRUSTED_ORIGINS SITE_ADDRESS HOST_UID HOST_GID PGADMIN_CONFIG_SERVER_MODE
+}
+
+with_item() { # with_item LIST ITEM: a list with commas that has the item, once
+    case ",$1," in
+    ,,) printf '%s' "$2" ;;
+    *",$2,"*) printf '%s' "$1" ;;
+    *) printf '%s,%s' "$1" "$2" ;;
+    esac
 }
 
 # What git says of the project in web/, whose repository may be the clone's or its own. As root in a user's clone git
@@ -34,6 +50,36 @@ export_version() {
     APP_VERSION=$(git -c safe.directory="*" -C "$ROOT/web" describe --tags --always --dirty 2>/dev/null) || APP_VERSION=unversioned
     APP_REVISION=$(git -c safe.directory="*" -C "$ROOT/web" rev-parse HEAD 2>/dev/null) || APP_REVISION=unversioned
     export APP_VERSION APP_REVISION
+}
+
+build_image() { # build_image prod|dev: in the log, or its last lines and what our Dockerfile says of them
+    ! try "Build the image" compose "$1" build web || return 0
+    build_reason=$(tail -n "+$((LOG_MARK + 1))" "$LOG_FILE" | sed -n 's/^#[0-9]* [0-9.]* error: //p' | tail -n 1)
+    show_tail
+    fail "the image could not be built${build_reason:+: $build_reason}" \
+        "mend what the lines above say, and repeat: sh run.sh $(mode_flag "$1")$(went_on "$1")"
+}
+
+went_on() { # went_on MODE: what a visitor sees meanwhile
+    ! mode_runs "$1" || printf '; what ran before goes on'
+}
+
+health_says() { # health_says CONTAINER: the last answer of its health check
+    docker inspect --format '{{with .State.Health}}{{range .Log}}{{println .Output}}{{end}}{{end}}' "$1" | sed -n '/./h; ${x; s/^/health check: /p;}'
+}
+
+# Of the services that were to be healthy, the first one that is not, with its last lines.
+explain_unhealthy() { # explain_unhealthy MODE SERVICE...
+    explain_mode=$1
+    shift
+    for explain_service in "$@"; do
+        case $(state_of "$explain_mode" "$explain_service") in healthy | running) continue ;; esac
+        explain_container=$(container_of "$explain_mode" "$explain_service")
+        [ -z "$explain_container" ] || { docker logs --tail 20 "$explain_container" && health_says "$explain_container"; } 2>&1 | sed 's/^/  | /' >&3
+        fail "$explain_service did not get healthy; its last lines are above" \
+            "mend what they say, and repeat: sh run.sh $(mode_flag "$explain_mode")$([ "$explain_mode" = dev ] || went_on prod)"
+    done
+    step_failed "starting $(mode_name "$explain_mode")"
 }
 
 container_of() { # container_of MODE SERVICE: its id, also when it is stopped; empty if there is none
@@ -49,6 +95,20 @@ state_of() { # state_of MODE SERVICE: healthy, starting, unhealthy, running (no 
     state_container=$(container_of "$1" "$2")
     [ -n "$state_container" ] || { printf stopped && return; }
     docker inspect --format '{{if not .State.Running}}stopped{{else if .State.Health}}{{.State.Health.Status}}{{else}}running{{end}}' "$state_container"
+}
+
+# The first start of a volume is a script, which hears no signal; killed half-way it leaves a volume that is no good. It is
+# let finish, which takes seconds.
+stop_database() { # stop_database MODE
+    wait_until 60 database_hears "$1" || true
+    compose "$1" stop db
+}
+
+database_hears() { # database_hears MODE: its first process is PostgreSQL itself, or there is none
+    case $(docker exec "$(container_of "$1" db)" cat /proc/1/comm 2>/dev/null) in
+    '' | postgres) ;;
+    *) return 1 ;;
+    esac
 }
 
 # A volume that another major of PostgreSQL made is not started on: PostgreSQL would refuse, and keep restarting.

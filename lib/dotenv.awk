@@ -17,7 +17,7 @@ function bad(what, remedy) {
 /^$/ || /^#/ { next }
 
 !/^[A-Za-z_][A-Za-z0-9_]*=/ {
-    bad("not_KEY=VALUE", "write it as KEY=VALUE (letters, digits and _, no space before the =), or put a # before it")
+    bad("it_is_not_KEY=VALUE", "write it as KEY=VALUE (letters, digits and _, no space before the =), or put a # before it")
     next
 }
 

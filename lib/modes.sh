@@ -53,10 +53,13 @@ require_mode() {
 
 # --- Production's two colours ---------------------------------------------------------------------------------------
 
-LIVE_FILE="$STATE/live/upstream" # what Caddy reads: the name of the live service
+# What Caddy reads: the name of the live service.
+live_file() {
+    printf '%s/live/%s/upstream' "$STATE" "$PROJECT_NAME"
+}
 
 live_colour() { # blue or green; empty before the first release
-    case $(cat "$LIVE_FILE" 2>/dev/null) in
+    case $(cat "$(live_file)" 2>/dev/null) in
     web-blue) printf blue ;;
     web-green) printf green ;;
     esac

@@ -1,8 +1,9 @@
 # lib/ports.sh: who listens on a port of this machine? Said before Docker fails on it half-way.
 
-require_port() { # require_port KEY: the port named by that key is free
+require_port() { # require_port KEY [MODE]: the port named by that key is free, or that mode has it already
     eval "port=\$$1"
     port_is_taken "$port" || return 0
+    [ -z "${2-}" ] || [ -z "$(container_on_port "$port" --filter "label=com.docker.compose.project=$PROJECT_NAME-$2")" ] || return 0
     fail "port $port ($1) is taken by $(port_owner "$port")" "stop that, or set $1 in .env to a free port"
 }
 
@@ -15,15 +16,20 @@ port_owner() { # port_owner PORT
     owner_container=$(container_on_port "$1")
     [ -z "$owner_container" ] || { printf 'the container %s' "$owner_container" && return; }
     for owner_inode in $(listening_inodes "$1"); do
-        for owner_fd in /proc/[0-9]*/fd/*; do
-            [ "$(readlink "$owner_fd" 2>/dev/null)" = "socket:[$owner_inode]" ] || continue
-            owner_pid=${owner_fd#/proc/}
-            owner_pid=${owner_pid%%/*}
-            printf 'process %s (%s)' "$owner_pid" "$(tr '\000' ' ' <"/proc/$owner_pid/cmdline" | cut -c 1-60)"
-            return
-        done
+        owner_pid=$(process_of_socket "$owner_inode")
+        [ -n "$owner_pid" ] || continue
+        printf 'process %s (%s)' "$owner_pid" "$(tr '\000\n' '  ' <"/proc/$owner_pid/cmdline" | cut -c 1-60 | sed 's/ *$//')"
+        return
     done
     printf 'a process of another user (sudo ss -ltnp shows it)'
+}
+
+# One `ls` for all processes: a readlink for each of their files would take seconds.
+process_of_socket() { # process_of_socket INODE: its pid; empty if it is another user's
+    # shellcheck disable=SC2012 # find has no portable way to print where a link points
+    LC_ALL=C ls -l /proc/[0-9]*/fd 2>/dev/null | awk -v target="socket:[$1]" '
+        /^\/proc\// { split($1, path, "/") }
+        $NF == target { print path[3]; exit }'
 }
 
 # /proc/net/tcp (proc(5)): local address as HEX:PORT, state 0A is LISTEN, column 10 the socket's inode.
@@ -32,7 +38,9 @@ listening_inodes() { # listening_inodes PORT
         awk -v port="$(printf ':%04X' "$1")" '$4 == "0A" && substr($2, length($2) - 4) == port { print $10 }'
 }
 
-container_on_port() { # container_on_port PORT
+container_on_port() { # container_on_port PORT [DOCKER PS ARGUMENTS...]
     command -v docker >/dev/null 2>&1 || return 0
-    in_time docker ps --filter "publish=$1" --format '{{.Names}}' 2>/dev/null | head -n 1
+    container_port=$1
+    shift
+    in_time docker ps --filter "publish=$container_port" "$@" --format '{{.Names}}' 2>/dev/null | head -n 1
 }

@@ -4,8 +4,11 @@ TEST_VENV="$STATE/test-venv"
 DCLINT_VERSION=3.1.0
 
 prepare_test_venv() {
+    [ -f "$ROOT/web/requirements/test.txt" ] && [ -d "$ROOT/web/accounts" ] ||
+        fail "the kit's own tests need the starter in web/, and something else is there" \
+            "run them in a fresh clone; the tests of your project: sh run.sh -1 manage test"
     require_python
-    prepare_venv "$TEST_VENV" "$ROOT/web/requirements/test.txt" "$ROOT/tests/requirements.txt"
+    prepare_venv "$TEST_VENV" "$ROOT/web/requirements/test.txt" "$ROOT/web/requirements/prod.txt" "$ROOT/tests/requirements.txt"
     link_package "$TEST_VENV" postdo
 }
 

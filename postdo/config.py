@@ -86,7 +86,8 @@ class Config:
     @property
     def psql(self) -> str:
         """The words that a person types to get a SQL prompt on this database."""
-        return "sh run.sh psql" if self.in_kit else "psql"
+        flags = {Mode.PRODUCTION: "-0", Mode.DEVELOPMENT: "-1", Mode.LOCAL: "-2"}
+        return f"sh run.sh {flags[self.mode]} psql" if self.in_kit else "psql"
 
 
 def read(environment: Mapping[str, str], settings_module: str | None = None) -> Config:

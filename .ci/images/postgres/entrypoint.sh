@@ -1,4 +1,5 @@
 #!/bin/bash
+# shellcheck shell=bash
 # Starts PostgreSQL as the official image does: same variables, same order,
 # same permissions. Written anew, in POSIX words; run by bash because the
 # official one is, and first-start scripts that are sourced may rely on it.

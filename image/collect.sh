@@ -1,0 +1,31 @@
+#!/bin/sh
+# image/collect.sh: makes the project in web/ ready to serve, at the build of the image: bytecode, static files, checks.
+# usage, in the project's folder: DJANGO_SETTINGS_MODULE=... sh collect.sh STAMP
+set -eu
+
+main() {
+    [ -f manage.py ] || fail "web/manage.py is missing" "put the Django project itself into web/, with manage.py at its top"
+    # A clone made under umask 077 has files that the user "app" could not read.
+    chmod -R a+rX .
+    # A file that is no Python is shown, and matters only if something imports it.
+    python -m compileall -q -j 0 --invalidation-mode unchecked-hash . || true
+
+    # The settings want values that a build does not have and must not have: these stand in for them, and none is kept.
+    export POSTDO_MODE=production SECRET_KEY=only-for-this-build-step ALLOWED_HOSTS=localhost
+    export DATABASE_URL=postgres://nobody:nothing@127.0.0.1:1/none
+    python manage.py collectstatic --noinput || fail "collectstatic failed" \
+        "mend what the lines above say (PROD_SETTINGS is $DJANGO_SETTINGS_MODULE; at the build there is no database, and no .env)"
+    python manage.py check || fail "the project does not pass its checks" "mend what the lines above say"
+
+    # No migration is missing: that leaves a stamp, and a start need not look again. If one is (3), the start refuses too.
+    status=0
+    python -m postdo check --stamp "$1" || status=$?
+    [ "$status" -eq 0 ] || [ "$status" -eq 3 ] || fail "the migrations could not be checked" "mend what the lines above say"
+}
+
+fail() { # fail WHAT REMEDY
+    printf '\nerror: %s; %s\n' "$1" "$2" >&2
+    exit 1
+}
+
+main "$@"

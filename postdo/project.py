@@ -138,7 +138,9 @@ def _unloadable(what: str, error: Exception) -> PostdoError:
     place = where(error)
     return Misconfigured(
         f"{what} cannot be loaded: {type(error).__name__}: {one_line(error)}",
-        f"correct it at {place}" if place else "correct the settings, or their name (DJANGO_SETTINGS_MODULE; the kit sets it from "
+        f"correct it at {place}"
+        if place
+        else "correct the settings, or their name (DJANGO_SETTINGS_MODULE; the kit sets it from "
         "PROD_SETTINGS and DEV_SETTINGS in .env)",
     )
 

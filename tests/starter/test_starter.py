@@ -13,7 +13,9 @@ WEB = Path(__file__).resolve().parents[2] / "web"
 
 
 @pytest.mark.parametrize(
-    "command", [["manage.py", "test"], ["-m", "pytest", "-q", "-p", "no:cacheprovider"]], ids=["manage.py", "pytest"]
+    "command",
+    [["manage.py", "test"], ["-m", "pytest", "-q", "-p", "no:cacheprovider"]],
+    ids=["manage.py", "pytest"],
 )
 def test_the_starters_own_tests_pass(command: list[str], database: str) -> None:
     environment = {"PATH": os.environ["PATH"], "HOME": "/tmp", "DATABASE_URL": database}  # noqa: S108

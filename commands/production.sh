@@ -40,7 +40,7 @@ release() {
 
     db_was=$(state_of prod db)
     undo_with take_back
-    step "Start PostgreSQL" start_database
+    try "Start PostgreSQL" start_database || explain_unhealthy prod db
     try "Prepare the database" prepare_database || step_failed "preparing the database" \
         "mend what the lines above say, and repeat: sh run.sh -0$(went_on prod)"
     try "Start $new" start_colour "$new" || explain_unhealthy prod db "web-$new"

@@ -15,6 +15,9 @@ export_compose_facts() {
     export_version
     # What Caddy serves: the domain, with HTTPS by itself, or plain HTTP under every name.
     SITE_ADDRESS=${DOMAIN:-:80}
+    # In the containers other users read these, and the proxy's root may not read what is not for everybody: a clone
+    # made under umask 077 has nothing that is.
+    chmod -R a+rX "$ROOT/db" "$ROOT/pgadmin" "$ROOT/proxy" 2>/dev/null || true
     # A project need not know of DOMAIN to answer under it, and to accept forms from its own pages.
     if [ -n "$DOMAIN" ]; then
         ALLOWED_HOSTS=$(with_item "$ALLOWED_HOSTS" "$DOMAIN")
@@ -76,9 +79,9 @@ explain_unhealthy() { # explain_unhealthy MODE SERVICE...
     for explain_service in "$@"; do
         case $(state_of "$explain_mode" "$explain_service") in healthy | running) continue ;; esac
         explain_container=$(container_of "$explain_mode" "$explain_service")
-        [ -z "$explain_container" ] || { docker logs --tail 20 "$explain_container" && health_says "$explain_container"; } 2>&1 | sed 's/^/  | /' >&3
+        [ -z "$explain_container" ] || { docker logs --tail 20 "$explain_container" && health_says "$explain_container"; } 2>&1 | indented >&3
         fail "$explain_service did not get healthy; its last lines are above" \
-            "mend what they say, and repeat: sh run.sh $(mode_flag "$explain_mode")$([ "$explain_mode" = dev ] || went_on prod)"
+            "mend what they say, and repeat: sh run.sh $(mode_flag "$MODE")$([ "$explain_mode" = dev ] || went_on prod)"
     done
     step_failed "starting $(mode_name "$explain_mode")"
 }

@@ -72,7 +72,11 @@ step_failed() { # step_failed NAME [REMEDY]
 }
 
 show_tail() { # the last lines that the running step wrote
-    tail -n "+$((LOG_MARK + 1))" "$LOG_FILE" | tail -n 20 | sed 's/^/  | /' >&3
+    tail -n "+$((LOG_MARK + 1))" "$LOG_FILE" | tail -n 20 | indented >&3
+}
+
+indented() { # what somebody else said; its last line may have no end
+    awk '{ print "  | " $0 }'
 }
 
 # On a terminal a long step shows that it lives. A run.sh that was killed cannot end this, so it looks after itself; and

@@ -18,7 +18,7 @@ port_owner() { # port_owner PORT
     for owner_inode in $(listening_inodes "$1"); do
         owner_pid=$(process_of_socket "$owner_inode")
         [ -n "$owner_pid" ] || continue
-        printf 'process %s (%s)' "$owner_pid" "$(tr '\000\n' '  ' <"/proc/$owner_pid/cmdline" | cut -c 1-60 | sed 's/ *$//')"
+        printf 'process %s (%s)' "$owner_pid" "$(tr '\000\n' '  ' 2>/dev/null <"/proc/$owner_pid/cmdline" | cut -c 1-60 | sed 's/ *$//')"
         return
     done
     printf 'a process of another user (sudo ss -ltnp shows it)'

@@ -18,6 +18,9 @@ from embedded_support import Embedded, embedded_folder
 from embedded_postgres import Cluster, temporary_cluster
 from embedded_postgres.binaries import available
 
+# The clones with a running stack, which the stack tests and the browser tests share.
+pytest_plugins = ("stack.fixtures",)
+
 SKIPS_FAIL = os.environ.get("CI", "").lower() in ("1", "true")
 
 

@@ -44,7 +44,7 @@ def test_a_wrong_password_stops_at_once_and_says_how_to_change_it(
     assert outcome.code == 2
     assert time.monotonic() - started < 10
     assert "the one in .env is not the one that the volume was created with" in outcome.err
-    assert f"sh run.sh psql, and there \\password {url.username}" in outcome.err
+    assert f"sh run.sh -0 psql, and there \\password {url.username}" in outcome.err
     assert "not-this-one" not in outcome.err + outcome.out
     assert "Traceback" not in outcome.err
 

@@ -1,0 +1,90 @@
+"""The command line: `python3 -m bench`, in the clone."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from bench import machine
+from bench.process import BenchError, end_on_signals, undisturbed
+from bench.story import Options, compare
+
+INTERRUPTED = 130  # as shells say it: 128 + SIGINT
+
+
+def main() -> int:
+    """Measure and print; 0: done, 1: something failed, 2: wrong usage, 130: interrupted."""
+    parser = argparse.ArgumentParser(
+        prog="python3 -m bench",
+        description="Measure this kit's production stack beside a plain tutorial stack "
+        "(bench/tutorial/), on the same Django project. Needs Docker and wrk; removes everything "
+        "that it makes, but for build caches.",
+    )
+    parser.add_argument(
+        "--rounds", type=positive, default=5, help="rounds of each measurement; default 5"
+    )
+    parser.add_argument(
+        "--seconds", type=positive, default=5, help="seconds of load in each round; default 5"
+    )
+    parser.add_argument(
+        "--migrations",
+        type=numbers,
+        default=(0, 50, 500),
+        help="how many migrations there are on top of Django's and the starter's, one comparison "
+        "for each; the first one is measured in full; default 0,50,500",
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON, with every sample")
+    arguments = parser.parse_args()
+
+    end_on_signals()
+    try:
+        machine.require_tools()
+        with scratch_folder() as scratch:
+            options = Options(arguments.rounds, arguments.seconds, arguments.migrations)
+            report = compare(options, scratch, f"bench-{os.getpid()}")
+    except BenchError as failure:
+        print(f"error: {failure}\n  next: {failure.remedy}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("interrupted; everything that was made is removed", file=sys.stderr)
+        return INTERRUPTED
+    print(json.dumps(report.as_json(), indent=2) if arguments.json else report.as_text())
+    return 0
+
+
+@contextmanager
+def scratch_folder() -> Iterator[Path]:
+    """A folder for the clones, removed at the end."""
+    folder = tempfile.mkdtemp(prefix="bench-")
+    try:
+        yield Path(folder)
+    finally:
+        with undisturbed():
+            shutil.rmtree(folder)
+
+
+def positive(text: str) -> int:
+    """A whole number from 1."""
+    value = int(text)
+    if value < 1:
+        raise ValueError
+    return value
+
+
+def numbers(text: str) -> tuple[int, ...]:
+    """Different whole numbers from 0, with commas between them."""
+    values = tuple(int(word) for word in text.split(","))
+    if min(values) < 0 or len(set(values)) < len(values):
+        raise ValueError
+    return values
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,108 @@
+"""Fixtures of the shell tests: a clone of the project under each of the shells."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from .fakes import FakeDocker
+from .machine import (
+    IS_ROOT,
+    NOBODY,
+    PORT_KEYS,
+    Clone,
+    Shell,
+    Toolbox,
+    copy_of_the_project,
+    free_ports,
+)
+
+SHELLS = ("dash", "bash", "busybox")
+
+
+@pytest.fixture(scope="session")
+def toolbox() -> Iterator[Toolbox]:
+    """What may be on a PATH. Not below pytest's folder, which no other user can enter."""
+    with tempfile.TemporaryDirectory(prefix="postdo-tools-") as folder:
+        yield Toolbox(Path(folder))
+
+
+@pytest.fixture(scope="session")
+def shells(toolbox: Toolbox) -> dict[str, Shell]:
+    """The shells by name: those of SHELLS, and those that are called in two more ways."""
+    return toolbox.shells()
+
+
+@pytest.fixture(scope="session")
+def project_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The project's files, once; each test has its own copy of them."""
+    folder = tmp_path_factory.mktemp("project") / "files"
+    copy_of_the_project(folder)
+    return folder
+
+
+@pytest.fixture(params=SHELLS)
+def shell(request: pytest.FixtureRequest, shells: dict[str, Shell]) -> Shell:
+    """Each of the shells in turn."""
+    return shells[str(request.param)]
+
+
+@pytest.fixture
+def clone(shell: Shell, toolbox: Toolbox, project_files: Path, tmp_path: Path) -> Clone:
+    """A fresh clone under each shell, with a name and ports of its own, without Docker."""
+    return fresh_clone(tmp_path / "clone", shell, toolbox, project_files)
+
+
+@pytest.fixture
+def dash_clone(
+    shells: dict[str, Shell], toolbox: Toolbox, project_files: Path, tmp_path: Path
+) -> Clone:
+    """The same under dash alone, for what no shell does in a way of its own."""
+    return fresh_clone(tmp_path / "clone", shells["dash"], toolbox, project_files)
+
+
+@pytest.fixture
+def nobodys_clone(shell: Shell, toolbox: Toolbox, project_files: Path) -> Iterator[Clone]:
+    """A clone of a user without privileges, in which run.sh is run by that user."""
+    with tempfile.TemporaryDirectory(prefix="postdo-shell-") as folder:
+        Path(folder).chmod(0o755)  # pytest's own folder is closed to other users
+        clone = fresh_clone(Path(folder) / "clone", shell, toolbox, project_files)
+        if IS_ROOT:
+            for path in (clone.root, *clone.root.rglob("*")):
+                os.chown(path, NOBODY, NOBODY)
+            clone.user = NOBODY
+        yield clone
+
+
+def fresh_clone(folder: Path, shell: Shell, toolbox: Toolbox, project_files: Path) -> Clone:
+    """Copy the project's files to a folder, and give it a project name and ports."""
+    shutil.copytree(project_files, folder)
+    ports = dict(zip(PORT_KEYS, map(str, free_ports(len(PORT_KEYS))), strict=True))
+    name = f"postdo-test-{os.getpid()}-{ports['HTTP_PORT']}"
+    return Clone(folder, shell, toolbox, {"PROJECT_NAME": name, **ports})
+
+
+@pytest.fixture(scope="session")
+def has_compose() -> None:
+    """Skips the test where there is no Compose; no engine is needed."""
+    if (
+        not shutil.which("docker")
+        or subprocess.run(
+            ["docker", "compose", "version"], capture_output=True, check=False
+        ).returncode
+    ):
+        pytest.skip("needs docker compose")
+
+
+@pytest.fixture
+def docker(dash_clone: Clone, tmp_path: Path) -> FakeDocker:
+    """A fake docker on the PATH of `dash_clone`."""
+    fake = FakeDocker(tmp_path / "fake-docker")
+    dash_clone.first.append(fake.folder)
+    return fake

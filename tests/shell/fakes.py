@@ -1,0 +1,85 @@
+"""Programs that only say what a real one would: for what cannot be had on a machine of tests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+FAKE_DOCKER = r"""#!/bin/sh
+# A fake docker: notes how it was called, and gives the newest answer whose pattern fits.
+here=${0%/*}
+printf '%s\n' "$*" >>"$here/calls"
+for answer in $(ls -r "$here/answers"); do
+    answer="$here/answers/$answer"
+    pattern=$(cat "$answer/words")
+    case $* in
+    $pattern)
+        cat "$answer/out"
+        cat "$answer/err" >&2
+        [ ! -e "$answer/hangs" ] || exec sleep 600
+        exit "$(cat "$answer/status")"
+        ;;
+    esac
+done
+"""
+
+FAKE_PYTHON = r"""#!/bin/sh
+# A fake Python: knows its version, and whether it has the modules for virtual environments.
+case $1 in
+-V) echo "Python VERSION" ;;
+-c) exit HAS_VENV ;;
+*) echo "a fake Python was to run $*"; exit 1 ;;
+esac
+"""
+
+
+class FakeDocker:
+    """A folder for the PATH with a `docker` that has no engine; says that it is new and at rest."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._answers = folder / "answers"
+        self._answers.mkdir(parents=True)
+        (folder / "calls").touch()
+        _write_program(folder / "docker", FAKE_DOCKER)
+        self.answer("version --format*", out="28.2.2")
+        self.answer("compose version --short", out="2.30.0")
+        self.answer("volume inspect*", status=1)
+
+    def answer(
+        self, words: str, *, out: str = "", err: str = "", status: int = 0, hangs: bool = False
+    ) -> None:
+        """From now on answer calls that fit a shell pattern so; `hangs`: and never end."""
+        answer = self._answers / f"{len(list(self._answers.iterdir())):04}"
+        answer.mkdir()
+        texts = {"out": out and f"{out}\n", "err": err and f"{err}\n"}
+        for name, text in {"words": words, "status": str(status), **texts}.items():
+            (answer / name).write_text(text)
+        if hangs:
+            (answer / "hangs").touch()
+
+    def has_container(self, service: str, state: str = "healthy") -> None:
+        """From now on there is a container of a service, and it is in that state."""
+        self.answer(f"ps -aq *com.docker.compose.service={service} *", out=f"id-{service}")
+        self.answer(f"inspect --format {{{{if*id-{service}", out=state)
+
+    def calls(self) -> list[str]:
+        """What it was called with, in order."""
+        return (self.folder / "calls").read_text().splitlines()
+
+    def compose_calls(self) -> list[str]:
+        """The Compose commands among the calls, from the command's own word on."""
+        calls = [call for call in self.calls() if call.startswith("compose --project-directory")]
+        return [call.split(".yml ")[-1] for call in calls]
+
+
+def fake_python(folder: Path, name: str, version: str, *, has_venv: bool = True) -> Path:
+    """A folder for the PATH with a fake Python of that name and version."""
+    folder.mkdir(exist_ok=True)
+    text = FAKE_PYTHON.replace("VERSION", version).replace("HAS_VENV", "0" if has_venv else "1")
+    _write_program(folder / name, text)
+    return folder
+
+
+def _write_program(path: Path, text: str) -> None:
+    path.write_text(text)
+    path.chmod(0o755)

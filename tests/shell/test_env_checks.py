@@ -1,0 +1,152 @@
+"""A value that cannot work stops the start before anything is touched, with name and remedy."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from .machine import PORT_KEYS, PROJECT, Clone
+
+# key, what it may not be, what the remedy says
+RULES = [
+    ("PROJECT_NAME", ["", "My Site", "-site", "Site", "a.b"], "lower-case letters"),
+    ("POSTGRES_USER", ["", "post-do", "1user", "Postdo", "o'neill"], "lower-case letters"),
+    ("POSTGRES_DB", ["", "my-db", "9db"], "lower-case letters"),
+    ("POSTGRES_PASSWORD", ["", "p@ss", "pass:word", "pa/ss", "pass word"], "letters, digits"),
+    ("SECRET_KEY", ["", "short", "x" * 31], "at least 32 characters"),
+    ("DOMAIN", ["https://a.com", "a.com:80", "a..com", "-a.com", "a.com/", "*.a.com"], "www"),
+    ("DEV_BIND", ["", "localhost", "127.0.0.1:80", "0.0.0.0/0", "::1"], "127.0.0.1 or [::1]"),
+    ("MAKEMIGRATIONS", ["yes", "Write", "checkoff"], "write, check, off, or empty"),
+    ("DJANGO_SUPERUSER_UPDATE_PASSWORD", ["yes", "ON", "1"], "on or off"),
+    ("LOG_LEVEL", ["", "debug", "VERBOSE"], "DEBUG, INFO"),
+    ("PROD_SETTINGS", ["", "config/settings", "1a", "a-b"], "config.settings.prod"),
+    ("DEV_SETTINGS", ["", "config settings"], "config.settings.dev"),
+    ("WSGI_APPLICATION", ["", "config.wsgi", "config.wsgi:", "a:b:c"], "config.wsgi:application"),
+    ("DB_WAIT_SECONDS", ["", "0", "-1", "1m", "1.5"], "a number of seconds"),
+    ("START_TIMEOUT", ["", "0", "ten"], "a number of seconds"),
+    ("WEB_TIMEOUT", ["", "0", "30s"], "a number of seconds"),
+    ("WEB_CONCURRENCY", ["0", "auto", "-2"], "a number of processes"),
+    ("WEB_THREADS", ["0", "two"], "a number of threads"),
+    ("POSTGRES_MAX_CONNECTIONS", ["", "5", "many"], "a number from 10"),
+    ("MAX_REQUEST_BODY", ["", "100", "1mb", "0MB"], "100MB"),
+    ("HEALTH_PATH", ["", "readyz", "/a b", "/?a=1"], "/readyz"),
+    ("CONN_MAX_AGE", ["", "forever", "-1"], "seconds"),
+    ("HSTS_SECONDS", ["", "1y", "-1"], "seconds"),
+    ("HSTS_INCLUDE_SUBDOMAINS", ["yes", "ON", "1"], "on, off or empty"),
+    ("HSTS_PRELOAD", ["yes", "true"], "on, off or empty"),
+    ("ACME_EMAIL", ["me", "a@b c", "@"], "an e-mail address, or empty"),
+    ("WEB_MEMORY", ["", "1", "1gb", "1.5g", "1G"], "512m"),
+    ("DB_MEMORY", ["", "half", "512"], "512m"),
+    ("PROXY_MEMORY", ["", "256 m"], "128m"),
+    *[(key, ["", "0", "65536", "http", "80 80", "080", "-1", "1e3"], "1 to") for key in PORT_KEYS],
+]
+IS_SECRET = re.compile("PASSWORD$|SECRET")
+
+
+@pytest.fixture
+def ready(dash_clone: Clone) -> Clone:
+    """A clone after its first start, whose ports stand in .env and not in the environment."""
+    dash_clone.first_start()
+    dash_clone.set_in_env(**dash_clone.environment)
+    dash_clone.environment = {}
+    dash_clone.has_python = False  # a start that is not refused ends for want of it
+    return dash_clone
+
+
+@pytest.mark.parametrize(("key", "values", "remedy"), RULES, ids=[rule[0] for rule in RULES])
+def test_a_value_that_cannot_work_is_refused_by_name_before_anything_is_touched(
+    ready: Clone, key: str, values: list[str], remedy: str
+) -> None:
+    for value in values:
+        ready.set_in_env(**{key: value})
+        before = ready.files()
+        cannot_be_shown = value and key in ("POSTGRES_PASSWORD", "SECRET_KEY")
+        found = "cannot work" if cannot_be_shown else f"is '{value}'" if value else "is "
+        result = ready.run("-2").assert_refused(f"{key} in .env {found}", remedy)
+        assert "then start again" in result.err
+        assert ready.files() == before
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("PROJECT_NAME", "2-sites_a"),
+        ("DOMAIN", "www.example.com"),
+        ("DOMAIN", "xn--bcher-kva.example"),
+        ("DOMAIN", "intranet"),
+        ("DEV_BIND", "192.168.1.7"),
+        ("DEV_BIND", "[::1]"),
+        ("MAKEMIGRATIONS", "check"),
+        ("DJANGO_SUPERUSER_UPDATE_PASSWORD", "on"),
+        ("POSTGRES_USER", "_shop2"),
+        ("WSGI_APPLICATION", "shop.web.wsgi:app"),
+        ("WEB_CONCURRENCY", "3"),
+        ("WEB_MEMORY", "0"),
+        ("DB_MEMORY", "512m"),
+        ("HTTP_PORT", "65535"),
+        ("SECRET_KEY", "'$ecret\"with#all sorts of things in it'"),
+        ("DJANGO_SUPERUSER_PASSWORD", "'a b$c'"),
+    ],
+)
+def test_a_value_that_can_work_is_let_through(ready: Clone, key: str, value: str) -> None:
+    ready.set_in_env(**{key: value})
+    ready.run("init").assert_ok()
+
+
+def test_two_services_on_one_port_are_refused_with_both_names(ready: Clone) -> None:
+    for key, other in zip(PORT_KEYS[1:], PORT_KEYS, strict=False):
+        ready.environment = {key: "4711", other: "4711"}
+        ready.run("init").assert_refused(
+            f"{key} and {other} in .env are both 4711", "give each its own port"
+        )
+
+
+def test_a_secret_is_never_shown(clone: Clone) -> None:
+    clone.first_start()
+    keys = [key for key in clone.env() if IS_SECRET.search(key)]
+    for key in ("SECRET_KEY", "POSTGRES_PASSWORD"):
+        clone.environment[key] = "hush: §$"
+        text = clone.run("init").text
+        del clone.environment[key]
+        assert f"{key} in .env cannot work (it is not shown here)" in text
+        assert "hush" not in text
+    secrets = [secret for key in keys if len(secret := clone.env()[key]) > 10]
+    assert len(secrets) == 4
+    for arguments in (("status",), ("doctor",), ("stop",), ("-2", "logs"), ("help",)):
+        text = clone.run(*arguments).text
+        assert not [secret for secret in secrets if secret in text], arguments
+
+
+def test_the_refusal_is_the_same_in_every_shell_and_for_every_command(clone: Clone) -> None:
+    clone.first_start()
+    clone.set_in_env(DOMAIN="https://example.com")
+    before = clone.files()
+    for arguments in (("-2",), ("stop",), ("status",), ("-2", "manage", "check"), ("logs",)):
+        clone.run(*arguments).assert_refused("DOMAIN in .env is 'https://example.com'", "www")
+    assert clone.files() == before
+
+
+def test_every_known_key_that_has_rules_is_tried_here() -> None:
+    checked = set(re.findall(r'rule\("([A-Z_]+)"', (PROJECT / "lib" / "check.awk").read_text()))
+    assert checked | set(PORT_KEYS) == {rule[0] for rule in RULES}
+
+
+def test_every_key_of_the_example_is_read_by_something() -> None:
+    example = (PROJECT / ".env.example").read_text()
+    keys = re.findall(r"^(?:# )?([A-Z][A-Z0-9_]*)=\S*$", example, re.MULTILINE)
+    assert len(keys) > 25
+    # The superuser's keys are found by their beginning: postdo/config.py names the rest of each.
+    parts = {key: key.removeprefix("DJANGO_SUPERUSER_") for key in keys}
+    readers = [
+        path.read_text(errors="ignore")
+        for pattern in ("lib/*", "commands/*", "docker-compose*.yml", "*.py", "postdo/*.py")
+        for path in [*PROJECT.glob(pattern), *PROJECT.glob(f"web/**/{pattern}")]
+        if path.is_file()
+    ]
+    unread = [
+        key
+        for key, part in parts.items()
+        if not any(re.search(rf'\b{key}\b|"{part}"', text) for text in readers)
+    ]
+    assert unread == []

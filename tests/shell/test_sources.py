@@ -1,0 +1,91 @@
+"""The shell sources as a whole: what linters that look at one file at a time cannot see."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from .machine import PROJECT, Shell, Toolbox
+
+SOURCES = [
+    PROJECT / "run.sh",
+    *sorted(PROJECT.glob("lib/*.sh")),
+    *sorted(PROJECT.glob("commands/*.sh")),
+]
+
+
+def test_every_shell_can_read_every_file(shell: Shell) -> None:
+    for path in SOURCES:
+        subprocess.run([shell.folders[0] / "sh", "-n", path], check=True)
+
+
+def test_every_awk_can_read_every_program(toolbox: Toolbox) -> None:
+    awks = toolbox.awks()
+    assert {"mawk", "busybox"} <= set(awks)
+    for awk in awks.values():
+        for program in PROJECT.glob("lib/*.awk"):
+            done = subprocess.run(
+                [awk, "-f", program], input=b"", capture_output=True, check=True, env={}
+            )
+            assert done.stderr == b"", f"{awk.parent.name}: {program.name}"
+
+
+def test_no_variable_is_unused_or_never_set(tmp_path: Path) -> None:
+    # .shellcheckrc turns these two off, because a file's globals are used in others. Here all
+    # files are one.
+    whole = tmp_path / "whole.sh"
+    whole.write_text("#!/bin/sh\n" + "\n".join(path.read_text() for path in SOURCES))
+    found = subprocess.run(
+        [
+            Path(sys.prefix) / "bin" / "shellcheck",
+            "--norc",
+            "--include=SC2034,SC2154",
+            "--format=gcc",
+            whole,
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    ).stdout
+    by_eval = {"port", "doctor_port"}  # set by eval, of the key that is asked for
+    left = [
+        line
+        for line in found.splitlines()
+        if (name := re.search(r"(?:warning|note): (\w+) ", line)) and name[1] not in by_eval
+    ]
+    assert left == []
+
+
+def test_every_function_is_used() -> None:
+    texts = {path: path.read_text() for path in SOURCES}
+    whole = "\n".join(re.sub(r"(?m)#.*$", "", text) for text in texts.values())
+    names = re.findall(r"(?m)^([a-z_]+)\(\) \{", whole)
+    # A mode's own: called as "stop_$MODE".
+    by_name = {"main", "stop_prod", "stop_dev", "stop_local"}
+    unused = [n for n in set(names) - by_name if len(re.findall(rf"\b{n}\b", whole)) < 2]
+    assert unused == []
+
+
+def test_no_two_functions_in_lib_have_one_name() -> None:
+    names = [
+        name
+        for path in SOURCES
+        if path.parent.name == "lib"
+        for name in re.findall(r"(?m)^([a-z_]+)\(\) \{", path.read_text())
+    ]
+    assert sorted(names) == sorted(set(names))
+
+
+def test_a_failure_inside_a_substitution_is_not_swallowed() -> None:
+    # fail in $(...) ends the subshell alone: a function that can fail is not called as an argument.
+    whole = {path: path.read_text() for path in SOURCES}
+    bodies = re.findall(r"(?ms)^([a-z_]+)\(\) \{(.*?)^\}", "\n".join(whole.values()))
+    failing = {name for name, body in bodies if re.search(r"\b(fail|usage_error)\b", body)}
+    failing -= {"fail", "usage_error", "main"}
+    for path, text in whole.items():
+        for line in text.splitlines():
+            for name in re.findall(r"\$\(([a-z_]+)\b", line):
+                checked = re.search(rf"^\s*[a-z_]+=\$\({name}\b.*\) \|\|", line)
+                assert name not in failing or checked, f"{path.name}: {line.strip()}"

@@ -1,0 +1,256 @@
+"""What -0 and -1 do in which order, and what they take back. (They run for real in stack.)
+
+The docker here is a fake: it shows what run.sh asks for, also where no engine can be had, and lets
+a step fail or hang at will.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from .fakes import FakeDocker
+from .machine import Clone, until
+from .terminal import CTRL_C, Terminal
+
+SECRETS = ("SECRET_KEY", "POSTGRES_PASSWORD", "DJANGO_SUPERUSER_PASSWORD")
+FIRST_RELEASE = [
+    "build web",
+    "up * db",
+    "run --rm * web true",
+    "up * web-blue",
+    "up * db proxy",
+]
+
+
+def live(clone: Clone) -> str | None:
+    """What Caddy would read: the service that is live."""
+    path = clone.state / "live" / clone.environment["PROJECT_NAME"] / "upstream"
+    return path.read_text() if path.exists() else None
+
+
+def make_live(clone: Clone, service: str) -> None:
+    """A production of which that service is live."""
+    folder = clone.state / "live" / clone.environment["PROJECT_NAME"]
+    folder.mkdir(parents=True)
+    (folder / "upstream").write_text(service)
+
+
+def assert_in_order(calls: list[str], patterns: list[str]) -> None:
+    """Each pattern (with * for anything) fits a call, one after the other."""
+    rest = iter(calls)
+    for pattern in patterns:
+        head, _, tail = pattern.partition("*")
+        assert any(call.startswith(head) and call.endswith(tail) for call in rest), (
+            f"{pattern!r} is missing, or comes too early, in:\n" + "\n".join(calls)
+        )
+
+
+def test_the_first_production_start_goes_its_way_with_a_fake_docker(
+    clone: Clone, tmp_path: Path
+) -> None:
+    docker = FakeDocker(tmp_path / "docker")
+    clone.first.append(docker.folder)
+    result = clone.run("-0").assert_ok()
+    assert_in_order(docker.compose_calls(), FIRST_RELEASE)
+    assert live(clone) == "web-blue"
+    assert f"  site   http://localhost:{clone.environment['HTTP_PORT']}/" in result.out
+    assert "password in .env" in result.out
+    assert len((clone.state / "releases.log").read_text().splitlines()) == 1
+
+
+def test_the_first_development_start_goes_its_way_with_a_fake_docker(
+    clone: Clone, tmp_path: Path
+) -> None:
+    docker = FakeDocker(tmp_path / "docker")
+    clone.first.append(docker.folder)
+    result = clone.run("-1").assert_ok()
+    assert_in_order(docker.compose_calls(), ["build web", "up -d --wait *"])
+    assert f"http://127.0.0.1:{clone.environment['DEV_PORT']}/" in result.out
+    assert clone.env()["DJANGO_SUPERUSER_PASSWORD"] in result.out, "made for development, so shown"
+
+
+def test_the_two_modes_never_meet_with_a_fake_docker(dash_clone: Clone, docker: FakeDocker) -> None:
+    project = dash_clone.environment["PROJECT_NAME"]
+    for flag, mine, other in (("-0", "prod", "dev"), ("-1", "dev", "prod")):
+        before = len(docker.calls())
+        for arguments in ((flag,), (flag, "stop"), (flag, "logs")):
+            dash_clone.run(*arguments)
+        calls = [call for call in docker.calls()[before:] if call.startswith("compose --project")]
+        assert calls
+        assert all(f" -p {project}-{mine} " in call for call in calls)
+        assert not any(f"-{other}" in call or f".{other}.yml" in call for call in calls)
+
+
+@pytest.mark.parametrize(("domain", "https"), [("", False), ("www.example.com", True)])
+def test_https_is_added_with_a_domain_with_a_fake_docker(
+    dash_clone: Clone, docker: FakeDocker, domain: str, https: bool
+) -> None:
+    out = dash_clone.run("-0", DOMAIN=domain).assert_ok().out
+    assert any("docker-compose.https.yml" in call for call in docker.calls()) is https
+    assert ("https://www.example.com" in out) is https
+
+
+def test_an_override_of_the_users_own_comes_last_with_a_fake_docker(
+    dash_clone: Clone, docker: FakeDocker
+) -> None:
+    (dash_clone.root / "docker-compose.override.yml").write_text("services: {}\n")
+    dash_clone.run("-0", DOMAIN="www.example.com").assert_ok()
+    calls = [call for call in docker.calls() if call.startswith("compose --project")]
+    for call in calls:
+        files = [word for word in call.split() if word.endswith(".yml")]
+        assert files[-1].endswith("/docker-compose.override.yml"), call
+
+
+def test_a_new_version_becomes_the_other_colour_with_a_fake_docker(
+    dash_clone: Clone, docker: FakeDocker
+) -> None:
+    make_live(dash_clone, "web-blue")
+    docker.has_container("web-blue")
+    dash_clone.run("-0").assert_ok()
+    assert live(dash_clone) == "web-green"
+    assert_in_order(docker.compose_calls(), ["up * web-green", "up * db proxy", "stop web-blue"])
+
+
+@pytest.mark.parametrize(
+    ("failing", "said"),
+    [
+        ("compose *build*", "fail"),
+        ("compose *up * db", "Start PostgreSQL failed"),
+        ("compose *run * web true", "preparing the database failed"),
+        ("compose *up * web-green", "fail"),
+    ],
+    ids=["build", "database", "prepare", "colour"],
+)
+def test_a_release_that_fails_leaves_the_old_version_live_with_a_fake_docker(
+    dash_clone: Clone, docker: FakeDocker, failing: str, said: str
+) -> None:
+    make_live(dash_clone, "web-blue")
+    docker.has_container("web-blue")
+    docker.has_container("db")
+    docker.has_container("web-green", "unhealthy")
+    docker.answer("*logs*web-green", out="this is why")
+    docker.answer(failing, out="this is why", status=1)
+    result = dash_clone.run("-0")
+    assert result.status == 1, result
+    assert result.err.count("error: ") == 1, result
+    assert said in result.err
+    assert "this is why" in result.err
+    assert live(dash_clone) == "web-blue"
+    assert not any(call.startswith("stop web-blue") for call in docker.compose_calls())
+    assert not (dash_clone.state / "releases.log").exists()
+    assert not (dash_clone.state / "lock-prod").exists()
+
+
+@pytest.mark.parametrize("step", ["*build*", "*up * db", "*run * web true", "*up * web-blue"])
+def test_ctrl_c_at_each_stage_of_production_takes_it_back_with_a_fake_docker(
+    dash_clone: Clone, docker: FakeDocker, step: str
+) -> None:
+    docker.answer(f"compose {step}", out="hanging", hangs=True)
+    with Terminal(dash_clone, "-0") as terminal:
+        logs = dash_clone.state / "log"
+        until(lambda: any("hanging" in log.read_text() for log in logs.glob("*")), "the step")
+        terminal.press(CTRL_C)
+        assert terminal.end() == 130
+        assert terminal.processes() == []
+    assert live(dash_clone) is None
+    assert not (dash_clone.state / "lock-prod").exists()
+    if step != "*build*":
+        assert docker.compose_calls()[-2:] == ["rm --stop --force web-blue", "stop db"]
+
+
+def test_ctrl_c_while_development_starts_stops_what_it_started_with_a_fake_docker(
+    dash_clone: Clone, docker: FakeDocker
+) -> None:
+    docker.answer("compose *up *", out="hanging", hangs=True)
+    with Terminal(dash_clone, "-1") as terminal:
+        until(lambda: any(" up " in call for call in docker.calls()), "the start")
+        terminal.press(CTRL_C)
+        assert terminal.end() == 130
+    assert_in_order(docker.compose_calls(), ["up *", "stop web pgadmin", "stop db"])
+
+
+def test_what_is_live_already_is_never_taken_back_with_a_fake_docker(
+    dash_clone: Clone, docker: FakeDocker
+) -> None:
+    # Ctrl-C in the moment after the switch.
+    dash_clone.add_command(
+        "late",
+        '. "$ROOT/commands/production.sh"\n'
+        "main() { prepare_environment; new=green db_was=stopped; switch_to green; take_back; }",
+    )
+    dash_clone.run("late")
+    assert live(dash_clone) == "web-green"
+    assert docker.compose_calls() == []
+
+
+def test_production_is_stopped_from_the_outside_in_with_a_fake_docker(
+    dash_clone: Clone, docker: FakeDocker
+) -> None:
+    dash_clone.run("-0", "stop").assert_ok()
+    stops = ["stop proxy", "stop web-blue web-green", "stop db"]
+    assert_in_order(docker.compose_calls(), stops)
+
+
+def test_no_command_but_reset_removes_a_volume_with_a_fake_docker(
+    dash_clone: Clone, docker: FakeDocker
+) -> None:
+    for arguments in (("-0",), ("-0", "stop"), ("-1",), ("-1", "stop"), ("-0", "--no-build")):
+        dash_clone.run(*arguments)
+    for flag in ("-0", "-1", "-2"):
+        refused = dash_clone.run(flag, "reset")
+        assert refused.status == 2
+        assert "reset --yes" in refused.err or flag == "-0"
+    for call in docker.calls():
+        words = call.split()
+        assert not {"down", "prune", "--volumes", "-v"} & set(words) or words[0] == "run", call
+        assert words[:2] != ["volume", "rm"]
+
+
+def test_reset_removes_the_volume_of_development_alone_with_a_fake_docker(
+    dash_clone: Clone, docker: FakeDocker
+) -> None:
+    dash_clone.run("-1", "reset", "--yes").assert_ok()
+    dash_clone.run("-2", "reset", "--yes").assert_ok()
+    removals = [call for call in docker.calls() if " down " in call]
+    assert len(removals) == 2
+    for call in removals:
+        assert f" -p {dash_clone.environment['PROJECT_NAME']}-dev " in call
+        assert "prod" not in call
+
+
+def test_the_boot_builds_and_pulls_nothing_with_a_fake_docker(
+    dash_clone: Clone, docker: FakeDocker
+) -> None:
+    refused = dash_clone.run("-0", "--no-build")
+    refused.assert_refused("nothing was built here yet", "build and start it first: sh run.sh -0")
+    make_live(dash_clone, "web-green")
+    dash_clone.run("-0", "--no-build").assert_ok()
+    calls = docker.compose_calls()
+    assert not [call for call in calls if call.split()[0] in ("build", "pull", "run")]
+    assert all("--no-build" in call for call in calls if call.startswith("up "))
+
+
+def test_the_log_keeps_no_secret_with_a_fake_docker(dash_clone: Clone, docker: FakeDocker) -> None:
+    docker.answer("compose *build*", out="built")
+    for arguments in (("-0",), ("-1",), ("-0", "stop"), ("-1", "stop"), ("-2", "stop")):
+        dash_clone.run(*arguments)
+    logs = [path.read_text() for path in (dash_clone.state / "log").iterdir()]
+    assert len(logs) == 5
+    assert any("built" in text for text in logs)
+    env = dash_clone.env()
+    assert not [key for key in SECRETS if any(env[key] in text for text in logs)]
+    # Nor does any process's command line, which every user of the machine can read.
+    assert not [key for key in SECRETS if any(env[key] in call for call in docker.calls())]
+
+
+def test_a_volume_of_another_postgresql_is_not_started_on_with_a_fake_docker(
+    dash_clone: Clone, docker: FakeDocker
+) -> None:
+    docker.answer("volume inspect*", status=0)
+    docker.answer("compose *config --images db", out="postgres:17")
+    docker.answer("run --rm --network none*", out="16\n17")
+    result = dash_clone.run("-1")
+    result.assert_refused("made by PostgreSQL 16, and the image is PostgreSQL 17", "postgres:16")
+    assert not [call for call in docker.compose_calls() if call.startswith("up")]

@@ -1,0 +1,1 @@
+"""The stack tests: every mode from a clean clone, on a real Docker engine."""

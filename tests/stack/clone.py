@@ -1,0 +1,361 @@
+"""A clone of the project with a name and ports of its own, used as a person uses it: by run.sh."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO
+
+from shell.machine import PORT_KEYS, PROJECT, copy_of_the_project
+
+from .engine import Container, compose_state, containers, docker, remove_named, remove_project
+from .visitor import Visitor
+from .waiting import eventually
+
+IS_ROOT = os.geteuid() == 0
+PATIENCE = 420.0  # seconds for one run of run.sh: a first build may have to install everything
+GIT = ("git", "-c", "safe.directory=*", "-c", "user.name=Test", "-c", "user.email=test@example.com")
+NO_ENGINE = {"DOCKER_HOST": "unix:///nowhere/docker.sock"}
+# Below the range that the kernel takes ports from by itself (32768 and up on Linux).
+PORTS = range(20000, 32000)
+
+
+@dataclass(frozen=True)
+class Result:
+    """How a run of run.sh ended."""
+
+    command: str
+    status: int
+    out: str
+    err: str
+    seconds: float
+
+    @property
+    def text(self) -> str:
+        """All that the user saw."""
+        return self.out + self.err
+
+    def __str__(self) -> str:
+        return (
+            f"$ {self.command}\n[status {self.status} after {self.seconds:.0f} s]\n{self.out}"
+            f"--- standard error\n{self.err}"
+        )
+
+    def refused(self, what: str, remedy: str) -> Result:
+        """Fails unless there is one error line with `what`, and a next step with `remedy`."""
+        lines = self.err.splitlines()
+        errors = [number for number, line in enumerate(lines) if line.startswith("error: ")]
+        assert self.status != 0, f"should have been refused:\n{self}"
+        assert len(errors) == 1, f"{len(errors)} error lines, not one:\n{self}"
+        assert what in lines[errors[0]], f"the error does not say {what!r}:\n{self}"
+        assert lines[errors[0] + 1].startswith("  next: "), f"no next step:\n{self}"
+        assert remedy in lines[errors[0] + 1], f"the next step does not say {remedy!r}:\n{self}"
+        return self
+
+
+class Run:
+    """A run.sh at work, in a process group of its own."""
+
+    def __init__(self, clone: Clone, arguments: tuple[str, ...], environment: dict[str, str]):
+        self.command = f"sh run.sh {' '.join(arguments)}"
+        self.files: tuple[IO[bytes], IO[bytes]] = (clone.transcript("out"), clone.transcript("err"))
+        self.started = time.monotonic()
+        self.process = subprocess.Popen(
+            [*clone.as_owner_if_asked(), "sh", "run.sh", *arguments],
+            cwd=clone.root,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=self.files[0],
+            stderr=self.files[1],
+            start_new_session=True,
+        )
+
+    @property
+    def text(self) -> str:
+        """What it has said so far."""
+        return "".join(Path(file.name).read_text(errors="replace") for file in self.files)
+
+    def said(self, text: str, seconds: float = 120) -> None:
+        """Wait until it has said something. Fails if it ends before."""
+        waiting = f"{self.command} to say {text!r}"
+        eventually(lambda: text in self.text or self.ended, f"{waiting}:\n{self.text}", seconds)
+        assert text in self.text, f"it ended without {text!r}:\n{self.wait()}"
+
+    @property
+    def ended(self) -> bool:
+        """Whether it has ended."""
+        return self.process.poll() is not None
+
+    def seconds_so_far(self) -> float:
+        """How long ago it was started."""
+        return time.monotonic() - self.started
+
+    def send(self, number: signal.Signals, *, group: bool = True) -> None:
+        """Send a signal to all of its group, as a terminal does, or to itself alone."""
+        (os.killpg if group else os.kill)(self.process.pid, number)
+
+    def wait(self, seconds: float = PATIENCE) -> Result:
+        """Wait for its end."""
+        try:
+            status = self.process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(
+                f"not ended after {seconds} s: {self.command}\n{self.text}"
+            ) from None
+        out, err = (Path(file.name).read_text(errors="replace") for file in self.files)
+        return Result(self.command, status, out, err, time.monotonic() - self.started)
+
+    def stop(self, number: signal.Signals = signal.SIGINT, seconds: float = 90) -> Result:
+        """Press Ctrl-C, or send another signal, and wait for its end."""
+        if not self.ended:
+            self.send(number)
+        return self.wait(seconds)
+
+    def remove(self) -> None:
+        """Be sure that nothing of it runs any more."""
+        if not self.ended:
+            try:
+                self.stop(signal.SIGTERM)
+            except AssertionError:
+                self.send(signal.SIGKILL)
+                self.process.wait()
+        for file in self.files:
+            file.close()
+
+
+@dataclass
+class Clone:
+    """One clone, below a folder of its own that goes with it."""
+
+    root: Path
+    name: str
+    environment: dict[str, str] = field(repr=False)
+    run_as: int | None = None  # run.sh itself is run by this user
+    runs: list[Run] = field(default_factory=list, repr=False)
+    used: float = 0.0  # when it was used last; the report of a failure looks at that
+
+    def run(self, *arguments: str, ok: bool = True, **environment: str) -> Result:
+        """Run `sh run.sh ARGUMENTS` to its end. Fails if it fails, unless `ok` is false."""
+        run = self.start(*arguments, **environment)
+        try:
+            result = run.wait()
+        finally:
+            run.remove()
+        assert result.status == 0 or not ok, f"should have gone well:\n{result}"
+        return result
+
+    def start(self, *arguments: str, **environment: str) -> Run:
+        """Start `sh run.sh ARGUMENTS`; the clone sees to its end, if the test does not."""
+        self.used = time.monotonic()
+        run = Run(self, arguments, {**self.environment, **environment})
+        self.runs.append(run)
+        return run
+
+    def as_owner_if_asked(self) -> list[str]:
+        """What to put before a command so that it runs as the user of this clone."""
+        return _as_user(self.run_as) if self.run_as is not None and IS_ROOT else []
+
+    def transcript(self, stream: str) -> IO[bytes]:
+        """A new file for what a run says: a pipe would wait for whoever keeps it open."""
+        folder = self.root.parent / "transcripts"
+        folder.mkdir(exist_ok=True)
+        return (folder / f"{len(self.runs):03}.{stream}").open("wb")
+
+    # --- What stands in it ---
+
+    def write(self, path: str, text: str, *, add: bool = False) -> None:
+        """Write a file, or add to one; it belongs to the owner of the clone."""
+        target = self.root / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with target.open("a" if add else "w") as file:
+            file.write(text)
+        if IS_ROOT:
+            owner = self.root.stat()
+            os.chown(target, owner.st_uid, owner.st_gid)
+
+    def replace(self, path: str, old: str, new: str) -> None:
+        """Change one place of a file, which must be there."""
+        text = (self.root / path).read_text()
+        assert text.count(old) == 1, f"{path} has {old!r} {text.count(old)} times"
+        self.write(path, text.replace(old, new))
+
+    def set_in_env(self, **values: str) -> None:
+        """Change lines of .env, or add them."""
+        lines = (self.root / ".env").read_text().splitlines()
+        kept = [line for line in lines if line.split("=", 1)[0] not in values]
+        self.write(".env", "\n".join([*kept, *(f"{k}={v}" for k, v in values.items())]) + "\n")
+
+    def env(self) -> dict[str, str]:
+        """The KEY=VALUE lines of .env."""
+        lines = (self.root / ".env").read_text().splitlines()
+        pairs = (line.split("=", 1) for line in lines if line and not line.startswith("#"))
+        return dict(pairs)
+
+    def git(self, *arguments: str) -> str:
+        """Run git in it as its owner, and return what it printed."""
+        return _git(self.root, *arguments)
+
+    @contextmanager
+    def restored(self) -> Iterator[None]:
+        """Whatever happens to its files inside, afterwards they are as they were committed."""
+        env_file = self.root / ".env"
+        env = env_file.read_text() if env_file.exists() else None
+        try:
+            yield
+        finally:
+            self.git("checkout", "--quiet", "--", ".")
+            self.git("clean", "--quiet", "--force", "-d")
+            if env is not None and env_file.read_text() != env:
+                self.write(".env", env)
+
+    # --- What runs ---
+
+    def project(self, mode: str) -> str:
+        """The name of a Compose project of it; `mode` is prod or dev."""
+        return f"{self.name}-{mode}"
+
+    def containers(self, mode: str, *, running: bool = False) -> dict[str, Container]:
+        """Its containers in a mode, by service."""
+        self.used = time.monotonic()
+        return containers(self.project(mode), running=running)
+
+    def runs_in(self, mode: str) -> set[str]:
+        """The services that run in a mode."""
+        return set(self.containers(mode, running=True))
+
+    def live(self) -> str:
+        """The colour that serves: web-blue or web-green."""
+        return (self.root / ".postdo/live" / self.name / "upstream").read_text()
+
+    def visitor(self, port: str) -> Visitor:
+        """A browser at one of the ports (HTTP_PORT, DEV_PORT, LOCAL_PORT, PGADMIN_PORT)."""
+        self.used = time.monotonic()
+        return Visitor(f"http://localhost:{self.environment[port]}")
+
+    def admin(self, port: str) -> Visitor:
+        """The same, logged in as the superuser."""
+        visitor = self.visitor(port)
+        env = self.env()
+        visitor.log_in(env["DJANGO_SUPERUSER_EMAIL"], env["DJANGO_SUPERUSER_PASSWORD"])
+        return visitor
+
+    def query(self, mode: str, sql: str) -> str:
+        """What a query gives, by psql in the container of the database."""
+        env = self.env()
+        login = ("-U", env["POSTGRES_USER"], "-d", env["POSTGRES_DB"])
+        return self.containers(mode)["db"].run("psql", *login, "-qAtc", sql).strip()
+
+    def compose(self, mode: str, *arguments: str) -> str:
+        """Docker Compose on a mode, for what run.sh has no word for."""
+        files = ("-f", "docker-compose.yml", "-f", f"docker-compose.{mode}.yml")
+        return docker(
+            *("compose", "--project-directory", str(self.root), "-p", self.project(mode)),
+            *(part if part == "-f" else str(self.root / part) for part in files),
+            *arguments,
+            seconds=PATIENCE,
+            environment=self.environment,
+        )
+
+    # --- The end, and the report ---
+
+    def report(self) -> str:
+        """What a person needs to see why something failed."""
+        parts = [f"{self.root} (while the test ran)"]
+        for run in self.runs[-3:]:
+            last = "\n".join(run.text.splitlines()[-25:])
+            status = run.process.poll()
+            parts.append(f"$ {run.command}   [{'at work' if status is None else status}]\n{last}")
+        for mode in ("prod", "dev"):
+            found = containers(self.project(mode))
+            if found:
+                parts.append(compose_state(self.project(mode)))
+            for service, container in found.items():
+                parts.append(f"--- {self.project(mode)} {service}\n{container.log(12)}")
+        return "\n".join(parts)
+
+    def remove(self) -> None:
+        """Take everything away: processes, containers, volumes, images, files."""
+        for run in self.runs:
+            run.remove()
+        if shutil.which("docker"):
+            for mode in ("prod", "dev"):
+                remove_project(self.project(mode))
+                remove_named(f"{self.project(mode)}_")
+            remove_named(f"{self.name}-web")
+        shutil.rmtree(self.root.parent, ignore_errors=True)
+
+
+def make_origin(folder: Path) -> None:
+    """A repository with the project's files as they stand here, committed or about to be."""
+    copy_of_the_project(folder, without=())
+    _git(folder, "init", "--quiet")
+    _git(folder, "add", "--all")
+    _git(folder, "commit", "--quiet", "--message", "The project")
+
+
+def make_clone(origin: Path, *, owner: int | None = None, open_folder: bool = True) -> Clone:
+    """A clean clone of it, as `git clone` makes one. `owner`: whose it is, if we may choose.
+
+    `open_folder`: other users can reach it; otherwise it is as below a home that is 0700.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="postdo-stack-"))
+    folder.chmod(0o755 if open_folder else 0o700)
+    root = folder / "clone"
+    subprocess.run([*GIT, "clone", "--quiet", "--no-hardlinks", origin, root], check=True)
+    if owner is not None and IS_ROOT:
+        for path in (folder, *folder.rglob("*")):
+            os.chown(path, owner, owner, follow_symlinks=False)
+    name = f"postdo-stack-{os.getpid()}-{folder.name[-8:].lower().replace('_', 'x')}"
+    ports = {key: str(_free_port()) for key in PORT_KEYS}
+    return Clone(root, name, {**_surroundings(), "PROJECT_NAME": name, **ports})
+
+
+def _surroundings() -> dict[str, str]:
+    """Our own environment, without what the kit or the project would read."""
+    known = (PROJECT / ".env.example").read_text()
+    others = ("DATABASE_URL", "DJANGO_SETTINGS_MODULE", "POSTDO_MODE", "PYTHONPATH")
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if f"\n{name}=" not in known and name not in others
+    }
+
+
+def _git(root: Path, *arguments: str) -> str:
+    owner = root.stat().st_uid
+    become = _as_user(owner) if IS_ROOT and owner != 0 else []
+    command = [*become, *GIT, "-C", str(root), *arguments]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert done.returncode == 0, f"{' '.join(command)}:\n{done.stderr}"
+    return done.stdout.strip()
+
+
+def _as_user(user: int) -> list[str]:
+    return ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups"]
+
+
+_taken: set[int] = set()
+
+
+def _free_port() -> int:
+    """A port on which nothing listens, never the same twice."""
+    while True:
+        port = random.choice(PORTS)  # noqa: S311 - no secret
+        if port in _taken:
+            continue
+        _taken.add(port)
+        try:
+            socket.create_server(("", port)).close()
+        except OSError:
+            continue
+        return port

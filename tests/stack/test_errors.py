@@ -1,0 +1,168 @@
+"""What cannot work is refused with the reason and the remedy, and what serves goes on serving."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from .clone import Clone
+from .engine import TOOL_IMAGE, docker
+from .test_development import NEW_FIELD, NICKNAME
+
+GOES_ON = "what ran before goes on"
+FAILING_MIGRATION = '''"""Of a test."""
+from django.db import migrations
+
+
+def fail(apps, schema_editor):
+    schema_editor.execute("CREATE TABLE left_behind (id int)")
+    raise ValueError("this migration fails on purpose")
+
+
+class Migration(migrations.Migration):
+    dependencies = [("accounts", "0001_initial")]
+    operations = [migrations.RunPython(fail)]
+'''
+
+
+@contextmanager
+def serving_all_the_time(clone: Clone) -> Iterator[None]:
+    """Inside, the live version answers every request, and afterwards it alone is running still."""
+    live, started = clone.live(), clone.containers("prod")[clone.live()].started_at
+    over, failed = threading.Event(), []
+
+    def visit() -> None:
+        visitor = clone.visitor("HTTP_PORT")
+        while not over.wait(0.1):
+            try:
+                answer = visitor.get("/")
+                failed.extend([] if answer.status == 200 else [str(answer)])
+            except OSError as error:
+                failed.append(repr(error))
+
+    thread = threading.Thread(target=visit)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+    assert not failed, f"{len(failed)} requests failed, the first with {failed[0]}"
+    assert clone.live() == live
+    assert clone.runs_in("prod") == {"db", "proxy", live}
+    assert clone.containers("prod")[live].started_at == started
+
+
+def test_a_model_without_its_migration_is_refused(production: Clone) -> None:
+    production.replace("web/accounts/models.py", NEW_FIELD, NEW_FIELD + NICKNAME)
+
+    with serving_all_the_time(production):
+        refused = production.run("-0", ok=False)
+
+    refused.refused("preparing the database failed", GOES_ON)
+    assert "nickname" in refused.err, "the list of what is missing"
+    assert "makemigrations" in refused.err, "the remedy"
+
+
+def test_a_migration_that_fails_is_undone(production: Clone) -> None:
+    production.write("web/accounts/migrations/0002_fails.py", FAILING_MIGRATION)
+
+    with serving_all_the_time(production):
+        failed = production.run("-0", ok=False)
+
+    failed.refused("preparing the database failed", GOES_ON)
+    assert "accounts.0002_fails" in failed.err
+    assert "this migration fails on purpose" in failed.err
+    assert production.query("prod", "SELECT to_regclass('left_behind')") == ""
+    recorded = "SELECT count(*) FROM django_migrations WHERE name = '0002_fails'"
+    assert production.query("prod", recorded) == "0"
+
+
+@pytest.mark.parametrize("path", ["web/core/views.py", "web/config/settings/prod.py"])
+def test_a_project_that_cannot_be_imported_is_refused(production: Clone, path: str) -> None:
+    production.write(path, "\nimport no_such_module\n", add=True)
+
+    with serving_all_the_time(production):
+        failed = production.run("-0", ok=False)
+
+    failed.refused("the image could not be built", GOES_ON)
+    assert "no_such_module" in failed.err
+
+
+def test_an_image_that_does_not_build_says_so(production: Clone) -> None:
+    production.write("web/requirements/prod.txt", "this is not a requirement\n", add=True)
+
+    with serving_all_the_time(production):
+        failed = production.run("-0", ok=False)
+
+    failed.refused("the image could not be built: pip could not install", GOES_ON)
+    assert "this is not a requirement" in failed.err
+
+
+def test_a_site_that_never_gets_healthy_shows_its_last_lines(production: Clone) -> None:
+    production.set_in_env(WSGI_APPLICATION="config.wsgi:nothing", START_TIMEOUT="12")
+
+    with serving_all_the_time(production):
+        failed = production.run("-0", ok=False)
+
+    failed.refused("did not get healthy; its last lines are above", "sh run.sh -0")
+    assert "nothing" in failed.err
+    assert failed.seconds < 60
+
+
+def test_a_password_that_the_volume_does_not_know_is_explained(production: Clone) -> None:
+    """PostgreSQL reads POSTGRES_PASSWORD only when its volume is new."""
+    production.set_in_env(POSTGRES_PASSWORD="another-password")
+
+    failed = production.run("-0", ok=False)
+
+    failed.refused("preparing the database failed", GOES_ON)
+    assert "POSTGRES_PASSWORD" in failed.err
+    assert "\\password postdo" in failed.err
+    assert production.run("-0", "psql", "-qAtc", "SELECT 6 * 7").out.strip() == "42"
+
+
+def test_a_volume_of_another_postgresql_is_refused_before_anything_starts(fresh: Clone) -> None:
+    volume = f"{fresh.project('prod')}_prod-data"
+    docker("volume", "create", volume)
+    docker("run", "--rm", "-v", f"{volume}:/v", TOOL_IMAGE, "sh", "-c", "echo 16 >/v/PG_VERSION")
+
+    refused = fresh.run("-0", ok=False)
+
+    refused.refused("was made by PostgreSQL 16", "docker-compose.override.yml")
+    assert fresh.containers("prod") == {}
+
+
+def test_a_full_disk_shows_in_the_last_lines_of_the_database(fresh: Clone) -> None:
+    small = ("--opt", "type=tmpfs", "--opt", "device=tmpfs", "--opt", "o=size=30m")
+    docker("volume", "create", *small, f"{fresh.project('prod')}_prod-data")
+
+    failed = fresh.run("-0", ok=False, START_TIMEOUT="15")
+
+    assert "No space left on device" in failed.err
+    failed.refused("db did not get healthy; its last lines are above", "sh run.sh -0")
+    assert fresh.runs_in("prod") == set()
+
+
+@pytest.mark.parametrize(("mode", "key"), [("-0", "HTTP_PORT"), ("-1", "PGADMIN_PORT")])
+def test_a_taken_port_is_named_with_who_has_it(fresh: Clone, mode: str, key: str) -> None:
+    with socket.create_server(("", int(fresh.environment[key]))):
+        refused = fresh.run(mode, ok=False)
+
+    port = fresh.environment[key]
+    refused.refused(f"port {port} ({key}) is taken by process {os.getpid()}", f"set {key} in .env")
+    assert fresh.containers("prod") == {}
+    assert fresh.containers("dev") == {}
+
+
+def test_a_port_taken_by_a_container_is_named_with_it(production: Clone, fresh: Clone) -> None:
+    taken = production.environment["HTTP_PORT"]
+
+    refused = fresh.run("-0", ok=False, HTTP_PORT=taken)
+
+    refused.refused(f"is taken by the container {production.project('prod')}-proxy-1", "HTTP_PORT")

@@ -1,0 +1,128 @@
+"""Production: `sh run.sh -0` from a clean clone."""
+
+from __future__ import annotations
+
+import re
+
+from .clone import Clone
+
+COLOURS = {"web-blue", "web-green"}
+
+
+def test_a_clean_clone_serves_the_site_behind_the_proxy(production: Clone) -> None:
+    answer = production.visitor("HTTP_PORT").get("/")
+
+    assert answer.status == 200, answer
+    assert "This site is up." in answer.text
+    assert answer.headers["Via"] == "1.1 Caddy"
+    assert production.runs_in("prod") == {"db", "proxy", production.live()}
+
+
+def test_the_start_says_where_it_listens(production: Clone) -> None:
+    said = production.run("-0").text
+
+    assert f"http://localhost:{production.environment['HTTP_PORT']}/" in said
+
+
+def test_status_tells_what_runs_which_version_and_where(production: Clone) -> None:
+    said = production.run("-0", "status").text
+
+    assert f"version {production.git('describe', '--always', '--dirty')}" in said
+    assert re.search(r"^ +proxy +healthy +http://localhost:\d+/$", said, re.MULTILINE), said
+    assert re.search(rf"^ +{production.live()} +healthy +live$", said, re.MULTILINE), said
+    assert re.search(r"^ +db +healthy *$", said, re.MULTILINE), said
+
+
+def test_a_second_start_touches_nothing_and_is_quick(production: Clone) -> None:
+    production.run("-0")
+    before = {name: one.facts()["State"] for name, one in production.containers("prod").items()}
+
+    second = production.run("-0")
+
+    after = {name: one.facts()["State"] for name, one in production.containers("prod").items()}
+    assert {name: state["StartedAt"] for name, state in after.items()} == {
+        name: state["StartedAt"] for name, state in before.items()
+    }
+    assert "Nothing has changed" in second.out
+    assert second.seconds < 15, second
+
+
+def test_the_superuser_logs_in_to_the_admin_and_adds_a_user(production: Clone) -> None:
+    admin = production.admin("HTTP_PORT")
+
+    admin.add_user("added-in-the-admin@example.com")
+
+    listed = admin.get("/admin/accounts/user/").text
+    assert "added-in-the-admin@example.com" in listed
+    assert admin.get("/").text.count("Production") > 0, "staff see what runs here"
+
+
+def test_a_form_without_its_token_is_refused(production: Clone) -> None:
+    answer = production.visitor("HTTP_PORT").post(
+        "/admin/login/", {"username": "a@example.com", "password": "x"}
+    )
+
+    assert answer.status == 403, answer
+
+
+def test_static_files_have_hashed_names_and_come_compressed(production: Clone) -> None:
+    visitor = production.visitor("HTTP_PORT")
+    style = re.search(r'href="(/static/core/site\.[0-9a-f]{12}\.css)"', visitor.get("/").text)
+    assert style, visitor.get("/")
+
+    plain = visitor.get(style[1])
+    compressed = visitor.get(style[1], Accept_Encoding="gzip")
+
+    assert plain.status == compressed.status == 200
+    assert compressed.headers["Content-Encoding"] == "gzip"
+    assert len(compressed.body) < len(plain.body) / 2
+    assert "immutable" in plain.headers["Cache-Control"]
+
+
+def test_logs_and_manage_and_shell_and_psql_reach_the_live_colour(production: Clone) -> None:
+    production.visitor("HTTP_PORT").get("/looked-for-in-the-log")
+
+    assert "/looked-for-in-the-log" in production.run("-0", "logs", "web").out
+    assert "no issues" in production.run("-0", "manage", "check").text
+    script = "from django.conf import settings; print(settings.SETTINGS_MODULE)"
+    assert "config.settings.prod" in production.run("-0", "shell", "-c", script).out
+    assert production.run("-0", "psql", "-qAtc", "SELECT 6 * 7").out.strip() == "42"
+
+
+def test_stop_ends_everything_and_the_next_start_has_the_data(production: Clone) -> None:
+    production.admin("HTTP_PORT").add_user("before-the-stop@example.com")
+
+    production.run("-0", "stop")
+
+    assert production.runs_in("prod") == set()
+    assert not production.visitor("HTTP_PORT").is_up()
+    assert "stopped" in production.run("-0", "status").text
+
+    production.run("-0")
+
+    listed = production.admin("HTTP_PORT").get("/admin/accounts/user/").text
+    assert "before-the-stop@example.com" in listed
+
+
+def test_a_key_of_the_projects_own_in_env_is_released(production: Clone) -> None:
+    """Nothing in the Compose files names HSTS_SECONDS, the project's settings do."""
+    production.run("-0")
+    before = production.live()
+    production.set_in_env(HSTS_SECONDS="5")
+
+    said = production.run("-0")
+
+    assert production.live() != before
+    assert production.containers("prod")[production.live()].environment["HSTS_SECONDS"] == "5"
+    assert "HSTS_SECONDS" not in said.err, "a key that the project reads needs no warning"
+
+
+def test_a_change_in_web_is_released_as_the_other_colour(production: Clone) -> None:
+    before = production.live()
+    production.replace("web/core/templates/core/home.html", "This site is up.", "It has changed.")
+
+    production.run("-0")
+
+    assert {before, production.live()} == COLOURS
+    assert "It has changed." in production.visitor("HTTP_PORT").get("/").text
+    assert production.runs_in("prod") == {"db", "proxy", production.live()}

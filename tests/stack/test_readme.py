@@ -1,0 +1,282 @@
+"""Every command of the README is run by a test: most of them here, as a reader would, in order.
+
+`STORY` is a reader who tries the starter in each mode, looks after its data, and then puts a
+project of their own in its place, with the files that the README prints. Whoever adds a command to
+the README adds it here, or names the test that runs it.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import pytest
+from documents import blocks, commands, section, text_of
+
+from .clone import PATIENCE, Clone, Result, Run
+from .engine import docker
+from .waiting import eventually
+
+README = text_of("README.md")
+OWN_PROJECT = section(README, "I have a project already")
+MODELS = """from django.db import models
+
+
+class Post(models.Model):
+    title = models.CharField(max_length=80)
+"""
+
+# What cannot be run on a machine of tests, and why.
+NOT_HERE = {
+    "git clone https://github.com/YOUR-NAME/PostDoDjango.git site && cd site": "no internet",
+    "docker pull python:3.13-slim && docker pull postgres:17 && docker pull caddy:2": "no internet",
+    "sh run.sh test": "this test is part of it",
+    "sh run.sh test tests/unit": "so are those",
+    "sh run.sh lint": "and the linters, with all their options, are its first step",
+}
+# What another stack test runs, and the words in it that do so.
+ELSEWHERE = {
+    # In a container with systemd, as root: it needs no sudo there.
+    "sudo sh run.sh service install": r"service install\b|\"service\", \"install\"",
+}
+
+
+@dataclass
+class Reader:
+    """Who follows the README, in a clone; ``server``: the -2 that runs in another terminal."""
+
+    clone: Clone
+    server: Run | None = None
+
+    def follow(self, command: str) -> Result:
+        """Do what a line says. One that stays in the terminal is left there when it serves."""
+        if command == "sh run.sh -2":
+            return self.serve()
+        if command.startswith("sh run.sh "):
+            return self.clone.run(*shlex.split(command)[2:])
+        # The names of containers and volumes begin with PROJECT_NAME, which is another one here.
+        mine = re.sub(r"\bpostdo-(?=prod|dev|\s|$)", f"{self.clone.name}-", command)
+        return self.in_a_shell(mine)
+
+    def serve(self, **environment: str) -> Result:
+        """Start -2 and wait until it serves; the server before it is ended."""
+        self.end_server()
+        self.server = self.clone.start("-2", **environment)
+        self.server.said("Quit the server")
+        assert self.up("LOCAL_PORT")
+        return Result("sh run.sh -2", 0, self.server.text, "", 0.0)
+
+    def end_server(self) -> None:
+        """Press Ctrl-C in the other terminal."""
+        if self.server is not None:
+            self.server.stop()
+            self.server = None
+
+    def in_a_shell(self, command: str) -> Result:
+        """Run a line that is not run.sh's."""
+        started = time.monotonic()
+        done = subprocess.run(
+            ["sh", "-c", command],
+            cwd=self.clone.root,
+            env=self.clone.environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+            check=False,
+        )
+        result = Result(command, done.returncode, done.stdout, done.stderr, 0.0)
+        result = replace(result, seconds=time.monotonic() - started)
+        assert done.returncode == 0, f"should have gone well:\n{result}"
+        return result
+
+    def up(self, port: str, path: str = "/admin/login/") -> bool:
+        """Wait until a site shows a page; a proxy may need a second to see the new colour."""
+        return bool(eventually(lambda: self.clone.visitor(port).is_up(path), f"{port} to serve"))
+
+    def rename(self) -> None:
+        """What a new PROJECT_NAME in .env does to a reader whose environment has none."""
+        name = f"{self.clone.name}-own"
+        environment = {**self.clone.environment, "PROJECT_NAME": name}
+        self.clone = replace(self.clone, name=name, environment=environment, runs=[])
+
+
+Check = Callable[[Reader, Result], object]
+Preparation = Callable[[Reader], object]
+
+
+@dataclass(frozen=True)
+class Line:
+    """A command; what the reader does before it, by hand; and what they see afterwards."""
+
+    command: str
+    then: Check = field(default=lambda _, __: True)
+    first: Preparation = field(default=lambda _: None)
+
+
+def says(*words: str) -> Check:
+    """A check: all of these words were printed."""
+
+    def check(_: Reader, result: Result) -> None:
+        for word in words:
+            assert word in result.text, f"it does not say {word!r}:\n{result}"
+
+    return check
+
+
+def write_a_model(reader: Reader) -> None:
+    """A model in the new application, which the settings get to know."""
+    reader.clone.write("web/blog/models.py", MODELS)
+    reader.clone.replace(
+        "web/config/settings/base.py", '    "core",\n', '    "core",\n    "blog",\n'
+    )
+
+
+def write_own_project(reader: Reader) -> None:
+    """The files of the worked example, as the README prints them."""
+    reader.clone.write("web/requirements.txt", blocks(OWN_PROJECT, "requirements")[0])
+    reader.clone.write(
+        "web/mysite/settings.py", "\n\n" + blocks(OWN_PROJECT, "python")[0], add=True
+    )
+    lines = blocks(OWN_PROJECT, "ini")[0].split()
+    values = dict(line.split("=", 1) for line in lines)
+    reader.clone.set_in_env(**values)
+    reader.rename()
+
+
+def made_migration(reader: Reader, _: Result) -> None:
+    assert (reader.clone.root / "web/blog/migrations/0001_initial.py").is_file()
+
+
+def dumped(reader: Reader, _: Result) -> None:
+    assert '"accounts.user"' in (reader.clone.root / "data.json").read_text()
+
+
+def add_user_after_the_backup(reader: Reader) -> None:
+    reader.clone.admin("HTTP_PORT").add_user("after-the-backup@example.com")
+
+
+def back_to_the_backup(reader: Reader, _: Result) -> None:
+    emails = reader.clone.query("prod", "SELECT email FROM accounts_user").splitlines()
+    assert emails == ["admin@example.com"]
+    assert reader.up("HTTP_PORT")
+
+
+def stop_production(reader: Reader) -> None:
+    reader.clone.run("-0", "stop")
+    assert reader.clone.runs_in("prod") == set()
+
+
+def nothing_runs(reader: Reader, _: Result) -> None:
+    assert reader.clone.runs_in("prod") == set(), "psql ends the database that it started"
+
+
+def own_site_serves(port: str) -> Check:
+    """A check: at that port is the project of the worked example, with its style sheet."""
+
+    def check(reader: Reader, _: Result) -> None:
+        assert reader.up(port)
+        env = reader.clone.env()
+        visitor = reader.clone.visitor(port)
+        visitor.log_in(env["DJANGO_SUPERUSER_EMAIL"], env["DJANGO_SUPERUSER_PASSWORD"])
+        page = visitor.get("/admin/").text
+        assert "/admin/auth/user/" in page, "its users are Django's own, not the starter's"
+        style = re.search(r'href="(/static/admin/css/base[\w.]*\.css)"', page)
+        assert style, page
+        assert visitor.get(style[1]).status == 200
+
+    return check
+
+
+def volume_is_gone(reader: Reader, _: Result) -> None:
+    volumes = docker("volume", "ls", "--quiet").split()
+    assert f"{reader.clone.name}-dev_dev-data" not in volumes
+    assert f"{reader.clone.name}-prod_prod-data" in volumes, "production's stays"
+
+
+def served_by(port: str) -> Check:
+    """A check: the site answers there."""
+    return lambda reader, _: reader.up(port)
+
+
+STORY = (
+    # A first look, and an application of one's own in the starter.
+    Line("sh run.sh init", says("wrote .env")),
+    Line("sh run.sh doctor", says("ok   -0 production", "ok   -1 development", "ok   -2 local")),
+    Line("sh run.sh help manage", says("usage: sh run.sh")),
+    Line("sh run.sh -2", says("/admin/", "admin@example.com / ")),
+    Line("sh run.sh -2 manage startapp blog"),
+    Line("sh run.sh -2 manage makemigrations", made_migration, first=write_a_model),
+    Line("sh run.sh -2 manage migrate", says("Applying blog.0001_initial")),
+    # Development in Docker, beside it.
+    Line("sh run.sh -1", served_by("DEV_PORT")),
+    Line("sh run.sh status", says("development", "pgadmin", "healthy", "local")),
+    Line("sh run.sh -1 manage check", says("no issues")),
+    Line("sh run.sh -1 shell"),
+    Line("sh run.sh -1 psql"),
+    # Production, and its data.
+    Line("sh run.sh -0", served_by("HTTP_PORT")),
+    Line("sh run.sh -0 logs web", says("gunicorn")),
+    Line("sh run.sh -0 logs", says("gunicorn", "ready to accept connections")),
+    Line("sh run.sh -0 logs db", says("database system is ready to accept connections")),
+    Line("sh run.sh -0 dump data.json", dumped),
+    Line("sh run.sh -1 load data.json", says("Installed")),
+    Line("docker exec postdo-prod-db-1 pg_dump -U postdo -Fc postdo >site.dump"),
+    Line(
+        "docker exec -i postdo-prod-db-1 pg_restore -U postdo -d postdo --clean --if-exists "
+        "--single-transaction <site.dump",
+        back_to_the_backup,
+        first=add_user_after_the_backup,
+    ),
+    Line("docker volume ls --filter name=postdo-", says("-prod_prod-data", "-dev_dev-data")),
+    Line("git pull", says("up to date")),
+    Line("sh run.sh -0 psql", nothing_runs, first=stop_production),
+    Line("sh run.sh -0 --no-build", served_by("HTTP_PORT")),
+    # A project of one's own, in each mode.
+    Line("sh run.sh -1 stop", first=Reader.end_server),
+    Line("sh run.sh -0 stop"),
+    Line("mv web ../starter"),
+    Line("mkdir web"),
+    Line(".postdo/venv/bin/django-admin startproject mysite web"),
+    Line("sh run.sh -2", own_site_serves("LOCAL_PORT"), first=write_own_project),
+    Line("sh run.sh -2 manage test", says("Ran 0 tests")),
+    Line("sh run.sh -1", own_site_serves("DEV_PORT")),
+    Line("sh run.sh -0", own_site_serves("HTTP_PORT")),
+    # Development anew.
+    Line("sh run.sh -1 reset --yes", volume_is_gone, first=Reader.end_server),
+)
+
+
+def test_every_command_of_the_readme_is_run_by_a_test_or_named_with_a_reason() -> None:
+    told = set(commands(README))
+    run = {line.command for line in STORY} | set(ELSEWHERE)
+
+    assert told - run - set(NOT_HERE) == set(), "add them to STORY, or say who runs them"
+    assert (run | set(NOT_HERE)) - told == set(), "the README has them no more"
+
+
+@pytest.mark.parametrize("command", ELSEWHERE)
+def test_what_another_test_is_said_to_run_it_runs(command: str) -> None:
+    others = set(Path(__file__).parent.glob("test_*.py")) - {Path(__file__)}
+
+    assert any(re.search(ELSEWHERE[command], other.read_text()) for other in others)
+
+
+@pytest.fixture
+def reader(fresh: Clone) -> Iterator[Reader]:
+    """Someone with a clean clone; what they have started is ended, under both of its names."""
+    someone = Reader(fresh)
+    yield someone
+    someone.clone.remove()
+
+
+def test_the_commands_of_the_readme_do_what_it_says(reader: Reader) -> None:
+    for line in STORY:
+        line.first(reader)
+        result = reader.follow(line.command)
+        line.then(reader, result)

@@ -1,0 +1,101 @@
+"""A browser of the plainest kind: it keeps cookies, sends forms, and follows nothing by itself."""
+
+from __future__ import annotations
+
+import http.client
+import http.cookiejar
+import re
+import ssl
+import urllib.error
+import urllib.parse
+import urllib.request
+from dataclasses import dataclass
+from email.message import Message
+
+PATIENCE = 30.0  # seconds for one answer
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came back."""
+
+    status: int
+    headers: Message
+    body: bytes
+
+    @property
+    def text(self) -> str:
+        """The body as text."""
+        return self.body.decode()
+
+    def __str__(self) -> str:
+        return f"{self.status}\n{self.headers}\n{self.text[:2000]}"
+
+
+class _StayHere(urllib.request.HTTPRedirectHandler):
+    def redirect_request(self, *_: object, **__: object) -> None:
+        """No redirect is followed: the tests look at it."""
+
+
+class Visitor:
+    """One browser at one site; `base` like http://127.0.0.1:8000, without a slash at the end."""
+
+    def __init__(self, base: str, trust: str | None = None) -> None:
+        """`trust`: a certificate authority in PEM; without one only plain HTTP makes sense."""
+        self.base = base
+        self.cookies = http.cookiejar.CookieJar()
+        self._opener = urllib.request.build_opener(
+            _StayHere(),
+            urllib.request.ProxyHandler({}),
+            urllib.request.HTTPCookieProcessor(self.cookies),
+            urllib.request.HTTPSHandler(context=ssl.create_default_context(cadata=trust)),
+        )
+
+    def get(self, path: str = "/", **headers: str) -> Answer:
+        """Ask for a page. Header names are written with _ for -. Raises OSError without answer."""
+        return self._ask(path, {name.replace("_", "-"): text for name, text in headers.items()})
+
+    def post(self, path: str, form: dict[str, str]) -> Answer:
+        """Send a form, with the Origin that a browser adds."""
+        sent_from = {"Origin": self.base, "Referer": self.base + path}
+        return self._ask(path, sent_from, urllib.parse.urlencode(form).encode())
+
+    def submit(self, path: str, **fields: str) -> Answer:
+        """Open a page with a form of Django's, fill in the fields, and send it."""
+        page = self.get(path)
+        token = re.search(r'name="csrfmiddlewaretoken" value="(\w+)"', page.text)
+        assert token, f"no form at {path}:\n{page}"
+        return self.post(path, {"csrfmiddlewaretoken": token[1], **fields})
+
+    def log_in(self, email: str, password: str) -> None:
+        """Log in to the admin, as a person does."""
+        answer = self.submit("/admin/login/", username=email, password=password, next="/admin/")
+        assert answer.status == http.client.FOUND, f"{email} cannot log in:\n{answer}"
+
+    def add_user(self, email: str) -> None:
+        """Add a user in the admin; who does must have logged in."""
+        word = "a-long-enough-passw0rd"
+        answer = self.submit(
+            "/admin/accounts/user/add/",
+            **{"email": email, "usable_password": "true", "password1": word, "password2": word},
+        )
+        assert answer.status == http.client.FOUND, f"{email} was not added:\n{answer}"
+
+    def is_up(self, path: str = "/readyz") -> bool:
+        """Whether a page answers with 200."""
+        try:
+            return self.get(path).status == http.client.OK
+        except OSError:
+            return False
+
+    def _ask(self, path: str, headers: dict[str, str], form: bytes | None = None) -> Answer:
+        url = self.base + path
+        request = urllib.request.Request(url, form, headers)  # noqa: S310 - a site of the tests
+        try:
+            with self._opener.open(request, timeout=PATIENCE) as answer:
+                return Answer(answer.status, answer.headers, answer.read())
+        except urllib.error.HTTPError as answer:
+            with answer:
+                return Answer(answer.code, answer.headers, answer.read())
+        except http.client.HTTPException as error:
+            raise ConnectionError(f"{url}: {error!r}") from error

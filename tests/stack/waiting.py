@@ -1,0 +1,31 @@
+"""Waiting for a condition, and never for a time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from .engine import DockerError
+
+T = TypeVar("T")
+PAUSE = 0.1  # seconds between two looks
+
+
+def eventually(condition: Callable[[], T], what: str, seconds: float = 30) -> T:
+    """Look again and again until `condition` gives something true, and return that.
+
+    An error of the network, of Docker or of an assertion counts as "not yet". Raises
+    AssertionError with `what` and the last thing seen when `seconds` have passed.
+    """
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            seen: object = condition()
+            if seen:
+                return seen  # type: ignore[return-value]  # seen is what condition returned
+        except (OSError, DockerError, AssertionError) as error:
+            seen = error
+        if time.monotonic() > deadline:
+            raise AssertionError(f"waited {seconds:.0f} s in vain: {what}; last seen: {seen!r}")
+        time.sleep(PAUSE)

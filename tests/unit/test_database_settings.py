@@ -1,0 +1,134 @@
+"""db/start.sh makes PostgreSQL's settings fit the memory there is, and changes nothing else."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from projects import REPOSITORY
+
+TEMPLATE = REPOSITORY / "db" / "postgresql.conf"
+GIB = 1024**3
+NO_LIMIT_V1 = 9223372036854771712  # what cgroup v1 shows when there is none
+SHELLS = (("dash",), ("bash",), ("busybox", "sh"))
+
+
+@pytest.fixture(params=SHELLS, ids="-".join)
+def start(request: pytest.FixtureRequest, tmp_path: Path) -> Start:
+    shell: tuple[str, ...] = request.param
+    if not shutil.which(shell[0]):
+        pytest.skip(f"{shell[0]} is not installed")
+    return Start(tmp_path, shell)
+
+
+class Start:
+    """Runs db/start.sh on a machine of our making, with an entrypoint that only tells its words."""
+
+    def __init__(self, folder: Path, shell: tuple[str, ...]) -> None:
+        self.folder, self.shell = folder, shell
+        self.config = folder / "postgresql.conf"
+        self.cgroup = folder / "cgroup"
+        self.cgroup.mkdir()
+        entrypoint = folder / "docker-entrypoint.sh"
+        entrypoint.write_text('#!/bin/sh\nprintf "%s\\n" "$@" >"$(dirname "$0")/words"\n')
+        entrypoint.chmod(0o755)
+
+    def limit(self, file: str, text: str | int) -> None:
+        """Give the container a memory limit."""
+        path = self.cgroup / file
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(f"{text}\n")
+
+    def run(self, *, machine_bytes: int, options: tuple[str, ...] = ()) -> dict[str, str]:
+        """Start on a machine with that much memory; returns the settings of the file."""
+        meminfo = self.folder / "meminfo"
+        meminfo.write_text(f"MemTotal:  {machine_bytes // 1024} kB\nMemFree:  12 kB\n")
+        subprocess.run(
+            [*self.shell, REPOSITORY / "db" / "start.sh", *options],
+            check=True,
+            env={
+                "PATH": f"{self.folder}:{os.environ['PATH']}",
+                "PGDATA": "/the/volume",
+                "POSTGRES_MAX_CONNECTIONS": "77",
+                "POSTDO_TEMPLATE": str(TEMPLATE),
+                "POSTDO_CONFIG": str(self.config),
+                "POSTDO_MEMINFO": str(meminfo),
+                "POSTDO_CGROUP": str(self.cgroup),
+            },
+        )
+        return settings(self.config.read_text())
+
+    def words(self) -> list[str]:
+        """What the image's entrypoint was called with."""
+        return (self.folder / "words").read_text().splitlines()
+
+
+def settings(text: str) -> dict[str, str]:
+    """NAME = VALUE lines, without comments."""
+    return dict(re.findall(r"^([a-z_]+) = (.+?)\s*$", text, re.MULTILINE))
+
+
+def test_memory_settings_are_shares_of_the_machine(start: Start) -> None:
+    found = start.run(machine_bytes=16 * GIB)
+    assert found["shared_buffers"] == "4096MB"
+    assert found["effective_cache_size"] == "8192MB"
+    assert found["work_mem"] == "40MB"
+    assert found["maintenance_work_mem"] == "655MB"
+
+
+@pytest.mark.parametrize("file", ["memory.max", "memory/memory.limit_in_bytes"])
+def test_a_limit_of_the_container_counts_and_not_the_machine(start: Start, file: str) -> None:
+    start.limit(file, 2 * GIB)
+    assert start.run(machine_bytes=64 * GIB)["shared_buffers"] == "512MB"
+
+
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [("memory.max", "max"), ("memory/memory.limit_in_bytes", NO_LIMIT_V1)],
+)
+def test_no_limit_means_the_machine(start: Start, file: str, text: str | int) -> None:
+    start.limit(file, text)
+    assert start.run(machine_bytes=4 * GIB)["shared_buffers"] == "1024MB"
+
+
+def test_a_small_machine_gets_what_postgresql_needs_to_start(start: Start) -> None:
+    found = start.run(machine_bytes=GIB // 4)
+    assert (found["shared_buffers"], found["work_mem"]) == ("128MB", "4MB")
+
+
+def test_a_big_machine_gets_no_more_than_is_of_use(start: Start) -> None:
+    found = start.run(machine_bytes=512 * GIB)
+    assert (found["shared_buffers"], found["work_mem"]) == ("8192MB", "64MB")
+
+
+def test_everything_else_stays_as_it_is_written(start: Start) -> None:
+    found = start.run(machine_bytes=4 * GIB)
+    written = settings(TEMPLATE.read_text())
+    computed = {name for name, value in written.items() if "%" in value and "MB" in value}
+    assert computed == {
+        "shared_buffers",
+        "effective_cache_size",
+        "work_mem",
+        "maintenance_work_mem",
+    }
+    assert found.pop("max_connections") == "77"
+    assert found.pop("include_if_exists") == "'/the/volume/postgresql.conf'"
+    del written["max_connections"]
+    assert {n: v for n, v in found.items() if n not in computed} == {
+        n: v for n, v in written.items() if n not in computed
+    }
+
+
+def test_the_image_s_own_entrypoint_takes_over_with_the_options(start: Start) -> None:
+    start.run(machine_bytes=4 * GIB, options=("-c", "work_mem=1GB"))
+    assert start.words() == [
+        "postgres",
+        "-c",
+        f"config_file={start.config}",
+        "-c",
+        "work_mem=1GB",
+    ]

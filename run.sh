@@ -16,6 +16,7 @@ for library in log lock env engine ports compose modes python local manage tests
 done
 
 MODE=
+COMMAND=
 case ${1-} in
 -0) MODE=prod ;;
 -1) MODE=dev ;;

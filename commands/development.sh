@@ -35,7 +35,11 @@ announce() {
     say ""
     say "  site     http://127.0.0.1:$DEV_PORT/"
     say "  admin    http://127.0.0.1:$DEV_PORT/admin/   $(superuser_login)"
-    say "  pgAdmin  http://127.0.0.1:$PGADMIN_PORT/"
+    say "  pgAdmin  http://127.0.0.1:$PGADMIN_PORT/$(pgadmin_login)"
     say "  logs     sh run.sh -1 logs        end it  sh run.sh -1 stop"
     say ""
+}
+
+pgadmin_login() { # asked for only when others can reach it
+    [ "$PGADMIN_CONFIG_SERVER_MODE" = False ] || printf '   %s / %s' "$PGADMIN_DEFAULT_EMAIL" "$PGADMIN_DEFAULT_PASSWORD"
 }

@@ -8,7 +8,7 @@ main() {
     engine_trouble=$(engine_problem) || true
     python_trouble=$(python_problem)
     say "this machine"
-    report "Docker $(docker version --format '{{.Server.Version}}' 2>/dev/null) with Compose $(docker compose version --short 2>/dev/null)" "$engine_trouble"
+    report "Docker $(in_time docker version --format '{{.Server.Version}}' 2>/dev/null) with Compose $(docker compose version --short 2>/dev/null)" "$engine_trouble"
     report "Python: $(find_python || true)" "$python_trouble"
     report "git: versions in status and labels" "$(command -v git >/dev/null 2>&1 || printf 'git is missing: versions will read "unversioned"\ninstall git')"
     report "disk: $(df -Pk "$ROOT" | awk 'NR == 2 { print int($4 / 1024) }') MB free" "$(disk_problem)"

@@ -68,6 +68,7 @@ def test_an_unknown_option_is_refused_with_the_modes(clone: Clone) -> None:
     for option in ("-3", "--production", "-", "-01"):
         result = clone.run(option).assert_refused(f"unknown option '{option}'", "help", status=2)
         assert "-0 (production), -1 (development) and -2 (local)" in result.err
+    assert "next: sh run.sh help\n" in clone.run("-9", COMMAND="something of the user's").err
 
 
 @pytest.mark.parametrize(

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from .conftest import fresh_clone
-from .machine import Clone, Shell, Toolbox
+from .machine import PATIENCE, Clone, Shell, Toolbox
 
 ON_A_MODE = [("stop",), ("logs",), ("manage", "check"), ("shell",), ("psql",), ("dump", "x.json")]
+ODD_NAME = '-it\'s my "site", été & `id`; $HOME 100%|\\d*'
 
 
 def test_with_no_mode_running_a_command_asks_which_one(clone: Clone) -> None:
@@ -79,12 +82,11 @@ def test_a_command_works_from_any_folder(clone: Clone, tmp_path: Path) -> None:
     clone.run("status", cwd=tmp_path, CDPATH=str(elsewhere)).assert_ok()
 
 
-@pytest.mark.parametrize("name", ['it\'s my "site", été', "-$HOME & `id`; 100%|\\d*"])
 @pytest.mark.parametrize("shell", ["dash", "bash", "busybox", "ash", "bash-itself"], indirect=True)
 def test_a_clone_may_have_any_path_under_every_shell(
-    shell: Shell, toolbox: Toolbox, project_files: Path, tmp_path: Path, name: str
+    shell: Shell, toolbox: Toolbox, project_files: Path, tmp_path: Path
 ) -> None:
-    clone = fresh_clone(tmp_path / name, shell, toolbox, project_files)
+    clone = fresh_clone(tmp_path / ODD_NAME, shell, toolbox, project_files)
     clone.run().assert_ok()
     clone.run("help", "-0").assert_ok()
     clone.run("doctor").assert_ok()
@@ -121,6 +123,29 @@ def test_a_user_who_may_not_write_in_the_clone_is_told_so(nobodys_clone: Clone) 
     result = nobodys_clone.run("stop")
     result.assert_refused(f"cannot write {nobodys_clone.root}/.env", "make")
     nobodys_clone.root.chmod(0o755)
+
+
+def test_a_dev_server_that_an_earlier_run_left_behind_is_ended_and_no_other(
+    shell: Shell, toolbox: Toolbox, project_files: Path, tmp_path: Path
+) -> None:
+    clone = fresh_clone(tmp_path / ODD_NAME, shell, toolbox, project_files)
+    address = f"127.0.0.1:{clone.environment['LOCAL_PORT']}"
+    sleeper = [sys.executable, "-ISc", "import time; time.sleep(600)", "manage.py", "runserver"]
+    with (
+        subprocess.Popen([*sleeper, address], cwd=clone.root / "web") as left_behind,
+        subprocess.Popen([*sleeper, address], cwd=tmp_path) as elsewhere,
+        subprocess.Popen([*sleeper, f"{address}0"], cwd=clone.root / "web") as on_another_port,
+    ):
+        try:
+            clone.has_python = False
+            result = clone.run("-2").assert_refused("there is no Python", "install it")
+            assert "ending the dev server that an earlier run left behind" in result.out
+            assert left_behind.wait(PATIENCE) == -signal.SIGTERM
+            assert elsewhere.poll() is None
+            assert on_another_port.poll() is None
+        finally:
+            for process in (left_behind, elsewhere, on_another_port):
+                process.kill()
 
 
 def test_the_version_is_that_of_the_repository_around_web(dash_clone: Clone) -> None:

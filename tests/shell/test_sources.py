@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -37,9 +39,12 @@ def test_no_variable_is_unused_or_never_set(tmp_path: Path) -> None:
     # files are one.
     whole = tmp_path / "whole.sh"
     whole.write_text("#!/bin/sh\n" + "\n".join(path.read_text() for path in SOURCES))
+    folders = os.pathsep.join([f"{sys.prefix}/bin", os.environ["PATH"]])
+    checker = shutil.which("shellcheck", path=folders)
+    assert checker, "shellcheck is one of tests/requirements.txt"
     found = subprocess.run(
         [
-            Path(sys.prefix) / "bin" / "shellcheck",
+            checker,
             "--norc",
             "--include=SC2034,SC2154",
             "--format=gcc",

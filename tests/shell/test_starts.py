@@ -113,29 +113,19 @@ def test_a_new_version_becomes_the_other_colour_with_a_fake_docker(
     assert_in_order(docker.compose_calls(), ["up * web-green", "up * db proxy", "stop web-blue"])
 
 
-@pytest.mark.parametrize(
-    ("failing", "said"),
-    [
-        ("compose *build*", "fail"),
-        ("compose *up * db", "Start PostgreSQL failed"),
-        ("compose *run * web true", "preparing the database failed"),
-        ("compose *up * web-green", "fail"),
-    ],
-    ids=["build", "database", "prepare", "colour"],
-)
+@pytest.mark.parametrize("step", ["*build*", "*up * db", "*run * web true", "*up * web-green"])
 def test_a_release_that_fails_leaves_the_old_version_live_with_a_fake_docker(
-    dash_clone: Clone, docker: FakeDocker, failing: str, said: str
+    dash_clone: Clone, docker: FakeDocker, step: str
 ) -> None:
     make_live(dash_clone, "web-blue")
     docker.has_container("web-blue")
     docker.has_container("db")
     docker.has_container("web-green", "unhealthy")
     docker.answer("*logs*web-green", out="this is why")
-    docker.answer(failing, out="this is why", status=1)
+    docker.answer(f"compose {step}", out="this is why", status=1)
     result = dash_clone.run("-0")
     assert result.status == 1, result
     assert result.err.count("error: ") == 1, result
-    assert said in result.err
     assert "this is why" in result.err
     assert live(dash_clone) == "web-blue"
     assert not any(call.startswith("stop web-blue") for call in docker.compose_calls())

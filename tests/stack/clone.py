@@ -142,6 +142,7 @@ class Clone:
     environment: dict[str, str] = field(repr=False)
     run_as: int | None = None  # run.sh itself is run by this user
     runs: list[Run] = field(default_factory=list, repr=False)
+    failed: list[str] = field(default_factory=list, repr=False)  # starts that did not go well
     used: float = 0.0  # when it was used last; the report of a failure looks at that
 
     def run(self, *arguments: str, ok: bool = True, **environment: str) -> Result:
@@ -153,6 +154,15 @@ class Clone:
             run.remove()
         assert result.status == 0 or not ok, f"should have gone well:\n{result}"
         return result
+
+    def bring_up(self, mode: str) -> None:
+        """Start a mode (-0, -1) for a fixture. What has failed twice is not tried a third time."""
+        assert self.failed.count(mode) < 2, f"{mode} does not start: see the failures above"
+        try:
+            self.run(mode)
+        except AssertionError:
+            self.failed.append(mode)
+            raise
 
     def start(self, *arguments: str, **environment: str) -> Run:
         """Start `sh run.sh ARGUMENTS`; the clone sees to its end, if the test does not."""

@@ -72,7 +72,7 @@ def production(shared: Clone) -> Iterator[Clone]:
     """The shared clone with production serving. Its files are put back after each test."""
     with _put_back(shared):
         if not shared.visitor("HTTP_PORT").is_up():
-            shared.run("-0")
+            shared.bring_up("-0")
         yield shared
 
 
@@ -87,7 +87,7 @@ def development(shared: Clone) -> Iterator[Clone]:
 def start_development(clone: Clone) -> None:
     """Start -1, if it is not all there."""
     if not (clone.visitor("DEV_PORT").is_up() and "pgadmin" in clone.runs_in("dev")):
-        clone.run("-1")
+        clone.bring_up("-1")
 
 
 @contextmanager
@@ -104,7 +104,7 @@ def _put_back(clone: Clone) -> Iterator[None]:
 
 
 def _is_loaded_in_development(changed: str) -> bool:
-    """Whether the dev server looks at a file of `git status`: it does at those that it has loaded."""
+    """Whether the dev server looks at a file of `git status`: at those that it has loaded."""
     return changed.endswith(".py") and "/migrations" not in changed and "prod.py" not in changed
 
 

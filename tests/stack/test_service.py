@@ -83,7 +83,7 @@ def machine(shared: Clone) -> Iterator[Machine]:
     if try_docker("image", "inspect", SYSTEM).returncode:
         pytest.skip(f"needs the image {SYSTEM}: sh .ci/machine/images.sh systemd")
     if not shared.visitor("HTTP_PORT").is_up():
-        shared.run("-0")
+        shared.bring_up("-0")
     options = ("--privileged", "--cgroupns", "private", "--tmpfs", "/run", "--tmpfs", "/tmp")  # noqa: S108
     made = docker("run", "-d", *options, "--network", "none", "--name", shared.name, SYSTEM)
     there = Machine(Container(made.strip()), shared.name)

@@ -33,7 +33,10 @@ def home(request: HttpRequest) -> HttpResponse:
             "debug": settings.DEBUG,
             "mode": settings.APP_MODE,
             "version": settings.APP_VERSION,
-            "revision": settings.APP_REVISION[:12],
+            # Without a tag `git describe` gives the revision itself.
+            "revision": ""
+            if settings.APP_REVISION.startswith(settings.APP_VERSION.removesuffix("-dirty"))
+            else settings.APP_REVISION[:12],
             "django_version": django.get_version(),
             "python_version": platform.python_version(),
             "pgadmin_url": settings.PGADMIN_URL,

@@ -19,8 +19,9 @@ DATABASES = {
 
 ALLOWED_HOSTS += ["localhost", ".localhost", "127.0.0.1", "[::1]"]
 
-# Cookies do not know ports: with production's name, whoever logs in here would be logged out of
-# a production site on the same host name.
+# Cookies do not know ports: with production's names, whoever logs in here would be logged out of
+# a production site on the same host name, and a form that is open there would be refused.
 SESSION_COOKIE_NAME = "dev_sessionid"
+CSRF_COOKIE_NAME = "dev_csrftoken"
 
 EMAIL_BACKEND = "django.core.mail.backends.console.EmailBackend"

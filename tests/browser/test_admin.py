@@ -34,6 +34,9 @@ def test_the_superuser_of_env_adds_a_user_who_cannot_enter_the_admin(
 
     page.get_by_role("link", name="Users", exact=True).click()
     page.get_by_role("link", name="Add user").click()
+    # The admin's own script puts the cursor there when it is ready; before that it would take what
+    # is being typed elsewhere.
+    expect(page.get_by_label("Email address:")).to_be_focused()
     page.get_by_label("Email address:").fill(newcomer)
     page.get_by_label("Password:").fill(PASSWORD)
     page.get_by_label("Password confirmation:").fill(PASSWORD)

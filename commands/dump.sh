@@ -12,8 +12,7 @@ main() {
     *) usage_error "'$dump_file' is no .json file" ;;
     esac
     [ $# -gt 0 ] || set -- --natural-foreign --natural-primary --exclude contenttypes --exclude auth.permission --indent 2
-    prepare_environment
-    require_mode
+    enter_mode
     # Written beside its name and renamed when it is whole: a failed dump leaves the one before as it was.
     (umask 077 && : >"$dump_file.part") 2>/dev/null || fail "cannot write $dump_file.part" "name a file in a folder that you can write"
     undo_with remove_part

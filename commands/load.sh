@@ -6,7 +6,6 @@
 main() {
     [ $# -eq 1 ] || usage_error "load needs one file, such as: load data.json"
     [ -r "$1" ] || fail "cannot read $1" "name a file that dump has written"
-    prepare_environment
-    require_mode
+    enter_mode
     manage loaddata --format=json - <"$1" || fail "nothing was loaded; the reason is above" "mend what it says, and repeat"
 }

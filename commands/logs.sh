@@ -2,8 +2,7 @@
 # usage: sh run.sh [-0|-1|-2] logs [SERVICE] [COMPOSE LOGS ARGUMENTS...]
 
 main() {
-    prepare_environment
-    require_mode
+    enter_mode
     case $MODE in
     local) logs_local ;;
     *) logs_in_docker "$@" ;;

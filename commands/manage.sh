@@ -3,7 +3,6 @@
 
 main() {
     [ $# -gt 0 ] || usage_error "manage needs a command, such as: manage makemigrations"
-    prepare_environment
-    require_mode
+    enter_mode
     manage "$@"
 }

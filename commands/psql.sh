@@ -4,8 +4,7 @@
 # A database that does not run is started for as long as psql does. In Docker it goes through the container's own socket, so that it works also when the password in .env is wrong.
 
 main() {
-    prepare_environment
-    require_mode
+    enter_mode
     case $MODE in
     local) psql_local "$@" ;;
     *) psql_in_docker "$MODE" "$@" ;;

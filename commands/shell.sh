@@ -2,7 +2,6 @@
 # usage: sh run.sh [-0|-1|-2] shell [ARGUMENTS...]
 
 main() {
-    prepare_environment
-    require_mode
+    enter_mode
     manage shell "$@"
 }

@@ -3,8 +3,7 @@
 
 main() {
     [ $# -eq 0 ] || usage_error "stop takes no argument '$1'"
-    prepare_environment
-    require_mode
+    enter_mode
     make_state_folder "$STATE"
     open_log "stop-$MODE"
     "stop_$MODE"

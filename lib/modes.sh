@@ -37,6 +37,15 @@ possible_modes() {
     printf local
 }
 
+# The configuration, and the mode that a command is about. Where the mode has to be asked for, no .env is written yet.
+enter_mode() {
+    if [ ! -e "$ENV_FILE" ]; then
+        (read_environment && require_mode) || exit "$?"
+    fi
+    prepare_environment
+    require_mode
+}
+
 # The flag says it; else the one mode that runs. None or several: a question, and nothing is done.
 require_mode() {
     [ -z "$MODE" ] || return 0

@@ -98,7 +98,7 @@ def accepted(awk: list[str], text: str) -> tuple[str, dict[str, str]]:
     return kept, values
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=QUIET)
+@settings(max_examples=40, deadline=None, suppress_health_check=QUIET)
 @given(**ENDS, last=st.sampled_from(["", "\n", "\r\n"]))
 def test_what_run_sh_reads_is_what_python_dotenv_reads(
     awks: list[list[str]], lines: list[tuple[str, str]], end: str, last: str
@@ -107,7 +107,7 @@ def test_what_run_sh_reads_is_what_python_dotenv_reads(
     assert read_by_python(text) == values
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=QUIET)
+@settings(max_examples=10, deadline=None, suppress_health_check=QUIET)
 @given(**ENDS, last=st.sampled_from(["", "\n", "\r\n"]))
 def test_what_run_sh_reads_is_what_compose_reads(
     awks: list[list[str]], has_compose: None, lines: list[tuple[str, str]], end: str, last: str
@@ -116,7 +116,7 @@ def test_what_run_sh_reads_is_what_compose_reads(
     assert read_by_compose(text) == values
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=QUIET)
+@settings(max_examples=20, deadline=None, suppress_health_check=QUIET)
 @given(**ENDS)
 def test_every_awk_reads_the_same(
     awks: list[list[str]], lines: list[tuple[str, str]], end: str

@@ -22,6 +22,7 @@ def test_with_no_mode_running_a_command_asks_which_one(clone: Clone) -> None:
         result.assert_refused("which mode? Nothing runs here", f"sh run.sh -0 {name}", status=2)
         assert "-1 (development) or -2 (local)" in result.err
     assert not (clone.root / "x.json").exists()
+    assert not (clone.root / ".env").exists()
 
 
 def test_load_asks_which_mode_too(dash_clone: Clone) -> None:
@@ -120,7 +121,7 @@ def test_a_user_who_may_not_write_in_the_clone_is_told_so(nobodys_clone: Clone) 
     for path in (nobodys_clone.root, *nobodys_clone.root.rglob("*")):
         path.chmod(0o555 if path.is_dir() else 0o444)
     nobodys_clone.run("status").assert_ok()
-    result = nobodys_clone.run("stop")
+    result = nobodys_clone.run("init")
     result.assert_refused(f"cannot write {nobodys_clone.root}/.env", "make")
     nobodys_clone.root.chmod(0o755)
 

@@ -70,7 +70,7 @@ def fresh(engine: None, origin: Path, clones: list[Clone]) -> Iterator[Clone]:
 @pytest.fixture
 def production(shared: Clone) -> Iterator[Clone]:
     """The shared clone with production serving. Its files are put back after each test."""
-    with _put_back(shared):
+    with put_back(shared):
         if not shared.visitor("HTTP_PORT").is_up():
             shared.bring_up("-0")
         yield shared
@@ -79,7 +79,7 @@ def production(shared: Clone) -> Iterator[Clone]:
 @pytest.fixture
 def development(shared: Clone) -> Iterator[Clone]:
     """The shared clone with development serving. Its files are put back after each test."""
-    with _put_back(shared):
+    with put_back(shared):
         start_development(shared)
         yield shared
 
@@ -91,7 +91,7 @@ def start_development(clone: Clone) -> None:
 
 
 @contextmanager
-def _put_back(clone: Clone) -> Iterator[None]:
+def put_back(clone: Clone) -> Iterator[None]:
     """Afterwards the files are as they were, and a dev server that looks at them has seen that."""
     with clone.restored():
         yield

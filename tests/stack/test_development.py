@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from .clone import IS_ROOT, Clone
-from .fixtures import OWNER, start_development
+from .fixtures import OWNER, put_back, start_development
 from .waiting import eventually
 
 NEW_PAGE = 'urlpatterns += [path("new/", lambda request: HttpResponse("saved"))]\n'
@@ -79,7 +79,7 @@ def test_a_saved_file_is_served_without_a_restart(development: Clone) -> None:
 @pytest.fixture
 def asleep(shared: Clone) -> Iterator[Clone]:
     """The shared clone with development stopped, and a user whose name begins with asleep."""
-    with shared.restored():
+    with put_back(shared):
         if "web" in shared.runs_in("dev") or not shared.containers("dev"):
             start_development(shared)
             shared.admin("DEV_PORT").add_user(f"asleep-{secrets.token_hex(4)}@example.com")
@@ -145,6 +145,14 @@ def test_manage_shell_psql_logs_and_status_work(development: Clone) -> None:
     for service in ("web", "pgadmin", "db"):
         assert f"{service} " in status
     assert status.count("healthy") == 3, status
+
+
+def test_doctor_finds_that_every_mode_can_run_here(development: Clone) -> None:
+    said = development.run("doctor").text
+
+    for mode in ("-0 production", "-1 development", "-2 local"):
+        assert f"ok   {mode}" in said, said
+    assert f"port {development.environment['DEV_PORT']} (DEV_PORT) is in use by" in said
 
 
 def test_a_failing_command_of_manage_fails_here_too(development: Clone) -> None:

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from .clone import IS_ROOT, NO_ENGINE, Clone, Run, make_clone
+from .clone import IS_ROOT, NO_ENGINE, Clone, make_clone
+from .runs import Run
 from .test_local import INSTALLING, start
 from .waiting import eventually
 

@@ -6,7 +6,8 @@ import signal
 
 import pytest
 
-from .clone import Clone, Run
+from .clone import Clone
+from .runs import Run
 from .test_recovery import add_slow_page
 from .waiting import eventually
 

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from .clone import Clone, Run
+from .clone import Clone
+from .runs import Run
 from .waiting import eventually
 
 INSTALLING = ("Make a virtual environment", "Install the requirements", "Install PostgreSQL")

@@ -18,8 +18,9 @@ from pathlib import Path
 import pytest
 from documents import blocks, commands, section, text_of
 
-from .clone import PATIENCE, Clone, Result, Run
+from .clone import Clone
 from .engine import docker
+from .runs import PATIENCE, Result, Run
 from .waiting import eventually
 
 README = text_of("README.md")

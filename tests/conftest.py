@@ -38,9 +38,14 @@ def database(postgres: Cluster) -> Iterator[str]:
         yield url
 
 
-def pytest_configure() -> None:
+SUMMARY = pytest.StashKey[str | None]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
     """End on SIGTERM as on Ctrl-C, so that the servers of the fixtures are stopped then too."""
     signal.signal(signal.SIGTERM, _interrupt)
+    # Taken out of the environment: neither a worker nor a pytest that a test runs writes into it.
+    config.stash[SUMMARY] = os.environ.pop("TEST_SUMMARY_FILE", None)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -86,9 +91,11 @@ def each(request: pytest.FixtureRequest, embedded: Embedded) -> Embedded:
     return embedded
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
     """Add this run's counts, and what it skipped, to the file that `sh run.sh test` ends with."""
-    path = os.environ.get("TEST_SUMMARY_FILE")
+    path = config.stash[SUMMARY]
     if path is None:
         return
     counts = {

@@ -219,8 +219,8 @@ class Kit(Stack):
     def start(self) -> None:
         """The one command."""
         run(["sh", "run.sh", "-0"], folder=self.folder, environment=self.environment)
-        live = (self.folder / ".postdo" / "live" / "upstream").read_text(encoding="utf-8")
-        self.web = live.strip()
+        live = self.folder / ".postdo" / "live" / self.environment["PROJECT_NAME"] / "upstream"
+        self.web = live.read_text(encoding="utf-8").strip()
 
 
 def own_environment() -> dict[str, str]:

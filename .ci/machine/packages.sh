@@ -16,8 +16,21 @@ main() {
     install_packages systemd
     # The stand-in images begin with it.
     install_packages debootstrap
+    has_postgresql || install_postgresql
     has_python || install_packages python3 python3-venv
     has_python || fail "no Python >= 3.10 with venv" "install one and put it first on the PATH"
+}
+
+# The embedded PostgreSQL is tested with the system's programs, too.
+has_postgresql() {
+    command -v initdb >/dev/null 2>&1 || ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1
+}
+
+# Its programs only: told so beforehand, the package makes and starts no server of its own.
+install_postgresql() {
+    mkdir -p /etc/postgresql-common
+    echo "create_main_cluster = false" >/etc/postgresql-common/createcluster.conf
+    install_packages postgresql
 }
 
 has_python() {

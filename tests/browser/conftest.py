@@ -46,7 +46,8 @@ def development_site(browser: Browser, development: Clone) -> Site:
 
 @pytest.fixture
 def production_site(browser: Browser, production: Clone) -> Site:
-    """Production."""
+    """Production, of the files as they are: a test before may have released others."""
+    production.bring_up("-0")
     return Site(production, "prod")
 
 

@@ -104,7 +104,7 @@ def test_a_full_disk_at_the_first_start_leaves_no_half_env(
 ) -> None:
     clone = fresh_clone(full_disk / "clone", shell, toolbox, project_files)
     fill(full_disk)
-    result = clone.run("stop")
+    result = clone.run("init")
     result.assert_refused(f"cannot write {clone.root}/.env (disk full", "free some disk space")
     assert list(clone.root.glob(".env*")) == [clone.root / ".env.example"]
     (full_disk / "ballast").unlink()

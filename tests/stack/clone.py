@@ -19,6 +19,7 @@ from shell.machine import PORT_KEYS, PROJECT, copy_of_the_project
 from .engine import Container, compose_state, containers, docker, remove_named, remove_project
 from .runs import PATIENCE, Result, Run
 from .visitor import Visitor
+from .waiting import uninterrupted
 
 IS_ROOT = os.geteuid() == 0
 GIT = ("git", "-c", "safe.directory=*", "-c", "user.name=Test", "-c", "user.email=test@example.com")
@@ -190,14 +191,15 @@ class Clone:
 
     def remove(self) -> None:
         """Take everything away: processes, containers, volumes, images, files."""
-        for run in self.runs:
-            run.remove()
-        if shutil.which("docker"):
-            for mode in ("prod", "dev"):
-                remove_project(self.project(mode))
-                remove_named(f"{self.project(mode)}_")
-            remove_named(f"{self.name}-web")
-        shutil.rmtree(self.root.parent, ignore_errors=True)
+        with uninterrupted():
+            for run in self.runs:
+                run.remove()
+            if shutil.which("docker"):
+                for mode in ("prod", "dev"):
+                    remove_project(self.project(mode))
+                    remove_named(f"{self.project(mode)}_")
+                remove_named(f"{self.name}-web")
+            shutil.rmtree(self.root.parent, ignore_errors=True)
 
 
 def make_origin(folder: Path) -> None:

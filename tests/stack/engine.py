@@ -33,6 +33,7 @@ def try_docker(
     return subprocess.run(
         ["docker", *arguments],
         env=environment,
+        start_new_session=True,  # a Ctrl-C is for the tests, which have to clean up
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

@@ -7,6 +7,7 @@ Where no Docker engine answers, the tests that need one are skipped with that re
 
 from __future__ import annotations
 
+import signal
 import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack, contextmanager
@@ -119,6 +120,12 @@ def _clone(stack: ExitStack, clones: list[Clone], clone: Clone) -> Clone:
 
 CLONES = pytest.StashKey[list[Clone]]()
 STARTED = pytest.StashKey[float]()
+
+
+def pytest_keyboard_interrupt() -> None:
+    """From here on everything is only cleaned up, and a second Ctrl-C must not end that."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
 
 
 @pytest.hookimpl(tryfirst=True)

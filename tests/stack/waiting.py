@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 from .engine import DockerError
@@ -29,3 +31,18 @@ def eventually(condition: Callable[[], T], what: str, seconds: float = 30) -> T:
         if time.monotonic() > deadline:
             raise AssertionError(f"waited {seconds:.0f} s in vain: {what}; last seen: {seen!r}")
         time.sleep(PAUSE)
+
+
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Inside, Ctrl-C and SIGTERM wait; they count at the end, unless they are ignored anyway."""
+    came: list[int] = []
+    signals = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(number, lambda number, _: came.append(number)) for number in signals]
+    try:
+        yield
+    finally:
+        for number, handler in zip(signals, before, strict=True):
+            signal.signal(number, handler)
+    if came and signal.SIG_IGN not in before:
+        raise KeyboardInterrupt

@@ -1,0 +1,221 @@
+"""A PostgreSQL schema as a value: read it, keep it, compare two (``differences.py``)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from django.db import DatabaseError, InterfaceError
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from postdo.database import rows, sqlstate
+from postdo.schema.catalogue_sql import MAJOR, QUESTIONS, SETTINGS
+
+FORMAT = 1  # of what is kept in the journal; another number is not read
+
+# Facts that say how something came about or where it stands, not what it is.
+INFORMATION: Mapping[str, frozenset[str]] = {
+    "extension": frozenset({"version", "schema"}),
+    "column": frozenset({"written", "sequence", "position", "from"}),
+    "view": frozenset({"reads"}),
+}
+# Kinds that are what they are under any name; so is a sequence that belongs to a column.
+BY_DEFINITION = frozenset({"constraint", "index"})
+
+IDLE = 0  # libpq's PQTRANS_IDLE, the same number in psycopg2 and psycopg 3
+# An object that another session drops while it is being read: undefined table, column, object, and
+# "cache lookup failed". The next snapshot does not show it any more.
+VANISHED = frozenset({"42P01", "42703", "42704", "XX000"})
+ATTEMPTS = 3
+
+# Opens our own transaction, in one snapshot. PostgreSQL 14 to 18.
+BEGIN = "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY"
+# The settings as they are, and to set them for this transaction. PostgreSQL 14 to 18.
+CURRENT = "SELECT n, current_setting(n) FROM unnest(%s::text[]) n"
+SET = "SELECT set_config(n, v, true) FROM unnest(%s::text[], %s::text[]) AS s(n, v)"
+
+# Written ``status IN ('new', 'paid')`` on a varchar, a condition is shown in the first form, and
+# in the second one once it was dumped and restored.
+_ITEM = r"(?:'(?:[^']|'')*'|NULL|\((?:'(?:[^']|'')*'|[^'()])*\))::character varying"
+_CAST_ITEM = re.compile(_ITEM)
+_CAST_ARRAY = re.compile(rf"\(ARRAY\[({_ITEM}(?:, {_ITEM})*)\]\)::text\[\]")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One object of a schema.
+
+    ``kind``: schema, extension, type, collation, table, column, constraint, index, sequence, view,
+    trigger, policy or function. ``table``: the table (or view) that it belongs to or is, with its
+    schema (``public.shop_item``), or an empty string. ``name``: its name in this database; with its
+    schema for a type, collation, sequence and function (there with its argument types). ``facts``:
+    what makes it what it is, already normalised, under the names in ``catalogue_sql.QUESTIONS``;
+    one that does not apply is an empty string. Two objects are the same if kind, table, ``essence``
+    (and, where the name matters, name) are equal.
+    """
+
+    kind: str
+    table: str
+    name: str
+    facts: Mapping[str, str]
+
+    @property
+    def essence(self) -> dict[str, str]:
+        """The facts without those that are mere information."""
+        spare = INFORMATION.get(self.kind, frozenset())
+        return {fact: value for fact, value in self.facts.items() if fact not in spare}
+
+    @property
+    def named(self) -> bool:
+        """Whether the name matters; where it does not, it may be a generated one."""
+        owned = self.kind == "sequence" and self.facts.get("column", "") != ""
+        return self.kind not in BY_DEFINITION and not owned
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """All objects of a database but PostgreSQL's, extensions' and those of the journal.
+
+    ``major``: of the server that it was read from, such as 17.
+    """
+
+    major: int
+    entries: tuple[Entry, ...]
+
+    @property
+    def checksum(self) -> str:
+        """Equal for schemas that are equal by definition, whatever generated names they have."""
+        lines = sorted(
+            json.dumps(
+                [entry.kind, entry.table, entry.name if entry.named else "", entry.essence],
+                sort_keys=True,
+            )
+            for entry in self.entries
+        )
+        return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+    @cached_property
+    def tables(self) -> frozenset[str]:
+        """The tables, with their schema; no views."""
+        return frozenset(entry.table for entry in self.of("table"))
+
+    def of(self, kind: str) -> tuple[Entry, ...]:
+        """All entries of one kind."""
+        return self._kinds.get(kind, ())
+
+    @cached_property
+    def _kinds(self) -> Mapping[str, tuple[Entry, ...]]:
+        kinds: dict[str, list[Entry]] = {}
+        for entry in self.entries:
+            kinds.setdefault(entry.kind, []).append(entry)
+        return {kind: tuple(entries) for kind, entries in kinds.items()}
+
+    def to_json(self) -> str:
+        """For the journal and between processes."""
+        entries = [
+            [entry.kind, entry.table, entry.name, dict(entry.facts)] for entry in self.entries
+        ]
+        return json.dumps({"format": FORMAT, "major": self.major, "entries": entries})
+
+
+def from_json(text: str) -> Catalogue:
+    """What ``to_json`` wrote. Raises ``ValueError`` for another format or damage."""
+    loaded: Any = json.loads(text)
+    if not isinstance(loaded, dict) or loaded.get("format") != FORMAT:
+        raise ValueError(f"this is no catalogue of format {FORMAT}")
+    try:
+        major, entries = loaded["major"], tuple(_entry(*values) for values in loaded["entries"])
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"this catalogue is damaged: {error}") from error
+    if not isinstance(major, int):
+        raise ValueError("this catalogue is damaged: no major version")
+    return Catalogue(major=major, entries=entries)
+
+
+def _entry(kind: str, table: str, name: str, facts: Mapping[str, str]) -> Entry:
+    texts = (kind, table, name, *facts, *facts.values()) if isinstance(facts, dict) else (facts,)
+    if not all(isinstance(text, str) for text in texts):
+        raise TypeError("an entry holds something that is no text")
+    return Entry(kind, table, name, facts)
+
+
+def read(session: BaseDatabaseWrapper) -> Catalogue:
+    """The schema of the connected database, in one snapshot; changes nothing.
+
+    Inside a transaction it sees what that transaction has done; else it opens a read-only
+    REPEATABLE READ one of its own. Errors are Django's (``DatabaseError``, ``InterfaceError``).
+    """
+    session.ensure_connection()
+    if _in_transaction(session):
+        return _read(session)
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            with _snapshot(session):
+                return _read(session)
+        except DatabaseError as error:
+            if attempt == ATTEMPTS or sqlstate(error) not in VANISHED:
+                raise
+    raise AssertionError("the last attempt returns or raises")
+
+
+def _in_transaction(session: BaseDatabaseWrapper) -> bool:
+    connection: Any = session.connection
+    return not connection.autocommit or connection.info.transaction_status != IDLE
+
+
+@contextmanager
+def _snapshot(session: BaseDatabaseWrapper) -> Iterator[None]:
+    rows(session, BEGIN)
+    try:
+        yield
+    finally:
+        # Nothing was written; a lost connection has ended it already.
+        with suppress(DatabaseError, InterfaceError):
+            rows(session, "ROLLBACK")
+
+
+def _read(session: BaseDatabaseWrapper) -> Catalogue:
+    with _our_settings(session):
+        ((major,),) = rows(session, MAJOR)
+        entries = [
+            Entry(question.kind, table or "", name, dict(zip(question.facts, values, strict=True)))
+            for question in QUESTIONS
+            for table, name, *raw in rows(session, question.sql)
+            for values in [_texts(question.kind, raw)]
+        ]
+    entries.sort(key=lambda entry: (entry.kind, entry.table, entry.name))
+    return Catalogue(major=major, entries=tuple(entries))
+
+
+@contextmanager
+def _our_settings(session: BaseDatabaseWrapper) -> Iterator[None]:
+    """Inside, texts of definitions do not depend on how the session is set."""
+    before = dict(rows(session, CURRENT, list(SETTINGS)))
+    rows(session, SET, list(SETTINGS), list(SETTINGS.values()))
+    try:
+        yield
+    finally:
+        # After an error, the end of the transaction brings them back.
+        with suppress(DatabaseError, InterfaceError):
+            rows(session, SET, list(before), list(before.values()))
+
+
+def _texts(kind: str, raw: list[str | None]) -> list[str]:
+    if kind == "function":  # its source is kept as it was written
+        return [text or "" for text in raw]
+    return [normal(text) if text else "" for text in raw]
+
+
+def normal(definition: str) -> str:
+    """The definition in the form that it keeps when it is dumped and restored."""
+    if "])::text[]" not in definition:
+        return definition
+    return _CAST_ARRAY.sub(
+        lambda found: "ARRAY[" + _CAST_ITEM.sub(r"(\g<0>)::text", found.group(1)) + "]", definition
+    )

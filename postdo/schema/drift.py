@@ -1,0 +1,137 @@
+"""The ``drift`` command: the real schema against what the applied migrations produce.
+
+It explains a difference where a migration's record is the reason, and mends only that, when asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from django.db.migrations.loader import MigrationLoader
+from django.db.migrations.operations import RunPython, RunSQL
+
+from postdo.database import rows
+from postdo.errors import Refused
+from postdo.history import Name, dotted
+from postdo.lock import exclusive
+from postdo.planning.subject import Subject
+from postdo.schema.catalogue import Catalogue, read
+from postdo.schema.differences import Difference, compare
+from postdo.schema.expected import build, expected
+
+CANDIDATES = 4  # migrations that are tried as the reason; each costs a schema built from nothing
+
+# Django's own record of an applied migration. Django 1.7 and newer.
+RECORD = "INSERT INTO django_migrations (app, name, applied) VALUES (%s, %s, now())"
+UNRECORD = "DELETE FROM django_migrations WHERE app = %s AND name = %s"
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """A migration whose record explains the drift.
+
+    ``repair``: ``unrecord`` (recorded, and its changes are not there) or ``record`` (its changes
+    are there, and it is not recorded).
+    """
+
+    migration: str
+    repair: str
+
+    def __str__(self) -> str:
+        if self.repair == "unrecord":
+            return f"{self.migration} is recorded as applied, and what it does is not there"
+        return f"what {self.migration} does is there, and it is not recorded as applied"
+
+
+@dataclass(frozen=True)
+class Drift:
+    """``differences``: alarms first. ``explanations``: why, if a record is the reason."""
+
+    differences: tuple[Difference, ...]
+    explanations: tuple[Explanation, ...]
+
+    @property
+    def alarms(self) -> tuple[Difference, ...]:
+        return tuple(one for one in self.differences if one.alarm)
+
+
+def find(subject: Subject, *, build_it: bool = True) -> Drift | None:
+    """Compare, and look for a reason.
+
+    ``build_it``: make the expected schema from nothing if nobody remembers it; else ``None`` then.
+    Raises ``Refused`` if it cannot be made.
+    """
+    applied = subject.known
+    wanted = expected(subject.run, subject.session, subject.journal, applied, build=build_it)
+    if wanted is None:
+        return None
+    actual = read(subject.session)
+    differences = compare(wanted, actual)
+    alarms = any(one.alarm for one in differences)
+    return Drift(differences, _explain(subject, applied, actual) if alarms else ())
+
+
+def repair(subject: Subject, name: str, how: str) -> Explanation:
+    """Correct the record of one migration, if and only if the real schema proves it wrong.
+
+    ``name``: as ``app.name``; ``how``: ``record`` or ``unrecord``. Raises ``Refused`` if the schema
+    does not prove it.
+    """
+    with exclusive(subject.run, subject.session):
+        found = find(subject)
+        explanations = found.explanations if found else ()
+        explanation = next((one for one in explanations if one.migration == name), None)
+        if explanation is None or explanation.repair != how:
+            raise Refused(
+                f"the schema does not show that {name} is wrongly "
+                f"{'recorded' if how == 'unrecord' else 'not recorded'}",
+                f"look at the differences: {subject.run.config.postdo('drift')}",
+            )
+        app, _, migration = name.partition(".")
+        rows(subject.session, RECORD if how == "record" else UNRECORD, app, migration)
+    subject.run.console.say(f"{name}: {how}ed")
+    return explanation
+
+
+def _explain(
+    subject: Subject, applied: frozenset[Name], actual: Catalogue
+) -> tuple[Explanation, ...]:
+    """Try the migrations that may be recorded wrongly: the real schema has to fit exactly."""
+    loader = MigrationLoader(None, ignore_no_migrations=True)
+    nodes = loader.graph.nodes
+    last = (n for n in nodes if n in applied and not _needed_by(loader, n) & applied)
+    first = (n for n in nodes if n not in applied and _needs(loader, n) <= applied)
+    tries = [(n, "unrecord", applied - {n}) for n in _latest_first(last)]
+    tries += [
+        (n, "record", applied | {n}) for n in _latest_first(first) if not _does_more(loader, n)
+    ]
+    return tuple(
+        Explanation(dotted((name,)), how)
+        for name, how, names in tries
+        if _fits(subject, names, actual)
+    )
+
+
+def _needed_by(loader: MigrationLoader, name: Name) -> frozenset[Name]:
+    return frozenset(child.key for child in loader.graph.node_map[name].children)
+
+
+def _needs(loader: MigrationLoader, name: Name) -> frozenset[Name]:
+    return frozenset(parent.key for parent in loader.graph.node_map[name].parents)
+
+
+def _does_more(loader: MigrationLoader, name: Name) -> bool:
+    """Whether a migration does what a schema cannot show: then nothing proves that it was done."""
+    operations = loader.graph.nodes[name].operations
+    return any(isinstance(operation, RunPython | RunSQL) for operation in operations)
+
+
+def _latest_first(names: Iterable[Name]) -> list[Name]:
+    """The highest numbers first: the apps that change are those with many migrations."""
+    return sorted(names, key=lambda name: name[1], reverse=True)[:CANDIDATES]
+
+
+def _fits(subject: Subject, names: frozenset[Name], actual: Catalogue) -> bool:
+    built = build(subject.run, subject.session, subject.journal, names)
+    return not any(one.alarm for one in compare(built, actual))

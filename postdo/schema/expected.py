@@ -1,0 +1,134 @@
+"""The schema that the applied migrations should have produced.
+
+Kept in the journal after each release. Where it is not, the migrations are run from nothing, in a
+scratch database, in a process of their own: the one way to know that asks nobody to keep anything.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from postdo.console import Stopwatch
+from postdo.copying.scratch import scratch_database
+from postdo.database import rows
+from postdo.errors import Refused
+from postdo.history import Name, dotted
+from postdo.memory.journal import Journal, Source
+from postdo.memory.sources import dependencies, read_sources, replaced_by
+from postdo.project import Project, load
+from postdo.rehearsing.rehearsal import Failure
+from postdo.rehearsing.worker import Job, work
+from postdo.run import Run
+from postdo.schema import catalogue
+from postdo.schema.catalogue import Catalogue
+
+# The server's major version, such as 17. PostgreSQL 14 to 18.
+MAJOR = "SELECT current_setting('server_version_num')::integer / 10000"
+
+
+def key(applied: frozenset[Name], major: int) -> str:
+    """Under which the journal keeps it: applied set, PostgreSQL major, form of the catalogue."""
+    made_by = [catalogue.FORMAT, major, sorted(applied)]
+    return hashlib.sha256(json.dumps(made_by).encode()).hexdigest()
+
+
+def expected(
+    run: Run,
+    session: BaseDatabaseWrapper,
+    journal: Journal,
+    applied: frozenset[Name],
+    *,
+    build: bool = True,
+) -> Catalogue | None:
+    """From the journal, or built from nothing in a scratch database (and then kept).
+
+    ``applied``: what is recorded and known to the code or the archive. ``build``: whether building
+    is wanted; without it ``None`` where the journal has none. Edited files are replaced by what the
+    journal archived. Raises ``Refused`` if the migrations cannot be run from nothing.
+    """
+    ((major,),) = rows(session, MAJOR)
+    kept = journal.expected(key(applied, major))
+    if kept is not None or not build:
+        return kept
+    made = from_nothing(run, session, journal, applied)
+    journal.keep_expected(key(applied, major), made, applied)
+    return made
+
+
+def from_nothing(
+    run: Run, session: BaseDatabaseWrapper, journal: Journal, applied: frozenset[Name]
+) -> Catalogue:
+    """The schema that exactly these migrations make in an empty database; it is not kept.
+
+    Raises ``Refused`` if they cannot be run.
+    """
+    watch = Stopwatch()
+    project = load(run.config.settings_module)
+    targets, archived = _files(project, journal, applied)
+    run.console.say(f"building the expected schema from {len(targets)} migrations")
+    with scratch_database(run, session) as name:
+        result = work(
+            run,
+            Job(
+                database=name,
+                mode="expected",
+                isolated=True,
+                trace=False,
+                targets=targets,
+                archived=archived,
+                seconds=run.config.policies.rehearse_seconds,
+                memory_mb=run.config.policies.memory_mb,
+            ),
+        )
+    if result.trace is None:
+        raise _refused(result.failure)
+    run.console.say(f"the expected schema is known ({watch})")
+    return result.trace.after
+
+
+def _files(
+    project: Project, journal: Journal, applied: frozenset[Name]
+) -> tuple[tuple[Name, ...], tuple[tuple[str, str], ...]]:
+    """Which migrations to run, and the archived text of those whose file is another one or gone."""
+    archive = journal.sources()
+    labels = {app.label for app in project.apps if app.migrations is not None}
+    wanted = {name for name in applied if name[0] in labels}
+    on_disk = {one.name: one.checksum for one in read_sources(project, wanted)}
+    gone = wanted - on_disk.keys()
+    # A squash that is here does what they did; a compiled file without a source runs as it is.
+    wanted -= replaced_by(project, on_disk, gone, archive) & gone
+
+    def is_archived(name: Name) -> bool:
+        return name in archive and on_disk.get(name) != archive[name].checksum
+
+    # An app that is gone counts only where an older file of another one depends on it.
+    waiting = [name for name in wanted if is_archived(name)]
+    while waiting:
+        needed = set(dependencies(archive[waiting.pop()].text)) & applied
+        further = {name for name in needed - wanted if name[0] not in labels and name in archive}
+        wanted |= further
+        waiting.extend(further)
+    changed = [archive[name] for name in sorted(wanted) if is_archived(name)]
+    return tuple(sorted(wanted)), tuple(map(_text, changed))
+
+
+def _text(source: Source) -> tuple[str, str]:
+    return dotted((source.name,)), source.text
+
+
+def _refused(failure: Failure | None) -> Refused:
+    if failure is None:
+        return Refused("the expected schema cannot be built", "look at the lines above")
+    place = f" at {failure.place}" if failure.place else ""
+    return Refused(
+        f"the applied migrations cannot be run from nothing: "
+        f"{failure.migration or 'migrate'}: {failure.what}",
+        f"correct it{place} so that it also runs on an empty database; until then drift is unknown",
+        details=(failure.statement,) if failure.statement else (),
+    )
+
+
+build = from_nothing  # in ``expected`` this name is the question whether to

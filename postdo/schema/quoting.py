@@ -1,0 +1,32 @@
+"""Names and texts written as SQL, for statements that a person is shown. Pure."""
+
+from __future__ import annotations
+
+Sql = tuple[str, ...]  # whole statements, in the order in which they are run
+
+
+def quote(name: str) -> str:
+    """One name as an identifier."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def qualified(name: str) -> str:
+    """``schema.name`` as an identifier; what follows an opening bracket is a list of types."""
+    schema, _, rest = name.partition(".")
+    plain, bracket, arguments = rest.partition("(")
+    return f"{quote(schema)}.{quote(plain)}{bracket}{arguments}"
+
+
+def literal(text: str) -> str:
+    """A text as a constant."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def beside(table: str, name: str) -> str:
+    """The identifier of an index: it lives in its table's schema."""
+    return f"{quote(table.partition('.')[0])}.{quote(name)}"
+
+
+def alter(table: str, action: str) -> str:
+    """An action on a table, named with its schema, as a whole statement."""
+    return f"ALTER TABLE {qualified(table)} {action};"

@@ -1,0 +1,72 @@
+"""How names, numbers and times are written for people: the same in every report. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+DEFAULT_SCHEMA = "public."
+APPROVE = "--approve"  # the option of the command line that names an approved plan
+MOST_LISTED = 3  # in one sentence; more are counted
+
+MINUTE, HOUR = 60, 3600
+KIB = 1024
+UNITS = ("bytes", "kB", "MB", "GB", "TB")
+
+# What a lock does to the site (PostgreSQL's documentation, "Explicit Locking", 14 to 18): modes
+# that stop a SELECT, and those that stop INSERT, UPDATE and DELETE.
+BLOCKS_READS = frozenset({"ACCESS EXCLUSIVE"})
+BLOCKS_WRITES = frozenset({"SHARE", "SHARE ROW EXCLUSIVE", "EXCLUSIVE"}) | BLOCKS_READS
+
+
+def table(name: str) -> str:
+    """A table without the schema that everybody has: ``shop_item``, but ``archive.item``."""
+    return name.removeprefix(DEFAULT_SCHEMA)
+
+
+def number(value: int) -> str:
+    """1204 → ``1,204``."""
+    return f"{value:,}"
+
+
+def several(count: int, noun: str, plural: str = "") -> str:
+    """``1 migration``, ``1,204 migrations``."""
+    return f"{number(count)} {noun if count == 1 else plural or noun + 's'}"
+
+
+def duration(seconds: float) -> str:
+    """``under 0.1 s``, ``1.2 s``, ``45 s``, ``12 min``, ``3.2 h``."""
+    if seconds < 0.05:  # noqa: PLR2004  what would be written as 0.0 s
+        return "under 0.1 s"
+    if seconds < 9.95:  # noqa: PLR2004  what would be written as 10.0 s
+        return f"{seconds:.1f} s"
+    if seconds < 2 * MINUTE:
+        return f"{seconds:.0f} s"
+    if seconds < 2 * HOUR:
+        return f"{seconds / MINUTE:.0f} min"
+    return f"{seconds / HOUR:.1f} h"
+
+
+def size(count: int) -> str:
+    """Bytes as ``906 MB``."""
+    value, unit = float(count), 0
+    while value >= KIB and unit < len(UNITS) - 1:
+        value, unit = value / KIB, unit + 1
+    return f"{value:.1f} {UNITS[unit]}" if unit and value < 10 else f"{value:.0f} {UNITS[unit]}"  # noqa: PLR2004
+
+
+def listed(items: Sequence[str], most: int = MOST_LISTED) -> str:
+    """``a, b, c and 4 more``."""
+    shown = ", ".join(items[:most])
+    return f"{shown} and {len(items) - most:,} more" if len(items) > most else shown
+
+
+def line(text: str) -> str:
+    """The text on one line, without control characters that a terminal would obey."""
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+
+
+def blocked(mode: str) -> str:
+    """What a lock does to the site, in words: ``reads and writes wait``."""
+    if mode in BLOCKS_READS:
+        return "reads and writes wait"
+    return "writes wait" if mode in BLOCKS_WRITES else "nobody waits"

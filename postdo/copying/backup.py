@@ -1,0 +1,338 @@
+"""A backup by PostgreSQL's own pg_dump, and the copy that is restored from it.
+
+The backup is a folder in pg_dump's directory format. Until a copy was restored from it, its name
+ends in ``.part``, so that every finished one has been proved.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from django.db import DatabaseError
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from postdo.config import Rehearse
+from postdo.console import Stopwatch
+from postdo.copying.backup_folder import BackupFolder
+from postdo.copying.programs import (
+    OutOfTimeError,
+    ProgramFailedError,
+    Programs,
+    environment,
+    programs,
+    run_together,
+)
+from postdo.copying.scratch import connect_to
+from postdo.database import closing, message, rows, sqlstate
+from postdo.errors import Refused
+from postdo.run import Run
+
+__all__ = ["Copied", "Programs", "check_room", "copy", "programs"]
+
+MB = 1024 * 1024
+JOBS = 2  # HAZARDS, the copy: 906 MB in 12.8 s; more would take production's own processors
+COPY_FACTOR = 1.2  # restored tables are smaller than before, but building indexes sorts on disk
+DUMP_FACTOR = 0.5  # gzip -1 made 0.2 of 232 MB of text, numbers and their indexes
+MARGIN_MB = 200  # for what else is written meanwhile
+# gzip, because 14 and 15 have nothing else. Of 232 MB: 48 MB in 1.0 s; level 6 46 MB in 2.3 s,
+# level 0 128 MB in 0.5 s.
+COMPRESSION = "--compress=1"
+# Tables whose rows are part of the schema to Django: post_migrate and migrations look at them.
+KEPT_ROWS = ("django_migrations", "django_content_type", "auth_permission", "django_site")
+DISK_FULL = ("No space left on device", "Disk quota exceeded", "Check free disk space")
+LESS_ROOM = "free some disk space there, or set REHEARSE=schema for a copy without rows"
+NOT_ALLOWED = "42501"
+CANCELLED = "57014"
+
+# Its size in bytes, and the WAL that PostgreSQL keeps before it recycles it. PostgreSQL 14 to 18.
+SIZE = """
+SELECT pg_database_size(current_database()),
+       (SELECT setting::bigint * 1048576 FROM pg_settings WHERE name = 'max_wal_size')
+"""
+# Whether the role is a superuser, and its name if the session has assumed it. PostgreSQL 14 to 18.
+ROLE = """
+SELECT rolsuper, CASE WHEN current_user <> session_user THEN current_user::text END
+FROM pg_roles WHERE rolname = current_user
+"""
+# The extensions that only a superuser may create, as a rule. PostgreSQL 14 to 18.
+UNTRUSTED = """
+SELECT e.extname FROM pg_extension e
+JOIN pg_available_extension_versions v ON v.name = e.extname AND v.version = e.extversion
+WHERE v.superuser AND NOT v.trusted AND e.extname <> 'plpgsql' ORDER BY e.extname
+"""
+EXTENSIONS = "SELECT extname FROM pg_extension ORDER BY extname"
+# Every table, quoted, without those of extensions and those whose rows are kept (looked up as
+# Django does, by the search path). Materialized views are filled: an unfilled one cannot be read.
+# PostgreSQL 14 to 18.
+ROWLESS = """
+SELECT format('%%I.%%I', n.nspname, c.relname)
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relkind = 'r' AND n.nspname NOT IN ('pg_catalog', 'information_schema')
+  AND n.nspname !~ '^pg_(toast|temp)' AND c.relpersistence <> 't'
+  AND c.oid NOT IN (SELECT to_regclass(kept)::oid FROM unnest(%s::text[]) kept
+                    WHERE to_regclass(kept) IS NOT NULL)
+  AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass
+                  AND d.objid = c.oid AND d.deptype = 'e')
+ORDER BY 1
+"""
+
+
+@dataclass(frozen=True)
+class Copied:
+    """``backup``: the finished backup, ``None`` if none is kept. ``seconds``: dump and restore.
+
+    ``size_bytes``: of the source database, as PostgreSQL counts it. ``left_out``: extensions that
+    the copy lacks, because only a superuser can create them.
+    """
+
+    backup: Path | None
+    seconds: float
+    size_bytes: int
+    left_out: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One copy. ``flags``: for both programs; ``restoring``: for pg_restore into the scratch."""
+
+    session: BaseDatabaseWrapper
+    found: Programs
+    variables: dict[str, str]
+    deadline: float
+    flags: tuple[str, ...]
+    restoring: tuple[str, ...]
+    left_out: tuple[str, ...]
+
+
+def check_room(run: Run, session: BaseDatabaseWrapper, *, schema_only: bool | None = None) -> int:
+    """The size of the database in bytes, if a copy of it fits the budgets and the disks.
+
+    ``schema_only``: whether it is copied without rows, which always fits; ``None`` for what
+    ``REHEARSE`` says. Raises ``Refused`` with the sizes and the key of ``.env`` to change.
+    """
+    policies = run.config.policies
+    ((size, wal),) = rows(session, SIZE)
+    if schema_only or (schema_only is None and policies.rehearse is Rehearse.SCHEMA):
+        return int(size)
+    if size > policies.copy_mb * MB:
+        raise Refused(
+            f"the database has {_mb(size)}, and REHEARSE_MAX_MB lets {policies.copy_mb} MB be "
+            "copied",
+            "raise REHEARSE_MAX_MB, or set REHEARSE=schema for a copy without rows",
+        )
+    folder = _folder(run, session)
+    dump = int(DUMP_FACTOR * size) + MARGIN_MB * MB if folder else 0
+    # The backup may be on the server's disk too, as it is where all containers share one.
+    needed = int(COPY_FACTOR * size) + min(size, wal) + MARGIN_MB * MB + dump
+    if policies.server_free_mb is not None and policies.server_free_mb * MB < needed:
+        raise Refused(
+            f"a copy of the database ({_mb(size)}) needs {_mb(needed)} on the server's disk, with "
+            f"its write-ahead log and the backup, and {policies.server_free_mb} MB are free",
+            LESS_ROOM,
+        )
+    free = folder.free_bytes() if folder else dump
+    if folder and free < dump:
+        raise Refused(
+            f"a backup of the database ({_mb(size)}) can need {_mb(dump)}, and {folder.root} has "
+            f"{_mb(free)} free",
+            LESS_ROOM,
+        )
+    return int(size)
+
+
+def copy(run: Run, session: BaseDatabaseWrapper, scratch: str, *, schema_only: bool) -> Copied:
+    """Dump the database of ``session`` and restore it into the database ``scratch``.
+
+    With a folder for backups the dump is kept there (its last ``BACKUP_KEEP`` of this kind); an
+    unfinished one never has a finished one's name. Raises ``Refused`` (nothing was changed) if
+    either fails, is out of the time budget, or the disk is full.
+    """
+    watch = Stopwatch()
+    ((size, _),) = rows(session, SIZE)
+    job = _job(run, session, scratch)
+    try:
+        folder = _folder(run, session)
+        if schema_only:
+            run.console.say("copying the schema without rows; no backup is kept of that")
+            _through_a_pipe(job, _without_rows(session))
+            backup = None
+        elif folder:
+            backup = _through_a_folder(job, folder)
+        else:
+            _through_a_pipe(job, ())
+            backup = None
+        _analyze(run, job, scratch)
+    except OutOfTimeError as error:
+        raise Refused(
+            f"the copy took longer than the {run.config.policies.rehearse_seconds:.0f} s that "
+            "REHEARSE_SECONDS allows",
+            "raise REHEARSE_SECONDS, or set REHEARSE=schema for a copy without rows",
+        ) from error
+    except ProgramFailedError as error:
+        raise _failed(run, job, error) from error
+    return Copied(backup, watch.seconds, int(size), job.left_out)
+
+
+def _job(run: Run, session: BaseDatabaseWrapper, scratch: str) -> _Job:
+    connection: Any = session.connection
+    found = programs(run, connection.info.server_version // 10_000)
+    seconds = run.config.policies.rehearse_seconds
+    ((superuser, assumed),) = rows(session, ROLE)
+    left_out = () if superuser else _forbidden(run, session, scratch)
+    flags = ["--no-password", *([f"--role={assumed}"] if assumed else [])]
+    # A subscription would be one to production's own publisher, and keep the copy from being
+    # dropped. Owners and privileges of others only a superuser can give.
+    restoring = [f"--dbname={scratch}", "--exit-on-error", "--no-subscriptions"]
+    if not superuser:
+        restoring += ["--no-owner", "--no-privileges", "--no-publications"]
+    return _Job(
+        session=session,
+        found=found,
+        variables=environment(session, f"postdo copy {run.config.host}"),
+        deadline=time.monotonic() + seconds if seconds else float("inf"),
+        flags=tuple(flags),
+        restoring=tuple(restoring),
+        left_out=left_out,
+    )
+
+
+def _through_a_folder(job: _Job, folder: BackupFolder) -> Path:
+    with folder.unfinished() as part:
+        dump = [str(job.found.pg_dump), *job.flags, "--format=directory", f"--jobs={JOBS}"]
+        _programs(job, [[*dump, COMPRESSION, f"--file={part.path}"]])
+        restore = [str(job.found.pg_restore), *job.flags, f"--jobs={JOBS}", *job.restoring]
+        with _list_without(job, part.path) as wanted:
+            _programs(job, [[*restore, *wanted, str(part.path)]])
+        return part.finish()
+
+
+def _through_a_pipe(job: _Job, dumping: Sequence[str]) -> None:
+    dump = [str(job.found.pg_dump), *job.flags, "--format=custom", "--compress=0", *dumping]
+    if job.left_out:
+        # Names what is dumped; plpgsql is always there, so that the list is never empty.
+        present = [name for (name,) in rows(job.session, EXTENSIONS)]
+        kept = {"plpgsql", *present} - set(job.left_out)
+        dump += [f'--extension="{name}"' for name in sorted(kept)]
+    restore = [str(job.found.pg_restore), *job.flags, *job.restoring]
+    _programs(job, [dump, restore])
+
+
+def _programs(job: _Job, commands: Sequence[Sequence[str]]) -> None:
+    run_together(commands, job.variables, job.deadline)
+
+
+def _without_rows(session: BaseDatabaseWrapper) -> list[str]:
+    """Flags for a dump of all definitions, and the rows only of what Django itself needs.
+
+    One dump, so that pg_restore makes foreign keys after the rows.
+    """
+    excluded = [
+        f"--exclude-table-data={table}" for (table,) in rows(session, ROWLESS, list(KEPT_ROWS))
+    ]
+    return ["--no-blobs", *excluded]
+
+
+def _forbidden(run: Run, session: BaseDatabaseWrapper, scratch: str) -> tuple[str, ...]:
+    """The extensions that this role cannot create; tried, as servers have rules of their own."""
+    names = [name for (name,) in rows(session, UNTRUSTED)]
+    if not names:
+        return ()
+    forbidden = []
+    with closing(connect_to(scratch, f"postdo copy {run.config.host}")) as there:
+        for name in names:
+            rows(there, "BEGIN")
+            try:
+                rows(there, 'CREATE EXTENSION "' + name.replace('"', '""') + '" CASCADE')
+            except DatabaseError as error:
+                if sqlstate(error) == NOT_ALLOWED:
+                    forbidden.append(name)
+            rows(there, "ROLLBACK")
+    if forbidden:
+        run.console.say(
+            f"the copy goes without {', '.join(forbidden)}: only a superuser can create that"
+        )
+    return tuple(forbidden)
+
+
+@contextmanager
+def _list_without(job: _Job, dump: Path) -> Iterator[tuple[str, ...]]:
+    """Flags for pg_restore that leave out some extensions; none if none is left out."""
+    if not job.left_out:
+        yield ()
+        return
+    names = "|".join(re.escape(name) for name in job.left_out)
+    unwanted = re.compile(rf"\d+; \d+ \d+ (EXTENSION -|COMMENT - EXTENSION) ({names})\s")
+    listed = subprocess.run(
+        [job.found.pg_restore, "--list", dump], capture_output=True, text=True, check=True
+    )
+    with tempfile.NamedTemporaryFile("w", dir=dump) as file:
+        file.writelines(
+            line for line in listed.stdout.splitlines(keepends=True) if not unwanted.match(line)
+        )
+        file.flush()
+        yield (f"--use-list={file.name}",)
+
+
+def _analyze(run: Run, job: _Job, scratch: str) -> None:
+    """Statistics, without which queries of the rehearsal take far longer than in production."""
+    left_ms = 0
+    if job.deadline != float("inf"):
+        left_ms = int((job.deadline - time.monotonic()) * 1000)
+        if left_ms <= 0:
+            raise OutOfTimeError
+    with closing(connect_to(scratch, f"postdo copy {run.config.host}")) as there:
+        rows(there, "SELECT set_config('statement_timeout', %s::text, false)", left_ms)
+        try:
+            with run.stop.guarded(lambda: True, lambda: _cancel(there)):
+                rows(there, "ANALYZE")
+        except DatabaseError as error:
+            run.stop.check()  # cancelled because of a signal
+            if sqlstate(error) == CANCELLED:
+                raise OutOfTimeError from error
+            raise Refused(
+                f"the copy cannot be analysed: {message(error)}",
+                "correct that on the database server, or set REHEARSE=schema",
+            ) from error
+
+
+def _cancel(session: BaseDatabaseWrapper) -> None:
+    connection: Any = session.connection
+    with suppress(Exception):  # it is tried again, and the driver decides what can go wrong
+        connection.cancel()
+
+
+def _failed(run: Run, job: _Job, error: ProgramFailedError) -> Refused:
+    everything = " ".join((error.said, *error.details))
+    if any(reason in everything for reason in DISK_FULL):
+        dumping = error.program == "pg_dump"
+        place = f"the disk of {run.config.backups}" if dumping else "the database server's disk"
+        return Refused(f"{place} is full: {error.said}", LESS_ROOM)
+    details = error.details
+    if job.left_out:
+        details += (f"left out, because only a superuser can create it: {', '.join(job.left_out)}",)
+    return Refused(
+        f"the database cannot be copied: {error.program}: {error.said}",
+        "correct that, or migrate as a role that may do it, or go without a copy: REHEARSE=off",
+        details=details,
+    )
+
+
+def _name(session: BaseDatabaseWrapper) -> str:
+    return str(rows(session, "SELECT current_database()")[0][0])
+
+
+def _folder(run: Run, session: BaseDatabaseWrapper) -> BackupFolder | None:
+    backups = run.config.backups
+    return BackupFolder(backups, _name(session), run.config.keep) if backups else None
+
+
+def _mb(size: int) -> str:
+    return f"{-(-size // MB)} MB"

@@ -1,0 +1,210 @@
+"""Databases that are made, used and certainly removed, beside the project's own on its server.
+
+Each has an advisory lock that belongs to its name, held by a session on the project's database
+for as long as somebody uses it. The server frees it with the session, so that one whose lock is
+free was left by a run that is no more, whatever ended that.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import datetime, timezone
+from typing import Any
+
+from django.db import DEFAULT_DB_ALIAS, DatabaseError, InterfaceError, connections
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from postdo.copying import alike
+from postdo.database import (
+    APPLICATION_NAME_BYTES,
+    KEEPALIVE_SECONDS,
+    closing,
+    connect,
+    message,
+    rows,
+    sqlstate,
+)
+from postdo.errors import Refused
+from postdo.lock import HOLDS, STAY, TRY_LOCK, UNLOCK
+from postdo.run import Run
+from postdo.stop import Stopped
+
+PREFIX = "postdo_scratch_"
+CONNECT_SECONDS = 10.0  # the server has just answered; longer than a busy one takes for one more
+DISK_FULL = "53100"
+IN_USE = "55006"
+
+# Database, role, and whether this role may make databases. PostgreSQL 14 to 18.
+WHO = """
+SELECT current_database(), current_user, rolsuper OR rolcreatedb
+FROM pg_roles WHERE rolname = current_user
+"""
+# Databases whose name matches, with their comments. PostgreSQL 14 to 18.
+NAMED = """
+SELECT datname, coalesce(shobj_description(oid, 'pg_database'), '')
+FROM pg_database WHERE datname ~ %s ORDER BY datname
+"""
+
+
+@contextmanager
+def scratch_database(run: Run, session: BaseDatabaseWrapper) -> Iterator[str]:
+    """The name of an empty database like the one ``session`` is connected to; gone at the end.
+
+    Same encoding, collation, owner and settings. While it lives, ``session`` (in autocommit)
+    holds an advisory lock that belongs to its name: who finds one whose lock is free, removes it.
+    Raises ``Refused`` if the role may not create databases, or if the server cannot.
+    """
+    source = _require_right(session)
+    remove_abandoned(run, session)
+    name = _prefix(source) + secrets.token_hex(4)
+    rows(session, STAY)
+    rows(session, TRY_LOCK, lock_key(name))  # before it exists, so that nobody finds it unlocked
+    try:
+        with run.stop.guarded():
+            _create(run, session, source, name)
+        yield name
+    except BaseException:
+        with suppress(Stopped):  # the first error counts
+            _remove(run, session, name)
+        raise
+    _remove(run, session, name)
+
+
+def remove_abandoned(run: Run, session: BaseDatabaseWrapper) -> tuple[str, ...]:
+    """Drop the scratch databases of runs that are no more, of this database only. Their names.
+
+    One that cannot be dropped (it belongs to another role) is said and left.
+    """
+    ((source, _, _),) = rows(session, WHO)
+    removed = []
+    for name, comment in rows(session, NAMED, f"^{_prefix(source)}[0-9a-f]{{8}}$"):
+        key = lock_key(name)
+        # The lock can be taken twice by one session, and ours may have another one in use.
+        if rows(session, HOLDS, key)[0][0] or not rows(session, TRY_LOCK, key)[0][0]:
+            continue
+        try:
+            alike.drop(session, name)
+        except DatabaseError as error:
+            run.console.warn(f"the abandoned database {name} cannot be removed: {message(error)}")
+        else:
+            removed.append(name)
+            run.console.say(f"removed {name}, which a run left behind ({comment or 'unnamed'})")
+        finally:
+            with suppress(DatabaseError, InterfaceError):
+                rows(session, UNLOCK, key)
+    return tuple(removed)
+
+
+def create_like(session: BaseDatabaseWrapper, name: str) -> tuple[str, ...]:
+    """Make an empty database that can take the place of the one ``session`` is connected to.
+
+    Like it in encoding, locale and tablespace, in owner, privileges, connection limit and comment,
+    and in the settings for all and for single roles. Returns the settings that this role may not
+    give, in words. Raises ``Refused`` if it cannot be made; then nothing of it is left.
+    """
+    source = _require_right(session)
+    try:
+        alike.create(session, name)
+    except DatabaseError as error:
+        raise _cannot(source, error) from error
+    try:
+        return alike.copy_rights(session, name)
+    except BaseException as error:
+        with suppress(DatabaseError, InterfaceError):
+            alike.drop(session, name)
+        if isinstance(error, DatabaseError):
+            raise _cannot(source, error) from error
+        raise
+
+
+def drop_database(session: BaseDatabaseWrapper, name: str) -> None:
+    """Drop a database and end the sessions on it; nothing if there is none.
+
+    By a new session if this one is lost. Errors are Django's.
+    """
+    try:
+        alike.drop(session, name)
+    except (DatabaseError, InterfaceError):
+        with closing(connect("postdo drop", CONNECT_SECONDS)) as fresh:
+            alike.drop(fresh, name)
+
+
+def connect_to(name: str, application_name: str) -> BaseDatabaseWrapper:
+    """A session on another database of the same server, otherwise like ``database.connect``."""
+    wrapper: BaseDatabaseWrapper = connections[DEFAULT_DB_ALIAS].copy()
+    wrapper.settings_dict["NAME"] = name
+    options: dict[str, Any] = wrapper.settings_dict["OPTIONS"]
+    options.pop("pool", None)
+    options["connect_timeout"] = int(CONNECT_SECONDS)
+    options["application_name"] = application_name.encode()[:APPLICATION_NAME_BYTES].decode(
+        errors="ignore"
+    )
+    options.setdefault("keepalives_idle", KEEPALIVE_SECONDS)
+    wrapper.settings_dict["AUTOCOMMIT"] = True
+    wrapper.ensure_connection()
+    return wrapper
+
+
+def lock_key(name: str) -> int:
+    """The advisory lock that belongs to a scratch database; 56 bits, so that it is positive."""
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:7], "big")
+
+
+def _prefix(source: str) -> str:
+    """What the names begin with for this source: 24 of 63 bytes, however long its own name is."""
+    return f"{PREFIX}{hashlib.sha256(source.encode()).hexdigest()[:8]}_"
+
+
+def _require_right(session: BaseDatabaseWrapper) -> str:
+    ((source, role, may_create),) = rows(session, WHO)
+    if not may_create:
+        plain = re.fullmatch("[a-z_][a-z0-9_]*", role)
+        shown = role if plain else '"' + role.replace('"', '""') + '"'
+        raise Refused(
+            f"the role {role} may not create databases, which a rehearsal on a copy needs",
+            f"as a superuser: ALTER ROLE {shown} CREATEDB; or go without a rehearsal: REHEARSE=off",
+        )
+    return str(source)
+
+
+def _create(run: Run, session: BaseDatabaseWrapper, source: str, name: str) -> None:
+    made = datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
+    comment = f"postdo: copy of {source}, made by {run.config.host} at {made}; safe to drop"
+    try:
+        alike.create(session, name)
+        # It holds personal data: nobody but its owner and superusers has any business there.
+        alike.execute(session, "REVOKE CONNECT ON DATABASE %I FROM PUBLIC", name)
+        alike.execute(session, "COMMENT ON DATABASE %I IS %L", name, comment)
+        missed = alike.copy_settings(session, name)
+        alike.execute(session, "ALTER DATABASE %I SET synchronous_commit TO off", name)
+    except DatabaseError as error:
+        raise _cannot(source, error) from error
+    if missed:
+        run.console.say(f"the scratch database goes without the settings {', '.join(missed)}")
+
+
+def _remove(run: Run, session: BaseDatabaseWrapper, name: str) -> None:
+    """Drop it, and never fail: the next run removes what stays. ``Stopped`` comes afterwards."""
+    with run.stop.guarded():
+        try:
+            drop_database(session, name)
+        except (DatabaseError, InterfaceError) as error:
+            run.console.warn(
+                f"the scratch database {name} stays ({message(error)}); the next run removes it"
+            )
+        with suppress(DatabaseError, InterfaceError):
+            rows(session, UNLOCK, lock_key(name))
+
+
+def _cannot(source: str, error: DatabaseError) -> Refused:
+    state = sqlstate(error)
+    what = f"no database like {source} can be made: {message(error)}"
+    if state == DISK_FULL:
+        return Refused(what, "free some disk space on the database server")
+    if state == IN_USE:
+        return Refused(what, "try again when nobody is connected to the template any more")
+    return Refused(what, "correct that on the database server, or set REHEARSE=off")

@@ -1,0 +1,1 @@
+"""Migrations run in a process of their own, on a copy, and are watched."""

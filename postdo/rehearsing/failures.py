@@ -1,0 +1,265 @@
+"""Why migrations failed: one line, the place, the SQL, and the rows that stand in the way."""
+
+from __future__ import annotations
+
+import re
+import sys
+import traceback
+from contextlib import suppress
+from typing import Any
+
+from django.db import DatabaseError, Error, InterfaceError
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.transaction import TransactionManagementError
+
+from postdo.database import rows, sqlstate
+from postdo.errors import PostdoError, one_line
+from postdo.project import where
+from postdo.rehearsing.rehearsal import Failure
+from postdo.rehearsing.tracing import LONGEST_STATEMENT, Failing
+
+EXAMPLES = 5
+LONGEST_EXAMPLE = 200  # characters; enough for a key, and not a whole document
+EXAMPLE_MS = 10_000  # for one look at the copy
+
+NOT_NULL, FOREIGN_KEY, UNIQUE, CHECK, TOO_LONG = "23502", "23503", "23505", "23514", "22001"
+# What only one transaction for all can cause: an enum's new value used, what cannot run in a
+# transaction block, an object in use (pending trigger events too), a lock held by another session
+# of our own, an aborted transaction that a migration would have ended, the full table of locks.
+SINGLE_ONLY = frozenset({"55P04", "25001", "55006", "55P03", "40P01", "25P02", "53200"})
+DATA_CLASSES = ("22", "23")  # values and constraints; the same in any transaction
+
+# The columns of a table's primary key, quoted. PostgreSQL 14 to 18.
+KEY = """
+SELECT quote_ident(a.attname) FROM pg_index i
+JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = ANY(i.indkey)
+WHERE i.indisprimary AND i.indrelid = to_regclass(%s)
+"""
+SET_TIMEOUT = "SELECT set_config('statement_timeout', %s, false)"
+
+_NAME = r'(?:"[^"]+"|\w+)(?:\."[^"]+"|\.\w+)?'
+_ALTERED = re.compile(rf"ALTER TABLE\s+(?:ONLY\s+)?({_NAME})", re.IGNORECASE)
+_RETYPED = re.compile(rf"ALTER COLUMN\s+({_NAME})\s+TYPE\s+([\w ]+?)\((\d+)\)", re.IGNORECASE)
+_CAST = re.compile(rf"ALTER COLUMN\s+({_NAME})\s+TYPE\b", re.IGNORECASE)
+_CHECKED = re.compile(r"\bCHECK\s*(\(.*\))\s*;?\s*$", re.IGNORECASE | re.DOTALL)
+_REFERS = re.compile(
+    rf"FOREIGN KEY\s*\(({_NAME})\)\s*REFERENCES\s+({_NAME})\s*\(({_NAME})\)", re.IGNORECASE
+)
+_REFERS_INLINE = re.compile(rf"\bREFERENCES\s+({_NAME})\s*\(({_NAME})\)", re.IGNORECASE)
+_DUPLICATE = re.compile(r"^Key \((.*)\)=\((.*)\) is duplicated")
+_VALUE = re.compile(r': "(.*)"$')
+
+
+def describe(
+    error: BaseException,
+    *,
+    migration: str = "",
+    module: str = "",
+    atomic: bool = True,
+    failing: Failing | None = None,
+    sessions: int = 1,
+) -> Failure:
+    """The failure without its rows.
+
+    ``module``: of the migration. ``atomic``: whether it is. ``failing``: the last statement that
+    failed. ``sessions``: how many sessions with the database there were.
+    """
+    statement = _statement_of(error, failing)
+    return Failure(
+        migration=migration,
+        what=_what(error),
+        place=where(error) or str(getattr(sys.modules.get(module), "__file__", None) or ""),
+        sqlstate=sqlstate(error) or "",
+        statement=statement.sql[:LONGEST_STATEMENT] if statement else "",
+        rows=(),
+        single_only=_single_only(error, atomic=atomic, sessions=sessions),
+    )
+
+
+def in_handlers(error: BaseException) -> bool:
+    """Whether it came up in a handler of post_migrate."""
+    frames = traceback.walk_tb(error.__traceback__)
+    return any(frame.f_code.co_name == "emit_post_migrate_signal" for frame, _ in frames)
+
+
+def _what(error: BaseException) -> str:
+    if isinstance(error, (Error, PostdoError)):
+        return one_line(error)
+    return f"{type(error).__name__}: {one_line(error)}"
+
+
+def _statement_of(error: BaseException, failing: Failing | None) -> Failing | None:
+    """The failed statement, if it is why this error came up, and was not caught by the code."""
+    cause: BaseException | None = error
+    while cause is not None and failing is not None:
+        if cause is failing.error:
+            return failing
+        cause = cause.__cause__ or cause.__context__
+    return None
+
+
+def _single_only(error: BaseException, *, atomic: bool, sessions: int) -> bool:
+    if isinstance(error, TransactionManagementError):
+        return True
+    if isinstance(error, RuntimeError) and "durable" in str(error):
+        return True
+    state = sqlstate(error) or ""
+    if state in SINGLE_ONLY:
+        return True
+    # What another session does not see, and what a migration without a transaction expects of its
+    # commits, can fail in any way but on the data's own account.
+    return (sessions > 1 or not atomic) and not state.startswith(DATA_CLASSES)
+
+
+def examples(
+    session: BaseDatabaseWrapper, error: BaseException, failing: Failing | None
+) -> tuple[str, ...]:
+    """Up to five rows that stand in the way, from the rolled-back copy.
+
+    Rows that the run itself made are only in the error's DETAIL, and that is returned then.
+    """
+    found: tuple[str, ...] = ()
+    statement = _statement_of(error, failing)
+    with suppress(DatabaseError, InterfaceError):
+        rows(session, SET_TIMEOUT, str(EXAMPLE_MS))
+        found = _look(session, error, statement)
+    detail = _detail(error, "message_detail")
+    return found or ((_short(detail),) if detail else ())
+
+
+def _look(
+    session: BaseDatabaseWrapper, error: BaseException, failing: Failing | None
+) -> tuple[str, ...]:
+    sql = _plain_sql(failing)
+    table = _table(error, sql)
+    look = _LOOKS.get(sqlstate(error) or "", _not_castable)
+    return look(session, error, table, sql) if table else ()
+
+
+def _plain_sql(failing: Failing | None) -> str:
+    if failing is None:
+        return ""
+    return failing.sql.replace("%%", "%") if failing.interpolated else failing.sql
+
+
+def _table(error: BaseException, sql: str) -> str:
+    name = _quoted(_detail(error, "table_name"))
+    if name:
+        schema = _quoted(_detail(error, "schema_name"))
+        return f"{schema}.{name}" if schema else name
+    altered = _ALTERED.search(sql)
+    return altered[1] if altered else ""
+
+
+def _rows(
+    session: BaseDatabaseWrapper, table: str, column: str, condition: str, *values: object
+) -> tuple[str, ...]:
+    """``id=7, name=NULL`` for the rows of a table that meet a condition."""
+    shown = [name for (name,) in rows(session, KEY, table)]
+    if column and column not in shown:
+        shown.append(column)
+    if not shown:
+        return ()
+    sql = f"SELECT {', '.join(shown)} FROM {table} WHERE {condition} LIMIT {EXAMPLES}"  # noqa: S608
+    return tuple(_pairs(shown, row) for row in rows(session, sql, *values))
+
+
+def _nulls(
+    session: BaseDatabaseWrapper, error: BaseException, table: str, _: str
+) -> tuple[str, ...]:
+    column = _quoted(_detail(error, "column_name"))
+    return _rows(session, table, column, f"{column} IS NULL") if column else ()
+
+
+def _duplicates(
+    session: BaseDatabaseWrapper, error: BaseException, table: str, _: str
+) -> tuple[str, ...]:
+    duplicate = _DUPLICATE.match(_detail(error, "message_detail"))
+    if not duplicate:
+        return ()
+    columns = duplicate[1]
+    sql = (
+        f"SELECT ROW({columns})::text, count(*) FROM {table} "  # noqa: S608  the server's words
+        f"GROUP BY {columns} HAVING count(*) > 1 ORDER BY 2 DESC LIMIT {EXAMPLES}"
+    )
+    found = rows(session, sql)
+    return tuple(_short(f"({columns})={value}: {count} rows") for value, count in found)
+
+
+def _orphans(
+    session: BaseDatabaseWrapper, error: BaseException, table: str, sql: str
+) -> tuple[str, ...]:
+    refers = _REFERS.search(sql)
+    inline = _REFERS_INLINE.search(sql)
+    column = re.match(r"^Key \(([^,]+)\)=", _detail(error, "message_detail"))
+    if refers:
+        own, other, key = refers.groups()
+    elif inline and column:
+        own, (other, key) = column[1], inline.groups()
+    else:
+        return ()
+    # A column of the referring table has to be named with it: the other may have one like it.
+    there = f"SELECT FROM {other} AS referred WHERE referred.{key} = {table}.{own}"
+    return _rows(session, table, own, f"{own} IS NOT NULL AND NOT EXISTS ({there})")
+
+
+def _unchecked(
+    session: BaseDatabaseWrapper, _: BaseException, table: str, sql: str
+) -> tuple[str, ...]:
+    check = _CHECKED.search(sql)
+    return _rows(session, table, "", f"NOT {check[1]}") if check else ()
+
+
+def _too_long(
+    session: BaseDatabaseWrapper, _: BaseException, table: str, sql: str
+) -> tuple[str, ...]:
+    retyped = _RETYPED.search(sql)
+    if not retyped:
+        return ()
+    column, length = retyped[1], retyped[3]
+    return _rows(session, table, column, f"length({column}::text) > {length}")
+
+
+def _not_castable(
+    session: BaseDatabaseWrapper, error: BaseException, table: str, sql: str
+) -> tuple[str, ...]:
+    cast, value = _CAST.search(sql), _VALUE.search(one_line(error))
+    if not (cast and value):
+        return ()
+    return _rows(session, table, cast[1], f"{cast[1]}::text = %s", value[1])
+
+
+_LOOKS = {
+    NOT_NULL: _nulls,
+    FOREIGN_KEY: _orphans,
+    UNIQUE: _duplicates,
+    CHECK: _unchecked,
+    TOO_LONG: _too_long,
+}
+
+
+def _pairs(names: list[str], row: tuple[Any, ...]) -> str:
+    values = ("NULL" if value is None else str(value) for value in row)
+    return _short(
+        ", ".join(
+            f"{name.strip(chr(34))}={value}" for name, value in zip(names, values, strict=True)
+        )
+    )
+
+
+def _short(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= LONGEST_EXAMPLE else line[:LONGEST_EXAMPLE] + " ..."
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"' if name else ""
+
+
+def _detail(error: BaseException, field: str) -> str:
+    """A field of what the server said, by psycopg2 or psycopg 3; empty where there is none."""
+    for cause in (error, error.__cause__):
+        found = getattr(getattr(cause, "diag", None), field, None)
+        if found:
+            return str(found)
+    return ""

@@ -1,0 +1,127 @@
+"""The pending migrations on a copy of the real data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from postdo.config import Rehearse
+from postdo.console import Stopwatch
+from postdo.rehearsing.trace import Trace
+from postdo.run import Run
+
+if TYPE_CHECKING:
+    from postdo.rehearsing.worker import Result
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a run on the copy failed.
+
+    ``migration``: ``app.name``, ``post_migrate``, or empty. ``what``: one line of the error.
+    ``place``: ``file:line`` in the project. ``sqlstate``: empty if it was no database error.
+    ``statement``: the SQL that failed, if it was SQL. ``rows``: up to five examples of rows that
+    stand in the way, as text. ``single_only``: whether it may be only because all ran in one
+    transaction. ``output``: the last lines of a process that died.
+    """
+
+    migration: str
+    what: str
+    place: str
+    sqlstate: str
+    statement: str
+    rows: tuple[str, ...]
+    single_only: bool
+    output: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Rehearsal:
+    """How the rehearsal went.
+
+    ``method``: ``full`` (all rows) or ``schema`` (none). ``mode``: in which mode it succeeded,
+    ``transaction`` or ``swap``; empty if in none. ``trace``: of the successful run. ``failure``:
+    of the run in one transaction, if that failed. ``plain_failure``: of the run as Django makes it,
+    if that was tried and failed too. ``outside``: what it tried to reach beyond the database
+    (``mail to 3 recipients``, ``network api.example.com:443``, ``program convert``).
+    ``backup``: the file that the copy was restored from, empty if none was kept.
+    ``copy_seconds``: dump and restore. ``size_bytes``: of the copied database. ``left_out``:
+    extensions that the copy lacks, because only a superuser can create them.
+    """
+
+    method: str
+    mode: str
+    trace: Trace | None
+    failure: Failure | None
+    plain_failure: Failure | None
+    outside: tuple[str, ...]
+    backup: str
+    copy_seconds: float
+    size_bytes: int
+    left_out: tuple[str, ...] = ()
+
+
+def rehearse(run: Run, session: BaseDatabaseWrapper) -> Rehearsal:
+    """Copy the database of ``session`` and try the pending migrations on the copy, which is gone.
+
+    Where one transaction for all is what fails, they are tried as Django makes them. Raises
+    ``Refused`` if there is no room, no right or no program for a copy, ``Stopped`` on a signal.
+    """
+    from postdo.copying import backup  # noqa: PLC0415  they know this module's values
+    from postdo.copying.scratch import scratch_database  # noqa: PLC0415
+    from postdo.rehearsing import worker  # noqa: PLC0415  they know this module's values
+
+    policies = run.config.policies
+    full = policies.rehearse is not Rehearse.SCHEMA
+    watch = Stopwatch()
+    backup.check_room(run, session)
+    with scratch_database(run, session) as name:
+        copied = backup.copy(run, session, name, schema_only=not full)
+
+        def attempt(mode: str) -> worker.Result:
+            left = max(1.0, policies.rehearse_seconds - watch.seconds)
+            return worker.work(
+                run,
+                worker.Job(
+                    database=name,
+                    mode=mode,
+                    seconds=left,
+                    memory_mb=policies.memory_mb,
+                    network=policies.network,
+                    rows=full,
+                ),
+            )
+
+        run.console.say(f"rehearsing the pending migrations on the copy ({copied.seconds:.1f} s)")
+        first = attempt("transaction")
+        second = None
+        if first.failure is not None and first.failure.single_only:
+            run.console.say(
+                f"not possible in one transaction ({first.failure.what}): trying as Django does it"
+            )
+            second = attempt("plain")
+    last = second or first
+    return Rehearsal(
+        method="full" if full else "schema",
+        mode="" if last.trace is None else ("swap" if second else "transaction"),
+        trace=_counted(session, last),
+        failure=first.failure,
+        plain_failure=second.failure if second else None,
+        outside=tuple(dict.fromkeys(first.outside + (second.outside if second else ()))),
+        backup=str(copied.backup or ""),
+        copy_seconds=copied.seconds,
+        size_bytes=copied.size_bytes,
+        left_out=copied.left_out,
+    )
+
+
+def _counted(session: BaseDatabaseWrapper, result: Result) -> Trace | None:
+    """The trace, with the losses counted in production that the copy could not tell."""
+    from postdo.rehearsing.losses import count_in_production  # noqa: PLC0415
+
+    if result.trace is None or not result.uncounted:
+        return result.trace
+    found = count_in_production(session, result.uncounted)
+    return replace(result.trace, losses=found + result.trace.losses)

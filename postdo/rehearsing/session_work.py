@@ -1,0 +1,224 @@
+"""What a worker's process does in its database; ``worker_main`` is what surrounds it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import asdict
+from typing import Any
+
+from django.db import DEFAULT_DB_ALIAS, DatabaseError, connections, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.backends.signals import connection_created
+
+from postdo.applying import pending
+from postdo.database import rows
+from postdo.project import set_up
+from postdo.rehearsing import failures, isolation, losses
+from postdo.rehearsing.losses import Columns, Uncounted
+from postdo.rehearsing.trace import Loss, Trace, to_values
+from postdo.rehearsing.tracing import LAST_STEP, Tracer
+from postdo.rehearsing.worker import Job
+from postdo.schema import catalogue
+from postdo.schema.catalogue import Catalogue
+from postdo.stop import Stopped, StopSignals
+
+NAME = "postdo rehearsal"
+# The server ends the work of a client that is gone within this time, where it can (PostgreSQL 14,
+# Linux): HAZARDS 51.
+CHECK_CLIENT = """
+SELECT set_config(name, '1s', false) FROM pg_settings
+WHERE name = 'client_connection_check_interval'
+"""
+# A session that waits for another one of ours would wait for ever: HAZARDS 58.
+SETTINGS = """
+SELECT set_config('lock_timeout', %s, false), set_config('application_name', %s, false),
+       set_config('synchronous_commit', %s, false)
+"""
+CHECK_ALL = "SET CONSTRAINTS ALL IMMEDIATE"
+
+Send = Callable[..., None]
+Done = dict[str, Any]
+
+
+class _Sessions:
+    """Counts the sessions with the database, and prepares each."""
+
+    def __init__(self, job: Job) -> None:
+        self._job = job
+        self.count = 0
+
+    def __call__(self, connection: BaseDatabaseWrapper, **_: object) -> None:
+        self.count += 1
+        # Nobody misses a copy after a power failure; the one that is swapped in must be durable.
+        durable = "off" if self._job.isolated else "on"
+        rows(connection, SETTINGS, str(self._job.lock_timeout_ms), NAME, durable)
+        with suppress(DatabaseError):
+            rows(connection, CHECK_CLIENT)
+        if not connection.get_autocommit():
+            connection.commit()
+
+
+class _Attempt:
+    """One run: the job, the session that does it, and who watches."""
+
+    def __init__(self, job: Job, send: Send, sessions: _Sessions) -> None:
+        self.job = job
+        self.sessions = sessions
+        self.worker = connections[DEFAULT_DB_ALIAS]
+        self.worker.ensure_connection()
+        self.tracer = Tracer(
+            self.worker,
+            single=job.mode == "transaction",
+            closely=job.trace,
+            tell=lambda kind, name: send(kind, migration=name),
+        )
+
+    def failed(self, error: BaseException) -> Done:
+        """The failure, with rows of the copy as it is by now: rolled back."""
+        tracer = self.tracer
+        failure = failures.describe(
+            error,
+            migration=tracer.running or (LAST_STEP if failures.in_handlers(error) else ""),
+            module=tracer.module,
+            atomic=tracer.atomic,
+            failing=tracer.failing,
+            sessions=self.sessions.count,
+        )
+        found = failures.examples(self.worker, error, tracer.failing)
+        return {"failure": {**asdict(failure), "rows": found}}
+
+    def succeeded(
+        self, before: Catalogue, after: Catalogue, lost: tuple[Loss, ...], open_: list[Uncounted]
+    ) -> Done:
+        """The trace, and what has to be counted elsewhere."""
+        altered = losses.altered(before, after)
+        trace: Trace = self.tracer.trace(before, after, lost, altered)
+        return {"trace": to_values(trace), "uncounted": [asdict(one) for one in open_]}
+
+
+def work(job: Job, send: Send, stop: StopSignals) -> Done:
+    """Do a job: ``trace`` and ``uncounted``, or ``failure``, as values that JSON can hold.
+
+    Called once in a process, because it closes it off. Raises ``Stopped``, ``Misconfigured`` for a
+    project that cannot be loaded, and Django's errors if there is no connection.
+    """
+    isolation.use_database(job.database)
+    if job.isolated:
+        isolation.use_no_mail_and_files(job.folder)
+    set_up()
+    if job.isolated:
+        isolation.close_network_and_programs(network=job.network)
+    sessions = _Sessions(job)
+    connection_created.connect(sessions, weak=False)
+    attempt = _Attempt(job, send, sessions)
+    modes = {"transaction": _transaction, "plain": _plain, "expected": _expected}
+    with stop.guarded(lambda: True, lambda: _cancel(attempt.worker)):
+        try:
+            return modes[job.mode](attempt)
+        except Stopped:
+            raise
+        except BaseException as error:  # noqa: BLE001  a migration may call sys.exit()
+            stop.check()
+            return attempt.failed(error)
+
+
+def _cancel(worker: BaseDatabaseWrapper) -> None:
+    connection: Any = worker.connection
+    if connection is not None:
+        with suppress(Exception):  # it is tried again, and the driver decides what can go wrong
+            connection.cancel()
+
+
+def _transaction(attempt: _Attempt) -> Done:
+    """All in one transaction, which is rolled back; then count what it would have lost."""
+    worker, tracer = attempt.worker, attempt.tracer
+    with transaction.atomic():
+        before, columns = catalogue.read(worker), losses.columns(worker)
+        with tracer.watching():
+            pending.run_pending(worker, tracer)
+            rows(worker, CHECK_ALL)
+            tracer.finish()
+        after, left = catalogue.read(worker), losses.columns(worker)
+        emptied = _emptied(worker, tracer, columns, left)
+        transaction.set_rollback(True)
+    open_ = losses.uncounted(columns, left)
+    if not attempt.job.rows:
+        return attempt.succeeded(before, after, (), list(open_))
+    lost = losses.count(worker, open_) + _rows_lost(attempt, columns, left, emptied)
+    return attempt.succeeded(before, after, lost, [])
+
+
+def _emptied(
+    worker: BaseDatabaseWrapper, tracer: Tracer, before: Columns, after: Columns
+) -> dict[int, int]:
+    """Rows that are left in tables of which a TRUNCATE may have taken some, by the table's id."""
+    suspects = {column.table for column in losses.truncated(before, tracer.steps())}
+    tables = {
+        table: column.quoted_table
+        for (table, number), column in after.items()
+        if (table, number) in before and before[table, number].table in suspects
+    }
+    return {table: losses.count_rows(worker, quoted) for table, quoted in tables.items()}
+
+
+def _rows_lost(
+    attempt: _Attempt, before: Columns, after: Columns, emptied: dict[int, int]
+) -> tuple[Loss, ...]:
+    counts = losses.deleted(before, after, attempt.tracer.effects)
+    for (table, _), column in before.items():
+        left = emptied.pop(table, None)
+        if left is not None:
+            there = losses.count_rows(attempt.worker, column.quoted_table)
+            counts[column.table] = max(counts.get(column.table, 0), there - left)
+    return tuple(
+        Loss("rows", table, "", count) for table, count in sorted(counts.items()) if count > 0
+    )
+
+
+def _plain(attempt: _Attempt) -> Done:
+    """As Django does it, kept: what it lost can only be counted in another database by now."""
+    worker, tracer = attempt.worker, attempt.tracer
+    before, columns = catalogue.read(worker), losses.columns(worker)
+    with tracer.watching():
+        pending.run_plainly(worker, tracer)
+        tracer.finish()
+    after, left = catalogue.read(worker), losses.columns(worker)
+    lost = _rows_lost(attempt, columns, left, {})
+    return attempt.succeeded(before, after, lost, list(losses.uncounted(columns, left)))
+
+
+def _expected(attempt: _Attempt) -> Done:
+    """Only the targets, from nothing, and the handlers that make objects of their own."""
+    from postdo.rehearsing.archived import ArchivedExecutor, ArchivedLoader  # noqa: PLC0415
+
+    worker, tracer, job = attempt.worker, attempt.tracer, attempt.job
+    before = catalogue.read(worker)
+    sources = {_name(dotted): text for dotted, text in job.archived}
+    with tracer.watching():
+        loader = ArchivedLoader(worker, sources, frozenset(job.targets or ()))
+        executor = ArchivedExecutor(worker, loader, pending.progress(worker, tracer))
+        state, plan = executor.apply_targets()
+        _handlers(state, plan)
+        tracer.finish()
+    return attempt.succeeded(before, catalogue.read(worker), (), [])
+
+
+def _name(dotted: str) -> tuple[str, str]:
+    app, _, name = dotted.partition(".")
+    return app, name
+
+
+def _handlers(state: Any, plan: list[Any]) -> None:
+    """post_migrate, whose handlers may make triggers. One that fails says nothing of the schema.
+
+    It may use today's models, on a schema that is older.
+    """
+    from django.core.management.sql import emit_post_migrate_signal  # noqa: PLC0415
+
+    try:
+        with transaction.atomic():
+            emit_post_migrate_signal(0, False, DEFAULT_DB_ALIAS, apps=state.apps, plan=plan)
+    except Exception as error:  # noqa: BLE001  see above
+        print(f"post_migrate: {type(error).__name__}: {error}", file=sys.stderr)

@@ -1,0 +1,142 @@
+"""What a run of migrations did, seen from its own session: locks, rewrites, rows, time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from postdo.schema.catalogue import Catalogue, from_json
+
+
+@dataclass(frozen=True)
+class Statement:
+    """``sql``: as sent, with its values left out, and cut where it is long.
+
+    ``seconds``: how long the server took, for all ``times`` that it was sent in this step.
+    """
+
+    sql: str
+    seconds: float
+    times: int = 1
+
+
+@dataclass(frozen=True)
+class Lock:
+    """The strongest lock on a table that was there before.
+
+    ``mode``: as in LOCK TABLE (``ACCESS EXCLUSIVE``). ``seconds``: from the statement that took it
+    to the end of the transaction, without what followed the last migration's post_migrate.
+    """
+
+    table: str
+    mode: str
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Effect:
+    """Rows of a table that were inserted, updated and deleted."""
+
+    table: str
+    inserted: int
+    updated: int
+    deleted: int
+
+
+@dataclass(frozen=True)
+class Loss:
+    """Data that would be gone.
+
+    ``kind``: ``table`` and ``column`` (dropped with ``count`` rows / values that are not NULL),
+    ``rows`` (``count`` rows deleted or truncated), ``rounded`` (a type that holds less).
+    ``table``: the name before the run. ``name``: of the column, else empty. Where the copy had no
+    rows (method ``schema``), ``count`` is counted or estimated in production.
+    """
+
+    kind: str
+    table: str
+    name: str
+    count: int
+
+
+@dataclass(frozen=True)
+class Step:
+    """One migration, or ``post_migrate`` at the end.
+
+    ``locks``: those that it took first or made stronger. ``rewrites``: tables whose file was
+    written anew. All tables are named with their schema.
+    """
+
+    migration: str
+    seconds: float
+    statements: tuple[Statement, ...]
+    locks: tuple[Lock, ...]
+    rewrites: tuple[str, ...]
+    effects: tuple[Effect, ...]
+
+
+@dataclass(frozen=True)
+class Trace:
+    """A whole run. ``locks``: the strongest per table over all steps. ``effects``: their sums.
+
+    ``seconds``: from the first migration to the last handler. ``peak_memory_mb``: of the process.
+    ``lock_count``: entries in the server's lock table at the end. ``wal_bytes``: written by it.
+    ``altered``: tables that were there before and whose definition was changed or dropped.
+    ``watching_seconds``: of ``seconds``, what the watching itself took.
+    """
+
+    steps: tuple[Step, ...]
+    locks: tuple[Lock, ...]
+    effects: tuple[Effect, ...]
+    losses: tuple[Loss, ...]
+    altered: tuple[str, ...]
+    seconds: float
+    peak_memory_mb: int
+    lock_count: int
+    wal_bytes: int
+    before: Catalogue
+    after: Catalogue
+    watching_seconds: float = 0.0
+
+
+def to_values(trace: Trace) -> dict[str, Any]:
+    """Values that JSON can hold, for another process; ``from_values`` reads them."""
+    plain = {
+        field.name: getattr(trace, field.name)
+        for field in fields(trace)
+        if field.name not in ("before", "after")
+    }
+    lists = ("steps", "locks", "effects", "losses")
+    return {
+        **plain,
+        **{name: [asdict(part) for part in plain[name]] for name in lists},
+        "before": trace.before.to_json(),
+        "after": trace.after.to_json(),
+    }
+
+
+def from_values(values: Mapping[str, Any]) -> Trace:
+    """The trace that ``to_values`` took apart. Raises ``ValueError`` or ``KeyError``."""
+    read: dict[str, Any] = {
+        **values,
+        "steps": tuple(_step(step) for step in values["steps"]),
+        "locks": tuple(Lock(**lock) for lock in values["locks"]),
+        "effects": tuple(Effect(**effect) for effect in values["effects"]),
+        "losses": tuple(Loss(**loss) for loss in values["losses"]),
+        "altered": tuple(values["altered"]),
+        "before": from_json(values["before"]),
+        "after": from_json(values["after"]),
+    }
+    return Trace(**read)
+
+
+def _step(values: Mapping[str, Any]) -> Step:
+    read: dict[str, Any] = {
+        **values,
+        "statements": tuple(Statement(**statement) for statement in values["statements"]),
+        "locks": tuple(Lock(**lock) for lock in values["locks"]),
+        "rewrites": tuple(values["rewrites"]),
+        "effects": tuple(Effect(**effect) for effect in values["effects"]),
+    }
+    return Step(**read)

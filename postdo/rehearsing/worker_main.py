@@ -1,0 +1,111 @@
+"""The worker's process, ``python -m postdo.rehearsing.worker_main``; ``worker.work`` starts it.
+
+A job comes as one line of JSON on standard input, and what happens goes out as JSON lines on what
+was standard output. What migrations print goes to standard error. Where the other end of the input
+is closed, whoever waited for the result is gone, and so is this process at once.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from postdo.errors import PostdoError
+from postdo.rehearsing.rehearsal import Failure
+from postdo.rehearsing.worker import Job, job_from
+from postdo.stop import Stopped, StopSignals
+
+EXIT_ORPHANED = 1
+
+
+class Channel:
+    """The way back to the parent."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+
+    def send(self, kind: str, **values: object) -> None:
+        """One event: ``begin``, ``end`` or ``result``."""
+        self._file.write(json.dumps({"kind": kind, **values}).encode() + b"\n")
+        self._file.flush()
+
+
+def main() -> None:
+    """Do the job, say how it ended, end."""
+    line, channel = _take_the_pipes()
+    stop = StopSignals()
+    stop.install()
+    if str(Path.cwd()) not in sys.path:
+        sys.path.insert(0, str(Path.cwd()))
+    try:
+        _work(job_from(json.loads(line)), channel, stop)
+    except Stopped as stopped:
+        os._exit(stopped.exit_code)
+    # Threads that the project started may not want to end.
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
+
+
+def _take_the_pipes() -> tuple[str, Channel]:
+    """Keep both pipes for ourselves, so that no migration can read or write there."""
+    source = os.fdopen(os.dup(0), "rb", buffering=0)
+    channel = Channel(os.fdopen(os.dup(1), "wb"))
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.dup2(2, 1)
+    line = b""
+    while not line.endswith(b"\n"):
+        piece = source.read(1 << 16)
+        if not piece:
+            os._exit(EXIT_ORPHANED)
+        line += piece
+    watched = (source, json.loads(line)["folder"])
+    threading.Thread(target=_end_with_the_parent, args=watched, daemon=True).start()
+    return line.decode(), channel
+
+
+def _end_with_the_parent(source: Any, folder: str) -> None:
+    while source.read(1):
+        pass
+    shutil.rmtree(folder, ignore_errors=True)  # nobody else is left to do it
+    os._exit(EXIT_ORPHANED)
+
+
+def _work(job: Job, channel: Channel, stop: StopSignals) -> None:
+    outside: Callable[[], tuple[str, ...]] = tuple
+    try:
+        # Imported here, so that a project without Django's driver is a failure with words.
+        from postdo.rehearsing import isolation, session_work  # noqa: PLC0415
+
+        outside = lambda: isolation.OUTSIDE.notes  # noqa: E731
+        done = session_work.work(job, channel.send, stop)
+    except Stopped:
+        raise
+    except BaseException as error:  # noqa: BLE001  also SystemExit, of a settings module
+        channel.send("result", failure=asdict(_unexpected(error)), outside=outside())
+        return
+    channel.send("result", outside=outside(), **done)
+
+
+def _unexpected(error: BaseException) -> Failure:
+    """What came up beside the migrations: the settings, the connection."""
+    what = error.what if isinstance(error, PostdoError) else f"{type(error).__name__}: {error}"
+    place = ""
+    with suppress(Exception):
+        from postdo.project import where  # noqa: PLC0415
+
+        place = where(error)
+    return Failure("", what.partition("\n")[0], place, "", "", (), single_only=False)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,299 @@
+"""The worker's process: isolated, bounded, and it always gives an answer or a reason."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import subprocess
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from projects import Project, make_shop, query
+from rehearsing import do, failed, finish, job, migrated, python, start, state, traced
+
+
+@pytest.fixture
+def shop(tmp_path: Path, database: str) -> Project:
+    return migrated(make_shop(tmp_path, database))
+
+
+def settings(project: Project, more: str) -> None:
+    file = project.root / "config/settings.py"
+    file.write_text(f"{file.read_text()}\n{more}\n")
+
+
+def test_everything_is_rolled_back_and_seen_before_that(shop: Project) -> None:
+    shop.migration(
+        "shop",
+        "0002_stock",
+        'migrations.AddField("Item", "stock", models.IntegerField(default=0))',
+        after="0001_initial",
+    )
+    before = state(shop)
+    trace = traced(shop)
+    assert [step.migration for step in trace.steps] == ["shop.0002_stock", "post_migrate"]
+    columns = {entry.name for entry in trace.after.of("column") if entry.table.endswith("_item")}
+    assert columns == {"id", "name", "stock"}
+    assert trace.before.checksum != trace.after.checksum
+    assert state(shop) == before
+
+
+def test_a_project_from_nothing_is_rehearsed_too(tmp_path: Path, database: str) -> None:
+    project = make_shop(tmp_path, database)
+    trace = traced(project)
+    assert "shop.0001_initial" in [step.migration for step in trace.steps]
+    assert trace.before.tables == frozenset()
+    assert trace.locks == ()
+    assert project.sql("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'") == [(0,)]
+
+
+MAIL = """
+from django.core.mail import send_mail
+send_mail('News', 'Text', 'us@example.com', ['a@example.com', 'b@example.com', 'c@example.com'])
+"""
+
+
+def test_mail_is_counted_and_not_sent(shop: Project) -> None:
+    python(shop, "0002_mail", MAIL.strip(), after="0001_initial")
+    result = do(shop)
+    assert result.failure is None
+    assert result.outside == ("mail to 3 recipients",)
+
+
+CONNECTS = {
+    "connect": "socket.create_connection(('127.0.0.1', {port}))",
+    "connect_ex": "socket.socket().connect_ex(('127.0.0.1', {port}))",
+    "sendto": "socket.socket(type=socket.SOCK_DGRAM).sendto(b'x', ('127.0.0.1', {port}))",
+}
+
+
+@pytest.mark.parametrize("way", CONNECTS)
+def test_the_network_is_closed(shop: Project, way: str) -> None:
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        server.listen()
+        port = server.getsockname()[1]
+        call = CONNECTS[way].format(port=port)
+        python(shop, "0002_call", f"import socket\n{call}", after="0001_initial")
+        result = do(shop)
+        assert result.failure is not None
+        assert result.failure.what == "OSError: the network is closed in the rehearsal"
+        assert result.failure.place.endswith("shop/migrations/0002_call.py:7")
+        assert result.failure.migration == "shop.0002_call"
+        assert result.outside == (f"network 127.0.0.1:{port}",)
+        server.settimeout(0)
+        with pytest.raises(BlockingIOError):
+            server.accept()
+
+
+def test_the_network_can_be_allowed(shop: Project) -> None:
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        server.listen()
+        port = server.getsockname()[1]
+        body = f"import socket\nsocket.create_connection(('127.0.0.1', {port}))"
+        python(shop, "0002_call", body, after="0001_initial")
+        result = do(shop, network=True)
+        assert result.failure is None
+        server.settimeout(5)
+        server.accept()[0].close()
+
+
+def test_a_name_is_not_even_looked_up(shop: Project) -> None:
+    body = "from urllib.request import urlopen\nurlopen('https://api.example.com/')"
+    python(shop, "0002_call", body, after="0001_initial")
+    result = do(shop)
+    assert result.failure is not None
+    assert "the network is closed in the rehearsal" in result.failure.what
+    assert result.outside == ("network api.example.com:443",)
+
+
+@pytest.mark.parametrize("call", ["os.system('touch ran')", "subprocess.run(['touch', 'ran'])"])
+def test_no_program_is_run(shop: Project, call: str) -> None:
+    python(shop, "0002_run", f"import os, subprocess\n{call}", after="0001_initial")
+    result = do(shop)
+    assert result.failure is not None
+    assert result.failure.what == "OSError: no other program can be run in the rehearsal"
+    assert result.outside == ("program touch",)
+    assert not (shop.root / "ran").exists()
+
+
+def test_another_database_of_the_project_is_never_reached(shop: Project) -> None:
+    settings(shop, "DATABASES['reports'] = dict(DATABASES['default'], NAME='postgres')")
+    body = "from django.db import connections\nconnections['reports'].cursor()"
+    python(shop, "0002_other", body, after="0001_initial")
+    result = do(shop)
+    assert result.failure is not None
+    assert result.failure.what == "the database 'reports' is closed in the rehearsal"
+    assert result.outside == ("database reports",)
+
+
+def test_another_name_for_the_same_database_is_the_copy_too(shop: Project) -> None:
+    settings(shop, "DATABASES['again'] = dict(DATABASES['default'])")
+    body = (
+        "from django.db import connections\n"
+        "with connections['again'].cursor() as cursor:\n"
+        "    cursor.execute('SELECT current_database()')\n"
+        "    raise ValueError(cursor.fetchone()[0])"
+    )
+    python(shop, "0002_other", body, after="0001_initial")
+    with_copy(shop, "ValueError: postdo_test_copy")
+
+
+def with_copy(shop: Project, expected: str) -> None:
+    """Do the job in another database than the one that the settings name."""
+    (name,) = shop.sql("SELECT current_database()")[0]
+    server = shop.url.rpartition("/")[0] + "/postgres"
+    query(server, f"CREATE DATABASE postdo_test_copy TEMPLATE {name}")
+    try:
+        result, _ = finish(start(shop, job(Project(shop.root, f"{server[:-8]}postdo_test_copy"))))
+        assert result.failure is not None
+        assert result.failure.what == expected
+    finally:
+        query(server, "DROP DATABASE postdo_test_copy WITH (FORCE)")
+
+
+def test_the_copy_is_used_whatever_the_settings_name(shop: Project) -> None:
+    python(
+        shop,
+        "0002_where",
+        "with schema_editor.connection.cursor() as cursor:\n"
+        "    cursor.execute('SELECT current_database()')\n"
+        "    raise ValueError(cursor.fetchone()[0])",
+        after="0001_initial",
+    )
+    with_copy(shop, "ValueError: postdo_test_copy")
+
+
+FILES = """
+from django.core.files.base import ContentFile
+from django.core.files.storage import default_storage
+assert default_storage.open('logo.txt').read() == b'ours'
+default_storage.delete('logo.txt')
+assert not default_storage.exists('logo.txt')
+default_storage.save('new.txt', ContentFile(b'new'))
+"""
+
+
+def test_files_of_the_site_can_be_read_and_stay_as_they_are(shop: Project) -> None:
+    settings(shop, "MEDIA_ROOT = 'media'")
+    shop.write("media/logo.txt", "ours")
+    python(shop, "0002_files", FILES.strip(), after="0001_initial")
+    traced(shop)
+    assert [file.name for file in (shop.root / "media").iterdir()] == ["logo.txt"]
+    assert (shop.root / "media/logo.txt").read_text() == "ours"
+
+
+def test_what_a_migration_prints_does_not_disturb(shop: Project) -> None:
+    body = "import os\nprint('{\"kind\": \"result\"}', flush=True)\nos.write(1, b'raw\\n')"
+    python(shop, "0002_print", body, after="0001_initial")
+    trace = traced(shop)
+    assert [step.migration for step in trace.steps] == ["shop.0002_print", "post_migrate"]
+
+
+def test_a_migration_that_asks_a_question_gets_no_answer(shop: Project) -> None:
+    python(shop, "0002_ask", "input('really? ')", after="0001_initial")
+    assert failed(shop).what == "EOFError: EOF when reading a line"
+
+
+def test_a_migration_that_ends_the_process_is_a_failure(shop: Project) -> None:
+    python(shop, "0002_exit", "raise SystemExit('no more')", after="0001_initial")
+    failure = failed(shop)
+    assert (failure.migration, failure.what) == ("shop.0002_exit", "SystemExit: no more")
+    python(
+        shop, "0002_exit", "import os\nos.write(2, b'bye\\n')\nos._exit(7)", after="0001_initial"
+    )
+    failure = failed(shop)
+    assert failure.migration == "shop.0002_exit"
+    assert failure.what == "the rehearsal's process ended without a result (exit code 7)"
+    assert failure.output == ("bye",)
+
+
+def test_a_process_that_is_killed_is_a_failure_that_says_so(shop: Project) -> None:
+    body = "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)"
+    python(shop, "0002_kill", body, after="0001_initial")
+    failure = failed(shop)
+    assert failure.migration == "shop.0002_kill"
+    assert "killed by SIGKILL" in failure.what
+    assert not failure.single_only
+
+
+def test_the_time_is_bounded(shop: Project) -> None:
+    sleep = "migrations.RunSQL('SELECT pg_sleep(60)')"
+    shop.migration("shop", "0002_slow", sleep, after="0001_initial")
+    began = time.monotonic()
+    failure = failed(shop, seconds=2.0)
+    assert time.monotonic() - began < 10
+    assert "REHEARSE_SECONDS" in failure.what
+    assert failure.migration == "shop.0002_slow"
+    nobody_works(shop)
+
+
+def test_the_memory_is_bounded(shop: Project) -> None:
+    body = "import time\neverything = [bytes(1_000_000) for _ in range(400)]\ntime.sleep(60)"
+    body = body.replace("bytes(1_000_000)", "b'x' * 1_000_000")
+    python(shop, "0002_big", body, after="0001_initial")
+    failure = failed(shop, memory_mb=250)
+    assert "REHEARSE_MEMORY_MB allows 250" in failure.what
+    assert failure.migration == "shop.0002_big"
+
+
+def test_a_signal_stops_the_worker_and_its_statement(shop: Project) -> None:
+    process = slow_one(shop)
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=10)
+    assert process.returncode != 0
+    nobody_works(shop)
+
+
+def test_a_worker_whose_parent_is_gone_ends(shop: Project) -> None:
+    files = shop.root / "tmp"
+    files.mkdir()
+    process = slow_one(replace(shop, environment={"TMPDIR": str(files)}))
+    assert len(list(files.iterdir())) == 1
+    process.kill()
+    process.communicate(timeout=10)
+    nobody_works(shop)
+    assert not list(files.iterdir())
+
+
+SESSIONS = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'postdo rehearsal'"
+
+
+def slow_one(shop: Project) -> subprocess.Popen[str]:
+    sleep = "migrations.RunSQL('SELECT pg_sleep(60)')"
+    shop.migration("shop", "0002_slow", sleep, after="0001_initial")
+    process = start(shop, job(shop))
+    sleeping = f"{SESSIONS} AND query LIKE '%pg_sleep(60)%' AND state = 'active'"
+    wait_for(shop, sleeping, 1)
+    return process
+
+
+def nobody_works(shop: Project) -> None:
+    wait_for(shop, f"{SESSIONS} AND datname = current_database()", 0)
+
+
+def wait_for(shop: Project, sql: str, expected: int) -> None:
+    deadline = time.monotonic() + 15
+    while shop.sql(sql) != [(expected,)]:
+        assert time.monotonic() < deadline, shop.sql("SELECT query, state FROM pg_stat_activity")
+        time.sleep(0.05)
+
+
+def test_a_project_that_cannot_be_loaded_is_a_failure_with_its_place(shop: Project) -> None:
+    settings(shop, "import not_there")
+    failure = failed(shop)
+    assert "No module named 'not_there'" in failure.what
+    assert failure.migration == ""
+
+
+def test_the_worker_is_not_taken_for_the_site(shop: Project) -> None:
+    """Its processes are gone after each result, whatever the project's threads do."""
+    body = "import threading, time\nthreading.Thread(target=time.sleep, args=(60,)).start()"
+    python(shop, "0002_thread", body, after="0001_initial")
+    began = time.monotonic()
+    traced(shop)
+    assert time.monotonic() - began < 20
+    nobody_works(shop)

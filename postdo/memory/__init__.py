@@ -1,0 +1,1 @@
+"""What is remembered in the database itself: runs, sources, the expected schema."""

@@ -1,0 +1,109 @@
+"""Python code that runs inside a project: in a process of its own, with `postdo` around it.
+
+What has no command of its own yet, or several, is tested so: Django can be set up for one project
+only in a process.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import dataclass
+from typing import Any
+
+from projects import TIMEOUT_SECONDS, Project
+
+# A project's settings without the app that costs most time, where a test does not need it.
+LIGHT = "INSTALLED_APPS.remove('django.contrib.auth')\n"
+
+PRELUDE = """
+import io, json, os, sys
+from datetime import datetime, timezone
+from pathlib import Path
+from django.core.management import call_command
+from django.db import connections, transaction
+from postdo import config, history
+from postdo.memory import journal_schema
+from postdo.schema.catalogue import Catalogue, Entry
+from postdo.planning.compatibility import ColumnUse, ModelUse, TableUse
+from postdo.console import Console
+from postdo.database import connect, rows
+from postdo.errors import PostdoError
+from postdo.memory.journal import Journal, RunRecord, Source
+from postdo.project import load, set_up
+from postdo.run import Run
+from postdo.stop import StopSignals
+
+read = config.read(os.environ)
+config.announce_settings(read.settings_module)
+out, err = io.StringIO(), io.StringIO()
+run = Run(read, Console(out, err), StopSignals())
+project = load(read.settings_module)
+set_up()
+session = connect("snippet", 5)
+journal = Journal(run, session)
+answer = None
+
+
+def migrate(*targets):
+    call_command("migrate", *targets, verbosity=0)
+
+
+def seen():
+    return history.read(session, project)
+
+
+def archive():
+    from postdo.memory.sources import read_sources
+
+    journal.prepare()
+    journal.keep_sources(read_sources(project, seen().recorded))
+
+
+def refusal(do):
+    try:
+        do()
+    except PostdoError as error:
+        return {"kind": type(error).__name__, "what": error.what, "next": error.next_step}
+"""
+
+POSTLUDE = """
+print(json.dumps({"value": answer, "out": out.getvalue(), "err": err.getvalue()}, default=str))
+"""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """`value`: what the code assigned to `answer`. `out`, `err`: what the console was told."""
+
+    value: Any
+    out: str
+    err: str
+
+
+def inside(project: Project, code: str, **environment: str) -> Answer:
+    """Run the code after PRELUDE, in the project's folder; fails with what it printed."""
+    done = subprocess.run(
+        [sys.executable, "-c", f"{PRELUDE}\n{code}\n{POSTLUDE}"],
+        cwd=project.root,
+        env=project.variables(environment),
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_SECONDS,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return Answer(**json.loads(done.stdout.splitlines()[-1]))
+
+
+def begin(project: Project, code: str) -> subprocess.Popen[str]:
+    """The same, left running."""
+    return subprocess.Popen(
+        [sys.executable, "-c", f"{PRELUDE}\n{code}\n{POSTLUDE}"],
+        cwd=project.root,
+        env=project.variables(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )

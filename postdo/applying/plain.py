@@ -7,8 +7,8 @@ the lock, with the project set up.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -70,9 +70,18 @@ class _Progress:
             self.running = None
 
 
-def apply(run: Run, session: BaseDatabaseWrapper, before: History) -> tuple[str, ...]:
+Around = Callable[[Run, BaseDatabaseWrapper], AbstractContextManager[None]]
+
+
+def apply(
+    run: Run,
+    session: BaseDatabaseWrapper,
+    before: History,
+    around: Around = lambda _run, _worker: nullcontext(),
+) -> tuple[str, ...]:
     """Apply all pending migrations of the default database; ``session`` holds the lock.
 
+    ``around``: what is to be in force while they run, given their session.
     Returns them as ``app.name``. Raises ``Refused`` if they have no valid order, ``Undone`` if
     nothing stays, ``NotUndone`` with the list of what does, ``Stopped`` after a signal.
     """
@@ -83,6 +92,7 @@ def apply(run: Run, session: BaseDatabaseWrapper, before: History) -> tuple[str,
         with (
             lock.working(worker),
             run.stop.guarded(lambda: worker.in_atomic_block, lambda: _cancel(worker)),
+            around(run, worker),
         ):
             _migrate(progress)
             _mark(session, before.comment)

@@ -1,0 +1,61 @@
+"""Before COMMIT: is this what was rehearsed? The schema by definition, the rows by numbers."""
+
+from __future__ import annotations
+
+from postdo.errors import Undone
+from postdo.rehearsing.trace import Effect
+from postdo.schema.catalogue import Catalogue
+from postdo.schema.differences import compare
+
+# Rows change between the copy and now, so effects need not be the same: a tenth is what a busy
+# table changes by during a rehearsal of half an hour, and small tables are not judged by tenths.
+ROW_SHARE = 0.1
+ROW_SLACK = 100
+SHOWN = 10  # lines in a message
+
+AS_BEFORE = "nothing was applied: the database is as before"
+
+
+def require_same_schema(expected: Catalogue, actual: Catalogue) -> None:
+    """Raise ``Undone`` with what differs by definition; generated names may differ."""
+    if expected.checksum == actual.checksum:
+        return
+    differences = compare(expected, actual)
+    if differences:
+        raise Undone(
+            f"the schema is not the one that was rehearsed: {differences[0].what}",
+            "start again, which rehearses again; if it repeats, look for who else changes the "
+            "schema, and for migrations that depend on the time or on chance",
+            details=(*(one.what for one in differences[:SHOWN]), AS_BEFORE),
+        )
+
+
+def require_same_rows(expected: tuple[Effect, ...], actual: tuple[Effect, ...]) -> None:
+    """Raise ``Undone`` with the tables whose rows were changed otherwise than rehearsed."""
+    found = misfits(expected, actual)
+    if found:
+        raise Undone(
+            f"rows were changed otherwise than rehearsed: {found[0]}",
+            "look at what changed in these tables since; start again, which rehearses again",
+            details=(*found[:SHOWN], AS_BEFORE),
+        )
+
+
+def misfits(expected: tuple[Effect, ...], actual: tuple[Effect, ...]) -> tuple[str, ...]:
+    """Where the numbers are further apart than a site's own work explains, as sentences."""
+    rehearsed = {effect.table: effect for effect in expected}
+    happened = {effect.table: effect for effect in actual}
+    sentences = []
+    for table in sorted(rehearsed.keys() | happened.keys()):
+        nothing = Effect(table, 0, 0, 0)
+        before, now = rehearsed.get(table, nothing), happened.get(table, nothing)
+        sentences += [
+            f"{table.removeprefix('public.')}: {count} rows {verb}, and {wanted} when rehearsed"
+            for verb, wanted, count in (
+                ("inserted", before.inserted, now.inserted),
+                ("updated", before.updated, now.updated),
+                ("deleted", before.deleted, now.deleted),
+            )
+            if abs(count - wanted) > max(ROW_SLACK, ROW_SHARE * wanted)
+        ]
+    return tuple(sentences)

@@ -1,0 +1,226 @@
+"""Two databases change places: ``x`` gets another name, and its copy becomes ``x``.
+
+Both renames are one transaction on a session in a third database, so one commit decides. Its first
+statement locks the name ``x`` against new sessions and waits until the old ones have left. Those
+are ended meanwhile; ours, which keep the writers waiting, leave last: so there is no moment in
+which somebody could still write to what is put aside.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from typing import Any
+
+from django.db import DatabaseError, InterfaceError
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from postdo import lock
+from postdo.applying.standstill import NOTICE_LOSS
+from postdo.copying.scratch import connect_to
+from postdo.database import closing, rows
+from postdo.errors import NotUndone, Refused, Undone, one_line
+from postdo.run import Run
+
+MAINTENANCE = ("postgres", "template1")  # the databases that every PostgreSQL server has
+LOOK_SECONDS = 0.02  # between two looks at who is still there
+# RENAME itself gives up after 5 s (CountOtherDBBackends, PostgreSQL 14 to 18); then once more.
+ATTEMPTS = 3
+LOCK_TIMEOUT_MS = 5_000  # as long as RENAME itself waits: new sessions queue up behind it
+DOUBT_SECONDS = 60.0  # for a server that crashed in the commit to come back and tell
+
+# oid of a database by name. PostgreSQL 14 to 18.
+OID = "SELECT oid FROM pg_database WHERE datname = %s"
+# Name of a database by oid. PostgreSQL 14 to 18.
+NAME = "SELECT datname FROM pg_database WHERE oid = %s"
+PID = "SELECT pg_backend_pid()"
+RENAME = "SELECT format('ALTER DATABASE %%I RENAME TO %%I', %s::text, %s::text)"
+# Whether a session has got the lock that keeps new sessions out of a database. 14 to 18.
+CLOSED = """
+SELECT count(*) > 0 FROM pg_locks
+WHERE locktype = 'object' AND classid = 'pg_database'::regclass AND objid = %s
+  AND mode = 'AccessExclusiveLock' AND granted AND pid = %s
+"""
+# How many others are still connected, each of them told to end. A process of the server itself
+# (autovacuum) has no user, and RENAME deals with it. PostgreSQL 14 to 18.
+END_OTHERS = """
+SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+WHERE datid = %s AND usesysid IS NOT NULL AND NOT pid = ANY(%s)
+"""
+# Whether a session was still there; it is told to end. PostgreSQL 14 to 18.
+END = "SELECT count(pg_terminate_backend(pid)) > 0 FROM pg_stat_activity WHERE pid = %s"
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """What changes places.
+
+    ``current``: name of the database in use. ``copy``: of the one that takes its place.
+    ``aside``: the name that ``current`` gets.
+    """
+
+    run: Run
+    current: str
+    copy: str
+    aside: str
+
+    def make(self, mine: tuple[BaseDatabaseWrapper, ...], last_look: Callable[[], None]) -> None:
+        """Do it. ``mine``: the sessions on ``current`` that have to be the last there.
+
+        ``last_look`` is called when nobody but ``mine`` is left, and may raise; then ``mine`` are
+        closed. Raises ``Undone`` if it did not come about, ``NotUndone`` if the server cannot be
+        asked whether it did.
+        """
+        pids = [rows(session, PID)[0][0] for session in mine]
+        for _ in range(ATTEMPTS):
+            with maintenance(self.run, self.current) as (ours, eyes):
+                rename = _Statement(ours, _rename(eyes, self.current, self.aside))
+                try:
+                    if not self._wait_until_alone(eyes, pids, rename):
+                        continue
+                    last_look()
+                    _close(mine)
+                    rename.result()
+                    rows(ours, _rename(eyes, self.copy, self.current))
+                except (DatabaseError, InterfaceError) as error:
+                    raise self._undone(one_line(error)) from error
+                finally:
+                    # Without the commit nothing of it lasts, so it may end in any way.
+                    rename.cancel()
+                self._commit(ours, eyes)
+                return
+        raise self._undone("others stayed connected")
+
+    def _commit(self, ours: BaseDatabaseWrapper, eyes: BaseDatabaseWrapper) -> None:
+        ((pid,),) = rows(ours, PID)
+        ((copy_oid,),) = rows(eyes, OID, self.copy)
+        try:
+            rows(ours, "COMMIT")
+        except (DatabaseError, InterfaceError) as error:
+            if not self._came_about(pid, copy_oid):
+                raise self._undone(one_line(error)) from error
+
+    def _wait_until_alone(
+        self,
+        eyes: BaseDatabaseWrapper,
+        pids: list[int],
+        rename: _Statement,
+    ) -> bool:
+        """Whether all others left before RENAME gave up; they are told to."""
+        ((oid,),) = rows(eyes, OID, self.current)
+        while rename.running:
+            closed = rows(eyes, CLOSED, oid, rename.pid)[0][0]
+            others = rows(eyes, END_OTHERS, oid, pids)[0][0]
+            if closed and not others:
+                return True
+            time.sleep(LOOK_SECONDS)
+        return False
+
+    def _came_about(self, pid: int, copy_oid: int) -> bool:
+        """Whether a commit was made whose answer was lost: yes, or no when its session is gone."""
+        end = time.monotonic() + DOUBT_SECONDS
+        while time.monotonic() < end:
+            with (
+                suppress(DatabaseError, InterfaceError, Refused),
+                maintenance(self.run, self.current) as (eyes, _),
+            ):
+                lived = rows(eyes, END, pid)[0][0]
+                came_about = rows(eyes, NAME, copy_oid) == [(self.current,)]
+                if came_about or not lived:
+                    return came_about
+            time.sleep(LOOK_SECONDS)
+        raise NotUndone(
+            f"the server did not say whether {self.current} was exchanged",
+            f"look whether there is a database {self.aside}: if so, it was, and all is done",
+        )
+
+    def _undone(self, reason: str) -> Undone:
+        return Undone(
+            f"the database {self.current} could not be exchanged: {reason}",
+            "start again when fewer are connected; the database is as before",
+        )
+
+
+@contextmanager
+def maintenance(
+    run: Run, current: str
+) -> Iterator[tuple[BaseDatabaseWrapper, BaseDatabaseWrapper]]:
+    """Two sessions on a database of the same server that is not ``current``.
+
+    Raises ``Refused`` if this role may connect to none.
+    """
+    with ExitStack() as stack:
+        failure: Exception | None = None
+        for name in MAINTENANCE:
+            if name == current:
+                continue
+            try:
+                first, second = (
+                    stack.enter_context(closing(connect_to(name, f"postdo {run.config.host}")))
+                    for _ in range(2)
+                )
+            except (DatabaseError, InterfaceError) as error:
+                failure = error
+                continue
+            for session in (first, second):
+                rows(session, lock.STAY)
+                rows(session, NOTICE_LOSS)
+            yield first, second
+            return
+        raise Refused(
+            f"this user can connect to neither of {', '.join(MAINTENANCE)}: "
+            f"{one_line(failure) if failure else 'both are in use'}",
+            "let it connect to the database postgres, from where databases are renamed",
+        )
+
+
+class _Statement:
+    """A statement in a transaction of its session, under way in a thread."""
+
+    def __init__(self, session: BaseDatabaseWrapper, sql: str) -> None:
+        self._session = session
+        self._error: BaseException | None = None
+        ((self.pid,),) = rows(session, PID)
+        rows(session, "BEGIN")
+        rows(session, f"SET LOCAL lock_timeout = {LOCK_TIMEOUT_MS}")
+        self._thread = threading.Thread(target=self._run, args=(sql,), daemon=True)
+        self._thread.start()
+
+    @property
+    def running(self) -> bool:
+        return self._thread.is_alive()
+
+    def result(self) -> None:
+        """Wait for its end. Raises what it raised."""
+        self._thread.join()
+        if self._error is not None:
+            raise self._error
+
+    def cancel(self) -> None:
+        """End it, if it has not ended."""
+        connection: Any = self._session.connection
+        while self._thread.is_alive():
+            with suppress(Exception):  # the driver decides what can go wrong; tried again
+                connection.cancel()
+            self._thread.join(LOOK_SECONDS)
+
+    def _run(self, sql: str) -> None:
+        try:
+            rows(self._session, sql)
+        except Exception as error:  # noqa: BLE001  handed to who waits for it
+            self._error = error
+
+
+def _rename(session: BaseDatabaseWrapper, old: str, new: str) -> str:
+    ((statement,),) = rows(session, RENAME, old, new)
+    return str(statement)
+
+
+def _close(sessions: tuple[BaseDatabaseWrapper, ...]) -> None:
+    """By the driver, so that whoever asks one of them later gets an error of the database."""
+    for session in sessions:
+        connection: Any = session.connection
+        connection.close()

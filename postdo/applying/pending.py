@@ -1,0 +1,116 @@
+"""Run all pending migrations inside the transaction that is open, as ``migrate`` runs them.
+
+Django's own command does it, so that a project's own ``migrate`` counts. What makes many
+migrations fit into one transaction (HAZARDS, "one outer transaction works on real projects"):
+deferred constraints are checked after each of them, and CONCURRENTLY is taken out of the SQL.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from typing import Any, Protocol
+from unittest.mock import patch
+
+from django.core.management import call_command
+from django.db import DEFAULT_DB_ALIAS
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from postdo.history import Name
+from postdo.project import load_command
+
+FLUSH = ("SET CONSTRAINTS ALL IMMEDIATE", "SET CONSTRAINTS ALL DEFERRED")
+# CREATE [UNIQUE] INDEX, DROP INDEX, REINDEX and DETACH PARTITION; REFRESH MATERIALIZED VIEW may
+# run in a transaction as it is. PostgreSQL 14 to 18.
+# It may follow comments; within several statements at once the server refuses it anyway.
+CONCURRENTLY = re.compile(
+    r"^((?:\s|--[^\n]*\n|/\*.*?\*/)*"
+    r"(?:CREATE\s+(?:UNIQUE\s+)?INDEX|DROP\s+INDEX|REINDEX\s+(?:\([^)]*\)\s*)?\w+"
+    r"|ALTER\s+TABLE\b[^;]*\bDETACH\s+PARTITION\s+\S+))\s+CONCURRENTLY\b",
+    re.IGNORECASE | re.DOTALL,
+)
+
+
+class Observer(Protocol):
+    """Told about each migration, in the session that runs it."""
+
+    def begins(self, name: Name, migration: Any) -> None:
+        """Before the first statement of a migration. May raise, to stop there."""
+
+    def ended(self, name: Name) -> None:
+        """After its last statement, its record and the check of deferred constraints."""
+
+
+def run_pending(worker: BaseDatabaseWrapper, observer: Observer) -> None:
+    """pre_migrate, the migrations, post_migrate; ``worker`` must be inside ``atomic()``.
+
+    ``worker`` is ``connections["default"]``. Errors are those of Django and of the migrations.
+    """
+    with without_concurrently(worker):
+        _migrate(_Progress(worker, observer, flush=True))
+
+
+def run_plainly(worker: BaseDatabaseWrapper, observer: Observer) -> None:
+    """The same as Django does it: one transaction for each migration that is atomic, kept."""
+    _migrate(_Progress(worker, observer, flush=False))
+
+
+def progress(worker: BaseDatabaseWrapper, observer: Observer) -> Callable[..., None]:
+    """A callback for an executor of migrations that are kept, each by itself."""
+    return _Progress(worker, observer, flush=False)
+
+
+def _migrate(progress: _Progress) -> None:
+    command: Any = load_command("migrate")
+    command.migration_progress_callback = progress
+    call_command(command, database=DEFAULT_DB_ALIAS, interactive=False, verbosity=0, no_color=True)
+
+
+@contextmanager
+def without_concurrently(worker: BaseDatabaseWrapper) -> Iterator[None]:
+    """Inside, indexes are made and dropped in the ordinary way, which a transaction can do."""
+    with ExitStack() as stack:
+        # The outermost one, so that who watches the statements sees what is really sent.
+        worker.execute_wrappers.insert(0, _plainly)
+        stack.callback(worker.execute_wrappers.remove, _plainly)
+        with suppress(ImportError):
+            from django.contrib.postgres.operations import (  # noqa: PLC0415  needs a driver
+                NotInTransactionMixin,
+            )
+
+            stack.enter_context(
+                patch.object(NotInTransactionMixin, "_ensure_not_in_transaction", _may_be)
+            )
+        yield
+
+
+def _may_be(_operation: object, _schema_editor: object) -> None:
+    """Instead of Django's refusal to make an index concurrently inside a transaction."""
+
+
+def _plainly(execute: Callable[..., Any], sql: Any, params: Any, many: bool, context: Any) -> Any:
+    plain = CONCURRENTLY.sub(r"\1", sql) if isinstance(sql, str) else sql
+    return execute(plain, params, many, context)
+
+
+class _Progress:
+    """Django's progress callback (``MigrationExecutor``, 4.2 to 6.1)."""
+
+    def __init__(self, worker: BaseDatabaseWrapper, observer: Observer, *, flush: bool) -> None:
+        self._worker = worker
+        self._observer = observer
+        self._flush = flush
+
+    def __call__(self, action: str, migration: Any = None, fake: bool = False) -> None:
+        if migration is None:
+            return
+        name = (migration.app_label, migration.name)
+        if action == "apply_start":
+            self._observer.begins(name, migration)
+        elif action == "apply_success":
+            if self._flush:
+                with self._worker.cursor() as cursor:
+                    for statement in FLUSH:
+                        cursor.execute(statement)
+            self._observer.ended(name)

@@ -1,0 +1,300 @@
+"""Migrate a fresh copy of the database while writers wait, and let the two change places.
+
+For migrations that cannot run in one transaction. Until the one commit that renames, nothing in the
+project's database is changed: whatever fails, and wherever the process is killed, it serves on as
+it was, and what is left is a scratch database that the next run removes.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+
+from django.db import DEFAULT_DB_ALIAS, DatabaseError, InterfaceError, connections
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.migrations.executor import MigrationExecutor
+
+from postdo import lock
+from postdo.applying.exchange import Exchange, maintenance
+from postdo.applying.standstill import Standstill, standstill, tables
+from postdo.changes import unreadable
+from postdo.console import Stopwatch
+from postdo.copying import backup, likeness, scratch
+from postdo.database import closing, connect, rows
+from postdo.errors import PostdoError, Refused, Undone, one_line
+from postdo.history import RECORDED, Name, dotted
+from postdo.rehearsing import worker
+from postdo.rehearsing.trace import Trace
+from postdo.run import Run
+from postdo.schema import catalogue
+
+CONNECT_SECONDS = 10.0
+NAME_BYTES = 63  # NAMEDATALEN - 1, PostgreSQL 14 to 18
+
+CURRENT = "SELECT current_database()"
+# What this role may: superuser, create databases, rename this one. PostgreSQL 14 to 18.
+RIGHTS = """
+SELECT r.rolsuper, r.rolcreatedb, pg_has_role(d.datdba, 'USAGE')
+FROM pg_roles r, pg_database d
+WHERE r.rolname = current_user AND d.datname = current_database()
+"""
+# What belongs to this very database and would not come along. PostgreSQL 14 to 18.
+BOUND = """
+SELECT 'logical replication slot ' || slot_name FROM pg_replication_slots
+WHERE database = current_database()
+UNION ALL SELECT 'publication ' || pubname FROM pg_publication
+UNION ALL SELECT 'subscription ' || subname FROM pg_subscription
+WHERE subdbid = (SELECT oid FROM pg_database WHERE datname = current_database())
+UNION ALL SELECT 'prepared transaction ' || gid FROM pg_prepared_xacts
+WHERE database = current_database()
+"""
+# Sessions on this database that this role may not end: pid, role. By the rule of
+# pg_terminate_backend, PostgreSQL 14 to 18.
+UNTOUCHABLE = """
+SELECT a.pid, t.rolname FROM pg_stat_activity a JOIN pg_roles t ON t.oid = a.usesysid
+WHERE a.datname = current_database() AND a.pid <> pg_backend_pid()
+  AND NOT (SELECT rolsuper FROM pg_roles WHERE rolname = current_user)
+  AND (t.rolsuper OR NOT (pg_has_role(t.oid, 'USAGE')
+                          OR pg_has_role('pg_signal_backend', 'USAGE')))
+ORDER BY a.pid LIMIT 5
+"""
+# Brings a sequence to a number that was given out; nothing if a migration dropped it. 14 to 18.
+SET_SEQUENCE = "SELECT setval(to_regclass(%s), %s) WHERE to_regclass(%s) IS NOT NULL"
+
+
+@dataclass(frozen=True)
+class Swapped:
+    """What was done. ``names``: the migrations, as ``app.name``.
+
+    ``seconds``: all of it. ``readonly_seconds``: how long nobody could write. ``old_database``:
+    the name under which the database from before is kept. ``session``: a new one on the migrated
+    database that holds nothing; ``None`` if it could not be had. The one given to ``swap`` is
+    closed.
+    """
+
+    names: tuple[str, ...]
+    seconds: float
+    readonly_seconds: float
+    old_database: str
+    session: BaseDatabaseWrapper | None = field(compare=False, repr=False)
+
+
+def swap(
+    run: Run,
+    session: BaseDatabaseWrapper,
+    rehearsed: Trace | None,
+    inside: Callable[[BaseDatabaseWrapper], None],
+    approved: bool = True,
+) -> Swapped:
+    """Apply all pending migrations by a swap; ``session`` holds the lock and nothing else.
+
+    ``inside``: writes the journal, in a session on the migrated copy before it takes over. Raises
+    ``Refused`` (before or after the writers waited; nothing was changed) and ``Undone``. After
+    either, ``session`` may be closed, and is if the exchange had begun.
+    """
+    watch = Stopwatch()
+    if not approved:
+        raise Refused(
+            "these migrations need a swap, in which nobody can write, and nobody approved that",
+            "approve the plan, or set ON_DOWNTIME to allow",
+        )
+    ((current,),) = rows(session, CURRENT)
+    require(run, session)
+    names = _pending()
+    aside = _aside(current)
+    try:
+        with copy_database(run, session) as copy, standstill(run) as still:
+            run.console.say("swap: writers wait now, readers go on")
+            _fill(run, session, still, current, copy)
+            _migrate(run, copy)
+            _verify(run, copy, names, rehearsed)
+            with closing(_connect_to_copy(run, copy)) as there:
+                inside(there)
+                rows(there, "ANALYZE")
+            readonly_seconds = _exchange(session, still, Exchange(run, current, copy, aside))
+    except PostdoError:
+        raise
+    except Exception as error:
+        raise Undone(
+            f"the swap failed: {one_line(error)}",
+            "correct the cause and start again; the database is as before",
+        ) from error
+    dotted_names = tuple(dotted((name,)) for name in names)
+    return Swapped(dotted_names, watch.seconds, readonly_seconds, aside, _reconnect(run))
+
+
+def require(run: Run, session: BaseDatabaseWrapper) -> None:
+    """Raise ``Refused`` if this database cannot be swapped by this role; touches nothing."""
+    ((superuser, may_create, owner),) = rows(session, RIGHTS)
+    if not (superuser or (may_create and owner)):
+        raise Refused(
+            "a swap makes and renames databases, and this user may not: it has to own the "
+            "database and to have CREATEDB",
+            "as a superuser: ALTER ROLE … CREATEDB, and ALTER DATABASE … OWNER TO that role",
+        )
+    bound = tuple(what for (what,) in rows(session, BOUND))
+    if bound:
+        raise Refused(
+            f"a swap would leave behind what belongs to this database: {', '.join(bound)}",
+            "remove it and set it up again after the swap, or make the migration one that fits "
+            "into a transaction",
+        )
+    untouchable = rows(session, UNTOUCHABLE)
+    if untouchable:
+        pid, role = untouchable[0]
+        raise Refused(
+            f"the role {role} is connected (pid {pid}), and this user may not end its sessions",
+            "disconnect it, or as a superuser: GRANT pg_signal_backend to this user",
+            details=tuple(f"pid {pid}: {role}" for pid, role in untouchable),
+        )
+    tables(session)
+    with maintenance(run, rows(session, CURRENT)[0][0]):
+        pass
+    backup.check_room(run, session, schema_only=False)
+
+
+@contextmanager
+def copy_database(run: Run, session: BaseDatabaseWrapper) -> Iterator[str]:
+    """An empty database that can take this one's place; gone at the end, if it has not.
+
+    It is a scratch database by name and lock, so that the next run removes it if we are killed.
+    """
+    ((current,),) = rows(session, CURRENT)
+    scratch.remove_abandoned(run, session)
+    name = scratch._prefix(current) + secrets.token_hex(4)  # its own secret, shared with us
+    rows(session, lock.TRY_LOCK, scratch.lock_key(name))
+    try:
+        missed = scratch.create_like(session, name)
+        if missed:
+            raise Refused(
+                f"this user may not give a copy the settings {', '.join(missed)}",
+                "migrate as the user that made these settings, or as a superuser",
+            )
+        yield name
+    finally:
+        try:
+            scratch.drop_database(session, name)  # nothing, if it has another name by now
+        except (DatabaseError, InterfaceError) as error:
+            run.console.warn(f"{name} stays ({one_line(error)}); the next run removes it")
+        with suppress(DatabaseError, InterfaceError):
+            rows(session, lock.UNLOCK, scratch.lock_key(name))
+
+
+def _fill(
+    run: Run, session: BaseDatabaseWrapper, still: Standstill, current: str, copy: str
+) -> None:
+    copied = backup.copy(run, session, copy, schema_only=False)
+    run.console.say(f"swap: copied in {copied.seconds:.1f} s")
+    with closing(_connect_to_copy(run, copy)) as there:
+        if not rows(session, RIGHTS)[0][0]:
+            likeness.give_privileges(session, there)
+        unlike = likeness.differences(session, there, current, copy)
+    _require_still(still)
+    unlike += tuple(f"missing in the copy: extension {name}" for name in copied.left_out)
+    if unlike:
+        raise Undone(
+            "this user cannot make a copy that is all that the database is",
+            "migrate as a superuser, or as the owner of everything in the database",
+            details=unlike,
+        )
+
+
+def _migrate(run: Run, copy: str) -> None:
+    budget = run.config.policies.rehearse_seconds
+    job = worker.Job(database=copy, mode="plain", isolated=False, trace=False, seconds=budget)
+    failure = worker.work(run, job).failure
+    if failure is not None:
+        at = f" at {failure.place}" if failure.place else ""
+        raise Undone(
+            f"{failure.migration or 'migrate'}: {failure.what}",
+            f"correct it{at}, or the data that it meets, and start again",
+            details=("it failed on a copy: the database is as before", *failure.rows),
+        )
+
+
+def _verify(run: Run, copy: str, names: tuple[Name, ...], rehearsed: Trace | None) -> None:
+    with closing(_connect_to_copy(run, copy)) as there:
+        recorded = {(app, name) for app, name in rows(there, RECORDED)}
+        missing = tuple(name for name in names if name not in recorded)
+        if missing:
+            raise Undone(
+                f"after the migrations, not recorded as applied: {dotted(missing)}",
+                "look at what the project's own migrate command does, and start again",
+            )
+        if rehearsed and catalogue.read(there).checksum != rehearsed.after.checksum:
+            raise Undone(
+                "the schema of the migrated copy is not the one that was rehearsed",
+                "start again, so that it is rehearsed again",
+            )
+
+
+def _exchange(session: BaseDatabaseWrapper, still: Standstill, exchange: Exchange) -> float:
+    """Let them change places; how long nobody could write, in seconds."""
+    run, current, aside = exchange.run, exchange.current, exchange.aside
+
+    def last_look() -> None:
+        _require_still(still)
+        if not lock.is_held(session):
+            raise Undone("the session that held the lock was lost", "start again")
+        _carry(run, still.moved_sequences(), exchange.copy)
+
+    with run.stop.guarded():
+        exchange.make((still.session, session), last_look)
+        readonly_seconds = still.watch.seconds
+        run.console.say(f"swap: done; nobody could write for {readonly_seconds:.1f} s")
+        run.console.say(
+            f"swap: the database from before is kept as {aside}. To remove it: DROP DATABASE "
+            f'"{aside}". To go back: rename "{current}" to another name, then "{aside}" to '
+            f'"{current}"; what was written since is not in it'
+        )
+    return readonly_seconds
+
+
+def _require_still(still: Standstill) -> None:
+    reason = still.disturbed()
+    if reason:
+        raise Undone(f"the copy may be out of date: {reason}", "start again")
+
+
+def _carry(run: Run, moved: dict[str, int], copy: str) -> None:
+    """Numbers that were given out meanwhile are not given out again."""
+    if moved:
+        with closing(_connect_to_copy(run, copy)) as there:
+            for name, value in moved.items():
+                rows(there, SET_SEQUENCE, name, value, name)
+
+
+def _pending() -> tuple[Name, ...]:
+    """What Django would apply to the project's database."""
+    connection = connections[DEFAULT_DB_ALIAS]  # the recorder asks this one, whatever it is given
+    try:
+        executor = MigrationExecutor(connection)
+        plan = executor.migration_plan(executor.loader.graph.leaf_nodes())
+    except DatabaseError:
+        raise
+    except Exception as error:
+        raise unreadable(error) from error
+    finally:
+        connection.close()  # it would be ended with all others
+    return tuple((step.app_label, step.name) for step, _ in plan)
+
+
+def _connect_to_copy(run: Run, copy: str) -> BaseDatabaseWrapper:
+    return scratch.connect_to(copy, f"postdo {run.config.host} swap")
+
+
+def _aside(current: str) -> str:
+    stamp = f"_before_{datetime.now(timezone.utc):%Y%m%d%H%M%S}"
+    return current.encode()[: NAME_BYTES - len(stamp)].decode(errors="ignore") + stamp
+
+
+def _reconnect(run: Run) -> BaseDatabaseWrapper | None:
+    try:
+        session = connect(f"postdo {run.config.host}", CONNECT_SECONDS)
+    except (DatabaseError, InterfaceError):
+        return None
+    rows(session, lock.STAY)
+    return session

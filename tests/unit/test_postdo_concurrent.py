@@ -1,0 +1,236 @@
+"""Real CONCURRENTLY: resumable, out of everybody's way, and honest about what it leaves."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from projects import Project, make_shop, open_connection, query
+
+# What `postdo migrate --concurrently` does, without the command line around it.
+DRIVER = """
+import os, sys
+from postdo import config, history, project
+from postdo.applying.concurrent import apply_concurrently
+from postdo.console import Console
+from postdo.database import connect
+from postdo.errors import PostdoError
+from postdo.lock import exclusive
+from postdo.run import Run
+from postdo.stop import StopSignals
+
+read = config.read(os.environ)
+run = Run(read, Console(sys.stdout, sys.stderr), StopSignals())
+loaded = project.load(read.settings_module)
+project.set_up()
+session = connect("postdo test", 10)
+with exclusive(run, session):
+    try:
+        names = apply_concurrently(run, session, history.read(session, loaded))
+    except PostdoError as error:
+        run.console.fail(type(error).__name__, error)
+        sys.exit(5)
+print("names:", *names)
+"""
+CONCURRENTLY = """
+AddIndexConcurrently("item", models.Index(fields=["name"], name="item_name")),
+{second}
+"""
+NON_ATOMIC = "atomic = False"
+UNIQUE = """migrations.RunSQL('CREATE UNIQUE INDEX CONCURRENTLY item_unique ON shop_item (name)')"""
+LOWER = """
+AddIndexConcurrently(
+    "item",
+    models.Index(models.functions.Lower("name"), name="item_lower",
+                 condition=models.Q(name__gt="a")),
+)
+"""
+INDEXES = """
+SELECT c.relname, i.indisvalid, c.relfilenode FROM pg_index i JOIN pg_class c
+ON c.oid = i.indexrelid WHERE i.indrelid = 'shop_item'::regclass AND NOT i.indisprimary
+ORDER BY 1
+"""
+IMPORT = "from django.contrib.postgres.operations import AddIndexConcurrently\n"
+PATIENT = {"LOCK_TIMEOUT_MS": "100", "LOCK_RETRY_SECONDS": "30"}
+
+
+@pytest.fixture
+def shop(tmp_path: Path, database: str) -> Project:
+    shop = make_shop(tmp_path, database, settings="INSTALLED_APPS += ['django.contrib.postgres']")
+    code, printed = run(shop)
+    assert code == 0, printed
+    shop.sql(
+        "INSERT INTO shop_item (name) SELECT 'item ' || n % 400 FROM generate_series(1, 500) n"
+    )
+    return shop
+
+
+def migration(shop: Project, name: str, operations: str, *, after: str, header: str = "") -> None:
+    file = shop.migration("shop", name, operations, after=after, header=header)
+    file.write_text(IMPORT + file.read_text())
+
+
+def start(shop: Project, environment: dict[str, str] | None = None) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", DRIVER],
+        cwd=shop.root,
+        env=shop.variables(environment),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def run(shop: Project, environment: dict[str, str] | None = None) -> tuple[int, str]:
+    process = start(shop, environment)
+    printed, _ = process.communicate(timeout=60)
+    return process.returncode, printed
+
+
+def indexes(shop: Project) -> dict[str, tuple[bool, int]]:
+    return {name: (valid, file) for name, valid, file in shop.sql(INDEXES)}
+
+
+def until(condition: Callable[[], bool], what: str) -> None:
+    end = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < end, f"waited 30 s for: {what}"
+        time.sleep(0.02)
+
+
+def test_a_repeat_keeps_the_finished_index_and_rebuilds_the_one_that_failed(shop: Project) -> None:
+    operations = CONCURRENTLY.format(second=UNIQUE)
+    migration(shop, "0002_indexes", operations, after="0001_initial", header=NON_ATOMIC)
+    code, printed = run(shop)
+    assert code == 5, printed
+    assert "concurrent mode" in printed
+    assert "failed: shop.0002_indexes (not atomic, so a part of it may stay)" in printed
+    first = indexes(shop)
+    assert {name: valid for name, (valid, _) in first.items()} == {
+        "item_name": True,
+        "item_unique": False,
+    }
+    shop.sql("DELETE FROM shop_item WHERE id > 400")
+    code, printed = run(shop)
+    assert code == 0, printed
+    assert "removing the unfinished index item_unique" in printed
+    assert "names: shop.0002_indexes" in printed
+    second = indexes(shop)
+    assert second["item_name"] == first["item_name"]  # the same file: not built again
+    assert second["item_unique"][0]
+
+
+def test_a_build_that_somebody_cancels_is_finished_by_the_repeat(shop: Project) -> None:
+    operations = CONCURRENTLY.format(second=LOWER)
+    migration(shop, "0002_indexes", operations, after="0001_initial", header=NON_ATOMIC)
+    # The first index is there as by an earlier attempt, so the run comes to the second at once.
+    shop.sql("CREATE INDEX item_name ON shop_item (name)")
+    holder = open_connection(shop.url)
+    cursor = holder.cursor()
+    cursor.execute("BEGIN")
+    cursor.execute("UPDATE shop_item SET name = name WHERE id = 1")
+    process = start(shop)
+    building = "SELECT pid FROM pg_stat_activity WHERE query LIKE 'CREATE INDEX CONCURRENTLY%'"
+    until(lambda: shop.sql(f"{building} AND wait_event_type = 'Lock'") != [], "the build")
+    shop.sql(f"SELECT pg_cancel_backend(pid) FROM ({building}) AS building")  # noqa: S608
+    printed, _ = process.communicate(timeout=60)
+    assert process.returncode == 5, printed
+    assert 'the index "item_name" is there already' in printed
+    assert not indexes(shop)["item_lower"][0]
+    cursor.execute("COMMIT")
+    holder.close()
+    code, printed = run(shop)
+    assert code == 0, printed
+    assert 'removing the unfinished index "item_lower"' in printed
+    assert indexes(shop)["item_lower"][0]
+    # And once more with both there, the expression and the condition included.
+    shop.sql("DELETE FROM django_migrations WHERE app = 'shop' AND name = '0002_indexes'")
+    files = indexes(shop)
+    assert run(shop)[0] == 0
+    assert indexes(shop) == files
+
+
+@pytest.mark.parametrize(
+    "other", ["(id)", "(name DESC)", "(name) WHERE id > 7", "USING hash (name)"]
+)
+def test_an_index_of_the_same_name_but_another_definition_is_not_taken_for_it(
+    shop: Project, other: str
+) -> None:
+    operations = CONCURRENTLY.format(second="")
+    migration(shop, "0002_indexes", operations, after="0001_initial", header=NON_ATOMIC)
+    shop.sql(f"CREATE INDEX item_name ON shop_item {other}")
+    code, printed = run(shop)
+    assert code == 5
+    assert 'relation "item_name" already exists' in printed
+
+
+def test_an_atomic_migration_waits_for_its_lock_in_small_pieces(shop: Project) -> None:
+    stock = 'migrations.AddField("Item", "stock", models.IntegerField(default=0))'
+    migration(shop, "0002_stock", stock, after="0001_initial")
+    holder = open_connection(shop.url)
+    cursor = holder.cursor()
+    cursor.execute("BEGIN")
+    cursor.execute("UPDATE shop_item SET name = name WHERE id = 1")
+    process = start(shop, PATIENT)
+    assert process.stdout is not None
+    line = next(line for line in process.stdout if "did not get a lock" in line)
+    assert "shop.0002_stock did not get a lock, and is tried again" in line
+    cursor.execute("COMMIT")
+    holder.close()
+    printed, _ = process.communicate(timeout=60)
+    assert process.returncode == 0, printed
+    assert shop.sql("SELECT DISTINCT stock FROM shop_item") == [(0,)]
+
+
+def test_a_statement_of_a_migration_that_is_not_atomic_is_tried_again_by_itself(
+    shop: Project,
+) -> None:
+    stock = 'migrations.AddField("Item", "stock", models.IntegerField(null=True)),'
+    operations = stock + CONCURRENTLY.format(second="")
+    migration(shop, "0002_both", operations, after="0001_initial", header=NON_ATOMIC)
+    holder = open_connection(shop.url)
+    cursor = holder.cursor()
+    cursor.execute("BEGIN")
+    cursor.execute("UPDATE shop_item SET name = name WHERE id = 1")
+    process = start(shop, PATIENT)
+    assert process.stdout is not None
+    assert any("a statement did not get a lock" in line for line in process.stdout)
+    cursor.execute("COMMIT")
+    holder.close()
+    printed, _ = process.communicate(timeout=60)
+    assert process.returncode == 0, printed
+    assert indexes(shop)["item_name"][0]
+
+
+def test_the_build_outwaits_a_transaction_and_writers_go_on_meanwhile(shop: Project) -> None:
+    operations = CONCURRENTLY.format(second="")
+    migration(shop, "0002_indexes", operations, after="0001_initial", header=NON_ATOMIC)
+    holder = open_connection(shop.url)
+    cursor = holder.cursor()
+    cursor.execute("BEGIN")
+    cursor.execute("UPDATE shop_item SET name = name WHERE id = 1")
+    process = start(shop, {"LOCK_TIMEOUT_MS": "50", "LOCK_RETRY_SECONDS": "0"})
+    waiting = (
+        "SELECT 1 FROM pg_stat_activity WHERE query LIKE 'CREATE INDEX CONCURRENTLY%' "
+        "AND wait_event_type = 'Lock' AND now() - query_start > '0.5s'"
+    )
+    until(lambda: shop.sql(waiting) != [], "a build that waits longer than the timeout")
+    written: list[list[tuple[int]]] = []
+    writer = threading.Thread(
+        target=lambda: written.append(
+            query(shop.url, "INSERT INTO shop_item (name) VALUES ('meanwhile') RETURNING 1")
+        )
+    )
+    writer.start()
+    writer.join(5)
+    assert written == [[(1,)]]
+    cursor.execute("COMMIT")
+    holder.close()
+    printed, _ = process.communicate(timeout=60)
+    assert process.returncode == 0, printed
+    assert indexes(shop)["item_name"][0]

@@ -1,0 +1,1 @@
+"""What is known before a change, and what follows from it."""

@@ -1,0 +1,229 @@
+"""Can the release that is serving work on the new schema? Its models against a catalogue.
+
+A clash is what the models could do before and can not afterwards; what was broken already is none.
+Which steps would avoid it is in ``recipes.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from postdo.planning import recipes
+from postdo.planning.column_types import fits, parse, same_kind
+from postdo.planning.constraints import CHECK, FOREIGN, Rule, Writing, broken, rules
+from postdo.planning.model_use import ColumnUse, ModelUse, TableUse, model_use
+from postdo.planning.recipes import Place, Steps
+from postdo.schema.catalogue import Catalogue
+
+__all__ = [
+    "Clash",
+    "ColumnUse",
+    "ModelUse",
+    "TableUse",
+    "clashes",
+    "model_use",
+]
+
+Facts = Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Clash:
+    """One thing that the serving release cannot live with.
+
+    ``what``: one line naming table and column. ``breaks``: ``reads`` or ``writes``. ``steps``:
+    the expand/contract steps that would make it possible, in order.
+    """
+
+    table: str
+    what: str
+    breaks: str
+    steps: tuple[str, ...]
+
+
+class _Schema:
+    """A catalogue, by table."""
+
+    def __init__(self, catalogue: Catalogue) -> None:
+        self.tables = catalogue.tables
+        self.views = frozenset(entry.table for entry in catalogue.of("view"))
+        self.rules = rules(catalogue.entries)
+        self.columns: dict[str, dict[str, Facts]] = {}
+        for entry in catalogue.of("column"):
+            self.columns.setdefault(entry.table, {})[entry.name] = entry.facts
+
+    def places(self, table: str) -> tuple[str, ...]:
+        """The tables that a model's ``db_table`` can mean; the one in ``public`` before others."""
+        if table in self.tables:
+            return (table,)
+        if f"public.{table}" in self.tables:
+            return (f"public.{table}",)
+        return tuple(sorted(one for one in self.tables if one.partition(".")[2] == table))
+
+
+def clashes(use: ModelUse, before: Catalogue, after: Catalogue) -> tuple[Clash, ...]:
+    """What ``use`` could do on ``before`` and can not on ``after``; empty: compatible."""
+    old, new = _Schema(before), _Schema(after)
+    return tuple(
+        clash
+        for table in use.tables
+        for name in old.places(table.table)
+        for clash in _Comparison(table, name, old, new).clashes()
+    )
+
+
+class _Comparison:
+    """One table that a model uses, before and after."""
+
+    def __init__(self, use: TableUse, name: str, old: _Schema, new: _Schema) -> None:
+        self.use = use
+        self.name = name
+        self.short = name.removeprefix("public.")
+        self.old = old
+        self.new = new
+        self.before = old.columns.get(name, {})
+        self.after = new.columns.get(name, {})
+        # Renamed columns: the old name and the new one.
+        self.renamed = dict(self._renames())
+
+    def clashes(self) -> Iterator[Clash]:
+        if self.name in self.new.tables:
+            yield from self._known_columns()
+            yield from self._unknown_columns()
+            yield from self._rules()
+        elif self.name in self.new.views:
+            steps = recipes.make_view(self._place())
+            yield self._clash(f"table {self.short} becomes a view", "writes", steps)
+        else:
+            yield self._table_gone()
+
+    def _table_gone(self) -> Clash:
+        coming = sorted(
+            name
+            for name in self.new.tables - self.old.tables
+            if set(self.before) == set(self.new.columns.get(name, ()))
+        )
+        if len(coming) != 1:
+            steps = recipes.drop_table(self._place())
+            return self._clash(f"table {self.short} is dropped", "reads", steps)
+        other = coming[0].removeprefix("public.")
+        steps = recipes.rename_table(self._place(), other)
+        return self._clash(f"table {self.short} is renamed to {other}", "reads", steps)
+
+    def _renames(self) -> Iterator[tuple[str, str]]:
+        gone = [name for name in self.before if name not in self.after]
+        coming = [name for name in self.after if name not in self.before]
+        for name in gone:
+            facts = self.before[name]
+            like = [one for one in coming if self.after[one]["type"] == facts["type"]]
+            if len(like) > 1:  # a renamed column keeps its place
+                place = facts.get("position")
+                like = [one for one in like if self.after[one].get("position") == place]
+            if len(like) == 1:
+                coming.remove(like[0])
+                yield name, like[0]
+
+    def _known_columns(self) -> Iterator[Clash]:
+        for column in self.use.columns:
+            if column.name not in self.before:
+                continue
+            if column.name not in self.after:
+                yield self._column_gone(column)
+                continue
+            yield from self._changes(column, self.before[column.name], self.after[column.name])
+
+    def _column_gone(self, column: ColumnUse) -> Clash:
+        place, new = self._place(column.name), self.renamed.get(column.name)
+        what = f"column {self.short}.{column.name} is "
+        if new is None:
+            return self._clash(f"{what}dropped", "reads", recipes.drop_column(place))
+        return self._clash(f"{what}renamed to {new}", "reads", recipes.rename_column(place, new))
+
+    def _changes(self, column: ColumnUse, before: Facts, after: Facts) -> Iterator[Clash]:
+        place, what = self._place(column.name), f"column {self.short}.{column.name}"
+        old_type, new_type = before["type"], after["type"]
+        if not (fits(old_type, new_type) or fits(column.type, new_type)):
+            text = f"{what} changes its type from {old_type} to {new_type}"
+            if same_kind(old_type, new_type) and not parse(new_type).dimensions:
+                yield self._clash(text, "writes", recipes.narrow_type(place, new_type))
+            else:
+                yield self._clash(text, "reads", recipes.change_type(place, new_type))
+        if not column.written:
+            return
+        if column.null and before["nullable"] == "yes" and after["nullable"] == "no":
+            text = f"{what} takes no NULL any more, and {self.use.model} may write it"
+            yield self._clash(text, "writes", recipes.make_not_null(place))
+        if column.default and _filled(before) and not _filled(after):
+            text = f"{what} loses its default, which {self.use.model} relies on"
+            yield self._clash(text, "writes", recipes.keep_default(place))
+        generated = after.get("generated") and not before.get("generated")
+        always = after.get("identity") == "a" != before.get("identity")
+        if generated or (always and not column.default):
+            text = f"{what} is made by the database only, and {self.use.model} writes it"
+            yield self._clash(text, "writes", recipes.make_generated(place))
+
+    def _unknown_columns(self) -> Iterator[Clash]:
+        sent = {one.name for one in self.use.columns if one.written}
+        for name, facts in self.after.items():
+            if name in sent or name in self.renamed.values() or not _demands(facts):
+                continue
+            if name in self.before and _demands(self.before[name]):
+                continue
+            what = "is new" if name not in self.before else "changes"
+            text = (
+                f"column {self.short}.{name} {what}: NOT NULL without a default, and "
+                f"{self.use.model} of the serving release does not write it"
+            )
+            yield self._clash(text, "writes", recipes.add_not_null(self._place(name)))
+
+    def _rules(self) -> Iterator[Clash]:
+        both = self.before.keys() & self.after.keys()
+        writing = Writing(
+            columns={
+                one.name: one.null for one in self.use.columns if one.written and one.name in both
+            },
+            promises=frozenset(self.use.rules),
+            after=self.after,
+            tables=self.new.tables,
+        )
+        new_names = set(self.renamed.values())
+        old = (rule.renamed(self.renamed) for rule in self.old.rules.get(self.name, ()))
+        for rule in broken(writing, old, self.new.rules.get(self.name, ())):
+            if new_names.isdisjoint(rule.columns):
+                yield self._new_rule(rule)
+
+    def _new_rule(self, rule: Rule) -> Clash:
+        columns, model = ", ".join(rule.columns), self.use.model
+        place = self._place(rule.columns[0] if rule.columns else "")
+        if rule.kind == FOREIGN:
+            target = rule.target.removeprefix("public.")
+            text = f"foreign key {rule.name} on {self.short} ({columns}) to {target} is new"
+            steps = recipes.add_foreign_key(place, rule.name, target)
+        elif rule.filled:
+            text = f"constraint {rule.name} on {self.short} forbids NULL in {rule.filled}"
+            steps = recipes.make_not_null(place)
+        elif rule.kind == CHECK:
+            text = f"constraint {rule.name} on {self.short} is new: {rule.definition}"
+            steps = recipes.add_check(place, rule.name)
+        else:
+            text = f"uniqueness {rule.name} on {self.short} ({columns}) is new"
+            steps = recipes.add_unique(place, rule.name, columns)
+        return self._clash(f"{text}, and {model} can violate it", "writes", steps)
+
+    def _place(self, column: str = "") -> Place:
+        field = next((one.field for one in self.use.columns if one.name == column), "")
+        return Place(model=self.use.model, table=self.short, column=column, field=field)
+
+    def _clash(self, what: str, breaks: str, steps: Steps) -> Clash:
+        return Clash(table=self.name, what=what, breaks=breaks, steps=steps)
+
+
+def _filled(facts: Facts) -> bool:
+    """Whether the database has a value of its own for the column."""
+    return bool(facts.get("default") or facts.get("identity") or facts.get("generated"))
+
+
+def _demands(facts: Facts) -> bool:
+    """Whether an insert that leaves the column out fails."""
+    return facts.get("nullable") == "no" and not _filled(facts)

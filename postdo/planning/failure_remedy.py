@@ -1,0 +1,143 @@
+"""What to do about a migration that failed on the copy, by the kind of its failure. Pure.
+
+Numbers in comments are rows of HAZARDS; the codes are PostgreSQL's (appendix "Error Codes", the
+same in 14 to 18).
+"""
+
+from __future__ import annotations
+
+import re
+
+from postdo.rehearsing.rehearsal import Failure
+
+ALREADY_THERE = (
+    "it is there already: `postdo drift` says whether it was made by hand (remove it, or adopt it "
+    "in the migration) or whether its own migration is only not recorded"
+)
+NOT_THERE = (
+    "something that it needs is missing: `postdo drift` shows what was changed by hand; code in "
+    "a RunPython must take its models from apps.get_model"
+)
+DEPENDENT = (
+    "something made by hand depends on it (a view, a trigger, a policy): drop that in a migration "
+    "before this one, and create it again afterwards"
+)
+NETWORK = (
+    "a rehearsal has no network: make the migration work without it, or set REHEARSE_NETWORK=allow "
+    "if what it calls may be called twice"
+)
+PROGRAMS = (
+    "a rehearsal runs no other programs: make the migration work without them, or do that by hand "
+    "and go with REHEARSE=off"
+)
+OTHER_DATABASE = (
+    "only the default database is rehearsed: take the other one out of this migration, and change "
+    "it by one of its own"
+)
+SECONDS = "let it work in batches outside the release, or set REHEARSE_SECONDS higher"
+MEMORY = "let it go over its rows in batches (.iterator()), or set REHEARSE_MEMORY_MB higher"
+LIVE_MODELS = (
+    "a RunPython must take its models from apps.get_model, not import them: they have changed since"
+)
+SERVER_LOCKS = (
+    "set max_locks_per_transaction = 256 on the database server and restart it, or apply fewer "
+    "migrations at a time"
+)
+UNIQUE_DEFAULT = (
+    "a default is computed once, for all rows: add the field with null=True, fill it row by row, "
+    "then make it unique, in three migrations"
+)
+CAST = "say how values become the new type: RunSQL with ALTER COLUMN ... TYPE ... USING ..."
+
+# Told by the code alone.
+BY_CODE = {
+    # 31
+    "23502": "fill the empty values in a migration before it, or give the field a default",
+    # 32
+    "23505": "make the values differ in a migration before it; the rows are examples",
+    # 34
+    "22001": "shorten the values that are too long in a migration before it, or allow more",
+    "22003": "correct the numbers that are too big in a migration before it, or use a bigger type",
+    "22007": "correct the dates that are none in a migration before it",
+    "22008": "correct the dates that are out of range in a migration before it",
+    "22P02": "correct the values that are not of the new type in a migration before it",
+    **dict.fromkeys(("42804", "42846"), CAST),
+    # 35
+    "23503": "repair or delete the rows that point at nothing in a migration before it",
+    # 36
+    "23514": "correct the rows that break the rule in a migration before it",
+    "23P01": "correct the rows that exclude each other in a migration before it",
+    # 13, 20
+    **dict.fromkeys(("42701", "42P07", "42710", "42P06", "42723"), ALREADY_THERE),
+    # 21, 23
+    **dict.fromkeys(("42703", "42P01", "42704", "42883", "3F000"), NOT_THERE),
+    # 27
+    "2BP01": DEPENDENT,
+    # 37
+    "55006": "split it: the change of the rows in one migration, that of the schema in the next",
+    # 38
+    "57014": SECONDS,
+    # 53
+    "53100": "make room on the disk of the database server",
+    "53200": "the database server ran out of memory: let it work in batches, or give it more",
+    "53300": "the database server has no connection left: set max_connections higher",
+    # 55
+    "58P01": "install the extension on the database server, in the version that it asks for",
+    # 56
+    "42501": "make the role of the project the owner, or have an administrator do this step first",
+    # 57
+    "55P04": "use the new value in a later migration than the one that adds it",
+    # 58
+    "55P03": "it waits for itself: let it use only the connection that the migration is given",
+}
+
+# Told by the words, where there is no code or it says too little; the first that matches counts.
+BY_WORDS = (
+    # 47
+    (re.compile(r"max_locks_per_transaction|out of shared memory", re.I), SERVER_LOCKS),
+    # 27, 55
+    (re.compile(r"used by a (view|rule|generated)|in a (policy|trigger) def", re.I), DEPENDENT),
+    (re.compile(r"extension .+ (is not available|has no)", re.I), BY_CODE["58P01"]),
+)
+# The same, only where no database error says more.
+BY_WORDS_OF_PYTHON = (
+    # 38
+    (re.compile(r"REHEARSE_MEMORY_MB|MemoryError|out of memory", re.I), MEMORY),
+    (re.compile(r"REHEARSE_SECONDS"), SECONDS),
+    # 19, 61
+    (re.compile(r"database '.*' is closed in the rehearsal"), OTHER_DATABASE),
+    (re.compile(r"no other program can be run"), PROGRAMS),
+    (re.compile(r"network is closed|name resolution|Name or service", re.I), NETWORK),
+    # 18
+    (re.compile(r"FieldError|Cannot resolve keyword|unexpected keyword", re.I), LIVE_MODELS),
+    (
+        re.compile(r"AttributeError|has no attribute|FieldDoesNotExist|has no field", re.I),
+        LIVE_MODELS,
+    ),
+    (re.compile(r"No module named|cannot import name"), "install what it imports, in the image"),
+)
+
+
+def remedy(failure: Failure, outside: tuple[str, ...] = ()) -> str:
+    """What to do about it, in one line. ``outside``: of the rehearsal."""
+    known = _known(failure)
+    if known:
+        return known
+    # A library that was refused the network says so in its own words.
+    if not failure.sqlstate and any(place.startswith("network ") for place in outside):
+        return NETWORK
+    if failure.migration == "post_migrate":
+        return "correct the post_migrate handler, or have ready what it needs"  # 60
+    return f"correct {failure.migration or 'the cause'}, and make a release of it"
+
+
+def _known(failure: Failure) -> str:
+    code = failure.sqlstate
+    if code == "23505" and re.search(r"ADD COLUMN.*UNIQUE", failure.statement, re.I | re.S):
+        return UNIQUE_DEFAULT  # 33
+    for words, advice in BY_WORDS if code else BY_WORDS + BY_WORDS_OF_PYTHON:
+        if words.search(failure.what):
+            return advice
+    if code.startswith(("08", "57P")):
+        return "the database server ended the session: read its log, then try again"
+    return BY_CODE.get(code, "")

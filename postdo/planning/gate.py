@@ -1,0 +1,66 @@
+"""The verdict of a plan, enforced: pass, or refuse and say what would let it pass."""
+
+from __future__ import annotations
+
+import sys
+
+from postdo.config import Config
+from postdo.errors import Refused
+from postdo.planning.plan import Plan, Reason
+from postdo.run import Run
+
+
+def pass_gate(run: Run, plan: Plan, approval: str) -> None:
+    """Return if the plan may be carried out. Raises ``Refused`` with every reason if not.
+
+    ``approval``: the checksum that a person approves; it counts for this very plan only.
+    """
+    if plan.verdict == "ask" and approval == plan.checksum:
+        run.console.say(f"approved: {plan.line}")
+        return
+    if plan.verdict not in ("ask", "refuse"):
+        run.console.say(plan.line)
+        return
+    if plan.verdict == "ask" and not approval and _a_person_agrees(run, plan):
+        return
+    raise refusal(run, plan, approval)
+
+
+def refusal(run: Run, plan: Plan, approval: str, result: object = None) -> Refused:
+    """The error for a plan that may not be carried out, with every reason."""
+    what, next_step = _what(plan, approval), _next_step(run.config, plan)
+    return Refused(what, next_step, details=_details(plan), result=result)
+
+
+def _a_person_agrees(run: Run, plan: Plan) -> bool:
+    """Ask, where somebody sits at a terminal; everywhere else ``ask`` is ``refuse``."""
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        return False
+    run.console.say(plan.line)
+    for line in _details(plan):
+        run.console.say(f"  {line}")
+    return input(f"Carry out plan {plan.checksum}? [y/N] ").strip().lower() in ("y", "yes")
+
+
+def _what(plan: Plan, approval: str) -> str:
+    if approval and approval != plan.checksum and plan.verdict == "ask":
+        return f"the approval {approval} is for another plan; this one is {plan.checksum}"
+    # The verdict's own word is said already.
+    return plan.line.partition(": ")[2] or plan.line
+
+
+def _next_step(config: Config, plan: Plan) -> str:
+    if plan.verdict == "ask":
+        return f"if that is what you want: {config.approve(plan.checksum)}"
+    first: Reason | None = next((one for one in plan.reasons if not one.approvable), None)
+    return first.next_step if first else "read the plan"
+
+
+def _details(plan: Plan) -> tuple[str, ...]:
+    lines: list[str] = []
+    for reason in plan.reasons:
+        lines.append(f"{reason.what} ({reason.policy})" if reason.policy else reason.what)
+        lines.extend(f"  {detail}" for detail in reason.details)
+        if reason.next_step:
+            lines.append(f"  next: {reason.next_step}")
+    return tuple(lines)

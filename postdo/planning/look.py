@@ -1,0 +1,152 @@
+"""Everything that is looked at before a change, in order; ``plan.py`` decides what it means."""
+
+from __future__ import annotations
+
+import django
+from django.apps import apps as registry
+from django.db import DEFAULT_DB_ALIAS, connections
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.migrations.loader import MigrationLoader
+
+from postdo.check import compare_models
+from postdo.config import Answer, Policy, Rehearse
+from postdo.database import rows, target
+from postdo.errors import Refused
+from postdo.planning import lint
+from postdo.planning.compatibility import Clash, ModelUse, clashes, model_use
+from postdo.planning.gates import server_problems
+from postdo.planning.plan import Findings, Pending, Plan, Problem, decide
+from postdo.planning.problems import find_problems, pending
+from postdo.planning.subject import Subject
+from postdo.rehearsing.rehearsal import Rehearsal, rehearse
+from postdo.run import Run
+from postdo.schema.drift import Drift, find
+
+
+def make_plan(subject: Subject, *, always_rehearse: bool = False) -> Plan:
+    """Look at everything, change nothing in the database, and decide.
+
+    ``always_rehearse``: also where there is nothing to lose, to learn what cannot run in one
+    transaction.
+    """
+    run, session = subject.run, subject.session
+    problems = [*_model_problems(subject), *_history_problems(subject)]
+    waiting: tuple[Pending, ...] = ()
+    if not any(problem.blocking for problem in problems):
+        # To render SQL costs about what applying it does, and nobody asks for it there.
+        waiting = pending(run, subject.project, session, with_sql=not subject.empty)
+    stuck = any(problem.blocking for problem in problems)
+    drift, drift_unknown = _drift(subject, problems)
+    rehearsal, missing = None, "there is nothing to rehearse"
+    if waiting and not stuck:
+        rehearsal, missing = _rehearsal(subject, problems, always=always_rehearse)
+    problems.extend(server_problems(run, session, rehearsal) if waiting else ())
+    serving = subject.journal.model_use()
+    findings = Findings(
+        database=str(target()),
+        server=_server(session),
+        release=run.config.release,
+        serving=serving.release if serving else "",
+        empty=subject.empty,
+        pending=waiting,
+        problems=tuple(problems),
+        drift=drift.differences if drift else None,
+        drift_unknown=drift_unknown,
+        explained=tuple(map(str, drift.explanations)) if drift else (),
+        rehearsal=rehearsal,
+        rehearsal_missing=missing,
+        clashes=_clashes(subject, serving, rehearsal),
+        advice=lint.advice(run, _statements(waiting, rehearsal), _major(session)),
+    )
+    return decide(findings, run.config.policies)
+
+
+def serving_use(subject: Subject) -> ModelUse | None:
+    """What the models before this release use, as the applied migrations describe them."""
+    loader = MigrationLoader(connections[DEFAULT_DB_ALIAS])
+    applied = [name for name in loader.applied_migrations if name in loader.graph.nodes]
+    if not applied:
+        return None
+    state = loader.graph.make_state(nodes=applied, at_end=True, real_apps=loader.unmigrated_apps)
+    return model_use(state.apps, connections[DEFAULT_DB_ALIAS], "")
+
+
+def present_use(run: Run) -> ModelUse:
+    """What the models of the code at work use."""
+    return model_use(registry, connections[DEFAULT_DB_ALIAS], run.config.release)
+
+
+def _model_problems(subject: Subject) -> list[Problem]:
+    if subject.run.config.policy is Policy.OFF:
+        return []
+    try:
+        compare_models(subject.run, subject.session)
+    except Refused as error:
+        return [Problem(1, error.what, error.next_step, blocking=True, details=error.details)]
+    return []
+
+
+def _history_problems(subject: Subject) -> tuple[Problem, ...]:
+    return find_problems(
+        subject.run, subject.project, subject.session, subject.before, subject.journal
+    )
+
+
+def _drift(subject: Subject, problems: list[Problem]) -> tuple[Drift | None, str]:
+    if subject.empty:
+        return Drift((), ()), ""
+    if any(problem.blocking for problem in problems):
+        return None, "the migrations themselves have to be put in order first"
+    try:
+        wanted = subject.run.config.policies.drift is not Answer.ALLOW
+        found = find(subject, build_it=wanted)
+    except Refused as error:
+        return None, f"{error.what} ({error.next_step})"
+    return found, "" if found is not None else "ON_DRIFT=allow, and nobody has looked before"
+
+
+def _rehearsal(
+    subject: Subject, problems: list[Problem], *, always: bool
+) -> tuple[Rehearsal | None, str]:
+    if subject.run.config.policies.rehearse is Rehearse.OFF and not always:
+        return None, "REHEARSE=off"
+    if subject.empty and not always:
+        return None, "the database is empty"
+    try:
+        return rehearse(subject.run, subject.session), ""
+    except Refused as error:
+        problems.append(
+            Problem(53, error.what, error.next_step, blocking=True, details=error.details)
+        )
+        return None, error.what
+
+
+def _clashes(
+    subject: Subject, serving: ModelUse | None, rehearsal: Rehearsal | None
+) -> tuple[Clash, ...] | None:
+    if rehearsal is None or rehearsal.trace is None:
+        return None
+    use = serving or serving_use(subject)
+    return None if use is None else clashes(use, rehearsal.trace.before, rehearsal.trace.after)
+
+
+def _statements(
+    waiting: tuple[Pending, ...], rehearsal: Rehearsal | None
+) -> dict[str, tuple[str, ...]]:
+    """The SQL of each migration: as it was sent, else as Django would send it."""
+    found = {one.name: one.sql for one in waiting}
+    if rehearsal is not None and rehearsal.trace is not None:
+        for step in rehearsal.trace.steps:
+            if step.migration in found:
+                found[step.migration] = tuple(statement.sql for statement in step.statements)
+    return found
+
+
+def _server(session: BaseDatabaseWrapper) -> str:
+    ((version,),) = rows(session, "SELECT current_setting('server_version')")
+    return f"PostgreSQL {str(version).split()[0]}, Django {django.get_version()}"
+
+
+def _major(session: BaseDatabaseWrapper) -> int:
+    ((number,),) = rows(session, "SELECT current_setting('server_version_num')::integer / 10000")
+    return int(number)

@@ -1,0 +1,339 @@
+"""Findings → verdict. Pure: no connection, no clock, no environment."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+
+from postdo import words
+from postdo.config import Answer, Policies, Rehearse
+from postdo.planning import verdict
+from postdo.planning.compatibility import Clash
+from postdo.planning.verdict import Concern, Reason
+from postdo.rehearsing.rehearsal import Rehearsal
+from postdo.schema.differences import Difference
+
+__all__ = ["Advice", "Findings", "Pending", "Plan", "Problem", "Reason", "decide"]
+
+CHECKSUM_DIGITS = 12  # 48 bits: nobody meets another plan by chance, and it can be typed
+FULL = "full"  # the method of a rehearsal that had all rows
+NO_ROWS = (
+    "rehearsed without rows (REHEARSE=schema): data was not tried, so it can still fail on it; "
+    "which rows would be changed or deleted, and for how long tables are locked, is not known"
+)
+UNREHEARSED = "not rehearsed (REHEARSE=off): whether it works is only known afterwards"
+
+
+@dataclass(frozen=True)
+class Pending:
+    """A migration that is to be applied.
+
+    ``package``: the distribution that it came with (``django-oscar 4.1``), empty for the project's
+    own. ``operations``: what each does, in words. ``sql``: as Django would send it, before the
+    rehearsal. ``checksum``: sha256 of its file.
+    """
+
+    name: str
+    package: str
+    atomic: bool
+    operations: tuple[str, ...]
+    sql: tuple[str, ...]
+    checksum: str
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something that stands in the way (``blocking``) or that should be known.
+
+    ``hazard``: the row of HAZARDS, 0 if none. ``what``, ``next_step``: one line each.
+    """
+
+    hazard: int
+    what: str
+    next_step: str
+    blocking: bool
+    details: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Advice:
+    """What a linter says of the SQL; what was observed outranks it."""
+
+    migration: str
+    rule: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Findings:
+    """All that is known before anything is touched.
+
+    ``release``: of the code that is at work. ``serving``: the release of the recorded models, empty
+    if unknown. ``problems``: of history, models, environment. ``drift``: ``None`` if it could not
+    be looked at (``drift_unknown`` says why). ``explained``: sentences that explain the drift.
+    ``rehearsal``: ``None`` if there was none (``rehearsal_missing`` says why). ``clashes``:
+    ``None`` if not known. ``empty``: a database in which nothing was ever applied.
+    """
+
+    database: str
+    server: str
+    release: str
+    serving: str
+    empty: bool
+    pending: tuple[Pending, ...]
+    problems: tuple[Problem, ...]
+    drift: tuple[Difference, ...] | None
+    drift_unknown: str
+    explained: tuple[str, ...]
+    rehearsal: Rehearsal | None
+    rehearsal_missing: str
+    clashes: tuple[Clash, ...] | None
+    advice: tuple[Advice, ...]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """``verdict``: ``nothing`` to do, ``go``, ``ask`` (go, once approved) or ``refuse``.
+
+    ``line``: the verdict in one line for a person. ``mode``: ``transaction``, ``swap`` or empty.
+    ``downtime_seconds``: how long the site cannot write, or is locked out of a table, at worst;
+    ``online``: whether the serving release can go on meanwhile. ``checksum``: of everything that
+    an approval approves; twelve hexadecimal digits. ``notes``: what a person should know although
+    it stops nothing, one line each.
+    """
+
+    verdict: str
+    line: str
+    mode: str
+    downtime_seconds: float
+    online: bool | None
+    reasons: tuple[Reason, ...]
+    checksum: str
+    findings: Findings
+    notes: tuple[str, ...] = ()
+
+    @property
+    def touched_drift(self) -> tuple[Difference, ...]:
+        """The alarms of drift that count, because a pending migration works there."""
+        return _touched(self.findings)
+
+
+def decide(findings: Findings, policies: Policies) -> Plan:
+    """The verdict over these findings under these policies."""
+    concerns = _concerns(findings, policies)
+    reasons = _refusing_first([c.reason for c in concerns if c.answer is not Answer.ALLOW])
+    word = _verdict(findings, reasons)
+    mode = _mode(findings, reasons)
+    checksum = _checksum(findings, mode, concerns, reasons)
+    return Plan(
+        verdict=word,
+        line=_line(word, findings, reasons, checksum, policies),
+        mode=mode,
+        downtime_seconds=_downtime_seconds(findings.rehearsal),
+        online=_online(findings, policies),
+        reasons=reasons,
+        checksum=checksum,
+        findings=findings,
+        notes=_notes(findings, policies, concerns),
+    )
+
+
+# --- The verdict ----------------------------------------------------------------------------------
+
+
+def _concerns(findings: Findings, policies: Policies) -> list[Concern]:
+    blocking = [problem for problem in findings.problems if problem.blocking]
+    concerns = [_standing_in_the_way(problem) for problem in blocking]
+    if not findings.pending:
+        return concerns
+    rehearsal = findings.rehearsal
+    if rehearsal is None:
+        # What kept the rehearsal from beginning is among the problems, if there are any.
+        if not (blocking or _may_go_unrehearsed(findings, policies)):
+            concerns.append(verdict.missing(findings.rehearsal_missing))
+    else:
+        concerns += _of_rehearsal(rehearsal, policies)
+    concerns += verdict.drifted(
+        _touched(findings),
+        findings.explained,
+        verdict.touched_tables(rehearsal),
+        policies.drift,
+    )
+    concerns += verdict.incompatible(
+        findings.clashes or (), findings.serving, policies.incompatible
+    )
+    return concerns
+
+
+def _of_rehearsal(rehearsal: Rehearsal, policies: Policies) -> list[Concern]:
+    concerns = verdict.failed(rehearsal)
+    if rehearsal.mode == "swap":
+        concerns.append(verdict.swapped(rehearsal, policies.downtime))
+    if rehearsal.trace is None:
+        return concerns
+    if rehearsal.mode == "transaction":
+        concerns += verdict.locked(rehearsal.trace, policies.lock_seconds, policies.downtime)
+    return concerns + verdict.lost(verdict.real(rehearsal.trace.losses), policies.loss)
+
+
+def _standing_in_the_way(problem: Problem) -> Concern:
+    reason = Reason(
+        words.line(problem.what), problem.next_step, "", False, problem.details, "problem"
+    )
+    return Concern(reason, Answer.REFUSE)
+
+
+def _may_go_unrehearsed(findings: Findings, policies: Policies) -> bool:
+    return findings.empty or policies.rehearse is Rehearse.OFF
+
+
+def _refusing_first(reasons: list[Reason]) -> tuple[Reason, ...]:
+    return tuple(sorted(reasons, key=lambda reason: reason.approvable))
+
+
+def _verdict(findings: Findings, reasons: tuple[Reason, ...]) -> str:
+    if any(not reason.approvable for reason in reasons):
+        return "refuse"
+    if not findings.pending:
+        return "nothing"
+    return "ask" if reasons else "go"
+
+
+def _mode(findings: Findings, reasons: tuple[Reason, ...]) -> str:
+    if findings.rehearsal is not None:
+        return findings.rehearsal.mode
+    refused = any(not reason.approvable for reason in reasons)
+    return "transaction" if findings.pending and not refused else ""
+
+
+def _touched(findings: Findings) -> tuple[Difference, ...]:
+    if not findings.pending:
+        return ()
+    tables = verdict.touched_tables(findings.rehearsal)
+    return verdict.touched_drift(findings.drift or (), tables)
+
+
+# --- What it means for the site -------------------------------------------------------------------
+
+
+def _downtime_seconds(rehearsal: Rehearsal | None) -> float:
+    if rehearsal is None or rehearsal.trace is None:
+        return 0.0
+    if rehearsal.mode == "swap":
+        return verdict.swap_seconds(rehearsal)
+    worst = verdict.longest_lock(rehearsal.trace)
+    return worst.seconds if worst else 0.0
+
+
+def _online(findings: Findings, policies: Policies) -> bool | None:
+    if not findings.pending:
+        return True
+    if findings.clashes:
+        return False
+    rehearsal = findings.rehearsal
+    if rehearsal is None or rehearsal.trace is None:
+        return None
+    worst = verdict.longest_lock(rehearsal.trace)
+    too_long = worst is not None and worst.seconds > policies.lock_seconds
+    if rehearsal.mode == "swap" or too_long:
+        return False
+    # Without rows a lock says nothing about how long it would be held.
+    known = findings.clashes is not None and (rehearsal.method == FULL or worst is None)
+    return True if known else None
+
+
+# --- What an approval approves --------------------------------------------------------------------
+
+
+def _checksum(
+    findings: Findings, mode: str, concerns: list[Concern], reasons: tuple[Reason, ...]
+) -> str:
+    """Over what is decided, not over how long it took, in which order or on which machine."""
+    rehearsal = findings.rehearsal
+    losses = rehearsal.trace.losses if rehearsal and rehearsal.trace else ()
+    stops = any(concern.reason.kind == "downtime" for concern in concerns)
+    approved = {
+        "pending": sorted([p.name, p.checksum] for p in findings.pending),
+        "mode": mode,
+        "losses": sorted(
+            [loss.kind, loss.table, loss.name, len(str(loss.count))]
+            for loss in verdict.real(losses)
+        ),
+        "clashes": sorted([c.table, c.what, c.breaks] for c in findings.clashes or ()),
+        "drift": sorted([d.kind, d.table, d.name, d.what] for d in _touched(findings)),
+        "downtime": mode if stops else "",
+        "reasons": sorted({reason.kind for reason in reasons}),
+    }
+    text = json.dumps(approved, sort_keys=True, ensure_ascii=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:CHECKSUM_DIGITS]
+
+
+# --- In words -------------------------------------------------------------------------------------
+
+
+def _line(
+    word: str,
+    findings: Findings,
+    reasons: tuple[Reason, ...],
+    checksum: str,
+    policies: Policies,
+) -> str:
+    if word == "nothing":
+        alarms = sum(difference.alarm for difference in findings.drift or ())
+        drift = f"; the schema differs in {words.several(alarms, 'place')}" if alarms else ""
+        return f"nothing to do: every migration is applied{drift}"
+    if word == "go":
+        return f"go: {words.several(len(findings.pending), 'migration')}{_how(findings, policies)}"
+    more = f"; {words.several(len(reasons) - 1, 'more reason')}" if len(reasons) > 1 else ""
+    approve = f"; approve with {words.APPROVE} {checksum}" if word == "ask" else ""
+    return f"{word}: {reasons[0].what}{more}{approve}"
+
+
+def _how(findings: Findings, policies: Policies) -> str:
+    rehearsal = findings.rehearsal
+    if rehearsal is None:
+        return " on an empty database" if findings.empty else ", not rehearsed (REHEARSE=off)"
+    if rehearsal.mode == "swap":
+        return f", site stopped for about {words.duration(verdict.swap_seconds(rehearsal))}"
+    online = ", online" if _online(findings, policies) else ""
+    worst = verdict.longest_lock(rehearsal.trace) if rehearsal.trace else None
+    if worst is None:
+        return f"{online}, no table is locked"
+    if rehearsal.method != FULL:
+        return f", rehearsed without rows, locks {words.table(worst.table)}"
+    longest = f"{words.duration(worst.seconds)} on {words.table(worst.table)}"
+    return f"{online}, longest lock {longest}"
+
+
+def _notes(findings: Findings, policies: Policies, concerns: list[Concern]) -> tuple[str, ...]:
+    if not findings.pending:
+        return ()
+    allowed = [
+        f"{concern.reason.what} ({concern.reason.policy}=allow)"
+        for concern in concerns
+        if concern.answer is Answer.ALLOW
+    ]
+    return tuple(allowed + _notes_on_rehearsal(findings, policies) + _notes_on_gaps(findings))
+
+
+def _notes_on_rehearsal(findings: Findings, policies: Policies) -> list[str]:
+    rehearsal = findings.rehearsal
+    if rehearsal is None:
+        unrehearsed = policies.rehearse is Rehearse.OFF and not findings.empty
+        return [UNREHEARSED] if unrehearsed else []
+    notes = [NO_ROWS] if rehearsal.method != FULL else []
+    if rehearsal.outside:
+        reached = words.listed([words.line(place) for place in rehearsal.outside])
+        notes.append(f"reaches beyond the database: {reached}; nothing undoes that")
+    return notes
+
+
+def _notes_on_gaps(findings: Findings) -> list[str]:
+    notes = []
+    if findings.drift is None:
+        why = f": {words.line(findings.drift_unknown)}" if findings.drift_unknown else ""
+        notes.append(f"whether the schema is as expected is not known{why}")
+    if findings.clashes is None and not findings.empty:
+        notes.append("whether the release that is serving can work meanwhile is not known")
+    return notes

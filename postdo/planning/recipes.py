@@ -1,0 +1,196 @@
+"""The expand and contract steps for a change that the serving release cannot live with.
+
+Texts only, with the names of the table at hand; docs/expand-contract.md explains them for people.
+A "release" is one deploy: its migration runs while the release before it is still serving.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+Steps = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where it happens. ``model``: ``shop.Item``; ``table``: without the schema ``public``.
+
+    ``column`` and ``field``: its names in the database and in the model; the field is empty where
+    only the new code knows it.
+    """
+
+    model: str
+    table: str
+    column: str = ""
+    field: str = ""
+
+    @property
+    def quoted(self) -> str:
+        return ".".join(f'"{part}"' for part in self.table.split("."))
+
+    @property
+    def model_name(self) -> str:
+        return self.model.rpartition(".")[2].lower()
+
+
+def rename_column(place: Place, new: str) -> Steps:
+    old = place.column
+    return (
+        f'to rename it in Python only, which is enough: db_column="{old}" on the field of '
+        f"{place.model}; then the database does not change",
+        f'to rename it in the database too: release 1: add "{new}" as a second field with '
+        f'null=True; write both, read "{old}"; then {_fill(place, new, old)}',
+        f'release 2: read and write "{new}" only; {_leave_column(place)}',
+        f"release 3: {_drop_column(place)}",
+    )
+
+
+def drop_column(place: Place) -> Steps:
+    return (
+        f"release 1: remove the field from {place.model} and from the code, and keep the column; "
+        f"{_leave_column(place)}",
+        f"release 2: {_drop_column(place)}",
+    )
+
+
+def rename_table(place: Place, new: str) -> Steps:
+    return (
+        f'keep the table: class Meta: db_table = "{place.table}" on the renamed model, in the same '
+        "migration as RenameModel; then the database does not change",
+        "many-to-many tables of it follow the model's name: keep them with "
+        'ManyToManyField(db_table="…") too',
+        f'to call it "{new}" in the database, release this change in a maintenance window',
+    )
+
+
+def drop_table(place: Place) -> Steps:
+    name = place.model.rpartition(".")[2]
+    return (
+        f"release 1: remove {place.model} from the code and keep the table: "
+        f'SeparateDatabaseAndState(state_operations=[migrations.DeleteModel("{name}")], '
+        "database_operations=[…]), with a RunSQL in place of … that drops its foreign keys, so "
+        "that rows of other tables can still be deleted",
+        f"release 2: migrations.RunSQL('DROP TABLE {place.quoted}')",
+    )
+
+
+def add_not_null(place: Place) -> Steps:
+    return (
+        f'Django 5.0 and newer: give the new field of "{place.column}" a db_default (such as '
+        'db_default="" or db_default=0); PostgreSQL then fills it for the release that does not '
+        "know it, and this one release is enough",
+        f"Django 4.2: release 1: add it with null=True, and always write it; then "
+        f"{_fill(place, place.column)}",
+        "releases 2 and 3: make it NOT NULL as docs/expand-contract.md says under NOT NULL",
+    )
+
+
+def make_not_null(place: Place) -> Steps:
+    name, column = f"{place.table.rpartition('.')[2]}_{place.column}_filled", place.column
+    return (
+        f"release 1: null=False on the field of {place.model}, in the state only: "
+        "SeparateDatabaseAndState(state_operations=[migrations.AlterField(…)]); the code writes no "
+        f"NULL any more; then {_fill(place, column)}",
+        f'release 2: migrations.RunSQL(\'ALTER TABLE {place.quoted} ADD CONSTRAINT "{name}" '
+        f'CHECK ("{column}" IS NOT NULL) NOT VALID\'); in the next migration: VALIDATE CONSTRAINT '
+        f'"{name}", ALTER COLUMN "{column}" SET NOT NULL (which then needs no scan), and '
+        f'DROP CONSTRAINT "{name}"',
+    )
+
+
+def change_type(place: Place, new_type: str) -> Steps:
+    second = f"{place.column}_new"
+    return (
+        f'release 1: add "{second}" of type {new_type} as a second field with null=True; write '
+        f'both, read "{place.column}"; then {_fill(place, second)}',
+        f'release 2: read and write "{second}" only; {_leave_column(place)}',
+        f'release 3: {_drop_column(place)}; the field can have its old name, with db_column="'
+        f'{second}"',
+    )
+
+
+def narrow_type(place: Place, new_type: str) -> Steps:
+    return (
+        f"release 1: the narrower field ({new_type}) on {place.model}, in the state only: "
+        "SeparateDatabaseAndState(state_operations=[migrations.AlterField(…)]); the code keeps to "
+        "it; then correct the rows that are beyond it",
+        f"release 2: migrations.RunSQL('ALTER TABLE {place.quoted} ALTER COLUMN "
+        f'"{place.column}" TYPE {new_type}\')',
+    )
+
+
+def add_unique(place: Place, name: str, columns: str) -> Steps:
+    return (
+        f"release 1: the constraint {name} in the Meta.constraints of {place.model}, in the state "
+        "only: SeparateDatabaseAndState(state_operations=[migrations.AddConstraint(…)]); the code "
+        f"keeps to it; then remove the rows that share ({columns})",
+        f'release 2: migrations.RunSQL(\'ALTER TABLE {place.quoted} ADD CONSTRAINT "{name}" '
+        f"UNIQUE (…)')",
+    )
+
+
+def add_check(place: Place, name: str) -> Steps:
+    return (
+        f"release 1: the constraint {name} in the Meta.constraints of {place.model}, in the state "
+        "only: SeparateDatabaseAndState(state_operations=[migrations.AddConstraint(…)]); the code "
+        "keeps to it; then correct the rows that do not",
+        f'release 2: migrations.RunSQL(\'ALTER TABLE {place.quoted} ADD CONSTRAINT "{name}" '
+        "CHECK (…) NOT VALID'); in the next migration: ValidateConstraint "
+        "(django.contrib.postgres.operations)",
+    )
+
+
+def add_foreign_key(place: Place, name: str, target: str) -> Steps:
+    return (
+        f"release 1: ForeignKey with db_constraint=False on {place.model}; the code writes only "
+        f"what is in {target}; then correct the rows that point nowhere",
+        "release 2: db_constraint=True, with SeparateDatabaseAndState: the AlterField in the "
+        f"state, and in the database migrations.RunSQL('ALTER TABLE {place.quoted} ADD CONSTRAINT "
+        f'"{name}" FOREIGN KEY ("{place.column}") REFERENCES … DEFERRABLE INITIALLY DEFERRED '
+        f'NOT VALID\'); in the next migration: VALIDATE CONSTRAINT "{name}"',
+    )
+
+
+def keep_default(place: Place) -> Steps:
+    return (
+        f'release 1: the code sends a value for "{place.column}" in each insert, and the default '
+        "stays",
+        f"release 2: migrations.RunSQL('ALTER TABLE {place.quoted} ALTER COLUMN "
+        f'"{place.column}" DROP DEFAULT\'), or without db_default on the field',
+    )
+
+
+def make_generated(place: Place) -> Steps:
+    return (
+        f'release 1: add the generated column under another name and read that; "{place.column}" '
+        "is written as before",
+        f"release 2: {_leave_column(place)}",
+        f"release 3: {_drop_column(place)}",
+    )
+
+
+def make_view(place: Place) -> Steps:
+    return (
+        f"release 1: the code does not write {place.model} any more (its new table has another "
+        f"name); {place.table} stays a table",
+        f"release 2: put the view in place of {place.table}",
+    )
+
+
+def _leave_column(place: Place) -> str:
+    field = place.field or place.column
+    return (
+        "SeparateDatabaseAndState(state_operations=[migrations.RemoveField("
+        f'"{place.model_name}", "{field}")], database_operations=[migrations.RunSQL('
+        f"'ALTER TABLE {place.quoted} ALTER COLUMN \"{place.column}\" DROP NOT NULL')])"
+    )
+
+
+def _drop_column(place: Place) -> str:
+    return f"migrations.RunSQL('ALTER TABLE {place.quoted} DROP COLUMN \"{place.column}\"')"
+
+
+def _fill(place: Place, column: str, source: str = "") -> str:
+    value = f'"{source}"' if source else "…"
+    # For a person to read and to run in pieces.
+    return f'fill it: UPDATE {place.quoted} SET "{column}" = {value} WHERE "{column}" IS NULL'  # noqa: S608

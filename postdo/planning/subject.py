@@ -1,0 +1,48 @@
+"""What a plan is about."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from postdo.database import rows
+from postdo.history import History, Name
+from postdo.memory.journal import Journal
+from postdo.project import Project
+from postdo.run import Run
+
+# Tables of any schema but PostgreSQL's and ours. PostgreSQL 14 to 18.
+HAS_TABLES = """
+SELECT EXISTS (
+    SELECT FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+    WHERE c.relkind IN ('r', 'p') AND n.nspname NOT IN ('information_schema', 'postdo_journal')
+      AND left(n.nspname, 3) <> 'pg_'
+      AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d
+                      WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid
+                        AND d.deptype = 'e'))
+"""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is planned for: the project, its database as ``session`` sees it, what is recorded."""
+
+    run: Run
+    project: Project
+    session: BaseDatabaseWrapper
+    before: History
+    journal: Journal
+
+    @property
+    def empty(self) -> bool:
+        """A database in which nobody has ever made a table."""
+        if self.before.recorded:
+            return False
+        ((some,),) = rows(self.session, HAS_TABLES)
+        return not some
+
+    @property
+    def known(self) -> frozenset[Name]:
+        """The applied migrations whose source we have, on disk or in the archive."""
+        return self.before.recorded & (self.before.on_disk | self.journal.sources().keys())

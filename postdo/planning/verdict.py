@@ -1,0 +1,275 @@
+"""What stands against a change, one concern at a time, and what its policy says of it. Pure.
+
+Each function looks at one part of what was found; ``plan.decide`` puts their answers together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from postdo.config import Answer
+from postdo.planning.compatibility import Clash
+from postdo.planning.failure_remedy import remedy
+from postdo.rehearsing.rehearsal import Failure, Rehearsal
+from postdo.rehearsing.trace import Lock, Loss, Trace
+from postdo.schema.differences import Difference
+from postdo.words import BLOCKS_READS, BLOCKS_WRITES, duration, line, number, several, table
+
+# A lock of such a mode means that the migration changes the table or what belongs to it; weaker
+# ones are those of ordinary reading and writing.
+CHANGES = BLOCKS_WRITES | {"SHARE UPDATE EXCLUSIVE"}
+ACCEPT = "{accept}"  # in a next step: where it says how a person can accept what is found
+APPROVE = "approve the plan"
+MOST_ROWS = 5  # examples of rows in a reason
+# The key of the environment that decides over a kind of reason; the others have none.
+POLICY = {
+    "not-rehearsed": "REHEARSE",
+    "downtime": "ON_DOWNTIME",
+    "loss": "ON_LOSS",
+    "drift": "ON_DRIFT",
+    "incompatible": "ON_INCOMPATIBLE",
+}
+
+
+@dataclass(frozen=True)
+class Reason:
+    """Why the verdict is not "go". ``policy``: the key of the environment that decides, if any.
+
+    ``approvable``: whether an approval of the plan's checksum lifts it. ``kind``: problem,
+    rehearsal, not-rehearsed, downtime, loss, drift or incompatible.
+    """
+
+    what: str
+    next_step: str
+    policy: str
+    approvable: bool
+    details: tuple[str, ...] = ()
+    kind: str = ""
+
+
+@dataclass(frozen=True)
+class Concern:
+    """A reason, and what the policy answers: one that is allowed is told, and stops nothing."""
+
+    reason: Reason
+    answer: Answer
+
+
+def _concern(
+    answer: Answer, kind: str, what: str, next_step: str, details: Iterable[str] = ()
+) -> Concern:
+    policy = POLICY.get(kind, "")
+    accept = APPROVE if answer is Answer.ASK else f"set {policy}=ask, and approve the plan"
+    reason = Reason(
+        what=line(what),
+        next_step=next_step.replace(ACCEPT, accept),
+        policy=policy,
+        approvable=answer is Answer.ASK,
+        details=tuple(details),
+        kind=kind,
+    )
+    return Concern(reason, answer)
+
+
+# --- The rehearsal --------------------------------------------------------------------------------
+
+
+def failed(rehearsal: Rehearsal) -> list[Concern]:
+    """Why it failed in every mode; nothing if it succeeded in one."""
+    if rehearsal.mode:
+        return []
+    tried = [rehearsal.failure, rehearsal.plain_failure]
+    if rehearsal.failure and rehearsal.failure.single_only:
+        tried.reverse()  # what fails as Django runs it is the cause, and the other one ours
+    failures = [failure for failure in tried if failure is not None]
+    if len({line(failure.what) for failure in failures}) == 1:
+        del failures[1:]
+    if not failures:
+        return [_failed("the migrations failed on the copy", "read the log above")]
+    outside = rehearsal.outside
+    return [_failed(_blame(one), remedy(one, outside), _evidence(one)) for one in failures]
+
+
+def _failed(what: str, next_step: str, details: Iterable[str] = ()) -> Concern:
+    return _concern(Answer.REFUSE, "rehearsal", what, next_step, details)
+
+
+def _blame(failure: Failure) -> str:
+    return f"{failure.migration or 'the migrations'} failed on the copy: {failure.what}"
+
+
+def _evidence(failure: Failure) -> list[str]:
+    lines = [f"at {failure.place}"] if failure.place else []
+    if failure.statement:
+        lines.append(f"SQL: {line(failure.statement)}")
+    lines += [f"row: {line(row)}" for row in failure.rows[:MOST_ROWS]]
+    return lines + [f"output: {line(text)}" for text in failure.output]
+
+
+def missing(why: str) -> Concern:
+    """Nothing was rehearsed, although something is pending and rehearsals are wanted."""
+    return _concern(
+        Answer.REFUSE,
+        "not-rehearsed",
+        f"the migrations could not be tried on a copy: {why}" if why else "nothing was rehearsed",
+        "make the rehearsal possible; REHEARSE=off goes without one, at your own risk",
+    )
+
+
+# --- Downtime -------------------------------------------------------------------------------------
+
+
+def swap_seconds(rehearsal: Rehearsal) -> float:
+    """How long nothing can be written while a copy is made, migrated and put in place."""
+    return rehearsal.copy_seconds + (rehearsal.trace.seconds if rehearsal.trace else 0.0)
+
+
+def longest_lock(trace: Trace) -> Lock | None:
+    """The one that keeps a table from being written, or read, for the longest time."""
+    blocking = [lock for lock in trace.locks if lock.mode in BLOCKS_WRITES]
+    return max(blocking, key=lambda lock: (lock.seconds, lock.table), default=None)
+
+
+def swapped(rehearsal: Rehearsal, answer: Answer) -> Concern:
+    """The site cannot write while the migrations are applied to a copy."""
+    seconds = duration(swap_seconds(rehearsal))
+    why = [f"why: {_blame(rehearsal.failure)}"] if rehearsal.failure else []
+    return _concern(
+        answer,
+        "downtime",
+        f"would stop the site for about {seconds}: these migrations cannot run in one transaction",
+        "change the migration that fails; or choose a quiet time and {accept}",
+        why,
+    )
+
+
+def locked(trace: Trace, most_seconds: float, answer: Answer) -> list[Concern]:
+    """Tables that were there before and that nobody could use for longer than allowed."""
+    worst = longest_lock(trace)
+    if worst is None or worst.seconds <= most_seconds:
+        return []
+    whom = "nobody could read or write" if worst.mode in BLOCKS_READS else "nobody could write"
+    over = sorted(
+        (lock for lock in trace.locks if _is_over(lock, most_seconds)),
+        key=lambda lock: (-lock.seconds, lock.table),
+    )
+    return [
+        _concern(
+            answer,
+            "downtime",
+            f"{whom} {table(worst.table)} for {duration(worst.seconds)}, and LOCK_SECONDS allows "
+            f"{most_seconds:g} s",
+            "make the change in smaller steps; or choose a quiet time and {accept}",
+            [f"{table(lock.table)}: {lock.mode} for {duration(lock.seconds)}" for lock in over],
+        )
+    ]
+
+
+def _is_over(lock: Lock, most_seconds: float) -> bool:
+    return lock.mode in BLOCKS_WRITES and lock.seconds > most_seconds
+
+
+# --- Losses ---------------------------------------------------------------------------------------
+
+
+def real(losses: Iterable[Loss]) -> list[Loss]:
+    """Those that lose something, the gravest first."""
+    return sorted((loss for loss in losses if loss.count), key=_gravest_first)
+
+
+def _gravest_first(loss: Loss) -> tuple[int, int, str, str]:
+    kinds = ("table", "column", "rounded", "rows")
+    gravity = kinds.index(loss.kind) if loss.kind in kinds else 0
+    return gravity, -loss.count, loss.table, loss.name
+
+
+def loss_sentence(loss: Loss) -> str:
+    """``delete column shop_item.note (1,204 values)``."""
+    of_table, column = table(loss.table), f"{table(loss.table)}.{loss.name}"
+    count = several(loss.count, "row" if loss.kind in ("table", "rows") else "value")
+    return {
+        "table": f"delete table {of_table} ({count})",
+        "column": f"delete column {column} ({count})",
+        "rows": f"delete {count} of {of_table}",
+        "rounded": f"round or cut off {column} ({count})",
+    }.get(loss.kind, f"lose {count} of {of_table}")
+
+
+def lost(losses: list[Loss], answer: Answer) -> list[Concern]:
+    """Data that would be gone; ``losses`` are ``real`` ones."""
+    if not losses:
+        return []
+    sentences = [loss_sentence(loss) for loss in losses]
+    return [
+        _concern(
+            answer,
+            "loss",
+            "would " + _first_of(sentences),
+            "take it out of the migrations; or, if it is meant, {accept}",
+            sentences if len(sentences) > 1 else (),
+        )
+    ]
+
+
+def _first_of(sentences: list[str]) -> str:
+    more = len(sentences) - 1
+    return sentences[0] + (f", and {number(more)} more" if more else "")
+
+
+# --- Drift and compatibility ----------------------------------------------------------------------
+
+
+def touched_tables(rehearsal: Rehearsal | None) -> frozenset[str] | None:
+    """The tables that the pending migrations change, ``None`` for "it could be any"."""
+    if rehearsal is None or rehearsal.trace is None:
+        return None
+    trace = rehearsal.trace
+    return frozenset(trace.altered) | {lock.table for lock in trace.locks if lock.mode in CHANGES}
+
+
+def touched_drift(
+    drift: Iterable[Difference], tables: frozenset[str] | None
+) -> tuple[Difference, ...]:
+    """The alarms on these tables (``None``: all of them)."""
+    alarms = (difference for difference in drift if difference.alarm)
+    return tuple(alarm for alarm in alarms if tables is None or alarm.table in tables)
+
+
+def drifted(
+    drift: tuple[Difference, ...],
+    explained: tuple[str, ...],
+    tables: frozenset[str] | None,
+    answer: Answer,
+) -> list[Concern]:
+    """What is not as expected where the migrations work; ``drift``: of ``touched_drift``."""
+    if not drift:
+        return []
+    where = "a table that would be changed" if tables is not None else "the database"
+    sentences = [line(difference.what) for difference in drift]
+    return [
+        _concern(
+            answer,
+            "drift",
+            f"{where} is not as its migrations made it: {_first_of(sentences)}",
+            "`postdo drift` shows it with the SQL that would remove it; or {accept}",
+            [*(sentences if len(sentences) > 1 else ()), *map(line, explained)],
+        )
+    ]
+
+
+def incompatible(clashes: tuple[Clash, ...], serving: str, answer: Answer) -> list[Concern]:
+    """What the serving release cannot live with."""
+    if not clashes:
+        return []
+    release = f"release {serving}, which is serving," if serving else "the release that is serving"
+    sentences = [f"{line(clash.what)} (breaks {clash.breaks})" for clash in clashes]
+    return [
+        _concern(
+            answer,
+            "incompatible",
+            f"{release} would fail until it is replaced: {_first_of(sentences)}",
+            "follow the steps that make it compatible; or accept the errors and {accept}",
+            sentences if len(sentences) > 1 else (),
+        )
+    ]

@@ -1,0 +1,64 @@
+"""HTML that cannot be broken by what it shows: every text is escaped, unless it is HTML already."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from html import escape
+
+VOID = frozenset({"meta", "wbr"})
+# Where a long name may go on in the next line; a number stays whole.
+JOINTS = re.compile(r"(?<=[._/])(?<!\d\.)(?=\w)")
+# Sentences of ours begin in lower case, as names of apps and tables do, which keep it.
+OURS = re.compile(r"(would|release|the|a|nobody|nothing|every|not|reaches|what|whether)\b")
+
+
+class Html(str):
+    """Text that is HTML. Only the functions of this module and constants of ours make one."""
+
+    __slots__ = ()
+
+
+def tag(name: str, /, *children: str, **attributes: str) -> Html:
+    """An element; ``class_`` is ``class``, and an attribute without a value is not written."""
+    written = "".join(
+        f' {key.rstrip("_").replace("_", "-")}="{escape(value)}"'
+        for key, value in attributes.items()
+        if value
+    )
+    if name in VOID:
+        return Html(f"<{name}{written}>")
+    return Html(f"<{name}{written}>{join(children)}</{name}>")
+
+
+def join(children: Iterable[str]) -> Html:
+    """One after the other."""
+    return Html("".join(map(_safe, children)))
+
+
+def name(text: str) -> Html:
+    """A long name, which may be broken after its dots and underlines."""
+    return join([tag("wbr") if part is None else part for part in _jointed(text)])
+
+
+def _jointed(text: str) -> Iterable[str | None]:
+    for number, part in enumerate(JOINTS.split(text)):
+        if number:
+            yield None
+        yield part
+
+
+def prose(text: str) -> Html:
+    """A sentence: with a capital if it is ours, and with what stands in backquotes as code."""
+    whole = text[:1].upper() + text[1:] if OURS.match(text) else text
+    parts = whole.split("`")
+    if len(parts) % 2 == 0:  # an odd backquote belongs to the text
+        return join([whole])
+    return join([tag("code", part) if number % 2 else part for number, part in enumerate(parts)])
+
+
+def _safe(child: str) -> str:
+    if isinstance(child, Html):
+        return child
+    # A control character is no valid HTML, and could hide what follows it.
+    return escape("".join(c if c.isprintable() or c in "\n\t" else "\ufffd" for c in child))

@@ -1,0 +1,216 @@
+"""The words that the text and the HTML report share. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from postdo.planning.plan import Findings, Pending, Plan, Reason
+from postdo.rehearsing.rehearsal import Failure, Rehearsal
+from postdo.rehearsing.trace import Effect, Lock, Step
+from postdo.schema.differences import Difference
+from postdo.words import APPROVE, BLOCKS_WRITES, blocked, duration, line, listed, number, several
+from postdo.words import size as bytes_in_words
+from postdo.words import table as short
+
+MEANING = {
+    "nothing": "Nothing to do",
+    "go": "Ready to go",
+    "ask": "Needs approval",
+    "refuse": "Refused",
+}
+
+
+@dataclass(frozen=True)
+class Group:
+    """Pending migrations of one app. ``package``: that it came with, empty for the project's."""
+
+    app: str
+    package: str
+    pending: tuple[Pending, ...]
+
+    @property
+    def title(self) -> str:
+        count = several(len(self.pending), "migration")
+        return f"{self.app} ({self.package}): {count}" if self.package else f"{self.app}: {count}"
+
+
+def groups(pending: Iterable[Pending]) -> list[Group]:
+    """By app and package; the project's own first, each in the order in which it is applied."""
+    found: dict[tuple[bool, str, str], list[Pending]] = {}
+    for one in pending:
+        app = one.name.partition(".")[0]
+        found.setdefault((bool(one.package), one.package, app), []).append(one)
+    ordered = sorted(found.items(), key=lambda item: item[0][0])
+    return [Group(app, package, tuple(ones)) for (_, package, app), ones in ordered]
+
+
+def where(plan: Plan) -> str:
+    """``database 'shop' at db:5432; PostgreSQL 17.2``."""
+    found = plan.findings
+    server = f"; {found.server}" if found.server else ""
+    return line(f"database {found.database}{server}")
+
+
+def releases(plan: Plan) -> str:
+    """``release 1.5, now serving 1.4, plan 1a2b...``."""
+    found = plan.findings
+    parts = [f"release {found.release}"] if found.release else []
+    parts += [f"now serving {found.serving}"] if found.serving else []
+    return line(", ".join([*parts, f"plan {plan.checksum}"]))
+
+
+def statements(sql: Iterable[str]) -> tuple[str, ...]:
+    """SQL without what only comments it, and without the semicolons at the end."""
+    bare = (statement.strip().rstrip(";") for statement in sql)
+    return tuple(
+        statement
+        for statement in bare
+        if any(row and not row.startswith("--") for row in map(str.strip, statement.splitlines()))
+    )
+
+
+def how_applied(plan: Plan) -> str:
+    """What happens when the plan is carried out, in one sentence; empty if nothing does."""
+    if plan.verdict == "refuse":
+        return "Nothing is touched, and the site goes on as it is."
+    if plan.mode == "swap":
+        return (
+            "A copy is migrated while the site cannot write (about "
+            f"{duration(plan.downtime_seconds)}), and then takes the database's place. If anything "
+            "fails, the database is the one that it was."
+        )
+    if plan.mode == "transaction":
+        return "Everything is applied in one transaction: if anything fails, all of it is undone."
+    return ""
+
+
+def how_to_approve(plan: Plan) -> str:
+    """``To approve this plan and no other: --approve 1a2b...``; empty if there is nothing to."""
+    if plan.verdict != "ask":
+        return ""
+    return f"To approve this plan, and no other one: {APPROVE} {plan.checksum}"
+
+
+def decided_by(reason: Reason) -> str:
+    """``decided by ON_LOSS=ask``; empty where no policy has a say."""
+    if not reason.policy.startswith("ON_"):
+        return ""
+    return f"decided by {reason.policy}={'ask' if reason.approvable else 'refuse'}"
+
+
+def rehearsed(rehearsal: Rehearsal) -> str:
+    """On what, how long it took, and how it ended."""
+    rows = "with all rows" if rehearsal.method == "full" else "of the schema only, without rows"
+    copy = f"a copy {rows} ({bytes_in_words(rehearsal.size_bytes)})"
+    made = f"made in {duration(rehearsal.copy_seconds)}"
+    if rehearsal.trace is None:
+        return f"Tried on {copy}, {made}: it failed."
+    took = f"the migrations took {duration(rehearsal.trace.seconds)}"
+    in_mode = ", but not in one transaction" if rehearsal.mode == "swap" else ""
+    return f"Tried on {copy}, {made}: it worked{in_mode}, and {took}."
+
+
+def resources(rehearsal: Rehearsal) -> str:
+    """What it needed of the machines; empty without a trace."""
+    trace = rehearsal.trace
+    if trace is None:
+        return ""
+    parts = [
+        f"{bytes_in_words(trace.wal_bytes)} of write-ahead log",
+        f"{number(trace.peak_memory_mb)} MB of memory",
+        f"{several(trace.lock_count, 'lock')} at the end",
+    ]
+    return "It needed " + ", ".join(parts) + "."
+
+
+def not_rehearsed(found: Findings) -> str:
+    """Why there is no rehearsal."""
+    if not found.pending:
+        return "Nothing is pending, so there was nothing to try."
+    if found.rehearsal_missing:
+        return f"Not tried on a copy: {line(found.rehearsal_missing)}."
+    return "The database is empty: no copy is needed." if found.empty else "Not tried on a copy."
+
+
+def lock_sentence(lock: Lock) -> str:
+    """``shop_item: reads and writes wait, 1.2 s (ACCESS EXCLUSIVE)``."""
+    seconds = duration(lock.seconds)
+    return f"{short(lock.table)}: {blocked(lock.mode)}, {seconds} ({lock.mode})"
+
+
+def blocking(locks: Iterable[Lock]) -> list[Lock]:
+    """Those that somebody has to wait for, the longest first."""
+    found = [lock for lock in locks if lock.mode in BLOCKS_WRITES]
+    return sorted(found, key=lambda lock: (-lock.seconds, lock.table))
+
+
+def effect_sentence(effect: Effect) -> str:
+    """``shop_item: 3 rows inserted, 1,204 rows updated``."""
+    counts = (
+        (effect.inserted, "inserted"),
+        (effect.updated, "updated"),
+        (effect.deleted, "deleted"),
+    )
+    parts = [f"{several(count, 'row')} {what}" for count, what in counts if count]
+    return f"{short(effect.table)}: {', '.join(parts) or 'nothing'}"
+
+
+def is_notable(step: Step) -> bool:
+    """Whether somebody waits for it, or it writes a table anew, or changes rows."""
+    return bool(blocking(step.locks) or step.rewrites or step.effects)
+
+
+def compatible(plan: Plan) -> str:
+    """Whether the release that is serving can go on, in one sentence; empty if nothing is due."""
+    found = plan.findings
+    if not found.pending:
+        return ""
+    release = f"Release {found.serving}, which is serving," if found.serving else "What is serving"
+    if found.clashes is None:
+        if found.empty:
+            return "Nothing was ever applied here, so no release is serving."
+        return "Not known: there is no record of what the release that is serving uses."
+    if not found.clashes:
+        return f"{release} can read and write on the new schema."
+    return f"{release} cannot work on the new schema:"
+
+
+def drift_sentence(plan: Plan) -> str:
+    """How far the schema is the one that the migrations make."""
+    drift = plan.findings.drift
+    if drift is None:
+        why = plan.findings.drift_unknown
+        return f"Not known: {line(why)}." if why else "Not known."
+    touched = number(len(plan.touched_drift)) if plan.touched_drift else "none"
+    return differences(drift, f", {touched} where this plan works" if plan.findings.pending else "")
+
+
+def differences(drift: tuple[Difference, ...], here: str = "") -> str:
+    """How many there are; ``here``: what to add about those that matter."""
+    if not drift:
+        return "The schema is exactly what its migrations make."
+    alarms = sum(difference.alarm for difference in drift)
+    if not alarms:
+        return f"Nothing that matters; {several(len(drift), 'harmless difference')}."
+    harmless = len(drift) - alarms
+    rest = f"; {several(harmless, 'harmless difference')} besides" if harmless else ""
+    return f"{several(alarms, 'difference')} that matter{'s' if alarms == 1 else ''}{here}{rest}."
+
+
+def alarms_first(drift: Iterable[Difference]) -> list[Difference]:
+    """The differences, those that matter first, otherwise as they came."""
+    return sorted(drift, key=lambda difference: not difference.alarm)
+
+
+def failure_lines(failure: Failure) -> list[str]:
+    """Where it failed and on what."""
+    lines = [f"{failure.migration or 'The migrations'}: {line(failure.what)}"]
+    lines += [f"at {failure.place}"] if failure.place else []
+    lines += [f"row: {line(row)}" for row in failure.rows]
+    return lines + [f"output: {line(text)}" for text in failure.output]
+
+
+def listed_tables(names: Iterable[str]) -> str:
+    """Tables in one line, without their usual schema."""
+    return listed([short(name) for name in names], most=5)

@@ -1,0 +1,287 @@
+"""A plan as plain text, for a terminal: the verdict, why, what to do, then what was seen."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterable
+
+from postdo.planning.failure_remedy import remedy
+from postdo.planning.plan import Pending, Plan, Reason
+from postdo.planning.verdict import loss_sentence, real
+from postdo.rehearsing.rehearsal import Rehearsal
+from postdo.rehearsing.trace import Step
+from postdo.report import sentences as say
+from postdo.schema.differences import Difference
+from postdo.words import duration, line, listed, several
+
+LEAST_WIDTH = 40  # below it nothing is readable any more
+MOST_STATEMENTS = 4  # of a migration; the other reports have all
+MOST_SQL = 280  # characters of a statement
+MOST_MIGRATIONS = 20  # with their SQL, and in the rehearsal
+MOST_HARMLESS = 5  # differences that do not matter
+ELSEWHERE = "in full: --html or --json"
+COLOURS = {"nothing": "32", "go": "32", "ask": "33", "refuse": "31"}  # green, yellow, red
+BOLD = "1"
+
+
+def render(plan: Plan, width: int = 100, *, colour: bool = False) -> str:
+    """The report; no line is longer than ``width`` characters."""
+    page = _Page(width, colour)
+    page.line(plan.line, style=f"{BOLD};{COLOURS.get(plan.verdict, BOLD)}")
+    page.line(say.where(plan))
+    page.line(say.releases(plan))
+    for sentence in (say.how_applied(plan), say.how_to_approve(plan)):
+        page.line(sentence)
+    _why(page, plan)
+    _notes(page, plan)
+    _pending(page, plan)
+    _rehearsal(page, plan)
+    if plan.findings.rehearsal is not None:
+        _losses(page, plan.findings.rehearsal)
+    _compatibility(page, plan)
+    _drift(page, plan)
+    _problems(page, plan)
+    if plan.findings.rehearsal is not None:
+        _outside(page, plan.findings.rehearsal)
+    _advice(page, plan)
+    return page.text
+
+
+def render_rehearsal(rehearsal: Rehearsal, width: int = 100, *, colour: bool = False) -> str:
+    """The rehearsal alone, for a command that decides nothing."""
+    page = _Page(width, colour)
+    page.line(say.rehearsed(rehearsal), style=BOLD)
+    page.line(say.resources(rehearsal))
+    for failure in (rehearsal.failure, rehearsal.plain_failure):
+        if failure is not None:
+            page.bullets(say.failure_lines(failure))
+            page.line(remedy(failure, rehearsal.outside), 4, "-> ")
+    _steps(page, rehearsal)
+    _losses(page, rehearsal)
+    _outside(page, rehearsal)
+    return page.text
+
+
+def render_drift(
+    drift: tuple[Difference, ...],
+    explained: tuple[str, ...] = (),
+    width: int = 100,
+    *,
+    colour: bool = False,
+) -> str:
+    """The differences alone; ``explained``: sentences that explain them."""
+    page = _Page(width, colour)
+    page.line(say.differences(drift), style=BOLD)
+    page.bullets(explained)
+    _differences(page, drift, ())
+    return page.text
+
+
+class _Page:
+    """Lines that are wrapped, indented and cleaned as they are added."""
+
+    def __init__(self, width: int, colour: bool) -> None:
+        self._width = max(width, LEAST_WIDTH)
+        self._colour = colour
+        self._lines: list[str] = []
+
+    @property
+    def text(self) -> str:
+        return "\n".join(self._lines).lstrip("\n")
+
+    def heading(self, title: str) -> None:
+        self._lines.append("")
+        self.line(title, style=BOLD)
+
+    def line(self, text: str, indent: int = 0, first: str = "", style: str = "") -> None:
+        """A thought, wrapped under itself; ``first`` stands before its first line."""
+        hanging = len(first) or (2 if style else 0)
+        wrapped = textwrap.wrap(
+            line(text),
+            self._width,
+            initial_indent=" " * indent + first,
+            subsequent_indent=" " * (indent + hanging),
+            break_on_hyphens=False,
+        )
+        if style and self._colour:
+            wrapped = [f"\x1b[{style}m{one}\x1b[0m" for one in wrapped]
+        self._lines += wrapped
+
+    def bullet(self, text: str, indent: int = 2) -> None:
+        self.line(text, indent, "- ")
+
+    def bullets(self, texts: Iterable[str], indent: int = 2) -> None:
+        for text in texts:
+            self.bullet(text, indent)
+
+    def sql(self, sql: tuple[str, ...], indent: int) -> None:
+        statements = say.statements(sql)
+        for statement in statements[:MOST_STATEMENTS]:
+            flat = line(statement)
+            cut = flat if len(flat) <= MOST_SQL else f"{flat[:MOST_SQL].rstrip()} ..."
+            self.line(cut, indent, "| ")
+        more = len(statements) - MOST_STATEMENTS
+        if more > 0:
+            self.line(f"{several(more, 'more statement')}; {ELSEWHERE}", indent, "| ")
+
+
+def _why(page: _Page, plan: Plan) -> None:
+    if not plan.reasons:
+        return
+    page.heading("Why, and what to do")
+    for reason in plan.reasons:
+        _reason(page, reason)
+
+
+def _reason(page: _Page, reason: Reason) -> None:
+    page.bullet(reason.what)
+    page.bullets(reason.details, 6)
+    page.line(reason.next_step, 4, "-> ")
+    if say.decided_by(reason):
+        page.line(say.decided_by(reason), 4)
+
+
+def _notes(page: _Page, plan: Plan) -> None:
+    if plan.notes:
+        page.heading("Good to know")
+        page.bullets(plan.notes)
+
+
+def _pending(page: _Page, plan: Plan) -> None:
+    pending = plan.findings.pending
+    if not pending:
+        return
+    page.heading(f"Pending: {several(len(pending), 'migration')}")
+    with_sql = len(pending) <= MOST_MIGRATIONS
+    for group in say.groups(pending):
+        page.line(group.title, 2)
+        for migration in group.pending:
+            _migration(page, migration, with_sql=with_sql)
+    if not with_sql:
+        page.line(f"What each of them does, and its SQL {ELSEWHERE}.", 2)
+
+
+def _migration(page: _Page, migration: Pending, *, with_sql: bool) -> None:
+    name = migration.name if migration.atomic else f"{migration.name} (not atomic by itself)"
+    page.line(name, 4)
+    if with_sql:
+        page.bullets(migration.operations, 6)
+        page.sql(migration.sql, 6)
+
+
+def _rehearsal(page: _Page, plan: Plan) -> None:
+    if not plan.findings.pending:
+        return
+    page.heading("Seen in the rehearsal")
+    rehearsal = plan.findings.rehearsal
+    if rehearsal is None:
+        page.line(say.not_rehearsed(plan.findings), 2)
+        return
+    page.line(say.rehearsed(rehearsal), 2)
+    page.line(say.resources(rehearsal), 2)
+    if rehearsal.failure and rehearsal.mode:
+        page.line("In one transaction it failed:", 2)
+        page.bullets(say.failure_lines(rehearsal.failure), 4)
+    _steps(page, rehearsal)
+
+
+def _steps(page: _Page, rehearsal: Rehearsal) -> None:
+    if rehearsal.trace is None:
+        return
+    steps = rehearsal.trace.steps
+    shown = steps
+    if len(steps) > MOST_MIGRATIONS:
+        notable = [step for step in steps if say.is_notable(step)]
+        slowest = sorted(notable, key=lambda step: -step.seconds)[:MOST_MIGRATIONS]
+        shown = tuple(step for step in steps if step in slowest)
+    for step in shown:
+        _step(page, step)
+    if len(shown) < len(steps):
+        rest = duration(sum(step.seconds for step in steps) - sum(s.seconds for s in shown))
+        page.line(f"and {len(steps) - len(shown):,} more, {rest} together; {ELSEWHERE}", 4)
+
+
+def _step(page: _Page, step: Step) -> None:
+    page.line(f"{step.migration}: {duration(step.seconds)}", 4)
+    for lock in say.blocking(step.locks):
+        page.line(say.lock_sentence(lock), 6, "locks     ")
+    if step.rewrites:
+        page.line(say.listed_tables(step.rewrites), 6, "rewrites  ")
+    for effect in step.effects:
+        page.line(say.effect_sentence(effect), 6, "changes   ")
+
+
+def _losses(page: _Page, rehearsal: Rehearsal) -> None:
+    if rehearsal.trace is None:
+        return
+    losses = real(rehearsal.trace.losses)
+    if losses:
+        page.heading("Data that would be gone")
+        page.bullets(map(loss_sentence, losses))
+        if rehearsal.backup:
+            page.line(f"The backup that it was tried on is kept: {rehearsal.backup}", 2)
+
+
+def _compatibility(page: _Page, plan: Plan) -> None:
+    sentence = say.compatible(plan)
+    if not sentence:
+        return
+    page.heading("The release that is serving, on the new schema")
+    page.line(sentence, 2)
+    for clash in plan.findings.clashes or ():
+        page.bullet(f"{clash.what} (breaks {clash.breaks})")
+        if clash.steps:
+            page.line("without downtime it goes so:", 4)
+        for number, step in enumerate(clash.steps, 1):
+            page.line(step, 6, f"{number}. ")
+
+
+def _drift(page: _Page, plan: Plan) -> None:
+    page.heading("The schema against its migrations")
+    page.line(say.drift_sentence(plan), 2)
+    page.bullets(plan.findings.explained)
+    _differences(page, plan.findings.drift or (), plan.touched_drift)
+
+
+def _differences(
+    page: _Page, drift: tuple[Difference, ...], touched: tuple[Difference, ...]
+) -> None:
+    for difference in drift:
+        if difference.alarm:
+            _difference(page, difference, touched=difference in touched)
+    harmless = [difference.what for difference in drift if not difference.alarm]
+    if harmless:
+        page.line(f"harmless: {listed(harmless, MOST_HARMLESS)}", 2)
+
+
+def _difference(page: _Page, difference: Difference, *, touched: bool) -> None:
+    page.bullet(difference.what + (" (this plan works here)" if touched else ""))
+    if difference.sql:
+        page.line("this would remove the difference:", 4)
+        page.sql(difference.sql, 4)
+
+
+def _problems(page: _Page, plan: Plan) -> None:
+    # Blocking ones stand among the reasons.
+    problems = [problem for problem in plan.findings.problems if not problem.blocking]
+    if not problems:
+        return
+    page.heading("Other things that were noticed")
+    for problem in problems:
+        page.bullet(problem.what)
+        page.bullets(problem.details, 6)
+        page.line(problem.next_step, 4, "-> ")
+
+
+def _outside(page: _Page, rehearsal: Rehearsal) -> None:
+    if rehearsal.outside:
+        page.heading("Beyond the database: nothing undoes this")
+        page.bullets(rehearsal.outside)
+
+
+def _advice(page: _Page, plan: Plan) -> None:
+    if not plan.findings.advice:
+        return
+    page.heading("Advice of a linter (what was seen above counts more)")
+    for advice in plan.findings.advice:
+        page.bullet(f"{advice.migration}: {advice.text} [{advice.rule}]")

@@ -13,16 +13,19 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from postdo import config
 from postdo.console import Console
 from postdo.errors import Misconfigured, NotUndone, PostdoError, Refused, Undone, one_line
 from postdo.run import Run
 from postdo.stop import Stopped, StopSignals
+
+if TYPE_CHECKING:
+    from postdo.migrate import Way
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # As with `python -m`, so that the `postdo` script finds the project too.
     if str(Path.cwd()) not in sys.path and "" not in sys.path:
         sys.path.insert(0, str(Path.cwd()))
-    console = Console(out=sys.stderr if parsed.json else sys.stdout, err=sys.stderr)
+    console = Console(out=_screen(parsed), err=sys.stderr)
     stop = StopSignals()
     stop.install()
     result: object = None
@@ -69,10 +72,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         outcome = OUTCOMES[type(error)]
         console.fail(outcome.words, error)
     if parsed.json:
-        print(json.dumps(_report(parsed.command, outcome, result, error)), flush=True)
+        print(json.dumps(_report(parsed.command, outcome, result, error), default=str), flush=True)
     if server and outcome is DONE:
         return _become(server, console)
     return outcome.code
+
+
+def _screen(parsed: argparse.Namespace) -> TextIO:
+    """Where lines for people go: not among what a program reads."""
+    for_programs = parsed.json or str(getattr(parsed, "html", "")) == "-"
+    return sys.stderr if for_programs else sys.stdout
 
 
 def _parse(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
@@ -105,7 +114,37 @@ def _parser() -> argparse.ArgumentParser:
     checking.add_argument(
         "--stamp", type=Path, metavar="FILE", help="remember success, so that a start skips it"
     )
-    add("migrate", "apply pending migrations, one process at a time")
+    planning = add("plan", "say what would happen, and change nothing")
+    planning.add_argument(
+        "--html",
+        type=Path,
+        metavar="FILE",
+        help="write the report as a page to send to somebody (-: to the standard output)",
+    )
+    drifting = add("drift", "compare the real schema with what the applied migrations produce")
+    mending = drifting.add_mutually_exclusive_group()
+    for how, text in (
+        ("record", "as applied, if the schema shows that it is"),
+        ("unrecord", "as not applied, if the schema shows that it is not"),
+    ):
+        mending.add_argument(f"--{how}", metavar="APP.NAME", help=f"record a migration {text}")
+    add("rehearse", "run the pending migrations on a copy of the data, and remove the copy")
+    migrating = add("migrate", "apply pending migrations, one process at a time")
+    migrating.add_argument(
+        "--approve",
+        metavar="CHECKSUM",
+        help="carry out this very plan, although it has to be asked",
+    )
+    migrating.add_argument(
+        "--concurrently",
+        action="store_true",
+        help="one migration at a time, with CONCURRENTLY as written; promises less",
+    )
+    archive = add("sources", "compare the files of applied migrations with those that were kept")
+    archive.add_argument(
+        "--restore", metavar="APP.NAME", action="append", default=[], help="write a kept file"
+    )
+    archive.add_argument("--into", type=Path, metavar="FOLDER", help="where; else in its place")
     add("superuser", "create the superuser that DJANGO_SUPERUSER_* describes, if it is not there")
     add("prepare", "wait, check, migrate, superuser; with -- COMMAND, become that server then")
     return parser
@@ -123,15 +162,24 @@ def _run(parsed: argparse.Namespace, console: Console, stop: StopSignals) -> obj
             f"the Python package {error.name} is not installed for {sys.executable}",
             "run postdo with the Python of the project's virtual environment",
         ) from error
-    if parsed.command == "wait":
-        return prepare.wait_only(run)
-    if parsed.command == "check":
-        return prepare.check_only(run, parsed.stamp)
-    if parsed.command == "migrate":
-        return prepare.migrate_only(run)
-    if parsed.command == "superuser":
-        return prepare.superuser_only(run)
-    return prepare.prepare(run)
+    simple: dict[str, Callable[[], object]] = {
+        "wait": lambda: prepare.wait_only(run),
+        "check": lambda: prepare.check_only(run, parsed.stamp),
+        "migrate": lambda: prepare.migrate_only(run, _way(parsed, read)),
+        "superuser": lambda: prepare.superuser_only(run),
+        "prepare": lambda: prepare.prepare(run),
+    }
+    if parsed.command in simple:
+        return simple[parsed.command]()
+    from postdo import looking  # noqa: PLC0415  imports what a start does not need
+
+    return looking.COMMANDS[parsed.command](run, parsed)
+
+
+def _way(parsed: argparse.Namespace, read: config.Config) -> Way:
+    from postdo.migrate import Way  # noqa: PLC0415  imports Django
+
+    return Way(parsed.approve or read.approval, parsed.concurrently)
 
 
 def _surprise(error: Exception) -> PostdoError:
@@ -159,9 +207,17 @@ def _report(
             "what": error.what,
             "next": error.next_step,
             "details": list(error.details),
+            "result": _as_values(error.result),
         }
-    known = asdict(result) if is_dataclass(result) and not isinstance(result, type) else None
-    return report | {"result": known}
+    return report | {"result": _as_values(result)}
+
+
+def _as_values(result: object) -> object:
+    """What JSON can hold of a result; a plan has a documented form of its own."""
+    shaped = getattr(result, "to_values", None)
+    if shaped is not None:
+        return shaped()
+    return asdict(result) if is_dataclass(result) and not isinstance(result, type) else None
 
 
 def _become(command: Sequence[str], console: Console) -> int:

@@ -157,6 +157,6 @@ def _is_own(label: str) -> bool:
         return True
     try:
         places = list(import_module(name).__path__)
-    except ImportError:
+    except (ImportError, AttributeError):  # there is none, or it is a module and no package
         places = [registry.get_app_config(label).path]
     return not all(is_installed(Path(place)) for place in places)

@@ -45,7 +45,7 @@ def check(run: Run) -> Checked:
 
     Raises ``Refused`` with the list of what is missing.
     """
-    return _compare(run, None)
+    return compare_models(run, None)
 
 
 def check_and_stamp(run: Run, project: Project, path: Path) -> Checked:
@@ -82,7 +82,7 @@ def follow_policy(run: Run, project: Project, session: BaseDatabaseWrapper) -> C
         run.console.say("models match their migrations (checked before)")
         return Checked(by="stamp")
     if run.config.policy is Policy.CHECK:
-        return _compare(run, session)
+        return compare_models(run, session)
     with exclusive(run, session):
         written = _write_missing(run, session)
     if run.config.refresh_stamp and not written:
@@ -121,7 +121,8 @@ def _changes(run: Run) -> ModelChanges:
     return found
 
 
-def _compare(run: Run, session: BaseDatabaseWrapper | None) -> Checked:
+def compare_models(run: Run, session: BaseDatabaseWrapper | None) -> Checked:
+    """``check``, which leaves alone an app without migrations whose tables ``session`` finds."""
     watch = Stopwatch()
     found = _changes(run)
     _refuse(run, found, _without_tables(found, session))

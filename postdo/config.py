@@ -42,6 +42,57 @@ class Policy(enum.Enum):
     OFF = "off"
 
 
+class _Network(enum.Enum):
+    BLOCK = "block"
+    ALLOW = "allow"
+
+
+class Rehearse(enum.Enum):
+    """On what the pending migrations are tried before production."""
+
+    FULL = "full"
+    SCHEMA = "schema"
+    OFF = "off"
+
+
+class Answer(enum.Enum):
+    """What a policy says: go on, stop, or ask a person."""
+
+    ALLOW = "allow"
+    ASK = "ask"
+    REFUSE = "refuse"
+
+
+@dataclass(frozen=True)
+class Policies:
+    """What to do where a change could hurt, and within which bounds it may be made.
+
+    ``drift``: a pending migration touches a table that is not as expected. ``incompatible``: the
+    serving release cannot work on the new schema (``allow`` if ``POSTDO_SERVING`` says that none
+    is serving). ``loss``: rows or columns would be gone. ``downtime``: tables locked for longer
+    than ``lock_seconds``, or a swap. ``rehearse``: on what. ``lock_timeout_ms``: how long one
+    statement waits for a lock. ``lock_retry_seconds``: for how long the whole is tried again when
+    it did not get one. ``rehearse_seconds``: the most that dump, restore and rehearsal may take.
+    ``copy_mb``: the biggest database that is copied. ``memory_mb``: what the rehearsal may use; 0
+    for no limit. ``server_free_mb``: free disk of the database server, if somebody told.
+    ``network``: whether the rehearsal may reach the network.
+    """
+
+    drift: Answer = Answer.REFUSE
+    incompatible: Answer = Answer.ASK
+    loss: Answer = Answer.ASK
+    downtime: Answer = Answer.ASK
+    rehearse: Rehearse = Rehearse.FULL
+    lock_timeout_ms: int = 300  # HAZARDS 43: worst request 0.3 s instead of 4.5 s
+    lock_retry_seconds: float = 60.0
+    lock_seconds: float = 5.0
+    rehearse_seconds: float = 1800.0
+    copy_mb: int = 20_000
+    memory_mb: int = 0
+    server_free_mb: int | None = None
+    network: bool = False
+
+
 @dataclass(frozen=True)
 class SuperuserRequest:
     """The superuser that the environment asks for.
@@ -63,7 +114,10 @@ class Config:
     ``wait_seconds``: how long to wait for the database, in seconds. ``stamp``: the file that
     remembers a successful check; ``refresh_stamp``: whether a check at start may rewrite it.
     ``in_kit``: whether the process runs under ``run.sh``. ``host``: name of this machine or
-    container, for the people who look at a lock.
+    container, for the people who look at a lock. ``release``: version of the code, empty if nobody
+    says. ``policies``: how changes of the schema are made. ``backups``: the folder for them, and
+    ``keep`` how many. ``pg_bin``: the folder of pg_dump, if it is in an unusual one. ``approval``:
+    the checksum of the plan that a person has approved.
     """
 
     settings_module: str
@@ -75,6 +129,12 @@ class Config:
     superuser: SuperuserRequest | None
     in_kit: bool
     host: str
+    release: str = ""
+    policies: Policies = Policies()
+    backups: Path | None = None
+    keep: int = 3
+    pg_bin: Path | None = None
+    approval: str = ""
 
     def manage(self, arguments: str) -> str:
         """The words that a person types to run a ``manage.py`` command in development."""
@@ -82,6 +142,16 @@ class Config:
             return f"python manage.py {arguments}"
         flag = "-2" if self.mode is Mode.LOCAL else "-1"
         return f"sh run.sh {flag} manage {arguments}"
+
+    def approve(self, checksum: str) -> str:
+        """The words that a person types to let a plan pass that has to be approved."""
+        if self.in_kit and self.mode is Mode.PRODUCTION:
+            return f"sh run.sh -0 --approve {checksum}"
+        return f"postdo migrate --approve {checksum}"
+
+    def postdo(self, arguments: str) -> str:
+        """The words that a person types to run a command of ours on production."""
+        return f"sh run.sh {arguments}" if self.in_kit else f"postdo {arguments}"
 
     @property
     def psql(self) -> str:
@@ -115,6 +185,38 @@ def read(environment: Mapping[str, str], settings_module: str | None = None) -> 
         superuser=_superuser(environment),
         in_kit=bool(environment.get("POSTDO_MODE")),
         host=socket.gethostname(),
+        release=environment.get("APP_VERSION", ""),
+        policies=_policies(environment),
+        backups=_path(environment, "POSTDO_BACKUPS"),
+        keep=_whole(environment, "BACKUP_KEEP", 3, "a number of backups", least=1),
+        pg_bin=_path(environment, "POSTDO_PG_BIN"),
+        approval=environment.get("POSTDO_APPROVE", "").strip(),
+    )
+
+
+def _policies(environment: Mapping[str, str]) -> Policies:
+    usual = Policies()
+    network = _choice(environment, "REHEARSE_NETWORK", _Network, _Network.BLOCK)
+    return Policies(
+        drift=_choice(environment, "ON_DRIFT", Answer, usual.drift),
+        incompatible=Answer.ALLOW
+        if environment.get("POSTDO_SERVING") == "no"
+        else _choice(environment, "ON_INCOMPATIBLE", Answer, usual.incompatible),
+        loss=_choice(environment, "ON_LOSS", Answer, usual.loss),
+        downtime=_choice(environment, "ON_DOWNTIME", Answer, usual.downtime),
+        rehearse=_choice(environment, "REHEARSE", Rehearse, usual.rehearse),
+        lock_timeout_ms=_whole(
+            environment, "LOCK_TIMEOUT_MS", usual.lock_timeout_ms, "milliseconds", least=1
+        ),
+        lock_retry_seconds=_seconds(environment, "LOCK_RETRY_SECONDS", usual.lock_retry_seconds),
+        lock_seconds=_seconds(environment, "LOCK_SECONDS", usual.lock_seconds),
+        rehearse_seconds=_seconds(environment, "REHEARSE_SECONDS", usual.rehearse_seconds),
+        copy_mb=_whole(environment, "REHEARSE_MAX_MB", usual.copy_mb, "megabytes"),
+        memory_mb=_whole(environment, "REHEARSE_MEMORY_MB", usual.memory_mb, "megabytes"),
+        server_free_mb=_whole(environment, "POSTDO_SERVER_FREE_MB", -1, "megabytes")
+        if environment.get("POSTDO_SERVER_FREE_MB")
+        else None,
+        network=network is _Network.ALLOW,
     )
 
 
@@ -206,3 +308,22 @@ def _seconds(environment: Mapping[str, str], name: str, default: float) -> float
             f"set {name} to a whole number such as {default:.0f}; 0 tries once",
         )
     return seconds
+
+
+def _whole(
+    environment: Mapping[str, str], name: str, default: int, unit: str, *, least: int = 0
+) -> int:
+    value = environment.get(name, "").strip()
+    if not value:
+        return default
+    if not (value.isascii() and value.isdigit() and int(value) >= least):
+        raise Misconfigured(
+            f"{name} is {value!r}, which is not {unit}",
+            f"set {name} to a whole number of at least {least}, such as {default}",
+        )
+    return int(value)
+
+
+def _path(environment: Mapping[str, str], name: str) -> Path | None:
+    value = environment.get(name, "").strip()
+    return Path(value) if value else None

@@ -20,6 +20,10 @@ class Console:
         """One line of progress or of result."""
         print(f"postdo: {text}", file=self.out, flush=True)
 
+    def show(self, report: str) -> None:
+        """A report of many lines, as it is."""
+        print(report, file=self.out, flush=True)
+
     def warn(self, text: str) -> None:
         """One line that someone should read although the work goes on."""
         print(f"postdo: warning: {text}", file=self.err, flush=True)

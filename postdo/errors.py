@@ -11,11 +11,20 @@ class PostdoError(Exception):
     """Base of the errors of this package.
 
     ``what``: one line, what is wrong. ``next_step``: one line, what to do about it. ``details``:
-    further lines for a person, such as the list of migrations that were applied.
+    further lines for a person, such as the list of migrations that were applied. ``result``: what
+    the command found all the same, for ``--json``.
     """
 
-    def __init__(self, what: str, next_step: str, *, details: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        what: str,
+        next_step: str,
+        *,
+        details: tuple[str, ...] = (),
+        result: object = None,
+    ) -> None:
         super().__init__(what)
+        self.result = result
         self.what = what
         self.next_step = next_step
         self.details = details

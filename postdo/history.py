@@ -55,6 +55,14 @@ class History:
         """Whether nothing is pending, for certain."""
         return not (self.unrecorded or self.unsure or self.unfinished)
 
+    def unknown_in(self, project: Project) -> tuple[Name, ...]:
+        """What is recorded for the project's apps, and is not on disk.
+
+        A squash leaves such names behind, and so does a release that was taken back.
+        """
+        labels = {app.label for app in project.apps}
+        return tuple(sorted(n for n in self.recorded - self.on_disk if n[0] in labels))
+
 
 def read(session: BaseDatabaseWrapper, project: Project) -> History:
     """Compare the names on disk with the names in the database."""

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from postdo import history
+from postdo.config import Mode
 from postdo.console import Stopwatch
 from postdo.database import other_databases
+from postdo.errors import Refused
 from postdo.history import History
 from postdo.lock import exclusive
 from postdo.project import Project, set_up
@@ -20,15 +22,30 @@ class Migrated:
     """What was done. ``applied``: as ``app.name``, in order; ``already``: how many were before.
 
     ``waited``: whether another process was at work first. ``seconds``: all of it, waiting too.
+    ``mode``: ``transaction``, ``swap``, ``concurrent`` or ``plain`` (as Django does it); empty
+    if nothing was to be done. ``checksum``: of the plan that was carried out.
     """
 
     applied: tuple[str, ...]
     already: int
     waited: bool
     seconds: float
+    mode: str = ""
+    checksum: str = ""
 
 
-def migrate(run: Run, project: Project, session: BaseDatabaseWrapper) -> Migrated:
+@dataclass(frozen=True)
+class Way:
+    """How the command line wants it. ``approval``: the checksum of the plan that is approved.
+
+    ``concurrently``: in the explicit mode that keeps CONCURRENTLY and promises less.
+    """
+
+    approval: str = ""
+    concurrently: bool = False
+
+
+def migrate(run: Run, project: Project, session: BaseDatabaseWrapper, way: Way) -> Migrated:
     """Apply what is pending on the default database.
 
     With nothing pending, names alone decide: no lock, no model, no migration module. Raises
@@ -43,20 +60,60 @@ def migrate(run: Run, project: Project, session: BaseDatabaseWrapper) -> Migrate
         )
     before = history.read(session, project)
     if before.settled:
-        return _nothing(run, before, watch, waited=False)
+        return _nothing(run, project, session, before, watch, waited=False)
     set_up()
+    _require_steady(run, session)
     with exclusive(run, session) as waited:
         before = history.read(session, project)
         if before.settled:
-            return _nothing(run, before, watch, waited=waited)
-        from postdo.apply import apply  # noqa: PLC0415  imports what the short way avoids
-
-        applied = apply(run, session, before)
+            return _nothing(run, project, session, before, watch, waited=waited)
+        applied, mode, checksum = _carry_out(run, project, session, before, way)
     run.console.say(f"migrated: {len(applied)} applied ({watch})")
-    return Migrated(applied, len(before.recorded & before.on_disk), waited, watch.seconds)
+    already = len(before.recorded & before.on_disk)
+    return Migrated(applied, already, waited, watch.seconds, mode, checksum)
 
 
-def _nothing(run: Run, settled: History, watch: Stopwatch, *, waited: bool) -> Migrated:
+def _nothing(
+    run: Run,
+    project: Project,
+    session: BaseDatabaseWrapper,
+    settled: History,
+    watch: Stopwatch,
+    *,
+    waited: bool,
+) -> Migrated:
+    if settled.unknown_in(project):
+        set_up()
+        from postdo.planning.ahead import check_ahead  # noqa: PLC0415  only after a step back
+
+        check_ahead(run, project, session, settled)
     already = len(settled.on_disk)
     run.console.say(f"nothing to migrate ({already} applied)")
     return Migrated((), already, waited, watch.seconds)
+
+
+def _require_steady(run: Run, session: BaseDatabaseWrapper) -> None:
+    """Before the lock: a pooler that changes the session under us would keep it for ever."""
+    if run.config.mode is not Mode.PRODUCTION:
+        return
+    from postdo.planning.pooler import pooler_problem  # noqa: PLC0415  only where something is pending
+
+    problem = pooler_problem(session)
+    if problem is not None:
+        raise Refused(problem.what, problem.next_step, details=problem.details)
+
+
+def _carry_out(
+    run: Run, project: Project, session: BaseDatabaseWrapper, before: History, way: Way
+) -> tuple[tuple[str, ...], str, str]:
+    """The migrations that were applied, in which mode, and the plan's checksum."""
+    # What follows imports the models, which the short way avoids.
+    from postdo.applying import concurrent, plain  # noqa: PLC0415
+
+    if way.concurrently:
+        return concurrent.apply_concurrently(run, session, before), "concurrent", ""
+    if run.config.mode is not Mode.PRODUCTION or project.overrides("migrate"):
+        return plain.apply(run, session, before), "plain", ""
+    from postdo.applying.careful import carry_out  # noqa: PLC0415
+
+    return carry_out(run, project, session, before, way.approval)

@@ -19,7 +19,7 @@ from postdo.check import Checked, check, check_and_stamp, follow_policy
 from postdo.console import Stopwatch
 from postdo.database import closing
 from postdo.lock import exclusive
-from postdo.migrate import Migrated, migrate
+from postdo.migrate import Migrated, Way, migrate
 from postdo.project import load, set_up
 from postdo.run import Run
 from postdo.wait import wait
@@ -52,10 +52,10 @@ def prepare(run: Run) -> Prepared:
     """
     watch = Stopwatch()
     project = load(run.config.settings_module)
-    with _database(run) as session:
+    with database(run) as session:
         checked = follow_policy(run, project, session)
         ensured = _superuser_preflight(run)
-        migrated = migrate(run, project, session)
+        migrated = migrate(run, project, session, Way(run.config.approval))
         if ensured is None:
             ensured = _superuser(run, session)
     run.console.say(f"prepared ({watch})")
@@ -66,7 +66,7 @@ def wait_only(run: Run) -> Waited:
     """The ``wait`` command."""
     watch = Stopwatch()
     load(run.config.settings_module)
-    with _database(run):
+    with database(run):
         return Waited(watch.seconds)
 
 
@@ -76,11 +76,11 @@ def check_only(run: Run, stamp: Path | None) -> Checked:
     return check(run) if stamp is None else check_and_stamp(run, project, stamp)
 
 
-def migrate_only(run: Run) -> Migrated:
+def migrate_only(run: Run, way: Way) -> Migrated:
     """The ``migrate`` command."""
     project = load(run.config.settings_module)
-    with _database(run) as session:
-        return migrate(run, project, session)
+    with database(run) as session:
+        return migrate(run, project, session, way)
 
 
 def superuser_only(run: Run) -> Ensured | None:
@@ -89,12 +89,12 @@ def superuser_only(run: Run) -> Ensured | None:
     if run.config.superuser is None:
         run.console.say("no superuser is asked for: DJANGO_SUPERUSER_EMAIL or _USERNAME is not set")
         return None
-    with _database(run) as session:
+    with database(run) as session:
         return _superuser_preflight(run) or _superuser(run, session)
 
 
 @contextmanager
-def _database(run: Run) -> Iterator[BaseDatabaseWrapper]:
+def database(run: Run) -> Iterator[BaseDatabaseWrapper]:
     """The session of our own; at the end it is closed, and so are Django's."""
     with closing(wait(run)) as session:
         try:

@@ -13,8 +13,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-REPOSITORY = Path(__file__).resolve().parents[2]
+REPOSITORY = Path(__file__).resolve().parents[1]
 TIMEOUT_SECONDS = 60
+
+# Migrations run as Django runs them: no plan, no rehearsal.
+DEVELOPMENT = {"POSTDO_MODE": "development", "MAKEMIGRATIONS": "check"}
 
 SETTINGS = """
 import os
@@ -203,9 +206,11 @@ def make(
     return project
 
 
-def make_shop(root: Path, url: str, *, settings: str = "") -> Project:
+def make_shop(
+    root: Path, url: str, *, settings: str = "", environment: Mapping[str, str] | None = None
+) -> Project:
     """A project with one app, `shop`, with one model and its first migration."""
-    project = make(root, url, apps=("shop",), settings=settings)
+    project = make(root, url, apps=("shop",), settings=settings, environment=environment)
     project.write("shop/models.py", ITEM)
     project.migration("shop", "0001_initial", CREATE_ITEM)
     return project

@@ -9,7 +9,7 @@ from documents import CODE_SPAN, PROJECT, blocks, commands, project_files, prose
 
 README = text_of("README.md")
 # Written by the kit or by the user; a clean clone has none of them.
-MADE = (".env", ".postdo/", "docker-compose.override.yml")
+MADE = (".env", ".postdo/", "backups/", "docker-compose.override.yml")
 # The project of the worked example, and the other place where requirements may be.
 EXAMPLE = ("web/mysite/", "web/requirements.txt")
 OF_A_MODE = {"production": "-0", "development": "-1", "local": "-2"}

@@ -118,11 +118,6 @@ def test_wrong_usage_ends_with_two(shop: Project, arguments: tuple[str, ...]) ->
     assert shop.run(*arguments).code == 2
 
 
-@pytest.mark.parametrize("later", ["plan", "drift", "rehearse", "sources"])
-def test_a_command_that_is_not_there_yet_is_not_pretended(shop: Project, later: str) -> None:
-    assert shop.run(later).code == 2
-
-
 def test_a_missing_settings_module_ends_with_two(shop: Project) -> None:
     outcome = shop.run("prepare", environment={"DJANGO_SETTINGS_MODULE": ""})
     assert outcome.code == 2

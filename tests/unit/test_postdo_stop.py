@@ -10,7 +10,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from projects import Project, make, make_shop, open_connection
+from projects import DEVELOPMENT, Project, make, make_shop, open_connection
 from test_postdo_race import running, until
 
 from postdo.lock import LOCK_KEY
@@ -21,7 +21,7 @@ PROMPTLY = 5.0
 
 @pytest.fixture
 def shop(tmp_path: Path, database: str) -> Project:
-    return make_shop(tmp_path, database)
+    return make_shop(tmp_path, database, environment=DEVELOPMENT)
 
 
 def stopped(process: subprocess.Popen[str], number: signal.Signals = signal.SIGTERM) -> str:

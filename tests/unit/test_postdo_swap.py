@@ -44,7 +44,7 @@ session = connect("postdo test", 10)
 
 def inside(there):
     rows(there, "CREATE SCHEMA IF NOT EXISTS postdo_journal")
-    make = "CREATE TABLE IF NOT EXISTS postdo_journal.note AS SELECT current_database()::text AS name"
+    make = "CREATE TABLE IF NOT EXISTS postdo_journal.note AS SELECT current_database() AS name"
     rows(there, make)
 
 def fault(name):

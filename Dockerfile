@@ -62,6 +62,23 @@ RUN chmod -R a+rX . && chmod a+x entrypoint.sh \
     && python -m compileall -q --invalidation-mode unchecked-hash .
 
 
+# ---- pg_dump and pg_restore, of the server's own major: the image is the one of db in docker-compose.yml ----
+
+FROM postgres:17 AS postgresql
+COPY image/postgresql.sh /tmp/
+RUN sh /tmp/postgresql.sh /opt/postgresql
+
+
+# ---- squawk, which gives advice on the SQL of a plan. Where there is none for this kind of machine, plans come without ----
+
+FROM requirements AS squawk
+RUN --mount=type=cache,target=/tmp/.cache/pip --mount=type=bind,source=image,target=/image \
+    mkdir /opt/squawk \
+    && if pip --python /venv/bin/python install --no-compile --require-hashes --requirement /image/squawk.txt; then \
+        cp /venv/bin/squawk /opt/squawk/; \
+    fi
+
+
 # ---- The development image ----
 
 FROM base AS development
@@ -87,6 +104,11 @@ FROM base AS production
 # Nothing is installed into the result any more.
 RUN python -c 'import pathlib, pip, shutil; shutil.rmtree(pathlib.Path(pip.__file__).parent)' && rm -f "$(command -v pip)"*
 COPY --from=requirements-production /venv /venv
+COPY --from=squawk /opt/squawk /opt/squawk
+COPY --from=postgresql /opt/postgresql /opt/postgresql
+ENV PATH=$PATH:/opt/squawk
+# One that does not start here (another C library) is found now, and not at the first release that changes the schema.
+RUN /opt/postgresql/bin/pg_dump --version && /opt/postgresql/bin/pg_restore --version
 COPY --from=project /opt/kit /opt/kit
 COPY --from=project /app /app
 USER 10001:10001

@@ -1,14 +1,20 @@
 # commands/production.sh: build what stands in web/, prepare the database, and let it serve behind Caddy.
-# usage: sh run.sh -0 [--no-build]
+# usage: sh run.sh -0 [--no-build | --approve CHECKSUM]
 #
 # Safe to run at any time; with nothing changed it touches nothing. A new version starts as the other colour, and takes
 # over only when it is healthy. --no-build starts what was built last, and needs no network: the boot does it so.
+# --approve carries out the plan of that checksum, which `sh run.sh plan` shows, although it has to be asked for.
 
 main() {
     build=yes
     case ${1-} in
     '') ;;
     --no-build) build=no ;;
+    --approve)
+        [ $# -eq 2 ] || usage_error "--approve needs the checksum of a plan: sh run.sh plan shows it"
+        POSTDO_APPROVE=$2
+        export POSTDO_APPROVE
+        ;;
     *) usage_error "-0 takes no option '$1'" ;;
     esac
 
@@ -82,7 +88,7 @@ start_database() {
 
 # The entrypoint prepares, then becomes `true`.
 prepare_database() {
-    compose prod run --rm --no-deps -T web true
+    one_off web true
 }
 
 start_colour() { # start_colour COLOUR

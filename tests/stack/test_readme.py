@@ -158,6 +158,10 @@ def dumped(reader: Reader, _: Result) -> None:
     assert '"accounts.user"' in (reader.clone.root / "data.json").read_text()
 
 
+def is_a_page(reader: Reader, _: Result) -> None:
+    assert "</html>" in (reader.clone.root / "plan.html").read_text()
+
+
 def add_user_after_the_backup(reader: Reader) -> None:
     reader.clone.admin("HTTP_PORT").add_user("after-the-backup@example.com")
 
@@ -236,6 +240,12 @@ STORY = (
     ),
     Line("docker volume ls --filter name=postdo-", says("-prod_prod-data", "-dev_dev-data")),
     Line("git pull", says("up to date")),
+    # What a release would do: nothing any more.
+    Line("sh run.sh plan", says("nothing")),
+    Line("sh run.sh plan --html plan.html", is_a_page),
+    Line("sh run.sh rehearse", says("copied")),
+    Line("sh run.sh drift", says("no difference")),
+    Line("sh run.sh sources", says("blog.0001_initial")),
     Line("sh run.sh -0 psql", nothing_runs, first=stop_production),
     Line("sh run.sh -0 --no-build", served_by("HTTP_PORT")),
     # A project of one's own, in each mode.

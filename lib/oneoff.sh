@@ -1,0 +1,55 @@
+# lib/oneoff.sh: postdo in a container of its own, of the image that was built last, on production's database.
+
+# Whoever owns backups/ works there, so that what is written belongs to them. Made by root, it belongs to the image's own
+# user; a rootless engine maps its root to the owner already.
+one_off() { # one_off ARGUMENTS...: for `compose run`
+    prepare_backups_folder
+    # shellcheck disable=SC2012 # only numbers are read of it, and stat is another one on each system
+    oneoff_user=$(ls -ldn "$ROOT/backups" | awk '{ print $3 ":" $4 }')
+    ! engine_is_rootless || oneoff_user=0:0
+    POSTDO_SERVER_FREE_MB=$(free_for_database)
+    POSTDO_SERVING=yes
+    is_running prod web-blue || is_running prod web-green || POSTDO_SERVING=no
+    export POSTDO_SERVER_FREE_MB POSTDO_SERVING
+    compose prod run --rm --no-deps -T --user "$oneoff_user" "$@"
+}
+
+prepare_backups_folder() {
+    [ ! -d "$ROOT/backups" ] || return 0
+    (umask 077 && mkdir "$ROOT/backups" 2>/dev/null) ||
+        fail "cannot create $ROOT/backups" "free some disk space, or make $ROOT writable for $(id -un 2>/dev/null || id -u)"
+    [ "$(id -u)" -ne 0 ] || chown 10001:10001 "$ROOT/backups"
+}
+
+free_for_database() { # megabytes on the disk of production's volume; empty if nobody can tell
+    docker exec "$(container_of prod db)" df -Pk /var/lib/postgresql/data 2>/dev/null | awk 'NR == 2 { print int($4 / 1024) }'
+}
+
+# A database that does not run is started for as long as the command looks at it.
+look_at_production() { # look_at_production build|keep POSTDO_ARGUMENTS...
+    look_build=$1
+    shift
+    case $MODE in '' | prod) MODE=prod ;; *) usage_error "$COMMAND is for production: sh run.sh $COMMAND" ;; esac
+    require_engine
+    prepare_environment
+    make_state_folder "$STATE"
+    take_lock prod
+    open_log "$COMMAND"
+    export_compose_facts
+    require_volume_major prod >&2
+    if [ "$look_build" = build ]; then
+        require_disk 1000
+        build_image prod >&2
+    else
+        image_exists prod || fail "the production image is not built yet" "build and start it first: sh run.sh -0"
+    fi
+    if ! is_running prod db; then
+        undo_with stop_looked_at
+        step "Start PostgreSQL" compose prod up -d --no-build --wait --wait-timeout "$START_TIMEOUT" db >&2
+    fi
+    one_off --entrypoint python web -m postdo "$@"
+}
+
+stop_looked_at() {
+    compose prod stop db
+}

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from dataclasses import dataclass
 from typing import TextIO
 
 from postdo.errors import PostdoError
+
+MOST_COLUMNS = 100
 
 
 @dataclass(frozen=True)
@@ -15,6 +18,16 @@ class Console:
 
     out: TextIO
     err: TextIO
+
+    @property
+    def terminal(self) -> bool:
+        """Whether a person looks at it now."""
+        return self.out.isatty()
+
+    @property
+    def columns(self) -> int:
+        """How wide a report may be; more than a hundred is hard to read."""
+        return min(shutil.get_terminal_size((MOST_COLUMNS, 24)).columns, MOST_COLUMNS)
 
     def say(self, text: str) -> None:
         """One line of progress or of result."""

@@ -79,7 +79,7 @@ def plan(run: Run, arguments: argparse.Namespace) -> Planned:
     if arguments.html is not None:
         _write(run, arguments.html, html.render(made))
     if not arguments.json:
-        run.console.show(text.render(made))
+        run.console.show(text.render(made, run.console.columns, colour=run.console.terminal))
     if made.verdict in ("ask", "refuse"):
         raise refusal(run, made, "", result=Planned(made))
     return Planned(made)
@@ -90,7 +90,7 @@ def rehearse_only(run: Run, arguments: argparse.Namespace) -> Rehearsed:
     with _subject(run) as subject:
         done = rehearse(run, subject.session)
     if not arguments.json:
-        run.console.show(text.render_rehearsal(done))
+        run.console.show(text.render_rehearsal(done, run.console.columns))
     failure = done.plain_failure or done.failure
     if failure is not None and not done.mode:
         raise Refused(
@@ -110,7 +110,8 @@ def look_for_drift(run: Run, arguments: argparse.Namespace) -> Looked:
                 return Looked(None, drift.repair(subject, name, how))
         found = drift.find(subject) or drift.Drift((), ())
     if not arguments.json:
-        run.console.show(text.render_drift(found.differences, tuple(map(str, found.explanations))))
+        explained = tuple(map(str, found.explanations))
+        run.console.show(text.render_drift(found.differences, explained, run.console.columns))
     if found.alarms:
         raise Refused(
             f"the real schema differs from the migrations in {len(found.alarms)} places",

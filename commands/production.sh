@@ -47,8 +47,8 @@ release() {
     db_was=$(state_of prod db)
     undo_with take_back
     try "Start PostgreSQL" start_database || explain_unhealthy prod db
-    try "Prepare the database" prepare_database || step_failed "preparing the database" \
-        "mend what the lines above say, and repeat: sh run.sh -0$(went_on prod)"
+    try "Prepare the database" prepare_database || explain_preparation "$?"
+    tell_migrated
     try "Start $new" start_colour "$new" || explain_unhealthy prod db "web-$new"
     step "Switch to $new" switch_to "$new"
     UNDO=
@@ -89,6 +89,32 @@ start_database() {
 # The entrypoint prepares, then becomes `true`.
 prepare_database() {
     one_off web true
+}
+
+tell_migrated() { # by which plan, and how many; nothing if nothing was pending
+    awk -v before="$LOG_MARK" 'NR > before && /^postdo: (go|approved|migrated): / { sub(/^postdo: /, ""); print "  " $0 }' "$LOG_FILE"
+}
+
+# How postdo ended, all that it said from its verdict on, and its exit code: a caller can tell refused from undone.
+explain_preparation() { # explain_preparation STATUS
+    verdict=$(awk -v before="$LOG_MARK" '
+        NR > before && /^postdo: (misconfigured|refused|failed and undone|failed and not undone): / { verdict = 1 }
+        verdict' "$LOG_FILE")
+    if [ -z "$verdict" ]; then
+        show_tail
+        [ "$1" -ne 137 ] || fail "preparing the database was killed; it may need more memory than WEB_MEMORY ($WEB_MEMORY)" \
+            "raise WEB_MEMORY in .env, and repeat: sh run.sh -0$(went_on prod)"
+        fail "preparing the database failed" "mend what the lines above say, and repeat: sh run.sh -0$(went_on prod)"
+    fi
+    printf '%s\n' "$verdict" | indented >&3
+    what=$(printf '%s\n' "$verdict" | sed -n '1s/^postdo: [a-z ]*: //p')
+    remedy=$(printf '%s\n' "$verdict" | sed -n 's/^postdo: next: //p' | tail -n 1)$(went_on prod)
+    case $1 in
+    3) fail "preparing the database was refused: $what" "$remedy" 3 ;;
+    4) fail "preparing the database failed and was undone: $what" "$remedy" 4 ;;
+    5) fail "preparing the database failed and was not undone: $what" "$remedy" 5 ;;
+    *) fail "preparing the database failed: $what" "$remedy" ;;
+    esac
 }
 
 start_colour() { # start_colour COLOUR

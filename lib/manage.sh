@@ -19,6 +19,7 @@ manage_in_docker() { # manage_in_docker ARGUMENTS...
         manage_how="run --rm --entrypoint python"
         manage_service=web
         image_exists "$MODE" || fail "the $(mode_name "$MODE") image is not built yet" "build and start it first: sh run.sh $(mode_flag "$MODE")"
+        [ "$MODE" != prod ] || prepare_backups_folder
     fi
     [ -t 0 ] && [ -t 1 ] || manage_how="$manage_how -T"
     # shellcheck disable=SC2086 # split on purpose: words of our own

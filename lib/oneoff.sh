@@ -4,6 +4,7 @@
 # user; a rootless engine maps its root to the owner already.
 one_off() { # one_off ARGUMENTS...: for `compose run`
     prepare_backups_folder
+    [ -t 0 ] && [ -t 1 ] || set -- -T "$@"
     # shellcheck disable=SC2012 # only numbers are read of it, and stat is another one on each system
     oneoff_user=$(ls -ldn "$ROOT/backups" | awk '{ print $3 ":" $4 }')
     ! engine_is_rootless || oneoff_user=0:0
@@ -11,14 +12,16 @@ one_off() { # one_off ARGUMENTS...: for `compose run`
     POSTDO_SERVING=yes
     is_running prod web-blue || is_running prod web-green || POSTDO_SERVING=no
     export POSTDO_SERVER_FREE_MB POSTDO_SERVING
-    compose prod run --rm --no-deps -T --user "$oneoff_user" "$@"
+    compose prod run --rm --no-deps --user "$oneoff_user" "$@"
 }
 
 prepare_backups_folder() {
-    [ ! -d "$ROOT/backups" ] || return 0
-    (umask 077 && mkdir "$ROOT/backups" 2>/dev/null) ||
+    [ -d "$ROOT/backups" ] || (umask 077 && mkdir "$ROOT/backups" 2>/dev/null) ||
         fail "cannot create $ROOT/backups" "free some disk space, or make $ROOT writable for $(id -un 2>/dev/null || id -u)"
-    [ "$(id -u)" -ne 0 ] || chown 10001:10001 "$ROOT/backups"
+    # Made by root, which includes Docker when it finds no folder to mount.
+    [ -n "$(find "$ROOT/backups" -prune -user 0)" ] && ! engine_is_rootless || return 0
+    { chown 10001:10001 "$ROOT/backups" && chmod 700 "$ROOT/backups"; } 2>/dev/null ||
+        fail "$ROOT/backups belongs to root" "make it yours: sudo chown $(id -u):$(id -g) $ROOT/backups"
 }
 
 free_for_database() { # megabytes on the disk of production's volume; empty if nobody can tell
@@ -31,7 +34,7 @@ look_at_production() { # look_at_production build|keep POSTDO_ARGUMENTS...
     shift
     case $MODE in '' | prod) MODE=prod ;; *) usage_error "$COMMAND is for production: sh run.sh $COMMAND" ;; esac
     require_engine
-    prepare_environment
+    prepare_environment >&2
     make_state_folder "$STATE"
     take_lock prod
     open_log "$COMMAND"
@@ -47,7 +50,8 @@ look_at_production() { # look_at_production build|keep POSTDO_ARGUMENTS...
         undo_with stop_looked_at
         step "Start PostgreSQL" compose prod up -d --no-build --wait --wait-timeout "$START_TIMEOUT" db >&2
     fi
-    one_off --entrypoint python web -m postdo "$@"
+    # Who only looks keeps no backup: it would take the place of one from before a release.
+    one_off -e POSTDO_BACKUPS= --entrypoint python web -m postdo "$@"
 }
 
 stop_looked_at() {

@@ -142,7 +142,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     archive = add("sources", "compare the files of applied migrations with those that were kept")
     archive.add_argument(
-        "--restore", metavar="APP.NAME", action="append", default=[], help="write a kept file"
+        "--restore",
+        metavar="APP.NAME",
+        action="extend",
+        nargs="+",
+        default=[],
+        help="write kept files",
     )
     archive.add_argument("--into", type=Path, metavar="FOLDER", help="where; else in its place")
     add("superuser", "create the superuser that DJANGO_SUPERUSER_* describes, if it is not there")

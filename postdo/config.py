@@ -70,9 +70,10 @@ class Policies:
     ``drift``: a pending migration touches a table that is not as expected. ``incompatible``: the
     serving release cannot work on the new schema (``allow`` if ``POSTDO_SERVING`` says that none
     is serving). ``loss``: rows or columns would be gone. ``downtime``: tables locked for longer
-    than ``lock_seconds``, or a swap. ``rehearse``: on what. ``lock_timeout_ms``: how long one
-    statement waits for a lock. ``lock_retry_seconds``: for how long the whole is tried again when
-    it did not get one. ``rehearse_seconds``: the most that dump, restore and rehearsal may take.
+    than ``lock_seconds``, or a swap (``allow`` likewise). ``rehearse``: on what.
+    ``lock_timeout_ms``: how long one statement waits for a lock. ``lock_retry_seconds``: for how
+    long the whole is tried again when it did not get one. ``rehearse_seconds``: the most that dump,
+    restore and rehearsal may take.
     ``copy_mb``: the biggest database that is copied. ``memory_mb``: what the rehearsal may use; 0
     for no limit. ``server_free_mb``: free disk of the database server, if somebody told.
     ``network``: whether the rehearsal may reach the network.
@@ -197,13 +198,15 @@ def read(environment: Mapping[str, str], settings_module: str | None = None) -> 
 def _policies(environment: Mapping[str, str]) -> Policies:
     usual = Policies()
     network = _choice(environment, "REHEARSE_NETWORK", _Network, _Network.BLOCK)
+    # Where nothing serves, nobody meets the new schema with old code, and nobody waits for a table.
+    none_serves = environment.get("POSTDO_SERVING") == "no"
+    incompatible = _choice(environment, "ON_INCOMPATIBLE", Answer, usual.incompatible)
+    downtime = _choice(environment, "ON_DOWNTIME", Answer, usual.downtime)
     return Policies(
         drift=_choice(environment, "ON_DRIFT", Answer, usual.drift),
-        incompatible=Answer.ALLOW
-        if environment.get("POSTDO_SERVING") == "no"
-        else _choice(environment, "ON_INCOMPATIBLE", Answer, usual.incompatible),
+        incompatible=Answer.ALLOW if none_serves else incompatible,
         loss=_choice(environment, "ON_LOSS", Answer, usual.loss),
-        downtime=_choice(environment, "ON_DOWNTIME", Answer, usual.downtime),
+        downtime=Answer.ALLOW if none_serves else downtime,
         rehearse=_choice(environment, "REHEARSE", Rehearse, usual.rehearse),
         lock_timeout_ms=_whole(
             environment, "LOCK_TIMEOUT_MS", usual.lock_timeout_ms, "milliseconds", least=1

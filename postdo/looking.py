@@ -11,7 +11,7 @@ from typing import Any
 
 from postdo import history
 from postdo.errors import Misconfigured, Refused, one_line
-from postdo.memory.journal import Journal
+from postdo.memory.journal import Journal, RunRecord
 from postdo.memory.sources import SourcesReport
 from postdo.memory.sources import sources as compare_sources
 from postdo.planning.gate import refusal
@@ -24,6 +24,7 @@ from postdo.rehearsing.rehearsal import Rehearsal, rehearse
 from postdo.report import as_json, html, text
 from postdo.run import Run
 from postdo.schema import drift
+from postdo.words import duration, several
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,8 @@ def _subject(run: Run) -> Iterator[Subject]:
 def plan(run: Run, arguments: argparse.Namespace) -> Planned:
     """The ``plan`` command. Raises ``Refused`` if ``migrate`` would, after the report."""
     with _subject(run) as subject:
+        for last in subject.journal.runs(1):
+            run.console.say(f"last change: {_told(last)}")
         made = make_plan(subject)
     if arguments.html is not None:
         _write(run, arguments.html, html.render(made))
@@ -135,6 +138,16 @@ def _how_to_mend(run: Run, found: drift.Drift) -> str:
         return run.config.postdo(f"drift --{first.repair} {first.migration}")
     return (
         "the report has the SQL that removes each difference; take a backup, then run what is right"
+    )
+
+
+def _told(record: RunRecord) -> str:
+    """A run of ``migrate`` in one line."""
+    applied = several(len(record.applied), "migration")
+    release = f" by release {record.release}" if record.release else ""
+    return (
+        f"{record.began:%Y-%m-%d %H:%M %Z}{release} ({record.who}): {record.outcome}, {applied}, "
+        f"{duration(record.seconds)}"
     )
 
 

@@ -112,7 +112,13 @@ def _carry_out(
 
     if way.concurrently:
         return concurrent.apply_concurrently(run, session, before), "concurrent", ""
-    if run.config.mode is not Mode.PRODUCTION or project.overrides("migrate"):
+    if run.config.mode is not Mode.PRODUCTION:
+        return plain.apply(run, session, before), "plain", ""
+    if project.overrides("migrate"):
+        run.console.warn(
+            "an installed app brings its own migrate command, so nothing is rehearsed, and each "
+            "migration is kept by itself: what fails later does not undo it"
+        )
         return plain.apply(run, session, before), "plain", ""
     from postdo.applying.careful import carry_out  # noqa: PLC0415
 

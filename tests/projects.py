@@ -16,6 +16,12 @@ from typing import Any
 REPOSITORY = Path(__file__).resolve().parents[1]
 TIMEOUT_SECONDS = 60
 
+# Copies of this database; other tests leave some of theirs behind on purpose.
+SCRATCH = """
+SELECT datname FROM pg_database
+WHERE starts_with(datname, 'postdo_scratch_' || left(
+    encode(sha256(convert_to(current_database(), 'UTF8')), 'hex'), 8))
+"""
 # Migrations run as Django runs them: no plan, no rehearsal.
 DEVELOPMENT = {"POSTDO_MODE": "development", "MAKEMIGRATIONS": "check"}
 
@@ -163,6 +169,10 @@ class Project:
     def sql(self, statement: str) -> list[tuple[Any, ...]]:
         """Run a statement on the project's database."""
         return query(self.url, statement)
+
+    def copies(self) -> list[str]:
+        """The scratch databases of this database that are on the server."""
+        return [name for (name,) in self.sql(SCRATCH)]
 
 
 def query(url: str, statement: str) -> list[tuple[Any, ...]]:

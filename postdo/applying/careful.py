@@ -9,14 +9,17 @@ import getpass
 import json
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
+from pathlib import Path
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from postdo.applying import swap
 from postdo.applying.apply import in_one_transaction
 from postdo.console import Stopwatch
+from postdo.copying import backup
+from postdo.copying.backup_folder import remove
 from postdo.database import rows
-from postdo.errors import PostdoError, Undone
+from postdo.errors import PostdoError, Refused, Undone
 from postdo.history import RECORDED, History
 from postdo.memory.journal import Journal, RunRecord
 from postdo.memory.sources import read_sources
@@ -75,7 +78,9 @@ def carry_out(
         applied = _apply(change)
     except PostdoError as error:
         _remember_failure(change, error)
+        _forget_backup(change, error)
         raise
+    backup.prune(run, session)
     return applied, change.plan.mode or "transaction", change.plan.checksum
 
 
@@ -170,6 +175,13 @@ def _remember(change: _Change, worker: BaseDatabaseWrapper) -> None:
 def _remember_failure(change: _Change, error: PostdoError) -> None:
     outcome = "undone" if isinstance(error, Undone) else type(error).__name__.lower()
     change.subject.journal.record(change.record(outcome, error.what, ()))
+
+
+def _forget_backup(change: _Change, error: PostdoError) -> None:
+    """Nothing was touched: the backup of a refused change must not push out that of a real one."""
+    rehearsal = change.plan.findings.rehearsal
+    if isinstance(error, Refused) and rehearsal is not None and rehearsal.backup:
+        remove(Path(rehearsal.backup))
 
 
 def _user() -> str:

@@ -125,7 +125,7 @@ def nobody_else_ends_it(worker: BaseDatabaseWrapper) -> Iterator[None]:
 
 
 def _refuse(execute: Callable[..., Any], sql: Any, params: Any, many: bool, context: Any) -> Any:
-    found = transaction_control(_text(sql, context))
+    found = transaction_control(text_of(sql, context))
     if found:
         raise TransactionControlError(
             f"it runs {found}, which would end the transaction that all migrations share"
@@ -133,7 +133,7 @@ def _refuse(execute: Callable[..., Any], sql: Any, params: Any, many: bool, cont
     return execute(sql, params, many, context)
 
 
-def _text(sql: Any, context: Any) -> str:
+def text_of(sql: Any, context: Any) -> str:
     """A statement as text, also where it is composed of the driver's own parts."""
     if isinstance(sql, bytes):
         return sql.decode(errors="replace")

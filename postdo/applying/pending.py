@@ -2,11 +2,13 @@
 
 Django's own command does it, so that a project's own ``migrate`` counts. What makes many
 migrations fit into one transaction (HAZARDS, "one outer transaction works on real projects"):
-deferred constraints are checked after each of them, and CONCURRENTLY is taken out of the SQL.
+after each of them deferred constraints are checked, and what it set for its own transaction ends;
+and CONCURRENTLY is taken out of the SQL.
 """
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -17,10 +19,11 @@ from django.core.management import call_command
 from django.db import DEFAULT_DB_ALIAS
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from postdo.applying.other_sessions import OtherSessions
+from postdo.applying.transaction_end import TransactionEnd
 from postdo.history import Name
 from postdo.project import load_command
 
-FLUSH = ("SET CONSTRAINTS ALL IMMEDIATE", "SET CONSTRAINTS ALL DEFERRED")
 # CREATE [UNIQUE] INDEX, DROP INDEX, REINDEX and DETACH PARTITION; REFRESH MATERIALIZED VIEW may
 # run in a transaction as it is. PostgreSQL 14 to 18.
 # It may follow comments; within several statements at once the server refuses it anyway.
@@ -47,24 +50,39 @@ def run_pending(worker: BaseDatabaseWrapper, observer: Observer) -> None:
 
     ``worker`` is ``connections["default"]``. Errors are those of Django and of the migrations.
     """
-    with without_concurrently(worker):
-        _migrate(_Progress(worker, observer, flush=True))
+    end, others = TransactionEnd(worker), OtherSessions(worker)
+
+    def reach() -> None:
+        others.check()
+        end.reach()
+
+    with without_concurrently(worker), end.watching(), others.reading_only():
+        _migrate(_Progress(observer, reach))
+        others.check()
 
 
 def run_plainly(worker: BaseDatabaseWrapper, observer: Observer) -> None:
     """The same as Django does it: one transaction for each migration that is atomic, kept."""
-    _migrate(_Progress(worker, observer, flush=False))
+    _migrate(_Progress(observer))
 
 
 def progress(worker: BaseDatabaseWrapper, observer: Observer) -> Callable[..., None]:
     """A callback for an executor of migrations that are kept, each by itself."""
-    return _Progress(worker, observer, flush=False)
+    return _Progress(observer)
 
 
 def _migrate(progress: _Progress) -> None:
     command: Any = load_command("migrate")
     command.migration_progress_callback = progress
-    call_command(command, database=DEFAULT_DB_ALIAS, interactive=False, verbosity=0, no_color=True)
+    with patch.object(os, "_exit", _exit):
+        call_command(
+            command, database=DEFAULT_DB_ALIAS, interactive=False, verbosity=0, no_color=True
+        )
+
+
+def _exit(code: int) -> None:
+    """Instead of ``os._exit``: with 0 it would look as if everything were applied."""
+    raise SystemExit(code or "os._exit(0)")
 
 
 @contextmanager
@@ -97,10 +115,9 @@ def _plainly(execute: Callable[..., Any], sql: Any, params: Any, many: bool, con
 class _Progress:
     """Django's progress callback (``MigrationExecutor``, 4.2 to 6.1)."""
 
-    def __init__(self, worker: BaseDatabaseWrapper, observer: Observer, *, flush: bool) -> None:
-        self._worker = worker
+    def __init__(self, observer: Observer, end: Callable[[], None] = lambda: None) -> None:
         self._observer = observer
-        self._flush = flush
+        self._end = end
 
     def __call__(self, action: str, migration: Any = None, fake: bool = False) -> None:
         if migration is None:
@@ -109,8 +126,5 @@ class _Progress:
         if action == "apply_start":
             self._observer.begins(name, migration)
         elif action == "apply_success":
-            if self._flush:
-                with self._worker.cursor() as cursor:
-                    for statement in FLUSH:
-                        cursor.execute(statement)
+            self._end()
             self._observer.ended(name)

@@ -164,7 +164,7 @@ def copy_database(run: Run, session: BaseDatabaseWrapper) -> Iterator[str]:
     """
     ((current,),) = rows(session, CURRENT)
     scratch.remove_abandoned(run, session)
-    name = scratch._prefix(current) + secrets.token_hex(4)  # its own secret, shared with us
+    name = scratch.prefix_of(current) + secrets.token_hex(4)  # its own secret, shared with us
     rows(session, lock.TRY_LOCK, scratch.lock_key(name))
     try:
         missed = scratch.create_like(session, name)

@@ -325,6 +325,14 @@ def _failed(run: Run, job: _Job, error: ProgramFailedError) -> Refused:
     )
 
 
+def prune(run: Run, session: BaseDatabaseWrapper) -> None:
+    """Keep the newest ``BACKUP_KEEP`` backups; after a change, never for the sake of a look."""
+    folder = _folder(run, session)
+    if folder is not None:
+        with suppress(OSError):
+            folder.prune()
+
+
 def _name(session: BaseDatabaseWrapper) -> str:
     return str(rows(session, "SELECT current_database()")[0][0])
 

@@ -25,19 +25,12 @@ class Part:
     """A backup that is being made, in the folder ``path``."""
 
     path: Path
-    keep: int
 
     def finish(self) -> Path:
-        """Give it its final name, and remove what is more than ``keep``. The finished backup."""
+        """Give it its final name. The finished backup."""
         final = self.path.with_suffix("")
         self.path.rename(final)
         _sync(final.parent)
-        names = re.compile(re.escape(_series(final.name)) + r"\d{8}T\d{6}Z(-\d+)?")
-        finished = [path for path in final.parent.iterdir() if names.fullmatch(path.name)]
-        for path in sorted(finished, key=lambda path: _order(path.name))[: -self.keep]:
-            unfinished = path.with_name(path.name + PART)
-            path.rename(unfinished)  # half of a backup never has a finished one's name
-            shutil.rmtree(unfinished, ignore_errors=True)
         return final
 
 
@@ -68,10 +61,18 @@ class BackupFolder:
             lock = os.open(path, os.O_RDONLY)
         try:
             _try_lock(lock)
-            yield Part(path, self.keep)
+            yield Part(path)
         finally:
             os.close(lock)
             shutil.rmtree(path, ignore_errors=True)
+
+    def prune(self) -> None:
+        """Remove the finished backups that are more than ``keep``, the oldest first."""
+        series = re.escape(f"{_file_name(self.database)}-{KIND}-")
+        names = re.compile(series + r"\d{8}T\d{6}Z(-\d+)?")
+        finished = [path for path in self.root.iterdir() if names.fullmatch(path.name)]
+        for path in sorted(finished, key=lambda path: _order(path.name))[: -self.keep]:
+            remove(path)
 
     def _ready(self) -> None:
         self.root.mkdir(mode=OWNER_ONLY, parents=True, exist_ok=True)
@@ -104,6 +105,14 @@ class BackupFolder:
                 f"no backup can be written in {self.root}: {error.strerror or error}",
                 "correct the folder POSTDO_BACKUPS, its permissions or its disk",
             ) from error
+
+
+def remove(backup: Path) -> None:
+    """Take a finished backup away; half of one never has a finished one's name."""
+    with suppress(OSError):
+        unfinished = backup.with_name(backup.name + PART)
+        backup.rename(unfinished)
+        shutil.rmtree(unfinished, ignore_errors=True)
 
 
 def _file_name(database: str) -> str:

@@ -60,7 +60,7 @@ def scratch_database(run: Run, session: BaseDatabaseWrapper) -> Iterator[str]:
     """
     source = _require_right(session)
     remove_abandoned(run, session)
-    name = _prefix(source) + secrets.token_hex(4)
+    name = prefix_of(source) + secrets.token_hex(4)
     rows(session, STAY)
     rows(session, TRY_LOCK, lock_key(name))  # before it exists, so that nobody finds it unlocked
     try:
@@ -81,7 +81,7 @@ def remove_abandoned(run: Run, session: BaseDatabaseWrapper) -> tuple[str, ...]:
     """
     ((source, _, _),) = rows(session, WHO)
     removed = []
-    for name, comment in rows(session, NAMED, f"^{_prefix(source)}[0-9a-f]{{8}}$"):
+    for name, comment in rows(session, NAMED, f"^{prefix_of(source)}[0-9a-f]{{8}}$"):
         key = lock_key(name)
         # The lock can be taken twice by one session, and ours may have another one in use.
         if rows(session, HOLDS, key)[0][0] or not rows(session, TRY_LOCK, key)[0][0]:
@@ -154,7 +154,7 @@ def lock_key(name: str) -> int:
     return int.from_bytes(hashlib.sha256(name.encode()).digest()[:7], "big")
 
 
-def _prefix(source: str) -> str:
+def prefix_of(source: str) -> str:
     """What the names begin with for this source: 24 of 63 bytes, however long its own name is."""
     return f"{PREFIX}{hashlib.sha256(source.encode()).hexdigest()[:8]}_"
 

@@ -20,7 +20,7 @@ NOT_THERE = (
 )
 DEPENDENT = (
     "something made by hand depends on it (a view, a trigger, a policy): drop that in a migration "
-    "before this one, and create it again afterwards"
+    "before this one, and create it again afterwards; `postdo drift` has the SQL for both"
 )
 NETWORK = (
     "a rehearsal has no network: make the migration work without it, or set REHEARSE_NETWORK=allow "

@@ -15,14 +15,18 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from postdo.database import message, rows, sqlstate
 from postdo.planning.constraints import rules
 from postdo.planning.gates_sql import (
+    BEHIND,
     CLOSED_SCHEMAS,
     DATABASE_COLLATION,
     LACKING,
     LOCK_TABLE,
+    LOCK_TIMEOUT,
     NAMED_COLLATIONS,
     NOT_OURS,
+    NUMBERED,
     OLD_TRANSACTIONS,
     PREPARED,
+    SET_LOCK_TIMEOUT,
     SIZES,
     SLOTS,
     STANDBYS,
@@ -47,6 +51,7 @@ MEGABYTE = 2**20
 MAY_NOT_LOOK = frozenset({"42501", "55000", "0A000"})
 COLLATION_MAJOR = 15  # the first PostgreSQL that remembers a database's version of its collation
 SHOWN = 5  # names in one line
+SHORT_WAIT = "100ms"  # for a table that somebody has locked; unknown is better than late
 
 
 @dataclass(frozen=True)
@@ -84,7 +89,7 @@ class _Scene:
 def server_problems(
     run: Run, session: BaseDatabaseWrapper, rehearsal: Rehearsal | None
 ) -> tuple[Problem, ...]:
-    """HAZARDS 28, 43, 47, 48, 49, 53, 54, 56 and 64, as far as ``session`` may look.
+    """HAZARDS 26, 28, 43, 47, 48, 49, 53, 54, 56 and 64, as far as ``session`` may look.
 
     ``session`` is in autocommit. What stands in the way comes first.
     """
@@ -129,6 +134,24 @@ def _collations(scene: _Scene) -> Iterator[Problem]:
             f"miss rows{note}",
             f'REINDEX the tables that use it; ALTER COLLATION "{name}" REFRESH VERSION',
             blocking=builds,
+        )
+
+
+def _sequences(scene: _Scene) -> Iterator[Problem]:
+    each = [str(query) for (query,) in scene.ask(NUMBERED)]
+    if not each:
+        return
+    ((usual,),) = rows(scene.session, LOCK_TIMEOUT)
+    rows(scene.session, SET_LOCK_TIMEOUT, SHORT_WAIT)
+    behind = scene.ask(BEHIND.format(each=" UNION ALL ".join(each)))
+    rows(scene.session, SET_LOCK_TIMEOUT, usual)
+    for sequence, table, column, most, following in behind:
+        yield Problem(
+            26,
+            f"sequence {_short(sequence)} gives {following} next, and {_short(table)}.{column} "
+            f"has {most}: an INSERT can fail",
+            f"set it: SELECT setval('{sequence}', {most})",
+            blocking=False,
         )
 
 
@@ -289,6 +312,7 @@ GATES: tuple[Callable[[_Scene], Iterator[Problem]], ...] = (
     _pooler,
     _major,
     _collations,
+    _sequences,
     _lock_table,
     _wraparound,
     _disk,

@@ -100,6 +100,35 @@ SELECT c.oid::regclass::text, quote_ident(current_user)
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE n.nspname || '.' || c.relname = ANY(%s) AND NOT has_table_privilege(c.oid, %s) ORDER BY 1
 """
+# For each numbered column with an index on it alone or first: a query for its sequence, table and
+# column, their names in a message, the greatest number there, and the next that the sequence gives.
+# PostgreSQL 14 to 18.
+NUMBERED = """
+SELECT format('SELECT %L, %L, %L, (SELECT max(%I) FROM ONLY %I.%I)::numeric AS most, '
+              '(SELECT last_value::numeric + CASE WHEN is_called THEN %s ELSE 0 END FROM %I.%I) '
+              'AS next', format('%I.%I', m.nspname, s.relname),
+              format('%I.%I', n.nspname, c.relname), quote_ident(a.attname),
+              a.attname, n.nspname, c.relname, q.seqincrement, m.nspname, s.relname)
+FROM pg_sequence q JOIN pg_class s ON s.oid = q.seqrelid
+JOIN pg_namespace m ON m.oid = s.relnamespace
+JOIN pg_depend d ON d.classid = 'pg_class'::regclass AND d.objid = s.oid
+    AND d.refclassid = 'pg_class'::regclass AND d.refobjsubid > 0 AND d.deptype IN ('a', 'i')
+JOIN pg_class c ON c.oid = d.refobjid JOIN pg_namespace n ON n.oid = c.relnamespace
+JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = d.refobjsubid
+WHERE q.seqincrement > 0 AND NOT q.seqcycle AND c.relkind = 'r'
+  AND n.nspname <> 'postdo_journal' AND s.relpersistence <> 't'
+  AND a.atttypid IN ('int2'::regtype, 'int4'::regtype, 'int8'::regtype)
+  AND has_schema_privilege(m.oid, 'USAGE') AND has_schema_privilege(n.oid, 'USAGE')
+  AND has_table_privilege(c.oid, 'SELECT') AND has_table_privilege(s.oid, 'SELECT')
+  AND EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND i.indkey[0] = a.attnum
+              AND i.indisvalid AND i.indpred IS NULL)
+ORDER BY n.nspname, c.relname, a.attname
+"""
+# Those of these queries whose sequence gives a number that is there. PostgreSQL 14 to 18.
+BEHIND = "SELECT * FROM ({each}) AS numbered (sequence, home, field, most, next) WHERE next <= most"
+# How long such a query may wait for a table that somebody has locked, and what it was.
+LOCK_TIMEOUT = "SELECT current_setting('lock_timeout')"
+SET_LOCK_TIMEOUT = "SELECT set_config('lock_timeout', %s, false)"
 # Bytes of these tables with their indexes. PostgreSQL 14 to 18.
 SIZES = """
 SELECT coalesce(sum(pg_total_relation_size(c.oid)), 0)::bigint

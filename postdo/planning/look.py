@@ -36,6 +36,7 @@ def make_plan(subject: Subject, *, always_rehearse: bool = False) -> Plan:
         # To render SQL costs about what applying it does, and nobody asks for it there.
         waiting = pending(run, subject.project, session, with_sql=not subject.empty)
     stuck = any(problem.blocking for problem in problems)
+    first_look = not (subject.empty or subject.journal.sources())
     drift, drift_unknown = _drift(subject, problems)
     rehearsal, missing = None, "there is nothing to rehearse"
     if waiting and not stuck:
@@ -57,6 +58,7 @@ def make_plan(subject: Subject, *, always_rehearse: bool = False) -> Plan:
         rehearsal_missing=missing,
         clashes=_clashes(subject, serving, rehearsal),
         advice=lint.advice(run, _statements(waiting, rehearsal), _major(session)),
+        first_look=first_look,
     )
     return decide(findings, run.config.policies)
 

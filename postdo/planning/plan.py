@@ -10,6 +10,7 @@ from postdo import words
 from postdo.config import Answer, Policies, Rehearse
 from postdo.planning import verdict
 from postdo.planning.compatibility import Clash
+from postdo.planning.renames import hints
 from postdo.planning.verdict import Concern, Reason
 from postdo.rehearsing.rehearsal import Rehearsal
 from postdo.schema.differences import Difference
@@ -21,6 +22,10 @@ FULL = "full"  # the method of a rehearsal that had all rows
 NO_ROWS = (
     "rehearsed without rows (REHEARSE=schema): data was not tried, so it can still fail on it; "
     "which rows would be changed or deleted, and for how long tables are locked, is not known"
+)
+FIRST_LOOK = (
+    "the schema differs from what the migrations of today make; nobody kept the files that made "
+    "it, so this does not count until the next release"
 )
 UNREHEARSED = "not rehearsed (REHEARSE=off): whether it works is only known afterwards"
 
@@ -73,7 +78,8 @@ class Findings:
     if unknown. ``problems``: of history, models, environment. ``drift``: ``None`` if it could not
     be looked at (``drift_unknown`` says why). ``explained``: sentences that explain the drift.
     ``rehearsal``: ``None`` if there was none (``rehearsal_missing`` says why). ``clashes``:
-    ``None`` if not known. ``empty``: a database in which nothing was ever applied.
+    ``None`` if not known. ``empty``: a database in which nothing was ever applied. ``first_look``:
+    no source of an applied migration was ever kept, so that the files of today stand in for them.
     """
 
     database: str
@@ -90,6 +96,7 @@ class Findings:
     rehearsal_missing: str
     clashes: tuple[Clash, ...] | None
     advice: tuple[Advice, ...]
+    first_look: bool = False
 
 
 @dataclass(frozen=True)
@@ -174,7 +181,9 @@ def _of_rehearsal(rehearsal: Rehearsal, policies: Policies) -> list[Concern]:
         return concerns
     if rehearsal.mode == "transaction":
         concerns += verdict.locked(rehearsal.trace, policies.lock_seconds, policies.downtime)
-    return concerns + verdict.lost(verdict.real(rehearsal.trace.losses), policies.loss)
+    trace = rehearsal.trace
+    losses = verdict.real(trace.losses)
+    return concerns + verdict.lost(losses, hints(losses, trace.before, trace.after), policies.loss)
 
 
 def _standing_in_the_way(problem: Problem) -> Concern:
@@ -208,10 +217,19 @@ def _mode(findings: Findings, reasons: tuple[Reason, ...]) -> str:
 
 
 def _touched(findings: Findings) -> tuple[Difference, ...]:
-    if not findings.pending:
+    if not findings.pending or _may_be_rewritten(findings):
         return ()
     tables = verdict.touched_tables(findings.rehearsal)
     return verdict.touched_drift(findings.drift or (), tables)
+
+
+def _may_be_rewritten(findings: Findings) -> bool:
+    """Whether packages that rewrote their old migrations may be what differs (HAZARDS 7).
+
+    Real ones do (wagtailsearchpromotions.0001), and their files of then are not at hand. What
+    matters of it has been seen on the copy.
+    """
+    return bool(findings.first_look and findings.rehearsal and findings.rehearsal.mode)
 
 
 # --- What it means for the site -------------------------------------------------------------------
@@ -334,6 +352,8 @@ def _notes_on_gaps(findings: Findings) -> list[str]:
     if findings.drift is None:
         why = f": {words.line(findings.drift_unknown)}" if findings.drift_unknown else ""
         notes.append(f"whether the schema is as expected is not known{why}")
+    elif _may_be_rewritten(findings) and any(difference.alarm for difference in findings.drift):
+        notes.append(FIRST_LOOK)
     if findings.clashes is None and not findings.empty:
         notes.append("whether the release that is serving can work meanwhile is not known")
     return notes

@@ -196,8 +196,8 @@ def loss_sentence(loss: Loss) -> str:
     }.get(loss.kind, f"lose {count} of {of_table}")
 
 
-def lost(losses: list[Loss], answer: Answer) -> list[Concern]:
-    """Data that would be gone; ``losses`` are ``real`` ones."""
+def lost(losses: list[Loss], renames: tuple[str, ...], answer: Answer) -> list[Concern]:
+    """Data that would be gone; ``losses`` are ``real`` ones, ``renames`` what may be meant."""
     if not losses:
         return []
     sentences = [loss_sentence(loss) for loss in losses]
@@ -206,7 +206,8 @@ def lost(losses: list[Loss], answer: Answer) -> list[Concern]:
             answer,
             "loss",
             "would " + _first_of(sentences),
-            "take it out of the migrations; or, if it is meant, {accept}",
+            "; ".join(renames or ("take it out of the migrations",))
+            + "; or, if the loss is meant, {accept}",
             sentences if len(sentences) > 1 else (),
         )
     ]
@@ -253,8 +254,22 @@ def drifted(
             "drift",
             f"{where} is not as its migrations made it: {_first_of(sentences)}",
             "`postdo drift` shows it with the SQL that would remove it; or {accept}",
-            [*(sentences if len(sentences) > 1 else ()), *map(line, explained)],
+            [
+                *(sentences if len(sentences) > 1 else ()),
+                *map(line, explained),
+                *(text for difference in drift for text in _out_of_the_way(difference)),
+            ],
         )
+    ]
+
+
+def _out_of_the_way(difference: Difference) -> list[str]:
+    """27: what depends on a column can be dropped for the migration, and made again."""
+    if not difference.again:
+        return []
+    return [
+        *(f"before: {line(statement)}" for statement in difference.sql),
+        *(f"afterwards: {line(statement)}" for statement in difference.again),
     ]
 
 

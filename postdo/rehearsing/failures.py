@@ -23,10 +23,12 @@ LONGEST_EXAMPLE = 200  # characters; enough for a key, and not a whole document
 EXAMPLE_MS = 10_000  # for one look at the copy
 
 NOT_NULL, FOREIGN_KEY, UNIQUE, CHECK, TOO_LONG = "23502", "23503", "23505", "23514", "22001"
+TOO_BIG, UNDEFINED = "22003", "42704"
 # What only one transaction for all can cause: an enum's new value used, what cannot run in a
 # transaction block, an object in use (pending trigger events too), a lock held by another session
-# of our own, an aborted transaction that a migration would have ended, the full table of locks.
-SINGLE_ONLY = frozenset({"55P04", "25001", "55006", "55P03", "40P01", "25P02", "53200"})
+# of our own, an aborted transaction that a migration would have ended, the full table of locks,
+# what such a session would have written (``other_sessions``).
+SINGLE_ONLY = frozenset({"55P04", "25001", "55006", "55P03", "40P01", "25P02", "53200", "25006"})
 DATA_CLASSES = ("22", "23")  # values and constraints; the same in any transaction
 
 # The columns of a table's primary key, quoted. PostgreSQL 14 to 18.
@@ -35,11 +37,23 @@ SELECT quote_ident(a.attname) FROM pg_index i
 JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = ANY(i.indkey)
 WHERE i.indisprimary AND i.indrelid = to_regclass(%s)
 """
+# A table's constraints by name, those that a project names itself first. PostgreSQL 14 to 18.
+NAMES = """
+SELECT conname::text, pg_get_constraintdef(oid) FROM pg_constraint
+WHERE conrelid = to_regclass(%s) AND contype <> 'n'
+ORDER BY contype IN ('p', 'f'), conname LIMIT 5
+"""
 SET_TIMEOUT = "SELECT set_config('statement_timeout', %s, false)"
 
 _NAME = r'(?:"[^"]+"|\w+)(?:\."[^"]+"|\.\w+)?'
 _ALTERED = re.compile(rf"ALTER TABLE\s+(?:ONLY\s+)?({_NAME})", re.IGNORECASE)
 _RETYPED = re.compile(rf"ALTER COLUMN\s+({_NAME})\s+TYPE\s+([\w ]+?)\((\d+)\)", re.IGNORECASE)
+_SHRUNK = re.compile(
+    rf"ALTER COLUMN\s+({_NAME})\s+TYPE\s+(smallint|integer|bigint|numeric\((\d+),\s*(\d+)\))",
+    re.IGNORECASE,
+)
+_DROPPED = re.compile(r"\bDROP CONSTRAINT\b", re.IGNORECASE)
+_BITS = {"smallint": 16, "integer": 32, "bigint": 64}
 _CAST = re.compile(rf"ALTER COLUMN\s+({_NAME})\s+TYPE\b", re.IGNORECASE)
 _CHECKED = re.compile(r"\bCHECK\s*(\(.*\))\s*;?\s*$", re.IGNORECASE | re.DOTALL)
 _REFERS = re.compile(
@@ -210,6 +224,15 @@ def _unchecked(
     return _rows(session, table, "", f"NOT {check[1]}") if check else ()
 
 
+def _named_otherwise(
+    session: BaseDatabaseWrapper, _: BaseException, table: str, sql: str
+) -> tuple[str, ...]:
+    """The constraints that there are, where one is dropped by a name that it does not have."""
+    if not _DROPPED.search(sql):
+        return ()
+    return tuple(_pairs(["conname", "definition"], row) for row in rows(session, NAMES, table))
+
+
 def _too_long(
     session: BaseDatabaseWrapper, _: BaseException, table: str, sql: str
 ) -> tuple[str, ...]:
@@ -218,6 +241,20 @@ def _too_long(
         return ()
     column, length = retyped[1], retyped[3]
     return _rows(session, table, column, f"length({column}::text) > {length}")
+
+
+def _too_big(
+    session: BaseDatabaseWrapper, _: BaseException, table: str, sql: str
+) -> tuple[str, ...]:
+    shrunk = _SHRUNK.search(sql)
+    if not shrunk:
+        return ()
+    column, kind, digits, places = shrunk.groups()
+    value = f"round({column}::numeric, {places or 0})"
+    if digits:
+        return _rows(session, table, column, f"abs({value}) >= 1e{int(digits) - int(places)}")
+    most = 2 ** (_BITS[kind.lower()] - 1)
+    return _rows(session, table, column, f"{value} NOT BETWEEN {-most} AND {most - 1}")
 
 
 def _not_castable(
@@ -235,6 +272,8 @@ _LOOKS = {
     UNIQUE: _duplicates,
     CHECK: _unchecked,
     TOO_LONG: _too_long,
+    TOO_BIG: _too_big,
+    UNDEFINED: _named_otherwise,
 }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from typing import Any
@@ -11,8 +11,9 @@ from typing import Any
 from django.db import DEFAULT_DB_ALIAS, DatabaseError, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
+from django.db.models.signals import pre_migrate
 
-from postdo.applying import pending
+from postdo.applying import own_session, pending
 from postdo.database import rows
 from postdo.project import set_up
 from postdo.rehearsing import failures, isolation, losses
@@ -31,12 +32,14 @@ CHECK_CLIENT = """
 SELECT set_config(name, '1s', false) FROM pg_settings
 WHERE name = 'client_connection_check_interval'
 """
-# A session that waits for another one of ours would wait for ever: HAZARDS 58.
-SETTINGS = """
-SELECT set_config('lock_timeout', %s, false), set_config('application_name', %s, false),
-       set_config('synchronous_commit', %s, false)
-"""
+DURABILITY = "SELECT set_config('synchronous_commit', %s, false)"
 CHECK_ALL = "SET CONSTRAINTS ALL IMMEDIATE"
+# What a foreign table needs to reach its server, as statements that remove it. PostgreSQL 14 to 18.
+FOREIGN = """
+SELECT format('DROP USER MAPPING FOR %s SERVER %I',
+              CASE WHEN umuser = 0 THEN 'PUBLIC' ELSE quote_ident(usename) END, srvname)
+FROM pg_user_mappings
+"""
 
 Send = Callable[..., None]
 Done = dict[str, Any]
@@ -53,11 +56,27 @@ class _Sessions:
         self.count += 1
         # Nobody misses a copy after a power failure; the one that is swapped in must be durable.
         durable = "off" if self._job.isolated else "on"
-        rows(connection, SETTINGS, str(self._job.lock_timeout_ms), NAME, durable)
+        # A session that waits for another one of ours would wait for ever: HAZARDS 58. No other
+        # limit of the role: the session that makes the change in production has none either.
+        rows(connection, own_session.SETTINGS, f"{self._job.lock_timeout_ms}ms", NAME)
+        rows(connection, DURABILITY, durable)
         with suppress(DatabaseError):
             rows(connection, CHECK_CLIENT)
         if not connection.get_autocommit():
             connection.commit()
+
+
+class _Planned:
+    """Tells how many migrations there will be: Django sends its signal once for each app."""
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self._told = False
+
+    def __call__(self, plan: Sequence[object] = (), **_: object) -> None:
+        if not self._told:
+            self._told = True
+            self._send("planned", count=len(plan))
 
 
 class _Attempt:
@@ -113,8 +132,11 @@ def work(job: Job, send: Send, stop: StopSignals) -> Done:
     sessions = _Sessions(job)
     connection_created.connect(sessions, weak=False)
     attempt = _Attempt(job, send, sessions)
+    if job.isolated and not job.network:
+        _close_foreign_servers(attempt.worker)
+    pre_migrate.connect(_Planned(send), weak=False)
     modes = {"transaction": _transaction, "plain": _plain, "expected": _expected}
-    with stop.guarded(lambda: True, lambda: _cancel(attempt.worker)):
+    with stop.guarded(lambda: True, lambda: own_session.cancel(attempt.worker)):
         try:
             return modes[job.mode](attempt)
         except Stopped:
@@ -124,11 +146,13 @@ def work(job: Job, send: Send, stop: StopSignals) -> Done:
             return attempt.failed(error)
 
 
-def _cancel(worker: BaseDatabaseWrapper) -> None:
-    connection: Any = worker.connection
-    if connection is not None:
-        with suppress(Exception):  # it is tried again, and the driver decides what can go wrong
-            connection.cancel()
+def _close_foreign_servers(worker: BaseDatabaseWrapper) -> None:
+    """The server reaches them by itself, past Python's network: what they are told would stay."""
+    for (statement,) in rows(worker, FOREIGN):
+        with suppress(DatabaseError):  # another role's
+            rows(worker, statement)
+    if not worker.get_autocommit():
+        worker.commit()
 
 
 def _transaction(attempt: _Attempt) -> Done:

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from postdo.console import Stopwatch
+from postdo.rehearsing.display import Display
 from postdo.rehearsing.losses import Uncounted
 from postdo.rehearsing.rehearsal import Failure
 from postdo.rehearsing.trace import Trace, from_values
@@ -28,8 +29,6 @@ from postdo.run import Run
 
 LOCK_TIMEOUT_MS = 20_000  # nobody else is there, and autovacuum gives way after a second
 LOOK_SECONDS = 0.2  # between two looks at the clock and the memory
-SLOW_SECONDS = 2.0  # a migration that takes longer is named
-EVERY = 10  # of the others, each so many-th one
 GRACE_SECONDS = 1.0  # to cancel its statement and end by itself; postdo.stop gives us 5
 OUTPUT_LINES = 10
 OUTPUT_BYTES = 64 * 1024
@@ -148,21 +147,26 @@ class _Watch:
         self._job = job
         self._process = process
         self._clock = Stopwatch()
-        self._running = ""
-        self._since = Stopwatch()
-        self._named = False
-        self._done = 0
+        self._display = Display(
+            run.console, "rebuilding" if job.mode == "expected" else "rehearsing"
+        )
         self._errors: deque[bytes] = deque()
         self._error_bytes = 0
 
     def result(self) -> Result:
         """What the worker found, or why there is nothing."""
+        try:
+            return self._followed()
+        finally:
+            self._display.close()
+
+    def _followed(self) -> Result:
         for event in self._events():
             if event is None:
                 over = self._over_budget()
                 if over:
                     return self._failed(over)
-                self._name_slow()
+                self._display.time_passes()
             elif event["kind"] == "result":
                 return _result(event)
             else:
@@ -221,29 +225,19 @@ class _Watch:
         return ""
 
     def _progress(self, event: Mapping[str, Any]) -> None:
-        if event["kind"] == "begin":
-            self._running, self._named, self._since = event["migration"], False, Stopwatch()
-            return
-        self._done += 1
-        if self._named:
-            self._run.console.say(f"{self._running} took {self._since}")
-        elif self._done % EVERY == 0:
-            self._run.console.say(f"{self._verb} ... {self._done} done, up to {self._running}")
-        self._running = ""
-
-    def _name_slow(self) -> None:
-        if self._running and not self._named and self._since.seconds > SLOW_SECONDS:
-            self._named = True
-            self._run.console.say(f"{self._verb} {self._running} ...")
-
-    @property
-    def _verb(self) -> str:
-        return "rebuilding" if self._job.mode == "expected" else "rehearsing"
+        if event["kind"] == "planned":
+            self._display.planned(event["count"])
+        elif event["kind"] == "begin":
+            self._display.begins(event["migration"])
+        else:
+            self._display.ended()
 
     def _failed(self, what: str) -> Result:
         lines = b"".join(self._errors).decode(errors="replace").splitlines()
         output = tuple(line for line in lines if line.strip())[-OUTPUT_LINES:]
-        failure = Failure(self._running, what, "", "", "", (), single_only=False, output=output)
+        failure = Failure(
+            self._display.running, what, "", "", "", (), single_only=False, output=output
+        )
         return Result(None, failure, ())
 
 

@@ -50,6 +50,7 @@ def _findings(plan: Plan) -> Json:
         if found.drift is None
         else [_difference(each, touched=each in touched) for each in found.drift],
         "drift_unknown": found.drift_unknown,
+        "first_look": found.first_look,
         "explained": list(found.explained),
         "rehearsal": rehearsal(found.rehearsal) if found.rehearsal else None,
         "rehearsal_missing": found.rehearsal_missing,
@@ -103,6 +104,7 @@ def _difference(difference: Difference, *, touched: bool) -> Json:
         "alarm": difference.alarm,
         "touched": touched,
         "sql": list(difference.sql),
+        "again": list(difference.again),
     }
 
 

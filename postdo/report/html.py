@@ -298,7 +298,8 @@ def _difference(difference: Difference, *, touched: bool) -> Html:
     sql = NOTHING
     if difference.sql:
         summary = tag("summary", "SQL that would remove the difference", class_="soft small")
-        sql = tag("details", summary, _code(difference.sql))
+        back = [tag("p", "and this would make it again:"), _code(difference.again)]
+        sql = tag("details", summary, _code(difference.sql), *(back if difference.again else ()))
     words = tag("p", prose(difference.what), " ", here if touched else NOTHING)
     return tag("div", words, sql, class_="card")
 

@@ -124,6 +124,15 @@ class _Page:
         if more > 0:
             self.line(f"{several(more, 'more statement')}; {ELSEWHERE}", indent, "| ")
 
+    def script(self, sql: tuple[str, ...], indent: int) -> None:
+        """SQL to be copied: all of it, and a comment stays on lines of its own."""
+        for row in (row for statement in sql for row in statement.strip().splitlines()):
+            if not row.startswith("--"):
+                self.line(row, indent, "| ")
+                continue
+            for part in textwrap.wrap(row[2:], max(self._width - indent - 5, 1)):
+                self.line(f"-- {part}", indent, "| ")
+
 
 def _why(page: _Page, plan: Plan) -> None:
     if not plan.reasons:
@@ -258,7 +267,10 @@ def _difference(page: _Page, difference: Difference, *, touched: bool) -> None:
     page.bullet(difference.what + (" (this plan works here)" if touched else ""))
     if difference.sql:
         page.line("this would remove the difference:", 4)
-        page.sql(difference.sql, 4)
+        page.script(difference.sql, 4)
+    if difference.again:
+        page.line("and this would make it again, after the migrations:", 4)
+        page.script(difference.again, 4)
 
 
 def _problems(page: _Page, plan: Plan) -> None:

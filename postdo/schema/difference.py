@@ -15,7 +15,8 @@ class Difference:
     ``kind``, ``table``, ``name``: as in ``catalogue.Entry``; an extra view that reads a known table
     has that table. ``what``: one line for a person. ``alarm``: whether it matters; else it is
     information (an index made by hand, order of columns). ``sql``: statements that would remove
-    it, empty where only a person can know.
+    it, empty where only a person can know. ``again``: statements that make it as it is, for what
+    a migration may need out of its way meanwhile (a view, a trigger, a policy).
     """
 
     kind: str
@@ -24,6 +25,7 @@ class Difference:
     what: str
     alarm: bool
     sql: tuple[str, ...]
+    again: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

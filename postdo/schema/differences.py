@@ -45,7 +45,13 @@ def compare(expected: Catalogue, actual: Catalogue) -> tuple[Difference, ...]:
         *differences_rules.rules(pair),
     ]
     # A sort is stable: what one of them found keeps the order in which it was found.
-    return tuple(sorted(found, key=lambda one: (not one.alarm, ORDER.index(one.kind))))
+    return tuple(sorted(found, key=lambda one: (not one.alarm, _step(one))))
+
+
+def _step(one: Difference) -> int:
+    """An extra trigger or policy goes first: the type of a column that it names cannot change."""
+    extra = one.kind in ON_TABLES and one.again != ()
+    return -1 if extra else ORDER.index(one.kind)
 
 
 # How an object of each kind is made and removed.
@@ -123,14 +129,22 @@ def _missing(pair: Pair, entry: Entry, missing_tables: list[str]) -> Difference:
 
 
 def _extra(pair: Pair, entry: Entry) -> Difference:
-    sql = _DROP[entry.kind](entry)
+    sql, again = _DROP[entry.kind](entry), _again(pair, entry)
     read = sorted(pair.expected.tables.intersection(entry.facts.get("reads", "").split(",")))
     if read:
         # It stands in the way of a migration that changes what it reads (HAZARDS 27).
         what = f"{label(entry)} reads {shown(read[0])}, and no migration made it"
-        return Difference(entry.kind, read[0], entry.table, what, True, sql)
+        return Difference(entry.kind, read[0], entry.table, what, True, sql, again)
     what = f"{label(entry)} is there, and no migration made it"
-    return difference(entry, what, sql, alarm=entry.kind in ON_TABLES)
+    alarm = entry.kind in ON_TABLES
+    return Difference(entry.kind, entry.table, entry.name, what, alarm, sql, again)
+
+
+def _again(pair: Pair, entry: Entry) -> Sql:
+    """What makes an extra object again that a migration needs out of its way (HAZARDS 27)."""
+    if entry.kind == "view":
+        return remedies_views.create_whole_view(pair.actual, entry)
+    return _CREATE[entry.kind](entry) if entry.kind in ON_TABLES else ()
 
 
 def _changed(pair: Pair, one: Entry, other: Entry) -> Iterator[Difference]:

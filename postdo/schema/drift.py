@@ -8,8 +8,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from django.apps import apps as registry
 from django.db.migrations.loader import MigrationLoader
-from django.db.migrations.operations import RunPython, RunSQL
+from django.db.migrations.operations import (
+    CreateModel,
+    RunPython,
+    RunSQL,
+    SeparateDatabaseAndState,
+)
+from django.db.migrations.operations.base import Operation
 
 from postdo.database import rows
 from postdo.errors import Refused
@@ -68,8 +75,7 @@ def find(subject: Subject, *, build_it: bool = True) -> Drift | None:
         return None
     actual = read(subject.session)
     differences = compare(wanted, actual)
-    alarms = any(one.alarm for one in differences)
-    return Drift(differences, _explain(subject, applied, actual) if alarms else ())
+    return Drift(differences, _explain(subject, applied, actual, differences))
 
 
 def repair(subject: Subject, name: str, how: str) -> Explanation:
@@ -95,13 +101,24 @@ def repair(subject: Subject, name: str, how: str) -> Explanation:
 
 
 def _explain(
-    subject: Subject, applied: frozenset[Name], actual: Catalogue
+    subject: Subject,
+    applied: frozenset[Name],
+    actual: Catalogue,
+    differences: tuple[Difference, ...],
 ) -> tuple[Explanation, ...]:
     """Try the migrations that may be recorded wrongly: the real schema has to fit exactly."""
+    alarms = any(one.alarm for one in differences)
+    extra = {one.table for one in differences if one.kind == "table" and not one.alarm}
+    if not (alarms or extra):
+        return ()
     loader = MigrationLoader(None, ignore_no_migrations=True)
     nodes = loader.graph.nodes
-    last = (n for n in nodes if n in applied and not _needed_by(loader, n) & applied)
-    first = (n for n in nodes if n not in applied and _needs(loader, n) <= applied)
+    last = [n for n in nodes if alarms and n in applied and not _needed_by(loader, n) & applied]
+    first = [n for n in nodes if n not in applied and _needs(loader, n) <= applied]
+    # A further table is no alarm, so only a migration that makes it is worth a try.
+    first = [n for n in first if alarms or _makes(loader, n, extra)]
+    concerned = _concerned(differences)
+    last, first = ([n for n in names if n[0] in concerned] for names in (last, first))
     tries = [(n, "unrecord", applied - {n}) for n in _latest_first(last)]
     tries += [
         (n, "record", applied | {n}) for n in _latest_first(first) if not _does_more(loader, n)
@@ -109,7 +126,29 @@ def _explain(
     return tuple(
         Explanation(dotted((name,)), how)
         for name, how, names in tries
-        if _fits(subject, names, actual)
+        if _fits(how, differences, compare(_built(subject, names), actual))
+    )
+
+
+def _concerned(differences: tuple[Difference, ...]) -> frozenset[str]:
+    """The apps whose tables differ: each migration that is tried costs a schema from nothing."""
+    tables = {one.table.partition(".")[2] for one in differences}
+    return frozenset(
+        app.label
+        for app in registry.get_app_configs()
+        if any(table.startswith(f"{app.label}_") for table in tables)
+        or any(
+            model._meta.db_table in tables for model in app.get_models(include_auto_created=True)
+        )
+    )
+
+
+def _makes(loader: MigrationLoader, name: Name, tables: Iterable[str]) -> bool:
+    bare = {table.partition(".")[2] for table in tables}
+    return any(
+        isinstance(one, CreateModel)
+        and one.options.get("db_table", f"{name[0]}_{one.name_lower}") in bare
+        for one in loader.graph.nodes[name].operations
     )
 
 
@@ -123,8 +162,13 @@ def _needs(loader: MigrationLoader, name: Name) -> frozenset[Name]:
 
 def _does_more(loader: MigrationLoader, name: Name) -> bool:
     """Whether a migration does what a schema cannot show: then nothing proves that it was done."""
-    operations = loader.graph.nodes[name].operations
-    return any(isinstance(operation, RunPython | RunSQL) for operation in operations)
+    return any(map(_is_hidden, loader.graph.nodes[name].operations))
+
+
+def _is_hidden(operation: Operation) -> bool:
+    if isinstance(operation, SeparateDatabaseAndState):
+        return any(map(_is_hidden, operation.database_operations))
+    return isinstance(operation, RunPython | RunSQL)
 
 
 def _latest_first(names: Iterable[Name]) -> list[Name]:
@@ -132,6 +176,22 @@ def _latest_first(names: Iterable[Name]) -> list[Name]:
     return sorted(names, key=lambda name: name[1], reverse=True)[:CANDIDATES]
 
 
-def _fits(subject: Subject, names: frozenset[Name], actual: Catalogue) -> bool:
-    built = build(subject.run, subject.session, subject.journal, names)
-    return not any(one.alarm for one in compare(built, actual))
+def _built(subject: Subject, names: frozenset[Name]) -> Catalogue:
+    return build(subject.run, subject.session, subject.journal, names)
+
+
+def _fits(how: str, differences: tuple[Difference, ...], left: tuple[Difference, ...]) -> bool:
+    """Whether ``left``, with the record corrected, proves that it is wrong as it is.
+
+    What a migration made is no alarm once it is not expected any more: without the second look,
+    the first migration of an app would explain whatever is wrong with its tables.
+    """
+    if any(one.alarm for one in left):
+        return False
+    if how == "record":
+        return len(left) < len(differences)
+    return {_place(one) for one in left} <= {_place(one) for one in differences}
+
+
+def _place(one: Difference) -> tuple[str, str, str]:
+    return one.kind, one.table, one.name

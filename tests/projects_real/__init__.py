@@ -1,0 +1,1 @@
+"""Real public projects, from an old release to the newest."""

@@ -1,0 +1,335 @@
+"""Changes of the schema, released by `sh run.sh -0`: done, refused or undone, and never else."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
+import pytest
+
+from .clone import Clone
+from .engine import docker
+from .waiting import eventually
+
+# Fields have defaults in the database: the serving release can insert, and nothing is asked.
+FIELDS = {
+    "name": "models.CharField(max_length=50)",
+    "note": "models.CharField(max_length=50, db_default='')",
+}
+ROWS = "INSERT INTO shop_thing (name, note) SELECT 'n' || i, 'same' FROM generate_series(1, 20) i"
+NOWHERE_ELSE = """migrations.RunSQL(
+            "DO $$ BEGIN IF current_database() = 'postdo' THEN "
+            "RAISE EXCEPTION 'only in production'; END IF; END $$"
+        )"""
+SLOW = 'migrations.RunSQL("SELECT pg_sleep(120)")'
+REFUSED, UNDONE = 3, 4
+
+
+def change(clone: Clone, fields: dict[str, str], *operations: str) -> str:
+    """Write the model with these fields, and the next migration. Returns the migration's name."""
+    lines = "".join(f"    {name} = {field}\n" for name, field in fields.items())
+    text = f"from django.db import models\n\n\nclass Thing(models.Model):\n{lines}"
+    clone.write("web/shop/models.py", text)
+    folder = clone.root / "web/shop/migrations"
+    before = sorted(path.stem for path in folder.glob("0*.py"))
+    name = f"{len(before) + 1:04}_change"
+    depends = f'("shop", "{before[-1]}")' if before else ""
+    clone.write(
+        f"web/shop/migrations/{name}.py",
+        "from django.db import migrations, models\n\n\nclass Migration(migrations.Migration):\n"
+        f"    dependencies = [{depends}]\n    operations = [{', '.join(operations)}]\n",
+    )
+    return f"shop.{name}"
+
+
+def add(name: str, field: str) -> str:
+    """The operation that adds a field."""
+    return f'migrations.AddField("thing", "{name}", {field})'
+
+
+def keep(clone: Clone) -> None:
+    """Commit what stands there: production has it now."""
+    clone.git("add", "web")
+    clone.git("commit", "--quiet", "--message", "A change")
+
+
+@pytest.fixture
+def site(own: Clone) -> Iterator[Clone]:
+    """Production with an application `shop` and twenty rows in it; its files are put back."""
+    if not (own.root / "web/shop").exists():
+        add_shop(own)
+    if not own.visitor("HTTP_PORT").is_up():
+        own.run("-0")
+    if own.query("prod", "SELECT count(*) FROM shop_thing") == "0":
+        own.query("prod", ROWS)
+    with own.restored():
+        yield own
+    assert_nothing_is_left(own)
+
+
+def add_shop(clone: Clone) -> None:
+    clone.write("web/shop/__init__.py", "")
+    clone.write("web/shop/migrations/__init__.py", "")
+    settings = "web/config/settings/base.py"
+    clone.replace(settings, '    "core",\n', '    "core",\n    "shop",\n')
+    columns = ", ".join(f'("{name}", {field})' for name, field in FIELDS.items())
+    key = "auto_created=True, primary_key=True, serialize=False, verbose_name='ID'"
+    key = f'("id", models.BigAutoField({key}))'
+    change(clone, FIELDS, f'migrations.CreateModel("Thing", [{key}, {columns}])')
+    keep(clone)
+
+
+def assert_nothing_is_left(clone: Clone) -> None:
+    """No copy of the data, no container of a single command, no lock."""
+    if "db" in clone.runs_in("prod"):
+        names = clone.query("prod", "SELECT datname FROM pg_database WHERE NOT datistemplate")
+        assert set(names.split()) == {"postgres", "postdo"}
+    assert {name for name in clone.containers("prod") if "one-off" in name} == set()
+    assert not (clone.root / ".postdo/lock-prod").exists()
+
+
+def content(clone: Clone) -> str:
+    """A checksum of schema and rows, without what our own journal remembers of a refusal."""
+    dump = "pg_dump -U postdo -N postdo_journal postdo | grep -v '^.restrict\\|^.unrestrict'"
+    return clone.containers("prod")["db"].run("sh", "-c", f"{dump} | md5sum")
+
+
+@contextmanager
+def untouched(clone: Clone) -> Iterator[None]:
+    """Inside, the version that served goes on, and the database stays as it is."""
+    live, was = clone.live(), content(clone)
+    started = clone.containers("prod")[live].started_at
+    with answering(clone):
+        yield
+    assert clone.live() == live
+    assert clone.containers("prod")[live].started_at == started
+    assert content(clone) == was
+
+
+@contextmanager
+def answering(clone: Clone) -> Iterator[None]:
+    """Inside, a visitor asks for a page again and again, and always gets it."""
+    over, failed = threading.Event(), []
+
+    def visit() -> None:
+        visitor = clone.visitor("HTTP_PORT")
+        while not over.wait(0.05):
+            try:
+                answer = visitor.get("/admin/login/")
+                failed.extend([] if answer.status == 200 else [str(answer)])
+            except OSError as error:
+                failed.append(repr(error))
+
+    thread = threading.Thread(target=visit)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+    assert not failed, f"{len(failed)} requests failed, the first with {failed[0]}"
+
+
+def with_fields(fields: dict[str, str], clone: Clone) -> dict[str, str]:
+    """The model's fields as committed, and these."""
+    text = (clone.root / "web/shop/models.py").read_text()
+    there = dict(re.findall(r"^    (\w+) = (.*)$", text, re.MULTILINE))
+    return there | fields
+
+
+def backups(clone: Clone) -> set[str]:
+    return {path.name for path in (clone.root / "backups").iterdir()}
+
+
+# --- Releases ------------------------------------------------------------------------------------
+
+
+def test_a_compatible_change_is_done_while_the_site_answers(site: Clone) -> None:
+    before = backups(site)
+    field = "models.IntegerField(db_default=0)"
+    name = change(site, with_fields({"amount": field}, site), add("amount", field))
+
+    with answering(site):
+        done = site.run("-0")
+
+    assert "go: 1 migration, online" in done.out
+    assert "migrated: 1 applied" in done.out
+    assert site.query("prod", "SELECT count(amount) FROM shop_thing") == "20"
+    assert name.split(".")[1] in site.query("prod", "SELECT name FROM django_migrations")
+    (backup,) = backups(site) - before
+    folder, whole = site.root / "backups" / backup, site.root / "backups"
+    assert folder.stat().st_mode & 0o777 == whole.stat().st_mode & 0o777 == 0o700
+    assert folder.stat().st_uid == whole.stat().st_uid
+    keep(site)
+
+
+def test_a_change_that_loses_data_needs_the_approval_of_that_very_plan(site: Clone) -> None:
+    field = "models.CharField(max_length=9, db_default='full')"
+    change(site, with_fields({"extra": field}, site), add("extra", field))
+    site.run("-0")
+    keep(site)
+    fields = with_fields({}, site)
+    del fields["extra"]
+    change(site, fields, 'migrations.RemoveField("thing", "extra")')
+
+    with untouched(site):
+        refused = site.run("-0", ok=False)
+        wrong = site.run("-0", "--approve", "0123456789ab", ok=False)
+
+    assert refused.status == wrong.status == REFUSED
+    refused.refused("would delete column shop_thing.extra (20 values)", "sh run.sh -0 --approve ")
+    approve = re.search(
+        r"next: if that is what you want: sh run.sh (-0 --approve \w+)", refused.err
+    )
+    assert approve, refused
+    assert "ON_LOSS" in refused.err
+    assert "ON_INCOMPATIBLE" in refused.err
+    wrong.refused("the approval 0123456789ab is for another plan", approve[1])
+    approved = site.run(*approve[1].split())
+    assert "approved: " in approved.out
+    assert site.query("prod", COLUMNS).split().count("extra") == 0
+    keep(site)
+
+
+COLUMNS = "SELECT column_name FROM information_schema.columns WHERE table_name = 'shop_thing'"
+
+
+def test_a_change_that_the_data_does_not_fit_is_refused_with_rows(site: Clone) -> None:
+    field = "models.CharField(max_length=50, db_default='', unique=True)"
+    name = change(
+        site, with_fields({"note": field}, site), f'migrations.AlterField("thing", "note", {field})'
+    )
+
+    with untouched(site):
+        refused = site.run("-0", ok=False)
+
+    assert refused.status == REFUSED
+    refused.refused("preparing the database was refused: ", "what ran before goes on")
+    assert name in refused.err
+    assert "same" in refused.err, "an example of the rows"
+
+
+def test_a_change_that_fails_in_production_alone_is_undone(site: Clone) -> None:
+    field = "models.IntegerField(db_default=0)"
+    change(site, with_fields({"half": field}, site), add("half", field), NOWHERE_ELSE)
+
+    with untouched(site):
+        undone = site.run("-0", ok=False)
+
+    assert undone.status == UNDONE
+    undone.refused("was undone: ", "what ran before goes on")
+    assert "only in production" in undone.err
+
+
+def test_while_nothing_serves_an_incompatible_change_needs_no_approval(site: Clone) -> None:
+    site.run("-0", "stop")
+    field = "models.CharField(max_length=5, default='')"
+    change(site, with_fields({"needed": field}, site), add("needed", field))
+
+    done = site.run("-0")
+
+    assert "go: 1 migration" in done.out
+    assert site.visitor("HTTP_PORT").is_up()
+    keep(site)
+
+
+# --- Looking, with nothing changed ---------------------------------------------------------------
+
+
+def test_a_plan_is_for_people_for_programs_and_to_be_sent(site: Clone) -> None:
+    field = "models.IntegerField(default=0)"
+    name = change(site, with_fields({"must": field}, site), add("must", field))
+    kept = backups(site)
+
+    with untouched(site):
+        said = site.run("plan", ok=False)
+        told = site.run("plan", "--json", ok=False)
+        site.run("plan", "--html", "plan.html", ok=False)
+
+    plan = json.loads(told.out)
+    assert plan["result"]["verdict"] == "ask"
+    assert plan["result"]["pending"][0]["name"] == name
+    assert said.status == told.status == plan["exit"] == REFUSED
+    assert plan["result"]["checksum"] in said.out, "each look finds the same plan"
+    page = (site.root / "plan.html").read_text()
+    assert page.startswith("<!doctype html>")
+    assert page.rstrip().endswith("</html>")
+    assert plan["result"]["checksum"] in page
+    assert backups(site) == kept, "a look takes no backup, and no other one's place"
+
+
+def test_drift_made_by_hand_is_found_and_a_wrong_record_is_corrected(site: Clone) -> None:
+    field = "models.IntegerField(db_default=0)"
+    name = change(site, with_fields({"faked": field}, site), add("faked", field))
+    fake = "INSERT INTO django_migrations (app, name, applied) VALUES ('shop', '{}', now())"
+    site.query("prod", fake.format(name.split(".")[1]))
+    site.run("plan", ok=False)  # builds the image that knows this migration
+
+    faked = site.run("drift", ok=False)
+    site.run("drift", "--unrecord", name)
+    site.query("prod", "ALTER TABLE shop_thing ADD by_hand integer")
+    by_hand = site.run("drift", ok=False)
+    site.query("prod", "ALTER TABLE shop_thing DROP by_hand")
+    none = site.run("drift")
+
+    assert faked.status == by_hand.status == REFUSED
+    assert f"sh run.sh drift --unrecord {name}" in faked.err
+    assert '| ALTER TABLE "public"."shop_thing" DROP COLUMN "by_hand";' in by_hand.out
+    assert "The schema is exactly what its migrations make." in none.out
+
+
+def test_a_lost_migration_is_restored_below_backups(site: Clone) -> None:
+    site.run("sources", "--restore", "shop.0001_change")
+
+    kept = site.root / "backups/shop/0001_change.py"
+    assert kept.read_text() == (site.root / "web/shop/migrations/0001_change.py").read_text()
+
+
+def test_an_interrupted_look_leaves_no_copy_and_no_container(site: Clone) -> None:
+    change(site, with_fields({}, site), SLOW)
+    run = site.start("rehearse")
+    running = "SELECT count(*) FROM pg_stat_activity WHERE query ~ '^SELECT pg_sleep'"
+    eventually(lambda: site.query("prod", running) != "0", "the slow migration", 120)
+
+    with untouched(site):
+        ended = run.stop(signal.SIGINT)
+
+    assert ended.status == 128 + signal.SIGINT, ended
+    assert_nothing_is_left(site)
+
+
+def test_ten_containers_at_once_come_up_and_migrate_once(site: Clone) -> None:
+    """As when Compose, and not run.sh, starts a version: each prepares by itself."""
+    field = "models.IntegerField(db_default=0)"
+    name = change(site, with_fields({"once": field}, site), add("once", field))
+    site.run("plan")  # builds the image
+    colour = "web-green" if site.live() == "web-blue" else "web-blue"
+    docker("tag", f"{site.name}-web:next", f"{site.name}-web:{colour.removeprefix('web-')}")
+
+    def start(_: int) -> str:
+        return site.compose("prod", "run", "--rm", "--no-deps", "-T", colour, "true")
+
+    with answering(site), ThreadPoolExecutor(10) as pool:
+        said = list(pool.map(start, range(10)))
+
+    assert sum("migrated: 1 applied" in one for one in said) == 1, said
+    assert sum("nothing to migrate" in one for one in said) == 9, said
+    recorded = site.query("prod", "SELECT app || '.' || name FROM django_migrations").split()
+    assert recorded.count(name) == 1
+    keep(site)
+
+
+def test_a_stopped_database_is_started_for_a_look_and_stopped_again(site: Clone) -> None:
+    site.run("-0", "stop")
+
+    plan = site.run("plan")
+    drift = site.run("drift")
+
+    assert "nothing to do: every migration is applied" in plan.out
+    assert "The schema is exactly what its migrations make." in drift.out
+    assert site.runs_in("prod") == set()

@@ -158,9 +158,13 @@ def _remember(change: _Change, worker: BaseDatabaseWrapper) -> None:
         read_sources(subject.project, fresh | ((recorded & subject.before.on_disk) - archived))
     )
     was = subject.before.recorded & known
-    # What an empty database has (its schema, extensions) belongs to it.
+    # What an empty database has (its schema, extensions) belongs to it. And at the first look what
+    # is there is taken as it is, because packages rewrite the migrations that once made it.
+    found = change.plan.findings
     expected_before = (
-        change.was if change.plan.findings.empty else journal.expected(key(was, change.was.major))
+        change.was
+        if found.empty or found.first_look
+        else journal.expected(key(was, change.was.major))
     )
     if expected_before is not None:
         after = advance(expected_before, change.was, read(worker))

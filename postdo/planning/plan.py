@@ -25,7 +25,7 @@ NO_ROWS = (
 )
 FIRST_LOOK = (
     "the schema differs from what the migrations of today make; nobody kept the files that made "
-    "it, so this does not count until the next release"
+    "it, so it is taken as it is, and what changes from now on counts"
 )
 UNREHEARSED = "not rehearsed (REHEARSE=off): whether it works is only known afterwards"
 

@@ -41,7 +41,7 @@ def _is(file: Path, stamp: str) -> bool:
 
 
 def _make(folder: Path, requirements: Path) -> None:
-    exactly = ("--no-deps", "--require-hashes", "--only-binary=:all:", "-r", str(requirements))
+    exactly = ("--no-deps", "--require-hashes", "-r", str(requirements))
     uv = shutil.which("uv")
     if uv is not None:
         _run(uv, "venv", "--quiet", "--python", sys.executable, str(folder))

@@ -120,6 +120,14 @@ class Database:
     schema: str
     tables: Mapping[str, str]
 
+    def differs_from(self, other: Database) -> list[str]:
+        """The tables whose rows are not the same, or that only one of them has."""
+        return sorted(
+            name
+            for name in self.tables.keys() | other.tables.keys()
+            if self.tables.get(name) != other.tables.get(name)
+        )
+
 
 @dataclass(frozen=True)
 class Installed:

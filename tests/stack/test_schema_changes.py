@@ -290,8 +290,8 @@ def test_a_lost_migration_is_restored_below_backups(site: Clone) -> None:
     assert kept.read_text() == (site.root / "web/shop/migrations/0001_change.py").read_text()
 
 
-def test_an_interrupted_look_leaves_no_copy_and_no_container(site: Clone) -> None:
-    change(site, with_fields({}, site), SLOW)
+def test_an_interrupted_look_touches_nothing_and_the_next_one_removes_its_copy(site: Clone) -> None:
+    name = change(site, with_fields({}, site), SLOW).removeprefix("shop.")
     run = site.start("rehearse")
     running = "SELECT count(*) FROM pg_stat_activity WHERE query ~ '^SELECT pg_sleep'"
     eventually(lambda: site.query("prod", running) != "0", "the slow migration", 120)
@@ -300,6 +300,9 @@ def test_an_interrupted_look_leaves_no_copy_and_no_container(site: Clone) -> Non
         ended = run.stop(signal.SIGINT)
 
     assert ended.status == 128 + signal.SIGINT, ended
+    assert {name for name in site.containers("prod") if "one-off" in name} == set()
+    (site.root / f"web/shop/migrations/{name}.py").unlink()
+    site.run("rehearse")
     assert_nothing_is_left(site)
 
 

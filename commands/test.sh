@@ -19,8 +19,6 @@ main() {
     run_linters || test_failed="linters"
     # These wait more than they compute, so there may be more of them at once than there are cores.
     suite --numprocesses 4 --dist loadfile tests/unit tests/shell tests/starter tests/hazards
-    # Projects of others, old and new, in environments of their own.
-    suite tests/projects_real
     # These share running stacks, and the machine's ports.
     suite tests/stack tests/browser
     summarise

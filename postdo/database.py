@@ -64,12 +64,17 @@ def other_databases() -> tuple[str, ...]:
     return tuple(alias for alias in connections if alias != DEFAULT_DB_ALIAS)
 
 
-def connect(application_name: str, timeout_seconds: float) -> BaseDatabaseWrapper:
+def connect(
+    application_name: str, timeout_seconds: float, *, name: str = ""
+) -> BaseDatabaseWrapper:
     """A new session of our own. libpq takes less than two seconds for two.
+
+    ``name``: of another database on the same server, if it is not the project's that is meant.
 
     Errors are Django's: ``OperationalError`` and ``NotSupportedError`` for the caller to read.
     """
     wrapper: BaseDatabaseWrapper = _default().copy()
+    wrapper.settings_dict["NAME"] = name or wrapper.settings_dict["NAME"]
     options: dict[str, Any] = wrapper.settings_dict["OPTIONS"]
     options.pop("pool", None)
     options["connect_timeout"] = max(2, int(timeout_seconds))
@@ -90,6 +95,14 @@ def closing(session: BaseDatabaseWrapper) -> Iterator[BaseDatabaseWrapper]:
     finally:
         with suppress(DatabaseError, InterfaceError):
             session.close()
+
+
+def cancel(session: BaseDatabaseWrapper) -> None:
+    """End the statement that a session is at, from another thread; harmless if there is none."""
+    connection: Any = session.connection
+    if connection is not None:
+        with suppress(Exception):  # it is tried again, and the driver decides what can go wrong
+            connection.cancel()
 
 
 def rows(session: BaseDatabaseWrapper, sql: str, *values: object) -> list[tuple[Any, ...]]:

@@ -28,6 +28,9 @@ RECORDED = "SELECT app, name FROM django_migrations"
 # The comment on the recorder's table while a run is under way. One that is found later was left
 # by a run that ended before its post_migrate handlers did, and these have to run again.
 UNFINISHED = "postdo: unfinished run; "
+# The statement that sets that comment; quoted by the server, because such a statement takes no
+# parameters. An empty comment is none. PostgreSQL 14 to 18.
+COMMENT = "SELECT format('COMMENT ON TABLE django_migrations IS %%L', %s::text)"
 
 Name = tuple[str, str]
 

@@ -60,6 +60,10 @@ WHERE name IN ('idle_session_timeout', 'statement_timeout')
 """
 
 
+class LockLostError(Exception):
+    """The session that holds the lock is gone; another process may have started."""
+
+
 @dataclass(frozen=True)
 class Holder:
     """Another session that holds a key. ``since``: when it connected."""

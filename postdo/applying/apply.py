@@ -23,7 +23,7 @@ from postdo.applying.patience import BusyError, Patience
 from postdo.applying.pending import run_pending
 from postdo.applying.table_locks import Watch
 from postdo.console import Stopwatch
-from postdo.database import rows, sqlstate
+from postdo.database import cancel, rows, sqlstate
 from postdo.errors import NotUndone, PostdoError, Undone, one_line
 from postdo.history import Name, dotted
 from postdo.project import where
@@ -56,10 +56,6 @@ class Applied:
     seconds: float
     attempts: int
     locked_seconds: float
-
-
-class LockLostError(Exception):
-    """The session that holds the lock is gone; another process may have started."""
 
 
 @dataclass(frozen=True)
@@ -129,7 +125,7 @@ class _Attempt:
     def make(self) -> None:
         """Do it all, or nothing. Raises ``BusyError`` where another attempt may succeed."""
         run, worker = self._task.run, self._task.worker
-        with run.stop.guarded(self._may_stop, lambda: own_session.cancel(worker)):
+        with run.stop.guarded(self._may_stop, lambda: cancel(worker)):
             try:
                 self._work()
             except BaseException as error:
@@ -215,7 +211,7 @@ class _Attempt:
 
     def _require_lock(self) -> None:
         if not lock.is_held(self._task.session):
-            raise LockLostError
+            raise lock.LockLostError
 
     def _require_same_transaction(self) -> None:
         """Nothing ended our transaction, and Django will not roll it back in silence."""
@@ -264,7 +260,7 @@ class _Attempt:
     def _explained(self, error: BaseException) -> Exception:
         if isinstance(error, PostdoError):
             return error
-        if isinstance(error, LockLostError):
+        if isinstance(error, lock.LockLostError):
             what = "the session that held the lock was lost, so another process may have begun"
             return Undone(what, "start again", details=(self._rolled_back(),))
         error = self._cause(error)

@@ -13,7 +13,7 @@ from django.db.transaction import atomic
 
 from postdo import history, lock
 from postdo.database import APPLICATION_NAME_BYTES, rows
-from postdo.history import UNFINISHED
+from postdo.history import COMMENT, UNFINISHED
 from postdo.run import Run
 
 # Sets, of these settings, those that the server knows. PostgreSQL 14 to 18.
@@ -32,8 +32,6 @@ DURABLE = """
 SELECT set_config('synchronous_commit', 'on', false)
 WHERE current_setting('synchronous_commit') = 'off'
 """
-# The statement that sets the comment on the recorder's table; it takes no parameters itself.
-COMMENT = "SELECT format('COMMENT ON TABLE django_migrations IS %%L', %s::text)"
 
 
 @contextmanager
@@ -71,14 +69,6 @@ def discard(worker: BaseDatabaseWrapper) -> None:
     worker.connection = None
     worker.in_atomic_block = worker.needs_rollback = worker.closed_in_transaction = False
     worker.savepoint_ids, worker.atomic_blocks, worker.run_on_commit = [], [], []
-
-
-def cancel(worker: BaseDatabaseWrapper) -> None:
-    """End the statement that runs, from another thread."""
-    connection: Any = worker.connection
-    if connection is not None:
-        with suppress(Exception):  # it is tried again, and the driver decides what can go wrong
-            connection.cancel()
 
 
 def is_lost(worker: BaseDatabaseWrapper) -> bool:

@@ -23,6 +23,7 @@ from postdo.applying.other_sessions import OtherSessions
 from postdo.applying.transaction_end import TransactionEnd
 from postdo.history import Name
 from postdo.project import load_command
+from postdo.stop import END
 
 # CREATE [UNIQUE] INDEX, DROP INDEX, REINDEX and DETACH PARTITION; REFRESH MATERIALIZED VIEW may
 # run in a transaction as it is. PostgreSQL 14 to 18.
@@ -74,15 +75,24 @@ def progress(worker: BaseDatabaseWrapper, observer: Observer) -> Callable[..., N
 def _migrate(progress: _Progress) -> None:
     command: Any = load_command("migrate")
     command.migration_progress_callback = progress
-    with patch.object(os, "_exit", _exit):
+    with patch.object(os, "_exit", _only_in_children(os.getpid())):
         call_command(
             command, database=DEFAULT_DB_ALIAS, interactive=False, verbosity=0, no_color=True
         )
 
 
-def _exit(code: int) -> None:
-    """Instead of ``os._exit``: with 0 it would look as if everything were applied."""
-    raise SystemExit(code or "os._exit(0)")
+def _only_in_children(own: int) -> Callable[[int], None]:
+    """Instead of ``os._exit``: with 0 it would look as if everything were applied.
+
+    A child that a migration forks may end so, and has to.
+    """
+
+    def leave(code: int) -> None:
+        if os.getpid() != own:
+            END(code)
+        raise SystemExit(code or "os._exit(0)")
+
+    return leave
 
 
 @contextmanager

@@ -19,28 +19,20 @@ from django.db.migrations.executor import MigrationExecutor
 
 from postdo import history, lock
 from postdo.changes import conflict, unreadable
-from postdo.database import closing, connect, rows
+from postdo.database import cancel, closing, connect, rows
 from postdo.errors import NotUndone, PostdoError, Undone, one_line
-from postdo.history import UNFINISHED, History, Name, dotted
+from postdo.history import COMMENT, UNFINISHED, History, Name, dotted
 from postdo.project import load_command
 from postdo.run import Run
 from postdo.stop import Stopped
 
 LOOK_SECONDS = 5.0  # to connect once more and see what a failure left
 
-# The statement that sets the comment that history.py reads; quoted by the server, because such a
-# statement takes no parameters. An empty comment is none. PostgreSQL 14 to 18.
-COMMENT = "SELECT format('COMMENT ON TABLE django_migrations IS %%L', %s::text)"
-
 
 @dataclass(frozen=True)
 class _Planned:
     name: Name
     atomic: bool
-
-
-class LockLostError(Exception):
-    """The session that holds the lock is gone; another process may have started."""
 
 
 class _Progress:
@@ -58,7 +50,7 @@ class _Progress:
         if action == "apply_start":
             self._run.stop.check()
             if not lock.is_held(self._session):
-                raise LockLostError
+                raise lock.LockLostError
             if not self.applied:
                 _mark(self._session, UNFINISHED + self._before.comment)
             self.running = (migration.app_label, migration.name)
@@ -91,7 +83,7 @@ def apply(
     try:
         with (
             lock.working(worker),
-            run.stop.guarded(lambda: worker.in_atomic_block, lambda: _cancel(worker)),
+            run.stop.guarded(lambda: worker.in_atomic_block, lambda: cancel(worker)),
             around(run, worker),
         ):
             _migrate(progress)
@@ -133,13 +125,6 @@ def _migrate(progress: _Progress) -> None:
     command: Any = load_command("migrate")
     command.migration_progress_callback = progress
     call_command(command, database=DEFAULT_DB_ALIAS, interactive=False, verbosity=0, no_color=True)
-
-
-def _cancel(worker: BaseDatabaseWrapper) -> None:
-    connection: Any = worker.connection
-    if connection is not None:
-        with suppress(Exception):  # it is tried again, and the driver decides what can go wrong
-            connection.cancel()
 
 
 def _mark(session: BaseDatabaseWrapper, comment: str) -> None:
@@ -194,7 +179,7 @@ def _what_it_left(
     half = failed is not None and not failed.atomic
     what = (
         "the session that held the lock was lost, so another process may have begun"
-        if isinstance(error, LockLostError)
+        if isinstance(error, lock.LockLostError)
         else f"{_culprit(progress, done=not missing)}: {one_line(error)}"
     )
     if not kept and not half:

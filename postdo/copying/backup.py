@@ -31,7 +31,7 @@ from postdo.copying.programs import (
     run_together,
 )
 from postdo.copying.scratch import connect_to
-from postdo.database import closing, message, rows, sqlstate
+from postdo.database import cancel, closing, message, rows, sqlstate
 from postdo.errors import Refused
 from postdo.run import Run
 
@@ -291,7 +291,7 @@ def _analyze(run: Run, job: _Job, scratch: str) -> None:
     with closing(connect_to(scratch, f"postdo copy {run.config.host}")) as there:
         rows(there, "SELECT set_config('statement_timeout', %s::text, false)", left_ms)
         try:
-            with run.stop.guarded(lambda: True, lambda: _cancel(there)):
+            with run.stop.guarded(lambda: True, lambda: cancel(there)):
                 rows(there, "ANALYZE")
         except DatabaseError as error:
             run.stop.check()  # cancelled because of a signal
@@ -301,12 +301,6 @@ def _analyze(run: Run, job: _Job, scratch: str) -> None:
                 f"the copy cannot be analysed: {message(error)}",
                 "correct that on the database server, or set REHEARSE=schema",
             ) from error
-
-
-def _cancel(session: BaseDatabaseWrapper) -> None:
-    connection: Any = session.connection
-    with suppress(Exception):  # it is tried again, and the driver decides what can go wrong
-        connection.cancel()
 
 
 def _failed(run: Run, job: _Job, error: ProgramFailedError) -> Refused:

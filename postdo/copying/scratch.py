@@ -13,15 +13,12 @@ import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime, timezone
-from typing import Any
 
-from django.db import DEFAULT_DB_ALIAS, DatabaseError, InterfaceError, connections
+from django.db import DatabaseError, InterfaceError
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from postdo.copying import alike
 from postdo.database import (
-    APPLICATION_NAME_BYTES,
-    KEEPALIVE_SECONDS,
     closing,
     connect,
     message,
@@ -135,18 +132,7 @@ def drop_database(session: BaseDatabaseWrapper, name: str) -> None:
 
 def connect_to(name: str, application_name: str) -> BaseDatabaseWrapper:
     """A session on another database of the same server, otherwise like ``database.connect``."""
-    wrapper: BaseDatabaseWrapper = connections[DEFAULT_DB_ALIAS].copy()
-    wrapper.settings_dict["NAME"] = name
-    options: dict[str, Any] = wrapper.settings_dict["OPTIONS"]
-    options.pop("pool", None)
-    options["connect_timeout"] = int(CONNECT_SECONDS)
-    options["application_name"] = application_name.encode()[:APPLICATION_NAME_BYTES].decode(
-        errors="ignore"
-    )
-    options.setdefault("keepalives_idle", KEEPALIVE_SECONDS)
-    wrapper.settings_dict["AUTOCOMMIT"] = True
-    wrapper.ensure_connection()
-    return wrapper
+    return connect(application_name, CONNECT_SECONDS, name=name)
 
 
 def lock_key(name: str) -> int:

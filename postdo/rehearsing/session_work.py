@@ -14,7 +14,7 @@ from django.db.backends.signals import connection_created
 from django.db.models.signals import pre_migrate
 
 from postdo.applying import own_session, pending
-from postdo.database import rows
+from postdo.database import cancel, rows
 from postdo.project import set_up
 from postdo.rehearsing import failures, isolation, losses
 from postdo.rehearsing.losses import Columns, Uncounted
@@ -136,7 +136,7 @@ def work(job: Job, send: Send, stop: StopSignals) -> Done:
         _close_foreign_servers(attempt.worker)
     pre_migrate.connect(_Planned(send), weak=False)
     modes = {"transaction": _transaction, "plain": _plain, "expected": _expected}
-    with stop.guarded(lambda: True, lambda: own_session.cancel(attempt.worker)):
+    with stop.guarded(lambda: True, lambda: cancel(attempt.worker)):
         try:
             return modes[job.mode](attempt)
         except Stopped:

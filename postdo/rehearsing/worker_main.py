@@ -21,7 +21,7 @@ from typing import Any, BinaryIO
 from postdo.errors import PostdoError
 from postdo.rehearsing.rehearsal import Failure
 from postdo.rehearsing.worker import Job, job_from
-from postdo.stop import Stopped, StopSignals
+from postdo.stop import END, Stopped, StopSignals
 
 EXIT_ORPHANED = 1
 
@@ -48,11 +48,11 @@ def main() -> None:
     try:
         _work(job_from(json.loads(line)), channel, stop)
     except Stopped as stopped:
-        os._exit(stopped.exit_code)
+        END(stopped.exit_code)
     # Threads that the project started may not want to end.
     sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(0)
+    END(0)
 
 
 def _take_the_pipes() -> tuple[str, Channel]:
@@ -66,7 +66,7 @@ def _take_the_pipes() -> tuple[str, Channel]:
     while not line.endswith(b"\n"):
         piece = source.read(1 << 16)
         if not piece:
-            os._exit(EXIT_ORPHANED)
+            END(EXIT_ORPHANED)
         line += piece
     watched = (source, json.loads(line)["folder"])
     threading.Thread(target=_end_with_the_parent, args=watched, daemon=True).start()
@@ -77,7 +77,7 @@ def _end_with_the_parent(source: Any, folder: str) -> None:
     while source.read(1):
         pass
     shutil.rmtree(folder, ignore_errors=True)  # nobody else is left to do it
-    os._exit(EXIT_ORPHANED)
+    END(EXIT_ORPHANED)
 
 
 def _work(job: Job, channel: Channel, stop: StopSignals) -> None:

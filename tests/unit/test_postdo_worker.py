@@ -202,13 +202,25 @@ def test_a_migration_that_ends_the_process_is_a_failure(shop: Project) -> None:
     python(shop, "0002_exit", "raise SystemExit('no more')", after="0001_initial")
     failure = failed(shop)
     assert (failure.migration, failure.what) == ("shop.0002_exit", "SystemExit: no more")
-    python(
-        shop, "0002_exit", "import os\nos.write(2, b'bye\\n')\nos._exit(7)", after="0001_initial"
-    )
+    python(shop, "0002_exit", "import os\nos._exit(7)", after="0001_initial")
+    failure = failed(shop)
+    assert (failure.migration, failure.what) == ("shop.0002_exit", "SystemExit: 7")
+
+
+def test_a_process_that_ends_past_python_is_a_failure_with_its_last_words(shop: Project) -> None:
+    body = "import ctypes, os\nos.write(2, b'bye\\n')\nctypes.CDLL(None)._exit(7)"
+    python(shop, "0002_exit", body, after="0001_initial")
     failure = failed(shop)
     assert failure.migration == "shop.0002_exit"
     assert failure.what == "the rehearsal's process ended without a result (exit code 7)"
     assert failure.output == ("bye",)
+
+
+def test_a_child_that_a_migration_forks_may_end_as_it_likes(shop: Project) -> None:
+    body = "import os\nif os.fork() == 0:\n    os._exit(3)\nassert os.wait()[1] == 3 << 8"
+    python(shop, "0002_fork", body, after="0001_initial")
+    result = do(shop, "transaction")
+    assert result.failure is None
 
 
 def test_a_process_that_is_killed_is_a_failure_that_says_so(shop: Project) -> None:

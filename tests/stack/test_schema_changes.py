@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import signal
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +13,6 @@ import pytest
 
 from .clone import Clone
 from .engine import docker
-from .waiting import eventually
 
 # Fields have defaults in the database: the serving release can insert, and nothing is asked.
 FIELDS = {
@@ -26,7 +24,6 @@ NOWHERE_ELSE = """migrations.RunSQL(
             "DO $$ BEGIN IF current_database() = 'postdo' THEN "
             "RAISE EXCEPTION 'only in production'; END IF; END $$"
         )"""
-SLOW = 'migrations.RunSQL("SELECT pg_sleep(120)")'
 REFUSED, UNDONE = 3, 4
 
 
@@ -288,22 +285,6 @@ def test_a_lost_migration_is_restored_below_backups(site: Clone) -> None:
 
     kept = site.root / "backups/shop/0001_change.py"
     assert kept.read_text() == (site.root / "web/shop/migrations/0001_change.py").read_text()
-
-
-def test_an_interrupted_look_touches_nothing_and_the_next_one_removes_its_copy(site: Clone) -> None:
-    name = change(site, with_fields({}, site), SLOW).removeprefix("shop.")
-    run = site.start("rehearse")
-    running = "SELECT count(*) FROM pg_stat_activity WHERE query ~ '^SELECT pg_sleep'"
-    eventually(lambda: site.query("prod", running) != "0", "the slow migration", 120)
-
-    with untouched(site):
-        ended = run.stop(signal.SIGINT)
-
-    assert ended.status == 128 + signal.SIGINT, ended
-    assert {name for name in site.containers("prod") if "one-off" in name} == set()
-    (site.root / f"web/shop/migrations/{name}.py").unlink()
-    site.run("rehearse")
-    assert_nothing_is_left(site)
 
 
 def test_ten_containers_at_once_come_up_and_migrate_once(site: Clone) -> None:

@@ -225,7 +225,7 @@ class Swapping:
         """Those that a swap may have left on the server."""
         found = self.on(
             "postgres",
-            "SELECT datname FROM pg_database WHERE datname ~ '^postdo_' "  # noqa: S608
+            "SELECT datname FROM pg_database WHERE datname ~ '^postdo_scratch_' "  # noqa: S608
             f"OR datname ~ '^{self.name}_before_' ORDER BY 1",
         )
         return [name for (name,) in found]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import socket
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -13,6 +12,7 @@ import pytest
 from .clone import Clone
 from .engine import TOOL_IMAGE, docker
 from .test_development import NEW_FIELD, NICKNAME
+from .visitor import answering
 
 GOES_ON = "what ran before goes on"
 FAILING_MIGRATION = '''"""Of a test."""
@@ -34,25 +34,8 @@ class Migration(migrations.Migration):
 def serving_all_the_time(clone: Clone) -> Iterator[None]:
     """Inside, the live version answers every request, and afterwards it alone is running still."""
     live, started = clone.live(), clone.containers("prod")[clone.live()].started_at
-    over, failed = threading.Event(), []
-
-    def visit() -> None:
-        visitor = clone.visitor("HTTP_PORT")
-        while not over.wait(0.1):
-            try:
-                answer = visitor.get("/")
-                failed.extend([] if answer.status == 200 else [str(answer)])
-            except OSError as error:
-                failed.append(repr(error))
-
-    thread = threading.Thread(target=visit)
-    thread.start()
-    try:
+    with answering(clone.visitor("HTTP_PORT"), "/", 0.1):
         yield
-    finally:
-        over.set()
-        thread.join()
-    assert not failed, f"{len(failed)} requests failed, the first with {failed[0]}"
     assert clone.live() == live
     assert clone.runs_in("prod") == {"db", "proxy", live}
     assert clone.containers("prod")[live].started_at == started

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 import re
-import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 import pytest
 
 from .clone import Clone
 from .engine import docker
+from .visitor import answering
 
 # Fields have defaults in the database: the serving release can insert, and nothing is asked.
 FIELDS = {
@@ -101,35 +101,16 @@ def untouched(clone: Clone) -> Iterator[None]:
     """Inside, the version that served goes on, and the database stays as it is."""
     live, was = clone.live(), content(clone)
     started = clone.containers("prod")[live].started_at
-    with answering(clone):
+    with visited(clone):
         yield
     assert clone.live() == live
     assert clone.containers("prod")[live].started_at == started
     assert content(clone) == was
 
 
-@contextmanager
-def answering(clone: Clone) -> Iterator[None]:
+def visited(clone: Clone) -> AbstractContextManager[None]:
     """Inside, a visitor asks for a page again and again, and always gets it."""
-    over, failed = threading.Event(), []
-
-    def visit() -> None:
-        visitor = clone.visitor("HTTP_PORT")
-        while not over.wait(0.05):
-            try:
-                answer = visitor.get("/admin/login/")
-                failed.extend([] if answer.status == 200 else [str(answer)])
-            except OSError as error:
-                failed.append(repr(error))
-
-    thread = threading.Thread(target=visit)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
-    assert not failed, f"{len(failed)} requests failed, the first with {failed[0]}"
+    return answering(clone.visitor("HTTP_PORT"), "/admin/login/", 0.05)
 
 
 def with_fields(fields: dict[str, str], clone: Clone) -> dict[str, str]:
@@ -151,7 +132,7 @@ def test_a_compatible_change_is_done_while_the_site_answers(site: Clone) -> None
     field = "models.IntegerField(db_default=0)"
     name = change(site, with_fields({"amount": field}, site), add("amount", field))
 
-    with answering(site):
+    with visited(site):
         done = site.run("-0")
 
     assert "go: 1 migration, online" in done.out
@@ -298,7 +279,7 @@ def test_ten_containers_at_once_come_up_and_migrate_once(site: Clone) -> None:
     def start(_: int) -> str:
         return site.compose("prod", "run", "--rm", "--no-deps", "-T", colour, "true")
 
-    with answering(site), ThreadPoolExecutor(10) as pool:
+    with visited(site), ThreadPoolExecutor(10) as pool:
         said = list(pool.map(start, range(10)))
 
     assert sum("migrated: 1 applied" in one for one in said) == 1, said

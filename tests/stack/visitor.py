@@ -6,9 +6,12 @@ import http.client
 import http.cookiejar
 import re
 import ssl
+import threading
 import urllib.error
 import urllib.parse
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from email.message import Message
 
@@ -99,3 +102,26 @@ class Visitor:
                 return Answer(answer.code, answer.headers, answer.read())
         except http.client.HTTPException as error:
             raise ConnectionError(f"{url}: {error!r}") from error
+
+
+@contextmanager
+def answering(visitor: Visitor, path: str, every: float) -> Iterator[None]:
+    """Inside, the page is asked for again and again, `every` so many seconds, and always comes."""
+    over, failed = threading.Event(), []
+
+    def visit() -> None:
+        while not over.wait(every):
+            try:
+                answer = visitor.get(path)
+                failed.extend([] if answer.status == 200 else [str(answer)])
+            except OSError as error:
+                failed.append(repr(error))
+
+    thread = threading.Thread(target=visit)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+    assert not failed, f"{len(failed)} requests failed, the first with {failed[0]}"

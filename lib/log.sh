@@ -79,18 +79,14 @@ indented() { # what somebody else said; its last line may have no end
     awk '{ print "  | " $0 }'
 }
 
-# On a terminal a long step shows that it lives. A run.sh that was killed cannot end this, so it looks after itself; and
-# the sleep is waited for, because a shell that runs a command hears no signal.
+# On a terminal a long step shows that it lives. A run.sh that was killed cannot end this, so it looks after itself. It is
+# ended by KILL: a shell that has just forked forgets a TERM that comes before it has set its own trap (stop_ticker then
+# waited for ever), and bash would run the traps of run.sh in it.
 TICKER=
 start_ticker() {
     [ -t 1 ] || return 0
     (
-        ticker_sleep=
-        trap 'kill $ticker_sleep 2>/dev/null; exit 0' TERM
-        while kill -0 "$$" 2>/dev/null; do
-            sleep 1 &
-            ticker_sleep=$!
-            wait "$ticker_sleep"
+        while sleep 1 && kill -0 "$$" 2>/dev/null; do
             printf '\r%s ... %s s ' "$1" "$(($(date +%s) - try_start))"
         done
     ) &
@@ -99,7 +95,7 @@ start_ticker() {
 
 stop_ticker() {
     [ -n "$TICKER" ] || return 0
-    kill "$TICKER" 2>/dev/null || true
+    kill -s KILL "$TICKER" 2>/dev/null || true
     wait "$TICKER" 2>/dev/null || true
     TICKER=
 }

@@ -65,6 +65,14 @@ def test_a_second_ctrl_c_does_not_interrupt_the_taking_back(long_run: Clone) -> 
     assert_taken_back(long_run)
 
 
+def test_steps_that_end_at_once_never_wait_for_what_shows_that_they_live(clone: Clone) -> None:
+    steps = "for number in 0 1 2 3 4 5 6 7 8 9; do step short true; done\n    "
+    clone.add_command("long", f"main() {{\n    {steps * 10}\n}}")
+    with Terminal(clone, "long") as terminal:
+        assert terminal.end() == 0
+        assert terminal.screen.count("short ... done") == 100
+
+
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_a_signal_to_the_whole_group_does_the_same(
     long_run: Clone, number: signal.Signals, status: int

@@ -8,6 +8,7 @@ import secrets
 import shutil
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -130,6 +131,14 @@ class Site:
             return self._dump_and_restore(new)
         finally:
             maintenance.sql(f"DROP DATABASE {new.name} WITH (FORCE)")
+
+    def base_backup(self) -> float:
+        """Seconds of a base backup of the whole server, without anything of ours."""
+        with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+            words = [str(self.programs / "pg_basebackup"), "-d", self.url, "-D", f"{folder}/copy"]
+            began = time.monotonic()
+            run([*words, "--checkpoint=fast", "--no-sync"], folder=self.root)
+            return time.monotonic() - began
 
     def _dump_and_restore(self, new: Site) -> float:
         began = time.monotonic()

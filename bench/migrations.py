@@ -81,6 +81,8 @@ def measure(site: changes.Site, cell: Cell, rounds: int) -> None:
         ways["postdo's copy"] = lambda on: on.copy_by_postdo()
         ways["dump and restore"] = lambda on: on.copy_alone()
     for _ in range(rounds):
+        if cell.pending:  # while the server holds this one database
+            cell.add("base backup", site.base_backup())
         for what, way in ways.items():
             with site.copied() as on, changes.watched(on) as held:
                 cell.add(what, way(on))

@@ -12,6 +12,7 @@ main() {
 stop_prod() {
     require_engine
     take_lock prod
+    remove_left_copy
     # The proxy first, so that no visitor meets a site without its database.
     step "Stop the proxy" compose prod stop proxy
     step "Stop the site" compose prod stop web-blue web-green

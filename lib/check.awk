@@ -61,6 +61,7 @@ BEGIN {
     rule("REHEARSE", "^(full|schema|off)$", "full, schema or off")
     rule("REHEARSE_NETWORK", "^(block|allow)$", "block or allow")
     rule("REHEARSE_SECONDS", "^[1-9][0-9]*$", "a number of seconds, from 1")
+    rule("REHEARSE_DUMP_MB", "^[0-9]+$", "a number of megabytes")
     rule("REHEARSE_MAX_MB", "^[0-9]+$", "a number of megabytes")
     rule("REHEARSE_MEMORY_MB", "^[0-9]+$", "a number of megabytes, or 0 for no limit")
     rule("ON_DRIFT", "^(allow|ask|refuse)$", "allow, ask or refuse")

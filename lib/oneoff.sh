@@ -5,6 +5,17 @@
 one_off() { # one_off ARGUMENTS...: for `compose run`
     prepare_backups_folder
     [ -t 0 ] && [ -t 1 ] || set -- -T "$@"
+    # A server for the copy of a big database is ours to start. postdo ends if it wants one, and begins again beside it.
+    POSTDO_COPY_SERVER=offered
+    POSTDO_COPY_SECONDS=
+    export POSTDO_COPY_SERVER POSTDO_COPY_SECONDS
+    oneoff_status=0
+    run_one_off "$@" || oneoff_status=$?
+    [ "$oneoff_status" -eq "$COPY_WANTED" ] || return "$oneoff_status"
+    beside_a_copy run_one_off "$@"
+}
+
+run_one_off() { # run_one_off ARGUMENTS...: for `compose run`
     # shellcheck disable=SC2012 # only numbers are read of it, and stat is another one on each system
     oneoff_user=$(ls -ldn "$ROOT/backups" | awk '{ print $3 ":" $4 }')
     ! engine_is_rootless || oneoff_user=0:0
@@ -12,7 +23,18 @@ one_off() { # one_off ARGUMENTS...: for `compose run`
     POSTDO_SERVING=yes
     is_running prod web-blue || is_running prod web-green || POSTDO_SERVING=no
     export POSTDO_SERVER_FREE_MB POSTDO_SERVING
-    compose prod run --rm --no-deps --user "$oneoff_user" "$@"
+    # Compose lets go of a container that it is interrupted at; that works on.
+    oneoff_name=$PROJECT_NAME-prod-once-$(date +%s)-$$
+    undo_with stop_one_off
+    run_status=0
+    compose prod run --rm --no-deps --name "$oneoff_name" --user "$oneoff_user" "$@" || run_status=$?
+    UNDO=${UNDO#stop_one_off }
+    return "$run_status"
+}
+
+# On TERM postdo takes back what is not committed and removes its copy. Nothing is to be stopped if Compose has seen to it.
+stop_one_off() {
+    ! docker inspect "$oneoff_name" >/dev/null 2>&1 || docker stop --time 60 "$oneoff_name" || ! docker inspect "$oneoff_name" >/dev/null 2>&1
 }
 
 prepare_backups_folder() {
@@ -28,6 +50,36 @@ free_for_database() { # megabytes on the disk of production's volume; empty if n
     docker exec "$(container_of prod db)" df -Pk /var/lib/postgresql/data 2>/dev/null | awk 'NR == 2 { print int($4 / 1024) }'
 }
 
+# What a command can be given, before anything is built. KNOWN names --options: with = a value follows, with =... several.
+check_options() { # check_options KNOWN ARGUMENTS...
+    known_options=" $1 "
+    shift
+    option_name=
+    option_wants=nothing
+    for option in "$@"; do
+        case $option in
+        -*)
+            [ "$option_wants" != value ] || usage_error "$option_name needs a value"
+            option_name=${option%%=*}
+            case $known_options in
+            *" $option "*) option_wants=nothing ;;
+            *" $option= "* | *" $option=... "*) option_wants=value ;;
+            *" $option_name= "* | *" $option_name=... "*) option_wants=nothing ;;
+            *) usage_error "$COMMAND takes no option '$option'" ;;
+            esac
+            ;;
+        *)
+            [ "$option_wants" != nothing ] || usage_error "$COMMAND takes no '$option'"
+            case $known_options in
+            *" $option_name=... "*) option_wants=any ;;
+            *) option_wants=nothing ;;
+            esac
+            ;;
+        esac
+    done
+    [ "$option_wants" != value ] || usage_error "$option_name needs a value"
+}
+
 # A database that does not run is started for as long as the command looks at it.
 look_at_production() { # look_at_production build|keep POSTDO_ARGUMENTS...
     look_build=$1
@@ -39,6 +91,7 @@ look_at_production() { # look_at_production build|keep POSTDO_ARGUMENTS...
     take_lock prod
     open_log "$COMMAND"
     export_compose_facts
+    remove_left_copy >&2
     require_volume_major prod >&2
     if [ "$look_build" = build ]; then
         require_disk 1000

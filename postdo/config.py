@@ -72,11 +72,14 @@ class Policies:
     is serving). ``loss``: rows or columns would be gone. ``downtime``: tables locked for longer
     than ``lock_seconds``, or a swap (``allow`` likewise). ``rehearse``: on what.
     ``lock_timeout_ms``: how long one statement waits for a lock. ``lock_retry_seconds``: for how
-    long the whole is tried again when it did not get one. ``rehearse_seconds``: the most that dump,
-    restore and rehearsal may take.
-    ``copy_mb``: the biggest database that is copied. ``memory_mb``: what the rehearsal may use; 0
-    for no limit. ``server_free_mb``: free disk of the database server, if somebody told.
-    ``network``: whether the rehearsal may reach the network.
+    long the whole is tried again when it did not get one. ``rehearse_seconds``: the most that copy
+    and rehearsal may take. ``copy_mb``: the biggest database that is copied. ``dump_mb``: the
+    biggest that is copied by dump and restore, where ``copy_offered``: who started us can make a
+    base backup. ``copy_port``: where the server with that copy is, 0 if there is none; it took
+    ``copy_seconds``. ``memory_mb``: what the rehearsal may use; 0 for no limit.
+    ``server_free_mb``: free disk of the database server, if somebody told.
+    ``network``: whether the rehearsal may reach the network. ``in_kit``: whether people type
+    ``sh run.sh``.
     """
 
     drift: Answer = Answer.REFUSE
@@ -89,9 +92,14 @@ class Policies:
     lock_seconds: float = 5.0
     rehearse_seconds: float = 1800.0
     copy_mb: int = 20_000
+    dump_mb: int = 4000  # docs/decisions/copy.md
+    copy_offered: bool = False
+    copy_port: int = 0
+    copy_seconds: float = 0.0
     memory_mb: int = 0
     server_free_mb: int | None = None
     network: bool = False
+    in_kit: bool = False
 
 
 @dataclass(frozen=True)
@@ -200,6 +208,7 @@ def _policies(environment: Mapping[str, str]) -> Policies:
     network = _choice(environment, "REHEARSE_NETWORK", _Network, _Network.BLOCK)
     # Where nothing serves, nobody meets the new schema with old code, and nobody waits for a table.
     none_serves = environment.get("POSTDO_SERVING") == "no"
+    copy_server = environment.get("POSTDO_COPY_SERVER", "")  # "offered", or its port
     incompatible = _choice(environment, "ON_INCOMPATIBLE", Answer, usual.incompatible)
     downtime = _choice(environment, "ON_DOWNTIME", Answer, usual.downtime)
     return Policies(
@@ -215,11 +224,18 @@ def _policies(environment: Mapping[str, str]) -> Policies:
         lock_seconds=_seconds(environment, "LOCK_SECONDS", usual.lock_seconds),
         rehearse_seconds=_seconds(environment, "REHEARSE_SECONDS", usual.rehearse_seconds),
         copy_mb=_whole(environment, "REHEARSE_MAX_MB", usual.copy_mb, "megabytes"),
+        dump_mb=_whole(environment, "REHEARSE_DUMP_MB", usual.dump_mb, "megabytes"),
+        copy_offered=copy_server == "offered",
+        copy_port=0
+        if copy_server == "offered"
+        else _whole(environment, "POSTDO_COPY_SERVER", 0, "a port"),
+        copy_seconds=_seconds(environment, "POSTDO_COPY_SECONDS", 0.0),
         memory_mb=_whole(environment, "REHEARSE_MEMORY_MB", usual.memory_mb, "megabytes"),
         server_free_mb=_whole(environment, "POSTDO_SERVER_FREE_MB", -1, "megabytes")
         if environment.get("POSTDO_SERVER_FREE_MB")
         else None,
         network=network is _Network.ALLOW,
+        in_kit=bool(environment.get("POSTDO_MODE")),
     )
 
 

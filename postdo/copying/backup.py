@@ -21,7 +21,9 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from postdo.config import Rehearse
 from postdo.console import Stopwatch
+from postdo.copying import rights, standbys
 from postdo.copying.backup_folder import BackupFolder
+from postdo.copying.budget import MB, check_size, in_mb
 from postdo.copying.programs import (
     OutOfTimeError,
     ProgramFailedError,
@@ -37,7 +39,6 @@ from postdo.run import Run
 
 __all__ = ["Copied", "Programs", "check_room", "copy", "programs"]
 
-MB = 1024 * 1024
 JOBS = 2  # HAZARDS, the copy: 906 MB in 12.8 s; more would take production's own processors
 COPY_FACTOR = 1.2  # restored tables are smaller than before, but building indexes sorts on disk
 DUMP_FACTOR = 0.5  # gzip -1 made 0.2 of 232 MB of text, numbers and their indexes
@@ -87,7 +88,7 @@ ORDER BY 1
 
 @dataclass(frozen=True)
 class Copied:
-    """``backup``: the finished backup, ``None`` if none is kept. ``seconds``: dump and restore.
+    """``backup``: the finished backup, ``None`` if none is kept. ``seconds``: what it took.
 
     ``size_bytes``: of the source database, as PostgreSQL counts it. ``left_out``: extensions that
     the copy lacks, because only a superuser can create them.
@@ -122,27 +123,23 @@ def check_room(run: Run, session: BaseDatabaseWrapper, *, schema_only: bool | No
     ((size, wal),) = rows(session, SIZE)
     if schema_only or (schema_only is None and policies.rehearse is Rehearse.SCHEMA):
         return int(size)
-    if size > policies.copy_mb * MB:
-        raise Refused(
-            f"the database has {_mb(size)}, and REHEARSE_MAX_MB lets {policies.copy_mb} MB be "
-            "copied",
-            "raise REHEARSE_MAX_MB, or set REHEARSE=schema for a copy without rows",
-        )
+    check_size(run, session)
+    standbys.require_room(session, int(COPY_FACTOR * size))
     folder = _folder(run, session)
     dump = int(DUMP_FACTOR * size) + MARGIN_MB * MB if folder else 0
     # The backup may be on the server's disk too, as it is where all containers share one.
     needed = int(COPY_FACTOR * size) + min(size, wal) + MARGIN_MB * MB + dump
     if policies.server_free_mb is not None and policies.server_free_mb * MB < needed:
         raise Refused(
-            f"a copy of the database ({_mb(size)}) needs {_mb(needed)} on the server's disk, with "
-            f"its write-ahead log and the backup, and {policies.server_free_mb} MB are free",
+            f"a copy of the database ({in_mb(size)}) needs {in_mb(needed)} on the server's disk, "
+            f"with its write-ahead log and the backup, and {policies.server_free_mb} MB are free",
             LESS_ROOM,
         )
     free = folder.free_bytes() if folder else dump
     if folder and free < dump:
         raise Refused(
-            f"a backup of the database ({_mb(size)}) can need {_mb(dump)}, and {folder.root} has "
-            f"{_mb(free)} free",
+            f"a backup of the database ({in_mb(size)}) can need {in_mb(dump)}, and {folder.root} "
+            f"has {in_mb(free)} free",
             LESS_ROOM,
         )
     return int(size)
@@ -309,6 +306,14 @@ def _failed(run: Run, job: _Job, error: ProgramFailedError) -> Refused:
         dumping = error.program == "pg_dump"
         place = f"the disk of {run.config.backups}" if dumping else "the database server's disk"
         return Refused(f"{place} is full: {error.said}", LESS_ROOM)
+    if rights.DENIED in everything and (denied := rights.refusal(job.session)) is not None:
+        return denied
+    if "row-level security" in everything:
+        return Refused(
+            f"the database cannot be copied: {error.said}",
+            "as a superuser: ALTER ROLE … BYPASSRLS for the role that migrates, so that the copy "
+            "has all rows; or REHEARSE=schema for a copy without rows",
+        )
     details = error.details
     if job.left_out:
         details += (f"left out, because only a superuser can create it: {', '.join(job.left_out)}",)
@@ -327,14 +332,8 @@ def prune(run: Run, session: BaseDatabaseWrapper) -> None:
             folder.prune()
 
 
-def _name(session: BaseDatabaseWrapper) -> str:
-    return str(rows(session, "SELECT current_database()")[0][0])
-
-
 def _folder(run: Run, session: BaseDatabaseWrapper) -> BackupFolder | None:
-    backups = run.config.backups
-    return BackupFolder(backups, _name(session), run.config.keep) if backups else None
-
-
-def _mb(size: int) -> str:
-    return f"{-(-size // MB)} MB"
+    if run.config.backups is None:
+        return None
+    ((name,),) = rows(session, "SELECT current_database()")
+    return BackupFolder(run.config.backups, name, run.config.keep)

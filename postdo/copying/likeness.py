@@ -87,14 +87,23 @@ SELECT statement FROM (
          || CASE WHEN a.is_grantable THEN ' WITH GRANT OPTION' ELSE '' END
   FROM ours CROSS JOIN aclexplode(acl) a LEFT JOIN pg_roles r ON r.oid = a.grantee
   UNION ALL
-  SELECT 3, format('ALTER DEFAULT PRIVILEGES FOR ROLE %I %s GRANT %s ON %s TO %s',
-                   pg_get_userbyid(defaclrole), 'IN SCHEMA ' || defaclnamespace::regnamespace,
+  SELECT 3, format('ALTER DEFAULT PRIVILEGES FOR ROLE %1$I REVOKE ALL ON %2$s FROM PUBLIC, %1$I',
+                   pg_get_userbyid(defaclrole),
+                   CASE defaclobjtype WHEN 'r' THEN 'TABLES' WHEN 'S' THEN 'SEQUENCES'
+                                      WHEN 'f' THEN 'ROUTINES' WHEN 'n' THEN 'SCHEMAS'
+                                      ELSE 'TYPES' END)
+  FROM pg_default_acl WHERE defaclnamespace = 0
+  UNION ALL
+  SELECT 4, format('ALTER DEFAULT PRIVILEGES FOR ROLE %I %s GRANT %s ON %s TO %s',
+                   pg_get_userbyid(defaclrole),
+                   CASE WHEN defaclnamespace <> 0
+                        THEN 'IN SCHEMA ' || defaclnamespace::regnamespace ELSE '' END,
                    a.privilege_type,
                    CASE defaclobjtype WHEN 'r' THEN 'TABLES' WHEN 'S' THEN 'SEQUENCES'
-                                      WHEN 'f' THEN 'ROUTINES' ELSE 'TYPES' END,
+                                      WHEN 'f' THEN 'ROUTINES' WHEN 'n' THEN 'SCHEMAS'
+                                      ELSE 'TYPES' END,
                    coalesce(quote_ident(r.rolname), 'PUBLIC'))
   FROM pg_default_acl CROSS JOIN aclexplode(defaclacl) a LEFT JOIN pg_roles r ON r.oid = a.grantee
-  WHERE defaclnamespace <> 0
 ) AS ordered(place, statement) ORDER BY place
 """  # noqa: S608  all of it is ours
 

@@ -40,6 +40,8 @@ WHO = """
 SELECT current_database(), current_user, rolsuper OR rolcreatedb
 FROM pg_roles WHERE rolname = current_user
 """
+# The role that logged in, if another one is assumed. PostgreSQL 14 to 18.
+LOGIN = "SELECT session_user::text WHERE session_user <> current_user"
 # Databases whose name matches, with their comments. PostgreSQL 14 to 18.
 NAMED = """
 SELECT datname, coalesce(shobj_description(oid, 'pg_database'), '')
@@ -164,6 +166,8 @@ def _create(run: Run, session: BaseDatabaseWrapper, source: str, name: str) -> N
         alike.create(session, name)
         # It holds personal data: nobody but its owner and superusers has any business there.
         alike.execute(session, "REVOKE CONNECT ON DATABASE %I FROM PUBLIC", name)
+        for (who,) in rows(session, LOGIN):  # who logs in, where the settings assume a role
+            alike.execute(session, "GRANT CONNECT ON DATABASE %I TO %I", name, who)
         alike.execute(session, "COMMENT ON DATABASE %I IS %L", name, comment)
         missed = alike.copy_settings(session, name)
         alike.execute(session, "ALTER DATABASE %I SET synchronous_commit TO off", name)

@@ -42,6 +42,7 @@ RULES = [
     ("REHEARSE", ["", "on", "Full"], "full, schema or off"),
     ("REHEARSE_NETWORK", ["", "yes"], "block or allow"),
     ("REHEARSE_SECONDS", ["", "0", "30m"], "a number of seconds"),
+    ("REHEARSE_DUMP_MB", ["", "4GB"], "a number of megabytes"),
     ("REHEARSE_MAX_MB", ["", "20GB", "-1"], "a number of megabytes"),
     ("REHEARSE_MEMORY_MB", ["", "1g"], "a number of megabytes"),
     ("ON_DRIFT", ["", "no"], "allow, ask or refuse"),

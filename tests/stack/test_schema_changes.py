@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import json
 import re
+import signal
+import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 
 import pytest
+from documents import commands, text_of
 
 from .clone import Clone
 from .engine import docker
+from .runs import PATIENCE
 from .visitor import answering
+from .waiting import eventually
 
 # Fields have defaults in the database: the serving release can insert, and nothing is asked.
 FIELDS = {
@@ -24,6 +29,7 @@ NOWHERE_ELSE = """migrations.RunSQL(
             "DO $$ BEGIN IF current_database() = 'postdo' THEN "
             "RAISE EXCEPTION 'only in production'; END IF; END $$"
         )"""
+SLOW = 'migrations.RunSQL("SELECT pg_sleep(120)")'
 REFUSED, UNDONE = 3, 4
 
 
@@ -135,7 +141,7 @@ def test_a_compatible_change_is_done_while_the_site_answers(site: Clone) -> None
     with visited(site):
         done = site.run("-0")
 
-    assert "go: 1 migration, online" in done.out
+    assert "go: 1 migration, the site goes on" in done.out
     assert "migrated: 1 applied" in done.out
     assert site.query("prod", "SELECT count(amount) FROM shop_thing") == "20"
     assert name.split(".")[1] in site.query("prod", "SELECT name FROM django_migrations")
@@ -172,6 +178,26 @@ def test_a_change_that_loses_data_needs_the_approval_of_that_very_plan(site: Clo
     assert "approved: " in approved.out
     assert site.query("prod", COLUMNS).split().count("extra") == 0
     keep(site)
+    assert restored(site, "SELECT count(extra) FROM shop_thing") == "20"
+
+
+def restored(clone: Clone, query: str) -> str:
+    """The answer of the newest backup, restored by the commands of the README, and removed."""
+    newest = max(name for name in backups(clone) if name.startswith("postdo-before-migrate-"))
+    for line in commands(text_of("README.md")):
+        if "before" in line:
+            command = line.replace("NAME", newest)
+            subprocess.run(
+                ["sh", "-ec", command],
+                cwd=clone.root,
+                env=clone.environment,
+                stdin=subprocess.DEVNULL,
+                timeout=PATIENCE,
+                check=True,
+            )
+    answer = clone.run("-0", "psql", "-d", "before", "-tAc", query).out.strip()
+    clone.run("-0", "psql", "-c", "DROP DATABASE before")
+    return answer
 
 
 COLUMNS = "SELECT column_name FROM information_schema.columns WHERE table_name = 'shop_thing'"
@@ -257,7 +283,7 @@ def test_drift_made_by_hand_is_found_and_a_wrong_record_is_corrected(site: Clone
 
     assert faked.status == by_hand.status == REFUSED
     assert f"sh run.sh drift --unrecord {name}" in faked.err
-    assert '| ALTER TABLE "public"."shop_thing" DROP COLUMN "by_hand";' in by_hand.out
+    assert '    ALTER TABLE "public"."shop_thing" DROP COLUMN "by_hand";' in by_hand.out
     assert "The schema is exactly what its migrations make." in none.out
 
 
@@ -266,6 +292,19 @@ def test_a_lost_migration_is_restored_below_backups(site: Clone) -> None:
 
     kept = site.root / "backups/shop/0001_change.py"
     assert kept.read_text() == (site.root / "web/shop/migrations/0001_change.py").read_text()
+
+
+def test_an_interrupted_look_touches_nothing_and_takes_its_copy_with_it(site: Clone) -> None:
+    change(site, with_fields({}, site), SLOW)
+    run = site.start("rehearse")
+    running = "SELECT count(*) FROM pg_stat_activity WHERE query ~ '^SELECT pg_sleep'"
+    eventually(lambda: site.query("prod", running) != "0", "the slow migration", 120)
+
+    with untouched(site):
+        ended = run.stop(signal.SIGINT)
+
+    assert ended.status == 128 + signal.SIGINT, ended
+    assert_nothing_is_left(site)
 
 
 def test_ten_containers_at_once_come_up_and_migrate_once(site: Clone) -> None:

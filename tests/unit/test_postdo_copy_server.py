@@ -1,0 +1,235 @@
+"""A big database is rehearsed on a base backup, and never on anything that could be production."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from projects import Outcome, Project, make_shop, query
+from rehearsing import migrated, python, state
+
+from embedded_postgres import Application, Cluster
+from embedded_postgres.layout import Layout
+from embedded_postgres.ports import free_port
+
+WANTED, REFUSED = 75, 3
+OFFERED = {"POSTDO_COPY_SERVER": "offered", "REHEARSE_DUMP_MB": "1"}
+PRICE = 'migrations.AddField("Item", "price", models.IntegerField(default=0))'
+ONCE = "migrations.AlterField('Item', 'name', models.CharField(max_length=50, unique=True))"
+PRICED = """
+SELECT attname FROM pg_attribute WHERE attrelid = 'shop_item'::regclass AND attname = 'price'
+"""
+VACUUM = "migrations.RunSQL('VACUUM shop_item')"
+# A hair's breadth from production: the same database, as the same role, by its own port.
+TO_PRODUCTION = """
+from django.db import connections
+other = connections["default"].copy()
+other.settings_dict["PORT"] = "{port}"
+other.cursor().execute("DELETE FROM shop_item")
+"""
+
+
+@pytest.fixture
+def shop(tmp_path: Path, database: str) -> Project:
+    """A shop with three rows, and a migration that waits."""
+    quiet = {"MAKEMIGRATIONS": "off", "POSTDO_SERVING": "no"}
+    made = migrated(make_shop(tmp_path / "shop", database, environment=quiet))
+    made.migration("shop", "0002_price", PRICE, after="0001_initial")
+    return made
+
+
+@contextmanager
+def base_backup(of: Cluster, folder: Path, *, durable: bool = False) -> Iterator[int]:
+    """A second server with everything that a cluster holds now; its port."""
+    data = Layout(folder).data
+    data.parent.mkdir(parents=True)
+    source = of.connection()
+    programs = of.status().programs
+    assert programs is not None
+    subprocess.run(
+        [programs / "pg_basebackup", "-D", data, "--checkpoint=fast", "--no-sync"],
+        env=source.environment(),
+        check=True,
+    )
+    with started(folder, of, durable=durable) as port:
+        yield port
+
+
+@contextmanager
+def started(folder: Path, like: Cluster, *, durable: bool = False) -> Iterator[int]:
+    """A server that lets in who is let in by another one."""
+    source = like.connection()
+    server = Cluster(folder, source=like.source, durable=durable)
+    port = free_port()
+    try:
+        server.start(port, Application(source.user, source.database, source.password))
+        yield port
+    finally:
+        server.remove()
+
+
+def beside(port: int) -> dict[str, str]:
+    return {"POSTDO_COPY_SERVER": str(port), "POSTDO_COPY_SECONDS": "7", "REHEARSE_DUMP_MB": "1"}
+
+
+def at(port: int, shop: Project, postgres: Cluster) -> str:
+    """The URL of the shop's database on another server."""
+    return shop.url.replace(f":{postgres.connection().port}/", f":{port}/")
+
+
+def refused(shop: Project, environment: dict[str, str], command: str = "migrate") -> Outcome:
+    """The refusal; production is as it was, and nothing of ours is left there."""
+    before = state(shop)
+    done = shop.run(command, "--json", environment=environment)
+    assert done.code == REFUSED, done
+    assert state(shop) == before
+    assert shop.copies() == []
+    return done
+
+
+# --- Asking for one ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("command", ["plan", "rehearse", "migrate", "prepare"])
+def test_a_big_database_asks_for_a_base_backup_where_one_can_be_had(
+    shop: Project, command: str
+) -> None:
+    before = state(shop)
+
+    done = shop.run(command, "--json", environment=OFFERED)
+
+    assert done.code == WANTED, done
+    assert "MB: it is rehearsed on a base backup" in done.err
+    assert done.out == "", "the answer is that of the second run"
+    assert state(shop) == before
+    assert shop.copies() == []
+    assert recorded(shop) == [], "a question is no refusal"
+
+
+def recorded(shop: Project) -> list[str]:
+    """How the runs ended that the journal remembers."""
+    if shop.sql("SELECT to_regclass('postdo_journal.run')") == [(None,)]:
+        return []
+    return [outcome for (outcome,) in shop.sql("SELECT outcome FROM postdo_journal.run")]
+
+
+@pytest.mark.parametrize(
+    ("changed", "ends"),
+    [
+        ({"POSTDO_COPY_SERVER": ""}, 0),  # nobody can make one
+        ({"REHEARSE_DUMP_MB": "4000"}, 0),  # not big
+        ({"REHEARSE": "schema"}, 0),
+        ({"REHEARSE": "off"}, 0),
+        ({"REHEARSE_MAX_MB": "2"}, REFUSED),  # too big for any copy
+    ],
+)
+def test_it_asks_in_no_other_case(shop: Project, changed: dict[str, str], ends: int) -> None:
+    done = shop.run("migrate", environment={**OFFERED, **changed})
+
+    assert done.code == ends, done
+    assert recorded(shop) == ["refused" if ends else "done"]
+    assert ("REHEARSE_MAX_MB" in done.err) == bool(ends)
+
+
+def test_with_nothing_pending_it_does_not_ask(shop: Project) -> None:
+    assert shop.run("migrate").code == 0
+
+    assert shop.run("migrate", environment=OFFERED).code == 0
+
+
+# --- On the base backup --------------------------------------------------------------------------
+
+
+def test_what_went_well_on_the_base_backup_is_done(
+    shop: Project, postgres: Cluster, tmp_path: Path
+) -> None:
+    with base_backup(postgres, tmp_path / "copy") as port:
+        plan = shop.run("plan", "--json", environment=beside(port)).report["result"]
+        there = at(port, shop, postgres)
+        done = shop.run("migrate", environment=beside(port))
+        assert done.code == 0, done
+        assert query(there, "SELECT to_regclass('shop_item')") == [("shop_item",)]
+        assert query(there, PRICED) == [], "tried there, and rolled back"
+
+    assert len(shop.sql(PRICED)) == 1
+    found = plan["rehearsal"]
+    assert (found["method"], found["mode"]) == ("full", "transaction")
+    assert (found["copied_by"], found["copy_seconds"]) == ("base-backup", 7.0)
+    assert found["backup"] == ""
+    assert found["size_bytes"] > 1_000_000
+
+
+def test_rows_in_the_way_are_found_on_the_base_backup_and_production_is_untouched(
+    shop: Project, postgres: Cluster, tmp_path: Path
+) -> None:
+    shop.sql("INSERT INTO shop_item (name) VALUES ('Cup')")
+    shop.migration("shop", "0003_once", ONCE, after="0002_price")
+
+    with base_backup(postgres, tmp_path / "copy") as port:
+        done = refused(shop, beside(port))
+
+    assert "(name)=(Cup): 2 rows" in "\n".join(done.report["details"])
+
+
+def test_what_cannot_run_in_one_transaction_is_tried_on_the_same_base_backup(
+    shop: Project, postgres: Cluster, tmp_path: Path
+) -> None:
+    shop.migration("shop", "0003_vacuum", VACUUM, after="0002_price", header="atomic = False")
+    before = state(shop)
+
+    with base_backup(postgres, tmp_path / "copy") as port:
+        found = shop.run("rehearse", "--json", environment=beside(port)).report["result"]
+
+    assert found["mode"] == "swap"
+    assert found["failure"]["migration"] == "shop.0003_vacuum"
+    assert state(shop) == before
+
+
+def test_a_rehearsed_migration_cannot_go_back_to_productions_port(
+    shop: Project, postgres: Cluster, tmp_path: Path
+) -> None:
+    port = postgres.connection().port
+    python(shop, "0003_out", TO_PRODUCTION.format(port=port).strip(), after="0002_price")
+
+    with base_backup(postgres, tmp_path / "copy") as copy:
+        done = refused(shop, beside(copy))
+
+    assert "is closed in the rehearsal" in done.report["what"]
+
+
+# --- What is no copy -----------------------------------------------------------------------------
+
+
+def test_production_itself_is_no_copy(shop: Project, postgres: Cluster) -> None:
+    done = refused(shop, beside(postgres.connection().port))
+
+    assert "is production's own server" in done.report["what"]
+
+
+def test_a_server_whose_data_are_to_be_kept_is_no_copy(
+    shop: Project, postgres: Cluster, tmp_path: Path
+) -> None:
+    with base_backup(postgres, tmp_path / "copy", durable=True) as port:
+        done = refused(shop, beside(port))
+
+    assert "runs with fsync" in done.report["what"]
+
+
+def test_another_cluster_is_no_copy(shop: Project, postgres: Cluster, tmp_path: Path) -> None:
+    name = shop.url.rpartition("/")[2]
+    with started(tmp_path / "other", postgres) as port:
+        server = at(port, shop, postgres).removesuffix(name)
+        query(f"{server}postgres", f"CREATE DATABASE {name}")
+        done = refused(shop, beside(port), "rehearse")
+
+    assert "holds another cluster" in done.report["what"]
+
+
+def test_where_nothing_listens_there_is_no_copy(shop: Project) -> None:
+    done = refused(shop, beside(free_port()))
+
+    assert "does not let us in" in done.report["what"]
+    assert "REHEARSE_DUMP_MB" in done.report["next"]

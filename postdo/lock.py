@@ -14,12 +14,13 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 
-from django.db import DatabaseError, InterfaceError
+from django.db import DatabaseError, InterfaceError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from postdo.console import Stopwatch
-from postdo.database import rows
+from postdo.database import answers, rows
 from postdo.run import Run
+from postdo.wait import wait
 
 # The letters "postdo" as a number, then 0 and 1. Advisory locks belong to one database, so two
 # projects on one server do not meet. docs/decisions/postdo-start.md has the numbers in decimal.
@@ -82,14 +83,20 @@ def exclusive(run: Run, session: BaseDatabaseWrapper) -> Iterator[bool]:
     """Inside, no other ``postdo`` changes this database. Yields whether another one was there.
 
     Waits for as long as the other session lives, and says for whom. The session must be in
-    autocommit and used for nothing that lasts.
+    autocommit and used for nothing that lasts: one that is lost meanwhile, as a swap ends all
+    others, is connected anew. Raises what ``wait`` does if that cannot be.
     """
-    rows(session, STAY)
-    waited = _acquire(run, session, LOCK_KEY)
+    waited = False
+    while True:
+        try:
+            waited = _taken(run, session) or waited
+            break
+        except (DatabaseError, InterfaceError):
+            if answers(session):
+                raise
+            waited = True
+            _disconnect(run, session)
     try:
-        # Somebody killed may have left a statement running.
-        waited = _acquire(run, session, WORK_KEY) or waited
-        rows(session, UNLOCK, WORK_KEY)
         yield waited
     finally:
         with suppress(DatabaseError, InterfaceError):
@@ -120,6 +127,28 @@ def holder(session: BaseDatabaseWrapper, key: int) -> Holder | None:
     """Who holds a key at this moment."""
     found = rows(session, HOLDER, key)
     return Holder(pid=found[0][0], name=found[0][1] or "", since=found[0][2]) if found else None
+
+
+def _taken(run: Run, session: BaseDatabaseWrapper) -> bool:
+    session.ensure_connection()
+    rows(session, STAY)
+    waited = _acquire(run, session, LOCK_KEY)
+    # Somebody killed may have left a statement running.
+    waited = _acquire(run, session, WORK_KEY) or waited
+    rows(session, UNLOCK, WORK_KEY)
+    return waited
+
+
+def _disconnect(run: Run, session: BaseDatabaseWrapper) -> None:
+    """Nothing was begun, so nothing is lost but the session; Django's own may have ended with it.
+
+    Returns when there can be another one.
+    """
+    run.console.say("the session was lost while it waited for the lock; connecting anew")
+    connections.close_all()
+    with suppress(DatabaseError, InterfaceError):
+        session.close()
+    wait(run).close()
 
 
 def _acquire(run: Run, session: BaseDatabaseWrapper, key: int) -> bool:

@@ -49,6 +49,8 @@ def _sign(problem: Problem, states: str, *words: str) -> _Sign:
 # and psycopg 3 give none when connecting, hence the words, which are those of libpq 13 to 18
 # (fe-connect.c) and of the server in English (auth.c, postinit.c, postmaster.c).
 SIGNS = (
+    # Who waited behind a RENAME, as a swap makes it, finds another database of that name at once.
+    _sign(Problem.NOT_UP, "", r"just been dropped or renamed"),
     _sign(
         Problem.NO_ROLE,
         "",

@@ -6,8 +6,10 @@ rolled back and made again, so that the site is held up by no more than one shor
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,25 +18,23 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.transaction import TransactionManagementError, atomic
 
 from postdo import lock
-from postdo.applying import own_session, table_locks
-from postdo.applying.as_rehearsed import AS_BEFORE, require_same_rows, require_same_schema
+from postdo.applying import explained, own_session, sequences, table_locks
+from postdo.applying.as_rehearsed import require_same_rows, require_same_schema
 from postdo.applying.commit import Fate, Identity, fate, identity, nobody_else_ends_it, status
 from postdo.applying.patience import BusyError, Patience
 from postdo.applying.pending import run_pending
 from postdo.applying.table_locks import Watch
 from postdo.console import Stopwatch
 from postdo.database import cancel, rows, sqlstate
-from postdo.errors import NotUndone, PostdoError, Undone, one_line
+from postdo.errors import NotUndone, one_line
 from postdo.history import Name, dotted
 from postdo.project import where
-from postdo.rehearsing.row_effects import RowEffects
+from postdo.rehearsing import row_effects
 from postdo.rehearsing.trace import Lock, Trace
 from postdo.run import Run
 from postdo.schema import catalogue
 
 LOOKS_PER_WAIT = 4  # at who blocks, within one lock_timeout
-# Lock not available, deadlock, serialization failure: PostgreSQL manual, appendix A.
-BUSY = frozenset({"55P03", "40P01", "40001"})
 ABORTED = "25P02"  # a statement after one that failed; says nothing about the cause
 
 # Whether these migrations are recorded, each as app and name.
@@ -68,6 +68,7 @@ class _Task:
     rehearsed: Trace | None
     inside: Inside
     compare_rows: bool
+    changes: int | None
 
 
 def in_one_transaction(
@@ -77,28 +78,30 @@ def in_one_transaction(
     inside: Inside,
     *,
     compare_rows: bool = True,
+    changes: int | None = None,
 ) -> Applied:
     """Apply all pending migrations of the default database; ``session`` holds the lock.
 
     ``rehearsed``: what they did on the copy; without it nothing is compared. ``compare_rows``:
-    whether the copy had the rows. ``inside`` is called at the end of the transaction, with its
+    whether the copy had the rows. ``changes``: ``row_effects.changes`` when it was made, if the
+    site has gone on since. ``inside`` is called at the end of the transaction, with its
     session. Raises ``Undone`` if nothing stays, ``Stopped`` after a signal (nothing stays either,
     or all of it, and the console said which), and ``NotUndone`` only if the server cannot be asked
     what became of the COMMIT, or if a migration committed by the driver itself.
     """
     watch = Stopwatch()
     with own_session.own_session() as worker:
-        task = _Task(run, session, worker, rehearsed, inside, compare_rows)
+        task = _Task(run, session, worker, rehearsed, inside, compare_rows, changes)
         patience = Patience(run)
         while True:
             attempt = _Attempt(task, patience.first)
             try:
                 attempt.make()
             except BusyError as busy:
+                attempt.forget_modules()
                 patience.wait(busy, attempt.watch.blockers)
             else:
                 break
-        _run_hooks(run, worker, attempt.hooks)
     names = tuple(dotted((name,)) for name in attempt.names)
     return Applied(names, watch.seconds, patience.attempts + 1, attempt.locked_seconds)
 
@@ -117,14 +120,17 @@ class _Attempt:
         self._committing = self._lost = False
         self._first_error: BaseException | None = None
         self._became = Fate.ABORTED
+        self._modules: set[str] = set()
+        self._sequences: dict[str, int] = {}
         self.names: list[Name] = []
-        self.hooks: list[Any] = []
+        self._hooks: list[Any] = []
         self.watch = Watch()
         self.locked_seconds = 0.0
 
     def make(self) -> None:
         """Do it all, or nothing. Raises ``BusyError`` where another attempt may succeed."""
         run, worker = self._task.run, self._task.worker
+        self._sequences = sequences.standing(self._task.session)
         with run.stop.guarded(self._may_stop, lambda: cancel(worker)):
             try:
                 self._work()
@@ -133,14 +139,21 @@ class _Attempt:
                 own_session.discard(worker)
                 if not self._committing:
                     if isinstance(error, NotUndone) or self._is_kept():
-                        raise self._kept() from error
-                    self._stop_if_asked(error)
-                    raise self._explained(error) from error
+                        raise explained.kept(self._running, self.names) from error
+                    self._bring_back_sequences()
+                    self._stop_if_asked()
+                    raise self._failure(error) from error
                 self._ask_what_became_of_it(error)
             finally:
                 self.locked_seconds = time.monotonic() - (self._felt or time.monotonic())
             if run.stop.pending:
                 run.console.say("the signal came too late: all migrations are applied and kept")
+            _run_hooks(run, worker, self._hooks)  # also then: nobody else would
+
+    def forget_modules(self) -> None:
+        """The next attempt loads them anew: what one has used up (a generator) would be empty."""
+        for name in self._modules:
+            sys.modules.pop(name, None)
 
     def begins(self, name: Name, migration: Any) -> None:
         """Called before each migration."""
@@ -149,6 +162,7 @@ class _Attempt:
         self._running = name
         self._first_error = None
         self._file = type(migration).__module__
+        self._modules.add(self._file)
         self._step = time.monotonic()
 
     def ended(self, name: Name) -> None:
@@ -170,13 +184,13 @@ class _Attempt:
                 nobody_else_ends_it(worker),
             ):
                 self._change()
-            self.hooks, worker.run_on_commit = worker.run_on_commit, []
+            self._hooks, worker.run_on_commit = worker.run_on_commit, []
             self._committing = True  # from here on a signal waits for the answer
 
     def _change(self) -> None:
         """Everything between BEGIN and COMMIT."""
         task, worker = self._task, self._task.worker
-        effects = RowEffects(worker)
+        effects = row_effects.RowEffects(worker)
         effects.baseline()
         known = task.rehearsed.locks if task.rehearsed else ()
         timeout = task.run.config.policies.lock_timeout_ms
@@ -189,11 +203,16 @@ class _Attempt:
         if task.rehearsed is not None:
             require_same_schema(task.rehearsed.after, catalogue.read(worker))
             if task.compare_rows:
-                require_same_rows(task.rehearsed.effects, effects.read())
+                require_same_rows(task.rehearsed.effects, effects.read(), self._by_site())
         own_session.remove_mark(worker)
         task.inside(worker)
         self._require_same_transaction()
         self._require_lock()
+
+    def _by_site(self) -> int:
+        """How many rows were changed since the copy; our own count once they are committed."""
+        was = self._task.changes
+        return 0 if was is None else max(0, row_effects.changes(self._task.session) - was)
 
     def _may_stop(self) -> bool:
         return self._task.worker.in_atomic_block and not self._committing
@@ -217,25 +236,9 @@ class _Attempt:
         """Nothing ended our transaction, and Django will not roll it back in silence."""
         worker = self._task.worker
         if worker.needs_rollback or worker.closed_in_transaction:
-            raise self._first_error or Undone(
-                f"{self._culprit()}: it broke the transaction, or the connection, and went on",
-                "let the migration raise its errors, and start again",
-                details=(AS_BEFORE,),
-            )
+            raise self._first_error or explained.broken(self._running, self.names)
         if identity(worker) != self._which:
-            raise self._kept()
-
-    def _kept(self) -> NotUndone:
-        """A migration committed by the driver itself, where nobody can refuse it."""
-        under_way = (self._running,) if self._running else ()
-        return NotUndone(
-            f"{self._culprit()}: it ended the transaction past Django, by the driver itself",
-            "look at what it did until then, take that back by hand, and correct it",
-            details=(
-                f"kept, as far as it had come: {dotted((*self.names, *under_way))}",
-                "not kept: what came after that",
-            ),
-        )
+            raise explained.kept(self._running, self.names)
 
     def _is_kept(self) -> bool:
         """Whether the transaction was committed although we never did it."""
@@ -250,53 +253,24 @@ class _Attempt:
         except (DatabaseError, InterfaceError):
             return False
 
-    def _stop_if_asked(self, error: BaseException) -> None:
+    def _stop_if_asked(self) -> None:
         """A statement that was cancelled because of a signal is an error to Django, not to us."""
         run = self._task.run
         if run.stop.pending:
             run.console.say("stopped before the end: everything is rolled back")
             run.stop.check()
 
-    def _explained(self, error: BaseException) -> Exception:
-        if isinstance(error, PostdoError):
-            return error
-        if isinstance(error, lock.LockLostError):
-            what = "the session that held the lock was lost, so another process may have begun"
-            return Undone(what, "start again", details=(self._rolled_back(),))
-        error = self._cause(error)
-        if not BUSY.isdisjoint(_states(error)):
-            return BusyError(f"{self._culprit()}: {one_line(error)}")
-        place = where(error) or self._file
-        details = [f"in {place}"] if place else []
-        details += [line for line in str(error).splitlines() if line.startswith("DETAIL:")]
-        details.append(self._rolled_back())
-        if isinstance(error, SystemExit):
-            error = SystemExit(f"it ended the process with code {error.code}")
-        return Undone(
-            f"{self._culprit()}: {one_line(error)}",
-            f"correct {self._culprit()} or the data that it meets, and start again"
-            if self._running
-            else "correct the cause and start again",
-            details=tuple(details),
-        )
+    def _bring_back_sequences(self) -> None:
+        with suppress(DatabaseError, InterfaceError):
+            sequences.bring_back(self._task.session, self._sequences)
+
+    def _failure(self, error: BaseException) -> Exception:
+        found = explained.failed(self._cause(error), self._running, self.names, self._file)
+        return explained.unanswered(found) if self._became is Fate.UNKNOWN else found
 
     def _cause(self, error: BaseException) -> BaseException:
         silent = sqlstate(error) == ABORTED or isinstance(error, TransactionManagementError)
         return self._first_error if silent and self._first_error else error
-
-    def _culprit(self) -> str:
-        if self._running is not None:
-            return dotted((self._running,))
-        return "after the last migration" if self.names else "migrate"
-
-    def _rolled_back(self) -> str:
-        """Without a COMMIT nothing can stay; the only question is whether it has ended yet."""
-        if self._became is not Fate.UNKNOWN:
-            return AS_BEFORE
-        return (
-            "the database does not answer; COMMIT was never sent, so that PostgreSQL takes all of "
-            "it back as soon as it runs"
-        )
 
     def _is_recorded(self, session: BaseDatabaseWrapper) -> bool:
         names = [dotted((name,)) for name in self.names]
@@ -304,39 +278,18 @@ class _Attempt:
 
     def _ask_what_became_of_it(self, error: BaseException) -> None:
         assert self._which is not None  # noqa: S101  there is no COMMIT without
-        console = self._task.run.console
         became = fate(self._task.run, self._which, self._is_recorded)
-        if became is Fate.COMMITTED:
-            console.say("the answer to COMMIT was lost; the server says that it was carried out")
-        elif became is Fate.ABORTED and not BUSY.isdisjoint(_states(error)):
-            raise BusyError(f"COMMIT: {one_line(error)}") from error
-        elif became is Fate.ABORTED:
-            self._stop_if_asked(error)
-            what = f"COMMIT failed: {one_line(error)}"
-            raise Undone(what, "start again", details=(AS_BEFORE,)) from error
-        else:
-            raise NotUndone(
-                f"the answer to COMMIT was lost, and the server does not say more: "
-                f"{one_line(error)}",
-                f"when the database is back, ask it: {self._which.question}; and start again, "
-                "which is right in both cases",
-                details=(
-                    "committed: all of it is applied; aborted: nothing is; a part is impossible",
-                    f"migrations: {dotted(tuple(self.names)) or 'none'}",
-                ),
-            ) from error
-
-
-def _states(error: BaseException) -> set[str]:
-    """What the database said in an error or in those that led to it."""
-    states: set[str] = set()
-    seen: set[int] = set()
-    link: BaseException | None = error
-    while link is not None and id(link) not in seen:
-        seen.add(id(link))
-        states.add(sqlstate(link) or "")
-        link = link.__cause__ or link.__context__
-    return states
+        if became is Fate.UNKNOWN:
+            raise explained.unknown(error, self._which, self.names) from error
+        if became is Fate.ABORTED:
+            self._bring_back_sequences()
+            found = explained.not_committed(error)
+            if not isinstance(found, BusyError):
+                self._stop_if_asked()
+            raise found from error
+        self._task.run.console.say(
+            "the answer to COMMIT was lost; the server says that it was carried out"
+        )
 
 
 def _run_hooks(run: Run, worker: BaseDatabaseWrapper, hooks: list[Any]) -> None:

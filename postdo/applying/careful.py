@@ -5,40 +5,50 @@ Done, refused with nothing touched, or undone with the database as before. Calle
 
 from __future__ import annotations
 
-import getpass
 import json
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 
+from django.db import DatabaseError, InterfaceError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from postdo.applying import swap
+from postdo.applying import concurrent, swap
 from postdo.applying.apply import in_one_transaction
+from postdo.applying.remembered import keep_sources, remember, who
+from postdo.config import Answer
 from postdo.console import Stopwatch
 from postdo.copying import backup
 from postdo.copying.backup_folder import remove
 from postdo.database import rows
-from postdo.errors import PostdoError, Refused, Undone
-from postdo.history import RECORDED, History
+from postdo.errors import NotUndone, PostdoError, Refused, Undone, one_line
+from postdo.history import RECORDED, History, Name, dotted
 from postdo.memory.journal import Journal, RunRecord
-from postdo.memory.sources import read_sources
 from postdo.planning.gate import pass_gate
-from postdo.planning.look import make_plan, present_use
+from postdo.planning.look import make_plan
 from postdo.planning.plan import Plan
-from postdo.planning.subject import Subject
+from postdo.planning.subject import Subject, look_at
 from postdo.project import Project
 from postdo.rehearsing.trace import Trace
 from postdo.report import as_json
 from postdo.run import Run
 from postdo.schema.advance import advance
 from postdo.schema.catalogue import Catalogue, read
-from postdo.schema.expected import key
+
+# As the journal has them, besides "done".
+OUTCOMES: dict[type[PostdoError], str] = {Undone: "undone", NotUndone: "not-undone"}
+BEGUN = "begun"  # of a concurrent run that nobody can say the end of: it was killed
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Change:
-    """A plan that is being carried out, since ``began``; ``was``: the schema before it."""
+    """A plan that is being carried out, since ``began``; ``was``: the schema before it.
+
+    Another plan takes its place where an empty database needs another way.
+    """
 
     subject: Subject
     plan: Plan
@@ -54,7 +64,7 @@ class _Change:
             mode=self.plan.mode,
             what=what,
             release=self.subject.run.config.release,
-            who=f"{_user()}@{self.subject.run.config.host}",
+            who=who(self.subject.run),
             checksum=self.plan.checksum,
             applied=applied,
             plan=json.dumps(as_json.render(self.plan)),
@@ -62,29 +72,57 @@ class _Change:
 
 
 def carry_out(
-    run: Run, project: Project, session: BaseDatabaseWrapper, before: History, approval: str
+    run: Run,
+    project: Project,
+    session: BaseDatabaseWrapper,
+    before: History,
+    approval: str,
+    *,
+    concurrently: bool = False,
 ) -> tuple[tuple[str, ...], str, str]:
     """Plan and apply what is pending. Returns what was applied, in which mode, by which plan.
 
-    ``approval``: the checksum of a plan that a person approves. Raises ``Refused`` or ``Undone``.
+    ``approval``: the checksum of a plan that a person approves. ``concurrently``: in the mode that
+    keeps CONCURRENTLY. Raises ``Refused`` or ``Undone``; ``NotUndone`` as a rule only in that mode.
     """
+    if concurrently:  # nobody waits for what one transaction, or a swap, would hold up
+        policies = replace(run.config.policies, downtime=Answer.ALLOW)
+        run = replace(run, config=replace(run.config, policies=policies))
     journal = Journal(run, session)
     journal.prepare()
-    subject = Subject(run, project, session, before, journal)
+    subject = look_at(run, project, session, before, journal)
     began, watch = datetime.now(timezone.utc), Stopwatch()
-    change = _Change(subject, make_plan(subject), began, watch, read(session))
+    with _nothing_changed():
+        change = _Change(subject, make_plan(subject), began, watch, read(session))
     try:
-        pass_gate(run, change.plan, approval)
-        applied = _apply(change)
+        if not (concurrently and _goes_on(change)):
+            pass_gate(run, change.plan, approval)
+        applied = _concurrently(change) if concurrently else _apply(change, approval)
     except PostdoError as error:
         _remember_failure(change, error)
         _forget_backup(change, error)
         raise
-    backup.prune(run, session)
+    _tell_backup(change)
+    _prune_backups(run, session)
     return applied, change.plan.mode or "transaction", change.plan.checksum
 
 
-def _apply(change: _Change) -> tuple[str, ...]:
+@contextmanager
+def _nothing_changed() -> Iterator[None]:
+    """What nobody foresaw is no more than a refusal, as long as the copy alone was touched."""
+    try:
+        yield
+    except (PostdoError, DatabaseError, InterfaceError):
+        raise
+    except Exception as error:
+        traceback.print_exception(error)
+        raise Refused(
+            f"no plan can be made: {type(error).__name__}: {one_line(error)}",
+            "correct that if it is the project's or the machine's, else report the lines above",
+        ) from error
+
+
+def _apply(change: _Change, approval: str) -> tuple[str, ...]:
     if change.plan.mode == "swap":
         return _swap(change)
     rehearsal = change.plan.findings.rehearsal
@@ -95,12 +133,40 @@ def _apply(change: _Change) -> tuple[str, ...]:
             _to_be(change),
             lambda worker: _remember(change, worker),
             compare_rows=rehearsal is not None and rehearsal.method == "full",
+            changes=rehearsal.changes if rehearsal else None,
         ).names
     except Undone as error:
-        other = _other_way(change, error)
-        if other is None:
+        if not _found_another_way(change, error):
             raise
-        return _swap(other)
+        pass_gate(change.subject.run, change.plan, approval)
+        return _swap(change)
+
+
+def _goes_on(change: _Change) -> bool:
+    """Whether this is the rest of a concurrent run that passed the gate and did not get to its end.
+
+    What it left (an unfinished index) would be drift, and in the way of another rehearsal.
+    """
+    pending = {one.name for one in change.plan.findings.pending}
+    for last in change.subject.journal.runs(1):
+        if last.mode == concurrent.MODE and last.outcome in (BEGUN, OUTCOMES[NotUndone]):
+            passed = {one["name"] for one in json.loads(last.plan)["pending"]}
+            if pending <= passed:
+                change.subject.run.console.say(
+                    f"going on with the run of {last.began:%Y-%m-%d %H:%M %Z}"
+                )
+                return True
+    return False
+
+
+def _concurrently(change: _Change) -> tuple[str, ...]:
+    subject = change.subject
+    change.plan = replace(change.plan, mode=concurrent.MODE)
+    subject.journal.record(change.record(BEGUN, change.plan.line, ()))
+    names = concurrent.apply_concurrently(subject.run, subject.session, subject.before)
+    with suppress(DatabaseError, InterfaceError):  # the change is made, whatever comes now
+        _remember(change, subject.session)
+    return names
 
 
 def _to_be(change: _Change) -> Trace | None:
@@ -116,16 +182,17 @@ def _to_be(change: _Change) -> Trace | None:
     return replace(trace, after=advance(change.was, trace.before, trace.after))
 
 
-def _other_way(change: _Change, error: Undone) -> _Change | None:
+def _found_another_way(change: _Change, error: Undone) -> bool:
     """An empty database is tried without a rehearsal; if that fails, the rehearsal knows why."""
     subject = change.subject
     if not change.plan.findings.empty or change.plan.findings.rehearsal is not None:
-        return None
+        return False
     subject.run.console.say(f"not in one transaction: {error.what}; looking for another way")
     plan = make_plan(subject, always_rehearse=True)
     if plan.mode != "swap":
-        return None
-    return _Change(subject, plan, change.began, change.watch, change.was)
+        return False
+    change.plan = plan
+    return True
 
 
 def _swap(change: _Change) -> tuple[str, ...]:
@@ -137,59 +204,61 @@ def _swap(change: _Change) -> tuple[str, ...]:
         rehearsal.trace if rehearsal else None,
         lambda worker: _remember(change, worker),
     )
-    # What the session was connected to has another name now.
+    # What these sessions were connected to has another name now.
     if swapped.session is not None:
         swapped.session.close()
+    connections.close_all()
     subject.session.close()
-    subject.session.ensure_connection()
+    with suppress(DatabaseError, InterfaceError):  # the change is made, whatever comes now
+        subject.session.ensure_connection()
     return swapped.names
 
 
 def _remember(change: _Change, worker: BaseDatabaseWrapper) -> None:
-    """Write the journal through the session that makes the change: both are kept, or neither."""
-    subject = change.subject
-    journal = Journal(subject.run, worker)
-    recorded = frozenset((app, name) for app, name in rows(worker, RECORDED))
-    fresh = recorded - subject.before.recorded
-    archived = journal.sources().keys()
-    known = subject.before.on_disk | archived
-    # The file of what was applied earlier may have been edited since: what is archived, stays.
-    journal.keep_sources(
-        read_sources(subject.project, fresh | ((recorded & subject.before.on_disk) - archived))
-    )
-    was = subject.before.recorded & known
-    # What an empty database has (its schema, extensions) belongs to it. And at the first look what
-    # is there is taken as it is, because packages rewrite the migrations that once made it.
-    found = change.plan.findings
-    expected_before = (
-        change.was
-        if found.empty or found.first_look
-        else journal.expected(key(was, change.was.major))
-    )
-    if expected_before is not None:
-        after = advance(expected_before, change.was, read(worker))
-        journal.keep_expected(key(recorded & known, after.major), after, recorded & known)
-    journal.keep_model_use(present_use(subject.run))
-    applied = tuple(
-        one.name for one in change.plan.findings.pending if tuple(one.name.split(".", 1)) in fresh
-    )
+    """Write the journal through the session that makes the change: both are kept, or neither.
+
+    What an empty database has (its schema, extensions) belongs to it. And at the first look what
+    is there is taken as it is, because packages rewrite the migrations that once made it.
+    """
+    found, journal = change.plan.findings, Journal(change.subject.run, worker)
+    as_it_is = found.empty or found.first_look
+    fresh = remember(change.subject, journal, worker, change.was, as_it_is=as_it_is)
+    applied = tuple(one.name for one in found.pending if tuple(one.name.split(".", 1)) in fresh)
     journal.record(change.record("done", change.plan.line, applied))
 
 
 def _remember_failure(change: _Change, error: PostdoError) -> None:
-    outcome = "undone" if isinstance(error, Undone) else type(error).__name__.lower()
-    change.subject.journal.record(change.record(outcome, error.what, ()))
+    subject, kept = change.subject, frozenset[Name]()
+    if isinstance(error, NotUndone):
+        # It may be a part of a migration, so that no schema is expected of it.
+        with suppress(DatabaseError, InterfaceError):
+            recorded = frozenset((app, name) for app, name in rows(subject.session, RECORDED))
+            keep_sources(subject, subject.journal, recorded)
+            kept = recorded - subject.before.recorded
+    applied = tuple(dotted((name,)) for name in sorted(kept))
+    outcome = OUTCOMES.get(type(error), "refused")
+    subject.journal.record(change.record(outcome, error.what, applied))
 
 
 def _forget_backup(change: _Change, error: PostdoError) -> None:
-    """Nothing was touched: the backup of a refused change must not push out that of a real one."""
+    """All is as before: the backup of no change must not push out that of a real one."""
     rehearsal = change.plan.findings.rehearsal
-    if isinstance(error, Refused) and rehearsal is not None and rehearsal.backup:
+    if isinstance(error, (Refused, Undone)) and rehearsal is not None and rehearsal.backup:
         remove(Path(rehearsal.backup))
 
 
-def _user() -> str:
+def _tell_backup(change: _Change) -> None:
+    """Where the data from before are; who needs them back, looks for them late."""
+    rehearsal = change.plan.findings.rehearsal
+    if rehearsal is not None and rehearsal.backup:
+        change.subject.run.console.say(f"backup from before: {rehearsal.backup}")
+
+
+def _prune_backups(run: Run, session: BaseDatabaseWrapper) -> None:
+    """After the change, so that it cannot make it fail any more."""
     try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a container's user without a name
-        return "unknown"
+        backup.prune(run, session)
+    except (DatabaseError, InterfaceError) as error:
+        run.console.warn(
+            f"all migrations are applied and kept; old backups stay, since {one_line(error)}"
+        )

@@ -25,6 +25,7 @@ from postdo.database import rows, sqlstate
 from postdo.history import History
 from postdo.run import Run
 
+MODE = "concurrent"
 PAUSE_SECONDS = 0.5  # between two attempts: who waited behind us gets its turn
 TRY_AGAIN = frozenset({"55P03", "40P01"})  # lock_not_available, deadlock_detected
 

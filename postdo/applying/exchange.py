@@ -21,7 +21,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from postdo import lock
 from postdo.applying.standstill import NOTICE_LOSS
 from postdo.copying.scratch import connect_to
-from postdo.database import closing, rows
+from postdo.database import closing, rows, sqlstate
 from postdo.errors import NotUndone, Refused, Undone, one_line
 from postdo.run import Run
 
@@ -29,6 +29,7 @@ MAINTENANCE = ("postgres", "template1")  # the databases that every PostgreSQL s
 LOOK_SECONDS = 0.02  # between two looks at who is still there
 # RENAME itself gives up after 5 s (CountOtherDBBackends, PostgreSQL 14 to 18); then once more.
 ATTEMPTS = 3
+IN_USE = frozenset({"55006", "55P03"})  # object_in_use, lock_not_available
 LOCK_TIMEOUT_MS = 5_000  # as long as RENAME itself waits: new sessions queue up behind it
 DOUBT_SECONDS = 60.0  # for a server that crashed in the commit to come back and tell
 
@@ -75,11 +76,13 @@ class Exchange:
         asked whether it did.
         """
         pids = [rows(session, PID)[0][0] for session in mine]
+        said = ""
         for _ in range(ATTEMPTS):
             with maintenance(self.run, self.current) as (ours, eyes):
                 rename = _Statement(ours, _rename(eyes, self.current, self.aside))
                 try:
                     if not self._wait_until_alone(eyes, pids, rename):
+                        said = rename.said_that_it_is_in_use()
                         continue
                     last_look()
                     _close(mine)
@@ -92,7 +95,8 @@ class Exchange:
                     rename.cancel()
                 self._commit(ours, eyes)
                 return
-        raise self._undone("others stayed connected")
+        reason = f"others stayed connected: {said}"
+        raise self._undone(reason, "start again when fewer are connected")
 
     def _commit(self, ours: BaseDatabaseWrapper, eyes: BaseDatabaseWrapper) -> None:
         ((pid,),) = rows(ours, PID)
@@ -137,10 +141,10 @@ class Exchange:
             f"look whether there is a database {self.aside}: if so, it was, and all is done",
         )
 
-    def _undone(self, reason: str) -> Undone:
+    def _undone(self, reason: str, next_step: str = "correct the cause and start again") -> Undone:
         return Undone(
             f"the database {self.current} could not be exchanged: {reason}",
-            "start again when fewer are connected; the database is as before",
+            f"{next_step}; the database is as before",
         )
 
 
@@ -198,6 +202,17 @@ class _Statement:
         self._thread.join()
         if self._error is not None:
             raise self._error
+
+    def said_that_it_is_in_use(self) -> str:
+        """Its error in one line, and what goes with it. Raises one that waiting cannot help."""
+        try:
+            self.result()
+        except DatabaseError as error:
+            if sqlstate(error) not in IN_USE:
+                raise
+            details = (line for line in str(error).splitlines() if line.startswith("DETAIL:"))
+            return " ".join((one_line(error), *details))
+        return "they came back again and again"
 
     def cancel(self) -> None:
         """End it, if it has not ended."""

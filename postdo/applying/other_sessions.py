@@ -1,24 +1,30 @@
 """Further sessions of a migration's own with the database: what they write, nobody takes back.
 
-A thread, or a second alias of the same database, has its own transaction. It may read; where it
-writes, the migrations cannot run in one transaction, and end there.
+A thread, a second alias of the same database or the driver itself has its own transaction. It may
+read; where it writes, the migrations cannot run in one transaction, and end there. Sessions that
+another thread opened before are out of reach, and so is what asks neither Django nor the driver's
+own ``connect``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from typing import Any
 
-from django.db import DatabaseError, connections
+from django.db import DatabaseError, InterfaceError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
 
+from postdo.applying.driver_sessions import look_at, name_in, with_settings
 from postdo.database import rows, sqlstate
 
 READ_ONLY = "SET default_transaction_read_only = on"
 REFUSED = "25006"  # read_only_sql_transaction
-ADDRESS = ("HOST", "PORT", "NAME")
+# Which database of which server this is, by whatever address; and for how long to wait for a lock.
+# PostgreSQL 14 to 18.
+IDENTITY = "SELECT current_database(), pg_postmaster_start_time()"
+LOCK_TIMEOUT = "SELECT current_setting('lock_timeout')"
 
 
 class OtherSessions:
@@ -26,33 +32,56 @@ class OtherSessions:
 
     def __init__(self, worker: BaseDatabaseWrapper) -> None:
         self._worker = worker
+        self._identity: list[tuple[Any, ...]] = []
+        self._lock_timeout = ""
         self._error: DatabaseError | None = None
 
     @contextmanager
     def reading_only(self) -> Iterator[None]:
         """Inside, what another session tries to write fails."""
+        self._identity = rows(self._worker, IDENTITY)
+        ((self._lock_timeout,),) = rows(self._worker, LOCK_TIMEOUT)
+        self._close()
         connection_created.connect(self._opened)
+        unlook = look_at(self._by_the_driver)
         try:
             yield
         finally:
+            unlook()
             connection_created.disconnect(self._opened)
+            self._close()
 
     def check(self) -> None:
         """Raise the error of a session that tried to write, wherever that was caught."""
         if self._error is not None:
             raise self._error
 
+    def _close(self) -> None:
+        """What is open by now, so that it is opened anew: read-only inside, as usual afterwards."""
+        for connection in connections.all(initialized_only=True):
+            if connection is not self._worker:
+                with suppress(DatabaseError, InterfaceError):
+                    connection.close()
+
     def _opened(self, connection: BaseDatabaseWrapper, **_: object) -> None:
-        # Sessions of our own are not among the project's.
-        if connection is self._worker or connections[connection.alias] is not connection:
+        if connection is self._worker or connection.vendor != "postgresql" or _is_ours(connection):
             return
-        if any(connection.settings_dict[key] != self._worker.settings_dict[key] for key in ADDRESS):
+        if rows(connection, IDENTITY) != self._identity:
             return
         rows(connection, READ_ONLY)
         if not connection.get_autocommit():
             connection.commit()
         if self._listen not in connection.execute_wrappers:
             connection.execute_wrappers.append(self._listen)
+
+    def _by_the_driver(self, parameters: dict[str, str]) -> Mapping[str, str]:
+        """By its name alone: who can tell by how many addresses a server is reached."""
+        ((name, _),) = self._identity
+        if name_in(parameters) not in (name, ""):
+            return {}
+        return with_settings(
+            parameters, default_transaction_read_only="on", lock_timeout=self._lock_timeout
+        )
 
     def _listen(
         self, execute: Callable[..., Any], sql: Any, params: Any, many: bool, context: Any
@@ -63,3 +92,9 @@ class OtherSessions:
             if sqlstate(error) == REFUSED:
                 self._error = error
             raise
+
+
+def _is_ours(connection: BaseDatabaseWrapper) -> bool:
+    """Of ``database.connect``, which names them; a copy that a migration makes has no such name."""
+    options = connection.settings_dict["OPTIONS"]
+    return str(options.get("application_name", "")).startswith("postdo ")

@@ -58,7 +58,7 @@ def run_pending(worker: BaseDatabaseWrapper, observer: Observer) -> None:
         end.reach()
 
     with without_concurrently(worker), end.watching(), others.reading_only():
-        _migrate(_Progress(observer, reach))
+        _migrate(_Progress(observer, reach, end.begin))
         others.check()
 
 
@@ -125,9 +125,15 @@ def _plainly(execute: Callable[..., Any], sql: Any, params: Any, many: bool, con
 class _Progress:
     """Django's progress callback (``MigrationExecutor``, 4.2 to 6.1)."""
 
-    def __init__(self, observer: Observer, end: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self,
+        observer: Observer,
+        end: Callable[[], None] = lambda: None,
+        begin: Callable[..., None] = lambda **_: None,
+    ) -> None:
         self._observer = observer
         self._end = end
+        self._begin = begin
 
     def __call__(self, action: str, migration: Any = None, fake: bool = False) -> None:
         if migration is None:
@@ -135,6 +141,7 @@ class _Progress:
         name = (migration.app_label, migration.name)
         if action == "apply_start":
             self._observer.begins(name, migration)
+            self._begin(atomic=bool(migration.atomic))
         elif action == "apply_success":
             self._end()
             self._observer.ended(name)

@@ -19,7 +19,7 @@ from django.db.migrations.executor import MigrationExecutor
 
 from postdo import history, lock
 from postdo.changes import conflict, unreadable
-from postdo.database import cancel, closing, connect, rows
+from postdo.database import answers, cancel, closing, connect, rows
 from postdo.errors import NotUndone, PostdoError, Undone, one_line
 from postdo.history import COMMENT, UNFINISHED, History, Name, dotted
 from postdo.project import load_command
@@ -144,18 +144,16 @@ def _say_where_it_stopped(run: Run, plan: tuple[_Planned, ...], progress: _Progr
 @contextmanager
 def _eyes(run: Run, session: BaseDatabaseWrapper) -> Iterator[BaseDatabaseWrapper | None]:
     """A session that can still look at the database: ours, or else a new one, or else none."""
-    try:
-        rows(session, "SELECT 1")
-    except (DatabaseError, InterfaceError):
-        try:
-            fresh = connect(f"postdo {run.config.host}", LOOK_SECONDS)
-        except (DatabaseError, InterfaceError):
-            yield None
-            return
-        with closing(fresh):
-            yield fresh
-    else:
+    if answers(session):
         yield session
+        return
+    try:
+        fresh = connect(f"postdo {run.config.host}", LOOK_SECONDS)
+    except (DatabaseError, InterfaceError):
+        yield None
+        return
+    with closing(fresh):
+        yield fresh
 
 
 def _what_it_left(
@@ -165,14 +163,14 @@ def _what_it_left(
     eyes: BaseDatabaseWrapper | None,
     before: History,
 ) -> PostdoError:
-    if eyes is None:
+    recorded = _recorded(eyes)
+    if eyes is None or recorded is None:
         return NotUndone(
             f"{_culprit(progress)}: {one_line(error)}; and the database does not answer any more",
             "bring the database back and start again: what is recorded as applied is kept, and "
             "an atomic migration under way is rolled back by PostgreSQL",
             details=_state(progress.applied, progress.running, ()),
         )
-    recorded = frozenset((app, name) for app, name in rows(eyes, history.RECORDED))
     kept = [step.name for step in plan if step.name in recorded]
     missing = [step for step in plan if step.name not in recorded]
     failed = next((step for step in missing if step.name == progress.running), None)
@@ -197,6 +195,19 @@ def _what_it_left(
         _next_step(failed, half=half, done=not missing),
         details=_state(kept, failed.name if failed else None, rest, half=half),
     )
+
+
+def _recorded(eyes: BaseDatabaseWrapper | None) -> frozenset[Name] | None:
+    """What is recorded now: nothing where there is no table yet, ``None`` where nobody can tell."""
+    if eyes is None:
+        return None
+    try:
+        ((exists, _),) = rows(eyes, history.RECORDER)
+        return frozenset(
+            (app, name) for app, name in (rows(eyes, history.RECORDED) if exists else ())
+        )
+    except (DatabaseError, InterfaceError):
+        return None
 
 
 def _culprit(progress: _Progress, *, done: bool = False) -> str:

@@ -18,6 +18,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.executor import MigrationExecutor
 
 from postdo import lock
+from postdo.applying.as_rehearsed import require_same_schema
 from postdo.applying.exchange import Exchange, maintenance
 from postdo.applying.standstill import Standstill, standstill, tables
 from postdo.changes import unreadable
@@ -30,6 +31,8 @@ from postdo.rehearsing import worker
 from postdo.rehearsing.trace import Trace
 from postdo.run import Run
 from postdo.schema import catalogue
+from postdo.schema.advance import advance
+from postdo.schema.catalogue import Catalogue
 
 CONNECT_SECONDS = 10.0
 NAME_BYTES = 63  # NAMEDATALEN - 1, PostgreSQL 14 to 18
@@ -108,10 +111,10 @@ def swap(
     try:
         with copy_database(run, session) as copy, standstill(run) as still:
             run.console.say("swap: writers wait now, readers go on")
-            _fill(run, session, still, current, copy)
+            was = _fill(run, session, still, current, copy)
             _migrate(run, copy)
-            _verify(run, copy, names, rehearsed)
             with closing(_connect_to_copy(run, copy)) as there:
+                _verify(there, was, names, rehearsed)
                 inside(there)
                 rows(there, "ANALYZE")
             readonly_seconds = _exchange(session, still, Exchange(run, current, copy, aside))
@@ -185,13 +188,15 @@ def copy_database(run: Run, session: BaseDatabaseWrapper) -> Iterator[str]:
 
 def _fill(
     run: Run, session: BaseDatabaseWrapper, still: Standstill, current: str, copy: str
-) -> None:
+) -> Catalogue:
+    """Copy everything; the schema of the copy. Raises ``Undone`` if it is not all there."""
     copied = backup.copy(run, session, copy, schema_only=False)
     run.console.say(f"swap: copied in {copied.seconds:.1f} s")
     with closing(_connect_to_copy(run, copy)) as there:
         if not rows(session, RIGHTS)[0][0]:
             likeness.give_privileges(session, there)
         unlike = likeness.differences(session, there, current, copy)
+        was = catalogue.read(there)
     _require_still(still)
     unlike += tuple(f"missing in the copy: extension {name}" for name in copied.left_out)
     if unlike:
@@ -200,6 +205,7 @@ def _fill(
             "migrate as a superuser, or as the owner of everything in the database",
             details=unlike,
         )
+    return was
 
 
 def _migrate(run: Run, copy: str) -> None:
@@ -215,20 +221,23 @@ def _migrate(run: Run, copy: str) -> None:
         )
 
 
-def _verify(run: Run, copy: str, names: tuple[Name, ...], rehearsed: Trace | None) -> None:
-    with closing(_connect_to_copy(run, copy)) as there:
-        recorded = {(app, name) for app, name in rows(there, RECORDED)}
-        missing = tuple(name for name in names if name not in recorded)
-        if missing:
-            raise Undone(
-                f"after the migrations, not recorded as applied: {dotted(missing)}",
-                "look at what the project's own migrate command does, and start again",
-            )
-        if rehearsed and catalogue.read(there).checksum != rehearsed.after.checksum:
-            raise Undone(
-                "the schema of the migrated copy is not the one that was rehearsed",
-                "start again, so that it is rehearsed again",
-            )
+def _verify(
+    there: BaseDatabaseWrapper, was: Catalogue, names: tuple[Name, ...], rehearsed: Trace | None
+) -> None:
+    """Raise ``Undone`` if the migrated copy is not what was rehearsed. ``was``: its schema before.
+
+    What somebody made since the rehearsal came along, and is none of it.
+    """
+    recorded = {(app, name) for app, name in rows(there, RECORDED)}
+    missing = tuple(name for name in names if name not in recorded)
+    if missing:
+        raise Undone(
+            f"after the migrations, not recorded as applied: {dotted(missing)}",
+            "look at what the project's own migrate command does, and start again",
+        )
+    if rehearsed:
+        expected = advance(was, rehearsed.before, rehearsed.after)
+        require_same_schema(expected, catalogue.read(there))
 
 
 def _exchange(session: BaseDatabaseWrapper, still: Standstill, exchange: Exchange) -> float:

@@ -26,9 +26,14 @@ FROM pg_constraint c JOIN pg_namespace n ON n.oid = c.connamespace
 WHERE c.condeferrable AND NOT c.condeferred AND n.nspname !~ '^pg_(toast|temp)'
   AND has_schema_privilege(n.oid, 'USAGE')
 """
-# A setting, NULL if there is none of this name; and the same set again. PostgreSQL 14 to 18.
+# A setting, NULL if there is none of this name; and the same set again, if it is one and another
+# value by now: a text that only looks so (a comment in a function) names none, and the role may not
+# set all of them. PostgreSQL 14 to 18.
 VALUE = "SELECT current_setting(%s::text, true)"
-RESTORE = "SELECT set_config(%s::text, %s::text, true)"
+RESTORE = """
+SELECT set_config(was.name, was.value, true) FROM (VALUES (%s::text, %s::text)) AS was(name, value)
+WHERE current_setting(was.name, true) <> was.value
+"""
 
 SET_LOCAL = re.compile(r'\bSET\s+LOCAL\s+(SESSION\s+AUTHORIZATION|"[^"]+"|[\w.]+)', re.I)
 SET_CONFIG = re.compile(r"\bset_config\s*\(\s*(?:'([^']+)')?", re.I)
@@ -42,6 +47,12 @@ SPELLINGS = {
     "session authorization": "session_authorization",
 }
 NAME = re.compile(r"[A-Za-z_][\w.]*")
+# Before these, what is deferred is checked in a migration that is not atomic: by itself each of its
+# statements (or blocks) ends a transaction, and no trigger event is left pending for the next.
+ALONE = re.compile(
+    r"^(?:\s|--[^\n]*\n|/\*.*?\*/)*(?:SAVEPOINT|ALTER|CREATE|DROP|TRUNCATE|REINDEX|CLUSTER)\b",
+    re.I | re.DOTALL,
+)
 TEMPORARY = re.compile(
     r"\bCREATE\s+(?:(?:LOCAL|GLOBAL)\s+)?TEMP(?:ORARY)?\s+TABLE\s+(?:IF\s+NOT\s+EXISTS\s+)?"
     r'(?:pg_temp\s*\.\s*)?("(?:[^"]|"")+"|\w+)[^;]*?\bON\s+COMMIT\s+(DROP|DELETE)\b',
@@ -56,6 +67,11 @@ class TransactionEnd:
         self._worker = worker
         self._settings: dict[str, str | None] = {}
         self._temporary: dict[str, str] = {}
+        self._blocks: int | None = None  # how many are open around a migration that is not atomic
+
+    def begin(self, *, atomic: bool) -> None:
+        """Before a migration."""
+        self._blocks = None if atomic else len(self._worker.savepoint_ids)
 
     @contextmanager
     def watching(self) -> Iterator[None]:
@@ -65,6 +81,7 @@ class TransactionEnd:
 
     def reach(self) -> None:
         """Check what is deferred, then let all be as it was before the migration."""
+        self._blocks = None
         with self._worker.cursor() as cursor:  # Django's, so that who watches sees what fails
             cursor.execute(CHECK)
         for name, then in self._temporary.items():
@@ -77,15 +94,26 @@ class TransactionEnd:
         for name, value in self._settings.items():
             rows(self._worker, RESTORE, name, value or "")
         self._temporary, self._settings = {}, {}
+        self._defer()
+
+    def _defer(self) -> None:
         rows(self._worker, DEFER)
         ((at_once,),) = rows(self._worker, AT_ONCE)
         if at_once:
             rows(self._worker, f"SET CONSTRAINTS {at_once} IMMEDIATE")
 
+    def _is_alone(self) -> bool:
+        """Whether a migration that is not atomic is outside of every block of its own."""
+        worker = self._worker
+        return not worker.needs_rollback and self._blocks == len(worker.savepoint_ids)
+
     def _look(
         self, execute: Callable[..., Any], sql: Any, params: Any, many: bool, context: Any
     ) -> Any:
         text = text_of(sql, context)
+        if self._is_alone() and ALONE.match(text):
+            rows(self._worker, CHECK)
+            self._defer()
         for name in _local_settings(text, params):
             if name not in self._settings and not self._worker.needs_rollback:
                 self._settings[name] = rows(self._worker, VALUE, name)[0][0]

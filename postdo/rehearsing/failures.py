@@ -12,6 +12,7 @@ from django.db import DatabaseError, Error, InterfaceError
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.transaction import TransactionManagementError
 
+from postdo.applying.commit import TransactionControlError
 from postdo.database import rows, sqlstate
 from postdo.errors import PostdoError, one_line
 from postdo.project import where
@@ -113,7 +114,7 @@ def _statement_of(error: BaseException, failing: Failing | None) -> Failing | No
 
 
 def _single_only(error: BaseException, *, atomic: bool, sessions: int) -> bool:
-    if isinstance(error, TransactionManagementError):
+    if isinstance(error, TransactionManagementError | TransactionControlError):
         return True
     if isinstance(error, RuntimeError) and "durable" in str(error):
         return True

@@ -11,7 +11,6 @@ import shutil
 import socket
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +24,11 @@ from django.utils._os import safe_join
 
 NO_NETWORK = "the network is closed in the rehearsal"
 NO_PROGRAMS = "no other program can be run in the rehearsal"
+NO_OTHER_DRIVER = "the database server is closed in the rehearsal to all but Django's own driver"
 STORAGE = "django.core.files.storage.FileSystemStorage"
 OWN = "postdo.rehearsing.isolation"
+SOCKET_FILE = ".s.PGSQL."  # in the name of a PostgreSQL server's socket
+CONNECTING = ("ENGINE", "HOST", "PORT", "NAME", "USER", "PASSWORD", "OPTIONS")
 MOST_NOTES = 50  # one per address; more say nothing new
 
 
@@ -89,24 +91,34 @@ class CopiedFiles(FileSystemStorage):
         self._deleted.add(name)
 
 
-def use_database(name: str) -> None:
+def use_database(name: str, port: int = 0) -> None:
     """Point the settings to this database of the project's server, and every other one to nothing.
 
-    To be called before ``django.setup()``. An alias for the same database goes with the default.
+    ``port``: of another server at the same address. To be called before ``django.setup()``. An
+    alias for the same database goes with the default.
     """
     databases: dict[str, dict[str, Any]] = settings.DATABASES
     ours = dict(databases[DEFAULT_DB_ALIAS])
+    place = {"NAME": name, "PORT": str(port or ours.get("PORT") or "")}
     for entry in databases.values():
+        if _is_replica(entry):
+            # Read where routers send reads; a write there fails, as it does on the real one.
+            entry.update({key: ours.get(key) for key in CONNECTING if key in ours})
         if _address(entry) == _address(ours):
             options = dict(entry.get("OPTIONS") or {})
             for spare in ("pool", "dbname", "database"):
                 options.pop(spare, None)
-            entry.update(NAME=name, OPTIONS=options)
+            entry.update(place, OPTIONS=options)
         else:
             # Behind the guard below nobody asks for it; a second reason why it is not the real one.
             closed = {"NAME": ":memory:", "HOST": "/closed", "PORT": "", "USER": "", "PASSWORD": ""}
             entry.update(closed, OPTIONS={})
-    _guard_connections(name)
+    _guard_connections(place)
+
+
+def _is_replica(entry: Mapping[str, Any]) -> bool:
+    """Whether the settings say that it is a copy of the default one: Django's own word for it."""
+    return bool((entry.get("TEST") or {}).get("MIRROR") == DEFAULT_DB_ALIAS)
 
 
 def _address(entry: Mapping[str, Any]) -> tuple[str, ...]:
@@ -115,11 +127,11 @@ def _address(entry: Mapping[str, Any]) -> tuple[str, ...]:
     return (*(str(entry.get(key) or "") for key in keys), str(service))
 
 
-def _guard_connections(name: str) -> None:
+def _guard_connections(place: Mapping[str, str]) -> None:
     connect: Callable[[BaseDatabaseWrapper], None] = BaseDatabaseWrapper.connect
 
     def guarded(wrapper: BaseDatabaseWrapper) -> None:
-        if wrapper.settings_dict["NAME"] != name:
+        if any(str(wrapper.settings_dict[key] or "") != value for key, value in place.items()):
             OUTSIDE.note(f"database {wrapper.alias}")
             raise OperationalError(f"the database '{wrapper.alias}' is closed in the rehearsal")
         connect(wrapper)
@@ -137,48 +149,48 @@ def use_no_mail_and_files(folder: str) -> None:
     site: Any = settings.MEDIA_ROOT
     handler: Any = storages
     ours: dict[str, Any] = handler.backends
-    entry = ours.get("default", {"BACKEND": STORAGE})
-    # A storage that is no folder (S3) cannot be read without the network.
-    local = str(entry["BACKEND"]).rpartition(".")[2] == "FileSystemStorage"
-    location = entry.get("OPTIONS", {}).get("location") or site
     settings.MEDIA_ROOT = folder
-    if local and location:
-        options = {"location": folder, "site": os.fspath(location)}
-        ours["default"] = {"BACKEND": f"{OWN}.CopiedFiles", "OPTIONS": options}
-    else:
-        ours["default"] = {"BACKEND": STORAGE, "OPTIONS": {"location": folder}}
+    ours.setdefault("default", {"BACKEND": STORAGE})
+    for number, (alias, entry) in enumerate(ours.items()):
+        name = str(entry["BACKEND"]).rpartition(".")[2]
+        # A storage that is no folder (S3) cannot be read without the network.
+        local = name == "FileSystemStorage"
+        location = (entry.get("OPTIONS") or {}).get("location") or site
+        if alias != "default" and not local:
+            continue  # such as that of static files, which no migration writes
+        own = folder if alias == "default" else str(Path(folder) / str(number))
+        if local and location:
+            options = {"location": own, "site": os.fspath(location)}
+            ours[alias] = {"BACKEND": f"{OWN}.CopiedFiles", "OPTIONS": options}
+        else:
+            ours[alias] = {"BACKEND": STORAGE, "OPTIONS": {"location": own}}
 
 
-def close_network_and_programs(*, network: bool) -> None:
+def close_network_and_programs(*, network: bool, servers: frozenset[tuple[str, str]]) -> None:
     """From now on both fail with ``OSError``, and are noted. ``network``: whether it may be used.
 
+    ``servers``: where the databases are. libpq gets there by itself, and may look up their names.
     Python asks the hook before it acts, whichever module is used. The events are those of
     CPython's audit table, 3.10 to 3.14.
     """
-    entry = settings.DATABASES[DEFAULT_DB_ALIAS]
-    allowed = _addresses(str(entry.get("HOST") or ""), str(entry.get("PORT") or "5432"))
 
     def hook(event: str, arguments: tuple[Any, ...]) -> None:
         program = _PROGRAMS.get(event)
         if program is not None:
             OUTSIDE.note(f"program {_program_name(arguments[program])}")
             raise OSError(NO_PROGRAMS)
-        if event.startswith("socket.") and not network:
-            address = _address_of(event, arguments)
-            if address is not None and address not in allowed:
-                OUTSIDE.note("network " + ":".join(part for part in address if part))
-                raise OSError(NO_NETWORK)
+        address = _address_of(event, arguments) if event.startswith("socket.") else None
+        if address is None:
+            return
+        if address in servers or SOCKET_FILE in address[0]:
+            if event not in _LOOKUPS:
+                OUTSIDE.note("database at " + ":".join(part for part in address if part))
+                raise OSError(NO_OTHER_DRIVER)
+        elif not network:
+            OUTSIDE.note("network " + ":".join(part for part in address if part))
+            raise OSError(NO_NETWORK)
 
     sys.addaudithook(hook)
-
-
-def _addresses(host: str, port: str) -> frozenset[tuple[str, str]]:
-    """The database's own address: as it is written, and as numbers."""
-    found = {(host, port)}
-    if host and not host.startswith("/"):
-        with suppress(OSError):
-            found |= {(str(entry[4][0]), port) for entry in socket.getaddrinfo(host, port)}
-    return frozenset(found)
 
 
 # Which argument of the event names the program.
@@ -192,6 +204,9 @@ _PROGRAMS = {
 }
 
 
+_LOOKUPS = ("socket.getaddrinfo", "socket.gethostbyname")
+
+
 def _program_name(command: object) -> str:
     text = os.fsdecode(command) if isinstance(command, (str, bytes, os.PathLike)) else str(command)
     words = text.split()
@@ -200,14 +215,16 @@ def _program_name(command: object) -> str:
 
 def _address_of(event: str, arguments: tuple[Any, ...]) -> tuple[str, str] | None:
     """Where an event of ``socket`` goes, as (host, port); ``None`` if it stays on this machine."""
-    if event in ("socket.getaddrinfo", "socket.gethostbyname"):
+    if event in _LOOKUPS:
         host, port = arguments[0], (arguments[1] if len(arguments) > 1 else "")
         harmless = not host or host == socket.gethostname() or _is_number(host)
         return None if harmless else _pair(host, port)
     if event not in ("socket.connect", "socket.sendto", "socket.sendmsg"):
         return None
     opened, address = arguments[0], arguments[1]
-    if getattr(opened, "family", None) == getattr(socket, "AF_UNIX", -1) or address is None:
+    if getattr(opened, "family", None) == getattr(socket, "AF_UNIX", -1):
+        return _pair(address, "") if SOCKET_FILE in str(address) else None
+    if address is None:
         return None
     return _pair(*address[:2]) if isinstance(address, tuple) else _pair(address, "")
 

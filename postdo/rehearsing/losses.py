@@ -11,7 +11,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from postdo.database import rows
 from postdo.rehearsing.trace import Effect, Loss, Step
-from postdo.schema.catalogue import Catalogue, Entry
+from postdo.schema.catalogue import Catalogue, Identity
 
 # Every column of the project's tables: table's id, number in it, names plain and quoted, type,
 # whether it is computed from others. PostgreSQL 14 to 18.
@@ -130,15 +130,11 @@ def count_rows(session: BaseDatabaseWrapper, quoted_table: str) -> int:
     return int(count)
 
 
-def deleted(before: Columns, after: Columns, effects: Sequence[Effect]) -> dict[str, int]:
-    """Rows deleted per table that was there before, under the name that it had."""
+def by_old_name(before: Columns, after: Columns, effects: Sequence[Effect]) -> dict[str, Effect]:
+    """The effects on tables that were there before, under the name that each had."""
     old = {table: column.table for (table, _), column in before.items()}
     was = {column.table: old[table] for (table, _), column in after.items() if table in old}
-    return {
-        was[effect.table]: effect.deleted
-        for effect in effects
-        if effect.deleted and effect.table in was
-    }
+    return {was[effect.table]: effect for effect in effects if effect.table in was}
 
 
 def count(session: BaseDatabaseWrapper, found: Sequence[Uncounted]) -> tuple[Loss, ...]:
@@ -174,13 +170,9 @@ def altered(before: Catalogue, after: Catalogue) -> tuple[str, ...]:
     return tuple(sorted(table for table in before.tables if old[table] != new.get(table)))
 
 
-def _by_table(catalogue: Catalogue) -> dict[str, list[tuple[str, str, str]]]:
-    found: dict[str, list[tuple[str, str, str]]] = {}
+def _by_table(catalogue: Catalogue) -> dict[str, list[Identity]]:
+    found: dict[str, list[Identity]] = {}
     for entry in catalogue.entries:
         if entry.table:
-            found.setdefault(entry.table, []).append(_identity(entry))
+            found.setdefault(entry.table, []).append(entry.identity)
     return {table: sorted(entries) for table, entries in found.items()}
-
-
-def _identity(entry: Entry) -> tuple[str, str, str]:
-    return (entry.kind, entry.name if entry.named else "", repr(sorted(entry.essence.items())))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -9,11 +11,17 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from postdo.config import Rehearse
 from postdo.console import Stopwatch
+from postdo.database import rows
+from postdo.rehearsing import row_effects
 from postdo.rehearsing.trace import Trace
 from postdo.run import Run
 
 if TYPE_CHECKING:
+    from postdo.copying.backup import Copied
     from postdo.rehearsing.worker import Result
+
+DUMP = "dump"
+BASE_BACKUP = "base-backup"
 
 
 @dataclass(frozen=True)
@@ -47,8 +55,10 @@ class Rehearsal:
     if that was tried and failed too. ``outside``: what it tried to reach beyond the database
     (``mail to 3 recipients``, ``network api.example.com:443``, ``program convert``).
     ``backup``: the file that the copy was restored from, empty if none was kept.
-    ``copy_seconds``: dump and restore. ``size_bytes``: of the copied database. ``left_out``:
-    extensions that the copy lacks, because only a superuser can create them.
+    ``copy_seconds``: what the copy took. ``size_bytes``: of the copied database. ``left_out``:
+    extensions that the copy lacks, because only a superuser can create them. ``copied_by``:
+    ``dump`` (and restore) or ``base-backup`` (of the whole server). ``changes``: the database's
+    count of changed rows just before the copy was made (``row_effects.changes``).
     """
 
     method: str
@@ -61,6 +71,17 @@ class Rehearsal:
     copy_seconds: float
     size_bytes: int
     left_out: tuple[str, ...] = ()
+    copied_by: str = DUMP
+    changes: int = 0
+
+
+@dataclass(frozen=True)
+class _Copy:
+    """A database to try on. ``port``: of its server, 0 for production's own."""
+
+    database: str
+    port: int
+    copied: Copied
 
 
 def rehearse(run: Run, session: BaseDatabaseWrapper) -> Rehearsal:
@@ -69,25 +90,24 @@ def rehearse(run: Run, session: BaseDatabaseWrapper) -> Rehearsal:
     Where one transaction for all is what fails, they are tried as Django makes them. Raises
     ``Refused`` if there is no room, no right or no program for a copy, ``Stopped`` on a signal.
     """
-    from postdo.copying import backup  # noqa: PLC0415  they know this module's values
-    from postdo.copying.scratch import scratch_database  # noqa: PLC0415
-    from postdo.rehearsing import worker  # noqa: PLC0415  they know this module's values
+    from postdo.rehearsing import worker  # noqa: PLC0415  it knows this module's values
 
     policies = run.config.policies
     full = policies.rehearse is not Rehearse.SCHEMA
-    watch = Stopwatch()
-    backup.check_room(run, session)
-    with scratch_database(run, session) as name:
-        copied = backup.copy(run, session, name, schema_only=not full)
+    changes = row_effects.changes(session)
+    with _copy(run, session, full=full) as copy:
+        copied = copy.copied
+        watch = Stopwatch()
 
         def attempt(mode: str) -> worker.Result:
-            left = max(1.0, policies.rehearse_seconds - watch.seconds)
+            left = max(1.0, policies.rehearse_seconds - copied.seconds - watch.seconds)
             return worker.work(
                 run,
                 worker.Job(
-                    database=name,
+                    database=copy.database,
+                    port=copy.port,
                     mode=mode,
-                    seconds=left,
+                    seconds=left if policies.rehearse_seconds else 0.0,
                     memory_mb=policies.memory_mb,
                     network=policies.network,
                     rows=full,
@@ -114,7 +134,25 @@ def rehearse(run: Run, session: BaseDatabaseWrapper) -> Rehearsal:
         copy_seconds=copied.seconds,
         size_bytes=copied.size_bytes,
         left_out=copied.left_out,
+        copied_by=BASE_BACKUP if copy.port else DUMP,
+        changes=changes,
     )
+
+
+@contextmanager
+def _copy(run: Run, session: BaseDatabaseWrapper, *, full: bool) -> Iterator[_Copy]:
+    """The copy that stands ready on a server of its own, or one beside production, gone after."""
+    from postdo.copying import backup, copy_server, scratch  # noqa: PLC0415  they know this module
+
+    port = run.config.policies.copy_port
+    if full and port:
+        found = copy_server.find_copy(run, session)
+        ((name,),) = rows(session, "SELECT current_database()")
+        yield _Copy(str(name), port, found)
+        return
+    backup.check_room(run, session)
+    with scratch.scratch_database(run, session) as name:
+        yield _Copy(name, 0, backup.copy(run, session, name, schema_only=not full))
 
 
 def _counted(session: BaseDatabaseWrapper, result: Result) -> Trace | None:

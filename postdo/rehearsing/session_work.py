@@ -14,10 +14,12 @@ from django.db.backends.signals import connection_created
 from django.db.models.signals import pre_migrate
 
 from postdo.applying import own_session, pending
+from postdo.applying.commit import nobody_else_ends_it
 from postdo.database import cancel, rows
 from postdo.project import set_up
 from postdo.rehearsing import failures, isolation, losses
 from postdo.rehearsing.losses import Columns, Uncounted
+from postdo.rehearsing.past_django import PastDjango
 from postdo.rehearsing.trace import Loss, Trace, to_values
 from postdo.rehearsing.tracing import LAST_STEP, Tracer
 from postdo.rehearsing.worker import Job
@@ -53,7 +55,7 @@ class _Sessions:
         self.count = 0
 
     def __call__(self, connection: BaseDatabaseWrapper, **_: object) -> None:
-        self.count += 1
+        self.opened()
         # Nobody misses a copy after a power failure; the one that is swapped in must be durable.
         durable = "off" if self._job.isolated else "on"
         # A session that waits for another one of ours would wait for ever: HAZARDS 58. No other
@@ -64,6 +66,10 @@ class _Sessions:
             rows(connection, CHECK_CLIENT)
         if not connection.get_autocommit():
             connection.commit()
+
+    def opened(self) -> None:
+        """One more."""
+        self.count += 1
 
 
 class _Planned:
@@ -123,13 +129,22 @@ def work(job: Job, send: Send, stop: StopSignals) -> Done:
     Called once in a process, because it closes it off. Raises ``Stopped``, ``Misconfigured`` for a
     project that cannot be loaded, and Django's errors if there is no connection.
     """
-    isolation.use_database(job.database)
+    sessions = _Sessions(job)
+    past_django = PastDjango(job.database, job.port)
+    isolation.use_database(job.database, job.port)
+    past_django.point_environment()
+    past_django.guard(
+        lock_timeout_ms=job.lock_timeout_ms,
+        network=job.network or not job.isolated,
+        opened=sessions.opened,
+        note=isolation.OUTSIDE.note,
+    )
     if job.isolated:
         isolation.use_no_mail_and_files(job.folder)
     set_up()
     if job.isolated:
-        isolation.close_network_and_programs(network=job.network)
-    sessions = _Sessions(job)
+        isolation.close_network_and_programs(network=job.network, servers=past_django.servers)
+    connections.close_all()  # what an AppConfig opened; it is opened anew, and prepared
     connection_created.connect(sessions, weak=False)
     attempt = _Attempt(job, send, sessions)
     if job.isolated and not job.network:
@@ -160,25 +175,27 @@ def _transaction(attempt: _Attempt) -> Done:
     worker, tracer = attempt.worker, attempt.tracer
     with transaction.atomic():
         before, columns = catalogue.read(worker), losses.columns(worker)
-        with tracer.watching():
+        with tracer.watching(), nobody_else_ends_it(worker):
             pending.run_pending(worker, tracer)
             rows(worker, CHECK_ALL)
             tracer.finish()
         after, left = catalogue.read(worker), losses.columns(worker)
-        emptied = _emptied(worker, tracer, columns, left)
+        remaining = _remaining(worker, tracer, columns, left)
         transaction.set_rollback(True)
     open_ = losses.uncounted(columns, left)
     if not attempt.job.rows:
         return attempt.succeeded(before, after, (), list(open_))
-    lost = losses.count(worker, open_) + _rows_lost(attempt, columns, left, emptied)
+    lost = losses.count(worker, open_) + _rows_lost(attempt, columns, left, remaining)
     return attempt.succeeded(before, after, lost, [])
 
 
-def _emptied(
+def _remaining(
     worker: BaseDatabaseWrapper, tracer: Tracer, before: Columns, after: Columns
 ) -> dict[int, int]:
-    """Rows that are left in tables of which a TRUNCATE may have taken some, by the table's id."""
+    """How many rows there are now in tables that a DELETE or a TRUNCATE was for, by table id."""
     suspects = {column.table for column in losses.truncated(before, tracer.steps())}
+    effects = losses.by_old_name(before, after, tracer.effects)
+    suspects |= {table for table, effect in effects.items() if effect.deleted}
     tables = {
         table: column.quoted_table
         for (table, number), column in after.items()
@@ -188,14 +205,28 @@ def _emptied(
 
 
 def _rows_lost(
-    attempt: _Attempt, before: Columns, after: Columns, emptied: dict[int, int]
+    attempt: _Attempt, before: Columns, after: Columns, remaining: dict[int, int]
 ) -> tuple[Loss, ...]:
-    counts = losses.deleted(before, after, attempt.tracer.effects)
+    """``remaining``: of ``_remaining``; what is not in it was as PostgreSQL counted.
+
+    It counts what was rolled back to a savepoint too, and nothing of a TRUNCATE. So a table has
+    lost at most what is missing, and as many more as others may have come in their place.
+    """
+    effects = losses.by_old_name(before, after, attempt.tracer.effects)
+    emptied = {column.table for column in losses.truncated(before, attempt.tracer.steps())}
+    counts = {table: effect.deleted for table, effect in effects.items()}
     for (table, _), column in before.items():
-        left = emptied.pop(table, None)
-        if left is not None:
-            there = losses.count_rows(attempt.worker, column.quoted_table)
-            counts[column.table] = max(counts.get(column.table, 0), there - left)
+        left = remaining.pop(table, None)
+        if left is None:
+            continue
+        missing = losses.count_rows(attempt.worker, column.quoted_table) - left
+        counted, inserted = counts.get(column.table, 0), 0
+        if column.table in effects:
+            inserted = effects[column.table].inserted
+        if column.table in emptied:
+            counts[column.table] = max(counted, missing)
+        else:
+            counts[column.table] = min(counted, missing + inserted)
     return tuple(
         Loss("rows", table, "", count) for table, count in sorted(counts.items()) if count > 0
     )

@@ -38,7 +38,7 @@ MB = 1024 * 1024
 
 @dataclass(frozen=True)
 class Job:
-    """``database``: name of the scratch database, on the project's server.
+    """``database``: name of the copy. ``port``: of its server, 0 for the project's own.
 
     ``mode``: ``transaction`` (all in one, rolled back at the end), ``plain`` (as Django does it,
     kept) or ``expected`` (only ``targets``, kept; files come from ``archived`` where given).
@@ -62,6 +62,7 @@ class Job:
     rows: bool = True
     lock_timeout_ms: int = LOCK_TIMEOUT_MS
     folder: str = ""
+    port: int = 0
 
 
 @dataclass(frozen=True)

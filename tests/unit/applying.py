@@ -18,6 +18,18 @@ from projects import TIMEOUT_SECONDS, Outcome, Project, make_shop, query
 from embedded_postgres import Cluster
 
 DRIVER = str(Path(__file__).parent / "apply_driver.py")
+ADD_STOCK = 'migrations.AddField("Item", "stock", models.IntegerField(default=0))'
+FILL_STOCK = "migrations.RunSQL('UPDATE shop_item SET stock = 7')"
+ADD_ORDER = """
+migrations.CreateModel("Order", [
+    ("id", models.BigAutoField(primary_key=True, serialize=False)),
+    ("item", models.ForeignKey("shop.Item", models.CASCADE)),
+]),
+migrations.RunSQL("INSERT INTO shop_order (item_id) SELECT id FROM shop_item ORDER BY id")
+"""
+BROKEN = "migrations.RunSQL('ALTER TABLE shop_item ADD COLUMN name text')"  # it has one already
+UNIQUE = 'migrations.AlterField("Item", "name", models.CharField(max_length=50, unique=True))'
+UNDONE = 4
 INSERT_ROWS = "INSERT INTO shop_item (name) SELECT 'item ' || n FROM generate_series(1, 400) n"
 
 # Everything in the schemas that a project can have: relations, columns, constraints, indexes,
@@ -155,3 +167,19 @@ def copied(cluster: Cluster, template: str) -> Iterator[str]:
 def name_of(url: str) -> str:
     """The database in a URL."""
     return urlsplit(url).path[1:]
+
+
+def add(shop: Project, *operations: str, header: str = "") -> None:
+    """Further migrations of the shop, `0002_step` and so on; `header` is for the last one."""
+    before = "0001_initial"
+    for number, text in enumerate(operations, start=2):
+        name = f"{number:04d}_step"
+        last = number == len(operations) + 1
+        shop.migration("shop", name, text, after=before, header=header if last else "")
+        before = name
+
+
+def function(body: str) -> str:
+    """The operation that calls a function with this body; `connection` is Django's."""
+    code = f"def act(apps, editor):\n    connection = editor.connection\n    {body}\n"
+    return f"migrations.RunPython((exec({code!r}, space := {{}}), space['act'])[1])"

@@ -14,26 +14,29 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from applying import TABLES, contents, copied, drive, make_base, name_of, recorded
+from applying import (
+    ADD_ORDER,
+    ADD_STOCK,
+    BROKEN,
+    FILL_STOCK,
+    TABLES,
+    UNDONE,
+    UNIQUE,
+    add,
+    contents,
+    copied,
+    drive,
+    function,
+    make_base,
+    name_of,
+    recorded,
+)
 from projects import Project, make_shop
 
 from embedded_postgres import Cluster
 from postdo.applying.as_rehearsed import ROW_SLACK, misfits
 from postdo.applying.commit import transaction_control
 from postdo.rehearsing.trace import Effect
-
-ADD_STOCK = 'migrations.AddField("Item", "stock", models.IntegerField(default=0))'
-FILL_STOCK = "migrations.RunSQL('UPDATE shop_item SET stock = 7')"
-ADD_ORDER = """
-migrations.CreateModel("Order", [
-    ("id", models.BigAutoField(primary_key=True, serialize=False)),
-    ("item", models.ForeignKey("shop.Item", models.CASCADE)),
-]),
-migrations.RunSQL("INSERT INTO shop_order (item_id) SELECT id FROM shop_item ORDER BY id")
-"""
-BROKEN = "migrations.RunSQL('ALTER TABLE shop_item ADD COLUMN name text')"  # it has one already
-UNIQUE = 'migrations.AlterField("Item", "name", models.CharField(max_length=50, unique=True))'
-UNDONE = 4
 
 
 @pytest.fixture(scope="module")
@@ -48,22 +51,6 @@ def base(postgres: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 def shop(tmp_path: Path, postgres: Cluster, base: str) -> Iterator[Project]:
     with copied(postgres, base) as url:
         yield make_shop(tmp_path, url)
-
-
-def add(shop: Project, *operations: str, header: str = "") -> None:
-    """Further migrations of the shop, `0002_step` and so on; `header` is for the last one."""
-    before = "0001_initial"
-    for number, text in enumerate(operations, start=2):
-        name = f"{number:04d}_step"
-        last = number == len(operations) + 1
-        shop.migration("shop", name, text, after=before, header=header if last else "")
-        before = name
-
-
-def function(body: str) -> str:
-    """The operation that calls a function with this body; `connection` is Django's."""
-    code = f"def act(apps, editor):\n    connection = editor.connection\n    {body}\n"
-    return f"migrations.RunPython((exec({code!r}, space := {{}}), space['act'])[1])"
 
 
 def undone(shop: Project, *said: str, **orders: Any) -> str:

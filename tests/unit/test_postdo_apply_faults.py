@@ -21,11 +21,25 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from applying import Server, contents, copied, make_base, name_of, recorded, start
+from applying import (
+    ADD_ORDER,
+    ADD_STOCK,
+    FILL_STOCK,
+    UNDONE,
+    UNIQUE,
+    Server,
+    add,
+    contents,
+    copied,
+    function,
+    make_base,
+    name_of,
+    recorded,
+    start,
+)
 from pgproxy import DROP, DROP_ANSWER, PASS, SWALLOW, Judge, Proxy, proxy_to
 from projects import Project, make_shop, query
-from test_postdo_apply import ADD_ORDER, ADD_STOCK, FILL_STOCK, UNDONE, UNIQUE, add, function
-from test_postdo_race import until
+from waiting import until
 
 from embedded_postgres import Cluster, temporary_cluster
 
@@ -46,7 +60,10 @@ STEPS = (
     "migrations.RunSQL('UPDATE shop_order SET twin_id = item_id')",
     UNIQUE,
     "migrations.RunSQL('DELETE FROM shop_order WHERE item_id > 300')",
-    function("connection.cursor().execute('UPDATE shop_item SET stock = stock + id')"),
+    function(
+        "connection.cursor().execute('UPDATE shop_item SET stock = stock + id'); "
+        "connection.on_commit(lambda: print('after the commit'))"
+    ),
     "migrations.RunSQL('CREATE INDEX CONCURRENTLY by_stock ON shop_item (stock)')",
 )
 ALL = [f"{number:04d}_{'initial' if number == 1 else 'step'}" for number in range(1, 11)]
@@ -340,7 +357,9 @@ def test_a_signal_anywhere_ends_it_with_nothing_or_with_all(site: Site, copy: st
             assert ("all migrations are applied and kept" in printed) == kept, where
 
 
-def test_a_signal_during_the_commit_waits_for_its_answer(site: Site, copy: str) -> None:
+def test_a_signal_during_the_commit_waits_for_its_answer_and_what_follows_it(
+    site: Site, copy: str
+) -> None:
     def stop() -> None:
         os.kill(site.driver.pid, signal.SIGTERM)
 
@@ -348,6 +367,7 @@ def test_a_signal_during_the_commit_waits_for_its_answer(site: Site, copy: str) 
     code, printed = site.driver.run(site.proxy.port, name_of(copy))
     assert code == 128 + signal.SIGTERM
     assert "the signal came too late: all migrations are applied and kept" in printed
+    assert "after the commit" in printed
     assert recorded(copy) == ALL
 
 

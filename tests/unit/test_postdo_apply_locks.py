@@ -11,10 +11,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from applying import contents, copied, make_base, name_of, recorded, start
+from applying import (
+    ADD_STOCK,
+    FILL_STOCK,
+    UNDONE,
+    add,
+    contents,
+    copied,
+    make_base,
+    name_of,
+    recorded,
+    start,
+)
 from projects import Project, make_shop, open_connection, query
-from test_postdo_apply import ADD_STOCK, FILL_STOCK, UNDONE, add
-from test_postdo_race import until
+from waiting import until
 
 from embedded_postgres import Cluster
 

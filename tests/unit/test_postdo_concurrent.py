@@ -5,12 +5,11 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from projects import Project, make_shop, open_connection, query
+from waiting import until
 
 # What `postdo migrate --concurrently` does, without the command line around it.
 DRIVER = """
@@ -57,6 +56,12 @@ ORDER BY 1
 """
 IMPORT = "from django.contrib.postgres.operations import AddIndexConcurrently\n"
 PATIENT = {"LOCK_TIMEOUT_MS": "100", "LOCK_RETRY_SECONDS": "30"}
+# Fails in production, and not on the copy, until a row is there.
+NOT_YET = """
+DO $$ BEGIN IF current_database() !~ '^postdo_scratch'
+AND NOT EXISTS (SELECT FROM shop_item WHERE name = 'ready')
+THEN RAISE EXCEPTION 'not yet'; END IF; END $$
+"""
 
 
 @pytest.fixture
@@ -94,13 +99,6 @@ def run(shop: Project, environment: dict[str, str] | None = None) -> tuple[int, 
 
 def indexes(shop: Project) -> dict[str, tuple[bool, int]]:
     return {name: (valid, file) for name, valid, file in shop.sql(INDEXES)}
-
-
-def until(condition: Callable[[], bool], what: str) -> None:
-    end = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < end, f"waited 30 s for: {what}"
-        time.sleep(0.02)
 
 
 def test_a_repeat_keeps_the_finished_index_and_rebuilds_the_one_that_failed(shop: Project) -> None:
@@ -234,3 +232,55 @@ def test_the_build_outwaits_a_transaction_and_writers_go_on_meanwhile(shop: Proj
     printed, _ = process.communicate(timeout=60)
     assert process.returncode == 0, printed
     assert indexes(shop)["item_name"][0]
+
+
+def test_what_was_done_is_remembered_for_the_next_plan(shop: Project) -> None:
+    quiet = {"MAKEMIGRATIONS": "off"}
+    done = "SELECT release, mode, outcome, applied FROM postdo_journal.run ORDER BY id DESC LIMIT 1"
+    kept = "SELECT name FROM postdo_journal.source WHERE app = 'shop' ORDER BY 1"
+    stock = 'migrations.AddField("Item", "stock", models.IntegerField(null=True))'
+    migration(shop, "0002_stock", stock, after="0001_initial")
+
+    first = shop.run("migrate", "--concurrently", environment={**quiet, "APP_VERSION": "one"})
+
+    assert first.code == 0, first.err
+    assert shop.sql(done) == [("one", "concurrent", "done", ["shop.0002_stock"])]
+    assert shop.sql(kept) == [("0001_initial",), ("0002_stock",)]
+
+    migration(shop, "0003_price", stock.replace("stock", "price"), after="0002_stock")
+    plan = shop.run("plan", "--json", environment={**quiet, "APP_VERSION": "two"})
+    assert plan.report["result"]["serving"] == "one", plan.out
+    assert plan.report["result"]["drift"] == []
+    assert "building the expected schema" not in plan.err  # it is known
+
+
+def test_what_is_kept_of_a_failure_is_remembered_and_the_repeat_goes_on(shop: Project) -> None:
+    quiet = {"MAKEMIGRATIONS": "off"}
+    stock = 'migrations.AddField("Item", "stock", models.IntegerField(null=True))'
+    migration(shop, "0002_stock", stock, after="0001_initial")
+    operations = f"{CONCURRENTLY.format(second=LOWER)}, migrations.RunSQL({NOT_YET!r}, '')"
+    migration(shop, "0003_indexes", operations, after="0002_stock", header=NON_ATOMIC)
+
+    assert shop.run("migrate", "--concurrently", environment=quiet).code == 5
+
+    ((outcome, what, applied),) = shop.sql(
+        "SELECT outcome, what, applied FROM postdo_journal.run ORDER BY id DESC LIMIT 1"
+    )
+    assert (outcome, applied) == ("not-undone", ["shop.0002_stock"])
+    assert "not yet" in what
+
+    shop.sql("INSERT INTO shop_item (name) VALUES ('ready')")
+    repeat = shop.run("migrate", "--concurrently", environment=quiet)
+    assert repeat.code == 0, repeat.out + repeat.err
+    assert "going on with the run of " in repeat.out
+
+
+def test_what_would_be_lost_is_asked_in_this_mode_too(shop: Project) -> None:
+    quiet = {"MAKEMIGRATIONS": "off"}
+    migration(shop, "0002_loss", 'migrations.RemoveField("Item", "name")', after="0001_initial")
+
+    refused = shop.run("migrate", "--concurrently", environment=quiet)
+
+    assert refused.code == 3, refused.out + refused.err
+    assert "would delete column shop_item.name (500 values)" in refused.err
+    assert shop.sql("SELECT count(name) FROM shop_item") == [(500,)]

@@ -5,16 +5,20 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import time
-from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from projects import ITEM, Project, make_shop, open_connection
+from waiting import until
 
 from postdo.lock import LOCK_KEY
 
-SLOW = "migrations.RunSQL('SELECT pg_sleep({seconds})')"
+GATE = 4242
+# Takes until the test lets go of the gate.
+SLOW = f"""migrations.RunSQL('''DO $$ BEGIN
+    WHILE NOT pg_try_advisory_xact_lock_shared({GATE}) LOOP PERFORM pg_sleep(0.02); END LOOP;
+END $$''')"""
 ADMIN = {
     "DJANGO_SUPERUSER_EMAIL": "admin@example.com",
     "DJANGO_SUPERUSER_USERNAME": "admin",
@@ -27,12 +31,11 @@ def shop(tmp_path: Path, database: str) -> Project:
     return make_shop(tmp_path, database)
 
 
-def until(condition: Callable[[], bool], what: str, seconds: float = 30) -> None:
-    """Wait for a condition, and fail with its name."""
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, f"waited {seconds} s for: {what}"
-        time.sleep(0.02)
+def close_gate(project: Project) -> Any:
+    """SLOW goes on when the connection is closed that this returns."""
+    connection = open_connection(project.url)
+    connection.cursor().execute(f"SELECT pg_advisory_lock({GATE})")
+    return connection
 
 
 def running(project: Project, statement: str) -> bool:
@@ -62,13 +65,19 @@ def test_several_containers_on_an_empty_database_all_start(shop: Project, attemp
 
 
 def test_the_one_that_waits_says_for_whom_and_finds_nothing_to_do(shop: Project) -> None:
-    shop.migration("shop", "0002_slow", SLOW.format(seconds=2), after="0001_initial")
+    gate = close_gate(shop)
+    shop.migration("shop", "0002_slow", SLOW, after="0001_initial")
     first = shop.start("migrate")
     until(lambda: running(shop, "pg_sleep"), "the first process at work")
     second = shop.start("migrate")
-    _, waited = ends([first, second])
+    assert second.stdout is not None
+    assert "database ready" in second.stdout.readline()
+    waited = second.stdout.readline()
     assert "another process is at work; waiting for postdo " in waited
     assert "(pid " in waited
+    gate.close()
+    _, rest = ends([first, second])
+    waited += rest
     assert "connected since" in waited
     assert "nothing to migrate" in waited
 
@@ -85,9 +94,42 @@ def test_the_next_one_goes_on_when_the_holder_is_killed_while_it_only_holds(shop
     assert "applied shop.0001_initial" in printed
 
 
+def test_one_that_loses_its_session_while_it_waits_goes_on_waiting(shop: Project) -> None:
+    """Nothing was begun, so nothing can be undone: a swap ends all other sessions, for example."""
+    holder = open_connection(shop.url)
+    holder.cursor().execute(f"SELECT pg_advisory_lock({LOCK_KEY})")
+    waiting = shop.start("migrate")
+    assert waiting.stdout is not None
+    assert "database ready" in waiting.stdout.readline()
+    assert "another process is at work" in waiting.stdout.readline()
+    shop.sql(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+        "WHERE application_name LIKE 'postdo %' AND datname = current_database()"
+    )
+    assert "the session was lost while it waited" in waiting.stdout.readline()
+    assert "database ready" in waiting.stdout.readline()
+    assert "another process is at work" in waiting.stdout.readline()
+    holder.close()
+    (printed,) = ends([waiting])
+    assert "applied shop.0001_initial" in printed
+
+
+def test_one_that_waits_while_another_swaps_the_database_finds_nothing_to_do(shop: Project) -> None:
+    vacuum = "migrations.RunSQL('VACUUM shop_item', '')"
+    allowed = {"ON_DOWNTIME": "allow", "ON_INCOMPATIBLE": "allow", "LOCK_SECONDS": "60"}
+    ends([shop.start("migrate")])
+    shop.migration("shop", "0002_swap", vacuum, after="0001_initial", header="atomic = False")
+    both = [shop.start("prepare", environment={**ADMIN, **allowed}) for _ in range(2)]
+    printed = ends(both)
+    assert sum("swap: done" in text for text in printed) == 1
+    assert sum("nothing to migrate" in text for text in printed) == 1
+    assert shop.sql("SELECT count(*) FROM auth_user") == [(1,)]
+
+
 def test_the_next_one_waits_for_what_a_killed_holder_left_running(shop: Project) -> None:
     create = "migrations.RunSQL('CREATE TABLE orphan ()')"
-    operations = f"{create}, {SLOW.format(seconds=4)}"
+    operations = f"{create}, {SLOW}"
+    gate = close_gate(shop)
     slow = shop.migration("shop", "0002_slow", operations, after="0001_initial")
     first = shop.start("migrate")
     until(lambda: running(shop, "pg_sleep"), "the first process at work")
@@ -100,6 +142,7 @@ def test_the_next_one_waits_for_what_a_killed_holder_left_running(shop: Project)
     os.kill(first.pid, signal.SIGKILL)
     first.communicate()
     assert running(shop, "pg_sleep"), "the server should go on with a killed client's statement"
+    gate.close()
     (printed,) = ends([second])
     assert "applied shop.0002_slow" in printed
     assert not running(shop, "pg_sleep")

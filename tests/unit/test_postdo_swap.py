@@ -73,16 +73,19 @@ def fault(name):
     elif name:
         exchange.rows = sending
 
-def rehearsed(name):
+def schema(name):
     there = connect_to(name, "postdo test")
     read = catalogue.read(there)
     there.close()
-    return Trace((), (), (), (), (), 0.0, 0, 0, 0, read, read)
+    return read
+
+def rehearsed(before, after):
+    return Trace((), (), (), (), (), 0.0, 0, 0, 0, schema(before), schema(after))
 
 fault(os.environ.get("FAULT"))
 with exclusive(run, session):
     try:
-        model = rehearsed(sys.argv[1]) if len(sys.argv) > 1 else None
+        model = rehearsed(*sys.argv[1:]) if sys.argv[1:] else None
         done = swap(run, session, model, inside)
     except PostdoError as error:
         run.console.fail(type(error).__name__, error)
@@ -287,7 +290,7 @@ def test_what_cannot_run_in_one_transaction_is_done_by_a_swap(each_role: Swappin
     before = shop.state()
     try:
         shop.plain(model)
-        code, printed = shop.run(model)
+        code, printed = shop.run(shop.name, model)
         assert code == 0, printed
         report = json.loads(printed.splitlines()[-1])
         assert report["names"] == PENDING
@@ -441,11 +444,43 @@ def test_a_migration_that_fails_changes_nothing_and_leaves_nothing(each_role: Sw
 
 def test_a_result_that_was_not_rehearsed_changes_nothing(shop: Swapping) -> None:
     before = shop.state()
-    code, printed = shop.run(shop.name)  # "rehearsed": the schema stays as it is
+    code, printed = shop.run(shop.name, shop.name)  # "rehearsed": the schema stays as it is
     assert code == 4, printed
-    assert "not the one that was rehearsed" in printed
+    assert "the schema is not the one that was rehearsed: " in printed
+    assert "column shop_item.mood is there" in printed
     assert shop.state() == before
     assert shop.databases() == []
+
+
+def test_an_index_that_somebody_made_since_the_rehearsal_comes_along(shop: Swapping) -> None:
+    before, after = f"{shop.name}_rehearsed_0", f"{shop.name}_rehearsed_1"
+    for name in (before, after):
+        shop.on("postgres", f'CREATE DATABASE "{name}" TEMPLATE "{shop.name}"')
+    try:
+        shop.plain(after)
+        shop.project.sql("CREATE INDEX since_then ON shop_item (name)")
+        code, printed = shop.run(before, after)
+    finally:
+        for name in (before, after):
+            shop.on("postgres", f'DROP DATABASE "{name}" WITH (FORCE)')
+    assert code == 0, printed
+    assert shop.project.sql("SELECT to_regclass('since_then') IS NOT NULL") == [(True,)]
+
+
+def test_what_keeps_the_database_from_its_new_name_is_said(owner: Swapping) -> None:
+    owner.migration("0006_slow", "migrations.RunSQL('SELECT pg_sleep(1)')", after="0005_vacuum")
+    before = owner.state()
+    process = owner.start()
+    assert process.stdout is not None
+    assert any("swap: copied" in line for line in process.stdout)
+    name = owner.url.partition("//")[2].partition(":")[0]
+    query(owner.admin, f"ALTER ROLE {name} NOCREATEDB")
+    printed, _ = process.communicate(timeout=60)
+    assert process.returncode == 4, printed
+    assert "permission denied to rename database" in printed
+    assert "others stayed connected" not in printed
+    assert owner.state() == before
+    assert owner.databases() == []
 
 
 def test_writers_that_do_not_end_leave_it_undone(shop: Swapping) -> None:

@@ -173,6 +173,12 @@ def test_settings_that_cannot_be_imported_name_the_line(tmp_path: Path) -> None:
         ("28000", 'FATAL:  no pg_hba.conf entry for host "1.2.3.4"', Problem.NOT_ALLOWED),
         (None, 'FATAL:  permission denied for database "d"', Problem.NOT_ALLOWED),
         (None, 'FATAL:  database "d" does not exist', Problem.NO_DATABASE),
+        (
+            None,
+            'FATAL:  database "d" does not exist\n'
+            "DETAIL:  It seems to have just been dropped or renamed.",
+            Problem.NOT_UP,
+        ),
         (None, "FATAL:  Passwort-Authentifizierung", Problem.UNKNOWN),
         (
             None,

@@ -1,0 +1,72 @@
+"""What a transaction does not take back by itself does not come in the way afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from applying import ADD_STOCK, UNDONE, add, copied, drive, make_base, name_of, start
+from projects import Project, make_shop, open_connection
+
+from embedded_postgres import Cluster
+
+# A module that can be used once: the loop of another attempt would find nothing in it.
+ONCE = """
+from django.db import migrations
+
+NAMES = iter(["one", "two", "three"])
+
+
+def fill(apps, editor):
+    item = apps.get_model("shop", "Item")
+    for name in NAMES:
+        item.objects.create(name=name)
+    item.objects.filter(id=1).update(name="changed")
+
+
+class Migration(migrations.Migration):
+    dependencies = [("shop", "0001_initial")]
+    operations = [migrations.RunPython(fill)]
+"""
+SET_BACK = "SELECT setval(pg_get_serial_sequence('shop_item', 'id'), 1)"
+
+
+@pytest.fixture(scope="module")
+def base(postgres: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The name of a database with a shop, its rows, and its first migration applied."""
+    with postgres.fresh_database("again_base") as url:
+        make_base(tmp_path_factory.mktemp("base"), url)
+        yield name_of(url)
+
+
+@pytest.fixture
+def shop(tmp_path: Path, postgres: Cluster, base: str) -> Iterator[Project]:
+    with copied(postgres, base) as url:
+        yield make_shop(tmp_path, url)
+
+
+def test_another_attempt_does_what_the_first_one_did(shop: Project) -> None:
+    shop.write("shop/migrations/0002_fill.py", ONCE)
+    holder = open_connection(shop.url)
+    holder.cursor().execute("BEGIN; UPDATE shop_item SET name = name WHERE id = 1")
+    process = start(shop, {"LOCK_TIMEOUT_MS": "200", "LOCK_RETRY_SECONDS": "60"})
+    assert process.stdout is not None
+    while "to be tried again" not in (line := process.stdout.readline()):
+        assert line, "it ended"
+    holder.close()
+
+    printed, _ = process.communicate(timeout=60)
+
+    assert process.returncode == 0, printed
+    found = shop.sql("SELECT count(*) FROM shop_item WHERE name IN ('one', 'two', 'three')")
+    assert found == [(3,)]
+
+
+def test_a_sequence_that_was_set_back_is_not_left_behind_its_rows(shop: Project) -> None:
+    """setval is not undone with its transaction, and loaddata does it by itself."""
+    add(shop, ADD_STOCK, f"migrations.RunSQL({SET_BACK!r}), migrations.RunSQL('SELECT 1 / 0')")
+    ((rows,),) = shop.sql("SELECT count(*) FROM shop_item")
+    assert drive(shop).code == UNDONE
+    shop.sql("INSERT INTO shop_item (name) VALUES ('the next')")
+    assert shop.sql("SELECT count(*) FROM shop_item") == [(rows + 1,)]

@@ -24,6 +24,7 @@ main() {
     make_state_folder "$STATE"
     take_lock prod
     open_log prod
+    remove_left_copy
     require_port HTTP_PORT prod
     [ -z "$DOMAIN" ] || require_port HTTPS_PORT prod
     export_compose_facts
@@ -91,8 +92,13 @@ prepare_database() {
     one_off web true
 }
 
-tell_migrated() { # by which plan, and how many; nothing if nothing was pending
-    awk -v before="$LOG_MARK" 'NR > before && /^postdo: (go|approved|migrated): / { sub(/^postdo: /, ""); print "  " $0 }' "$LOG_FILE"
+tell_migrated() { # by which plan, how many, and what to know of it; nothing if nothing was pending
+    awk -v before="$LOG_MARK" '
+        NR > before && /^postdo: (go|approved|migrated|backup from before|warning): / {
+            sub(/^postdo: /, "")
+            sub(/: \/backups\//, ": backups/")
+            print "  " $0
+        }' "$LOG_FILE"
 }
 
 # How postdo ended, all that it said from its verdict on, and its exit code: a caller can tell refused from undone.
@@ -106,7 +112,8 @@ explain_preparation() { # explain_preparation STATUS
             "raise WEB_MEMORY in .env, and repeat: sh run.sh -0$(went_on prod)"
         fail "preparing the database failed" "mend what the lines above say, and repeat: sh run.sh -0$(went_on prod)"
     fi
-    printf '%s\n' "$verdict" | indented >&3
+    # What it says in one line, and to do next, is said below.
+    printf '%s\n' "$verdict" | sed '1d; /^postdo: next: /d; s/^postdo: *//' | indented >&3
     what=$(printf '%s\n' "$verdict" | sed -n '1s/^postdo: [a-z ]*: //p')
     remedy=$(printf '%s\n' "$verdict" | sed -n 's/^postdo: next: //p' | tail -n 1)$(went_on prod)
     case $1 in

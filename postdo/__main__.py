@@ -1,8 +1,9 @@
 """The command line: arguments in, exit code out, nothing else.
 
 Exit codes: 0 done, or nothing to do; 2 wrong usage or configuration; 3 refused, nothing was
-changed; 4 failed and undone, the database is as before; 5 failed and not undone. A signal ends it
-with 128 + its number, as a shell shows it.
+changed; 4 failed and undone, the database is as before; 5 failed and not undone; 75 nothing was
+changed, and whoever offered a copy (``POSTDO_COPY_SERVER=offered``) is to make it, and to run the
+same again. A signal ends it with 128 + its number, as a shell shows it.
 """
 
 from __future__ import annotations
@@ -14,13 +15,22 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext, redirect_stdout
 from dataclasses import asdict, dataclass, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from postdo import config
-from postdo.console import Console
-from postdo.errors import Misconfigured, NotUndone, PostdoError, Refused, Undone, one_line
+from postdo.console import Console, deliver, give_up_unwritten, open_closed
+from postdo.errors import (
+    CopyWanted,
+    Misconfigured,
+    NotUndone,
+    PostdoError,
+    Refused,
+    Undone,
+    one_line,
+)
 from postdo.run import Run
 from postdo.stop import Stopped, StopSignals
 
@@ -38,6 +48,7 @@ class Outcome:
 
 
 DONE = Outcome("done", "done", 0)
+COPY_WANTED = 75  # EX_TEMPFAIL of sysexits.h: try again later
 OUTCOMES: dict[type[PostdoError], Outcome] = {
     Misconfigured: Outcome("misconfigured", "misconfigured", 2),
     Refused: Outcome("refused", "refused", 3),
@@ -52,27 +63,48 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # As with `python -m`, so that the `postdo` script finds the project too.
     if str(Path.cwd()) not in sys.path and "" not in sys.path:
         sys.path.insert(0, str(Path.cwd()))
+    open_closed()
     console = Console(out=_screen(parsed), err=sys.stderr)
+    try:
+        return _main(parsed, server, console)
+    finally:
+        give_up_unwritten()
+
+
+def _main(parsed: argparse.Namespace, server: Sequence[str], console: Console) -> int:
     stop = StopSignals()
     stop.install()
     result: object = None
     outcome = DONE
     error: PostdoError | None = None
     try:
-        result = _run(parsed, console, stop)
+        # What a migration prints is no part of an answer for programs.
+        with redirect_stdout(sys.stderr) if parsed.json else nullcontext():
+            result = _run(parsed, console, stop)
         stop.check()
     except Stopped as stopped:
         console.say(f"stopped by {stopped}")
         outcome = Outcome("stopped", str(stopped), stopped.exit_code)
+    except CopyWanted as wanted:
+        # Also with --json: the answer is that of the second run, and the only one.
+        console.say(wanted.what)
+        return COPY_WANTED
     except PostdoError as expected:
         error = expected
-    except Exception as unexpected:  # noqa: BLE001  the last place that can give it an exit code
-        error = _surprise(unexpected)
+    # The last place that can give it an exit code.
+    except (Exception, SystemExit) as unexpected:  # noqa: BLE001
+        error = _surprise(unexpected, changing=_is_changing(parsed))
     if error is not None:
         outcome = OUTCOMES[type(error)]
         console.fail(outcome.words, error)
     if parsed.json:
-        print(json.dumps(_report(parsed.command, outcome, result, error), default=str), flush=True)
+        report = json.dumps(_report(parsed.command, outcome, result, error), default=str)
+        try:
+            deliver(sys.stdout, f"{report}\n")
+        except Misconfigured as unwritten:
+            console.warn(unwritten.what)
+            # What was done is done.
+            return outcome.code or (0 if _is_changing(parsed) else OUTCOMES[Misconfigured].code)
     if server and outcome is DONE:
         return _become(server, console)
     return outcome.code
@@ -102,12 +134,16 @@ def _parser() -> argparse.ArgumentParser:
     common.add_argument("--settings", metavar="M", help="settings module of the project")
     common.add_argument("--json", action="store_true", help="print the result as one JSON object")
     parser = argparse.ArgumentParser(
-        prog="postdo", description="Prepare a PostgreSQL database for a Django project."
+        prog="postdo",
+        description="Prepare a PostgreSQL database for a Django project.",
+        allow_abbrev=False,
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     def add(name: str, text: str) -> argparse.ArgumentParser:
-        return commands.add_parser(name, help=text, description=text, parents=[common])
+        return commands.add_parser(
+            name, help=text, description=text, parents=[common], allow_abbrev=False
+        )
 
     add("wait", "wait until the database accepts this project, or never will")
     checking = add("check", "refuse if a model has changes that no migration makes")
@@ -187,7 +223,13 @@ def _way(parsed: argparse.Namespace, read: config.Config) -> Way:
     return Way(parsed.approve or read.approval, parsed.concurrently)
 
 
-def _surprise(error: Exception) -> PostdoError:
+def _is_changing(parsed: argparse.Namespace) -> bool:
+    """Whether the command may change the database; the others only look."""
+    asked = getattr(parsed, "record", None) or getattr(parsed, "unrecord", None)
+    return parsed.command in ("migrate", "superuser", "prepare") or bool(asked)
+
+
+def _surprise(error: BaseException, *, changing: bool) -> PostdoError:
     from django.db import Error as DatabaseOrInterfaceError  # noqa: PLC0415  Django is there by now
 
     if isinstance(error, DatabaseOrInterfaceError):
@@ -197,6 +239,11 @@ def _surprise(error: Exception) -> PostdoError:
             "look at the database's log, and at what this user is allowed to do",
         )
     traceback.print_exception(error)
+    if not changing:
+        return Undone(
+            f"unexpected {type(error).__name__}: {one_line(error)}",
+            "report the lines above; nothing was changed",
+        )
     return NotUndone(
         f"unexpected {type(error).__name__}: {one_line(error)}",
         "report the lines above; manage.py showmigrations shows what is applied",

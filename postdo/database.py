@@ -65,16 +65,18 @@ def other_databases() -> tuple[str, ...]:
 
 
 def connect(
-    application_name: str, timeout_seconds: float, *, name: str = ""
+    application_name: str, timeout_seconds: float, *, name: str = "", port: int = 0
 ) -> BaseDatabaseWrapper:
     """A new session of our own. libpq takes less than two seconds for two.
 
     ``name``: of another database on the same server, if it is not the project's that is meant.
+    ``port``: of another server at the same address.
 
     Errors are Django's: ``OperationalError`` and ``NotSupportedError`` for the caller to read.
     """
     wrapper: BaseDatabaseWrapper = _default().copy()
     wrapper.settings_dict["NAME"] = name or wrapper.settings_dict["NAME"]
+    wrapper.settings_dict["PORT"] = port or wrapper.settings_dict["PORT"]
     options: dict[str, Any] = wrapper.settings_dict["OPTIONS"]
     options.pop("pool", None)
     options["connect_timeout"] = max(2, int(timeout_seconds))
@@ -111,9 +113,20 @@ def rows(session: BaseDatabaseWrapper, sql: str, *values: object) -> list[tuple[
     By the driver's own cursor: Django's warns when it is used before all apps are set up.
     """
     connection: Any = session.connection
+    if connection is None:
+        raise InterfaceError("the session was lost")
     with session.wrap_database_errors, connection.cursor() as cursor:
         cursor.execute(sql, values or None)
         return list(cursor.fetchall()) if cursor.description else []
+
+
+def answers(session: BaseDatabaseWrapper) -> bool:
+    """Whether a session in autocommit is still of use."""
+    try:
+        rows(session, "SELECT 1")
+    except (DatabaseError, InterfaceError):
+        return False
+    return True
 
 
 def sqlstate(error: BaseException) -> str | None:

@@ -13,6 +13,7 @@ from postdo.database import other_databases
 from postdo.errors import Refused
 from postdo.history import History
 from postdo.lock import exclusive
+from postdo.memory.strangers import find_strangers
 from postdo.project import Project, set_up
 from postdo.run import Run
 
@@ -87,9 +88,20 @@ def _nothing(
         from postdo.planning.ahead import check_ahead  # noqa: PLC0415  only after a step back
 
         check_ahead(run, project, session, settled)
+    if run.config.mode is Mode.PRODUCTION:
+        _warn_of_strangers(run, session, settled)
     already = len(settled.on_disk)
     run.console.say(f"nothing to migrate ({already} applied)")
     return Migrated((), already, waited, watch.seconds)
+
+
+def _warn_of_strangers(run: Run, session: BaseDatabaseWrapper, settled: History) -> None:
+    strangers = find_strangers(session, settled)
+    if strangers:
+        run.console.warn(
+            f"recorded as applied, but not by postdo: {history.dotted(strangers)}; whether the "
+            f"schema has it, says: {run.config.postdo('drift')}"
+        )
 
 
 def _require_steady(run: Run, session: BaseDatabaseWrapper) -> None:
@@ -110,9 +122,9 @@ def _carry_out(
     # What follows imports the models, which the short way avoids.
     from postdo.applying import concurrent, plain  # noqa: PLC0415
 
-    if way.concurrently:
-        return concurrent.apply_concurrently(run, session, before), "concurrent", ""
     if run.config.mode is not Mode.PRODUCTION:
+        if way.concurrently:
+            return concurrent.apply_concurrently(run, session, before), concurrent.MODE, ""
         return plain.apply(run, session, before), "plain", ""
     if project.overrides("migrate"):
         run.console.warn(
@@ -122,4 +134,4 @@ def _carry_out(
         return plain.apply(run, session, before), "plain", ""
     from postdo.applying.careful import carry_out  # noqa: PLC0415
 
-    return carry_out(run, project, session, before, way.approval)
+    return carry_out(run, project, session, before, way.approval, concurrently=way.concurrently)

@@ -12,12 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from django.db import connections
+from django.db import DatabaseError, InterfaceError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from postdo.check import Checked, check, check_and_stamp, follow_policy
 from postdo.console import Stopwatch
-from postdo.database import closing
+from postdo.database import answers, closing
+from postdo.errors import NotUndone, PostdoError, one_line
 from postdo.lock import exclusive
 from postdo.migrate import Migrated, Way, migrate
 from postdo.project import load, set_up
@@ -57,7 +58,8 @@ def prepare(run: Run) -> Prepared:
         ensured = _superuser_preflight(run)
         migrated = migrate(run, project, session, Way(run.config.approval))
         if ensured is None:
-            ensured = _superuser(run, session)
+            with _said_of(migrated):
+                ensured = _superuser(run, session)
     run.console.say(f"prepared ({watch})")
     return Prepared(checked, migrated, ensured, watch.seconds)
 
@@ -117,5 +119,29 @@ def _superuser(run: Run, session: BaseDatabaseWrapper) -> Ensured | None:
         return None
     from postdo.superuser import ensure  # noqa: PLC0415  imports the models
 
-    with exclusive(run, session):
+    # A swap ends all sessions, and a server can be restarted.
+    connections.close_all()
+    if answers(session):
+        with exclusive(run, session):
+            return ensure(run)
+    with database(run) as fresh, exclusive(run, fresh):
         return ensure(run)
+
+
+@contextmanager
+def _said_of(migrated: Migrated) -> Iterator[None]:
+    """What fails inside says of the migrations that they are applied, if any are."""
+    try:
+        yield
+    except (PostdoError, DatabaseError, InterfaceError) as error:
+        if not migrated.applied:
+            raise
+        known = error if isinstance(error, PostdoError) else None
+        raise NotUndone(
+            known.what if known else f"the superuser: {one_line(error)}",
+            known.next_step if known else "correct the cause and start again",
+            details=(
+                *(known.details if known else ()),
+                f"the migrations are applied and kept: {', '.join(migrated.applied)}",
+            ),
+        ) from error

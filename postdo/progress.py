@@ -61,5 +61,5 @@ class Progress:
     def _rewrite(self, text: str) -> None:
         blank = " " * max(self._shown - len(text), 0)
         end = "\r" if not text else ""
-        print(f"\r{text}{blank}{end}", end="", file=self._console.out, flush=True)
+        self._console.draw(f"\r{text}{blank}{end}")
         self._shown = len(text)

@@ -68,11 +68,11 @@ def load(settings_module: str) -> Project:
     """
     try:
         installed = list(settings.INSTALLED_APPS)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise _unloadable(f"the settings module {settings_module}", error) from error
     try:
         apps = tuple(_app(AppConfig.create(entry)) for entry in installed)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise _unloadable("INSTALLED_APPS", error) from error
     return Project(settings_module=settings_module, root=_root(settings_module), apps=apps)
 
@@ -86,7 +86,7 @@ def set_up() -> None:
         return
     try:
         django.setup()
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise _unloadable("the project", error) from error
 
 
@@ -128,7 +128,7 @@ def _root(settings_module: str) -> Path:
     return Path(places[0]).absolute().parent
 
 
-def _unloadable(what: str, error: Exception) -> PostdoError:
+def _unloadable(what: str, error: BaseException) -> PostdoError:
     if isinstance(error, ValueError) and "Port could not be cast" in str(error):
         # urllib quotes what it takes for the port, and that is a piece of the password.
         return Misconfigured(

@@ -6,9 +6,10 @@ import json
 import os
 
 import pytest
+from waiting import until
 
 from .fakes import FakeDocker
-from .machine import IS_ROOT, NOBODY, Clone, until
+from .machine import IS_ROOT, NOBODY, Clone
 from .terminal import CTRL_C, Terminal
 
 IMAGE_USER = 10001  # Dockerfile: where root runs it, backups belong to the image's own user
@@ -39,7 +40,7 @@ def test_a_database_that_does_not_run_is_started_for_the_look_and_stopped_again(
     went_well(dash_clone, command)
 
     calls = [call.split()[0] for call in docker.compose_calls()]
-    built = ["build"] if command in ("plan", "rehearse") else []
+    built = [] if command == "drift" else ["build"]
     assert calls == [*built, "up", "run", "stop"]
     assert not (dash_clone.state / "lock-prod").exists()
 
@@ -133,13 +134,60 @@ def test_they_are_for_production_alone(
     assert docker.calls() == []
 
 
-@pytest.mark.parametrize("command", ["drift", "sources"])
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ("plan --htm x", "plan takes no option '--htm'"),
+        ("plan --json --html x", "plan takes no option '--html'"),
+        ("plan --html --json", "--html needs a file"),
+        ("plan foo", "plan takes no 'foo'"),
+        ("drift foo", "drift takes no 'foo'"),
+        ("drift --rec shop.1", "drift takes no option '--rec'"),
+        ("drift --record", "--record needs a value"),
+        ("drift --unrecord --json", "--unrecord needs a value"),
+        ("drift --record shop.1 shop.2", "drift takes no 'shop.2'"),
+        ("rehearse --fast", "rehearse takes no option '--fast'"),
+        ("sources --into x", "sources takes no option '--into'"),
+        ("sources --restore", "--restore needs a value"),
+    ],
+)
+def test_what_a_command_does_not_know_is_refused_before_anything_is_done(
+    dash_clone: Clone, docker: FakeDocker, arguments: str, says: str
+) -> None:
+    command = arguments.split(maxsplit=1)[0]
+
+    dash_clone.run(*arguments.split()).assert_refused(says, f"sh run.sh help {command}", 2)
+
+    assert docker.calls() == []
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        "plan --json",
+        "drift --json --record shop.1",
+        "drift --unrecord=shop.1",
+        "rehearse --json",
+        "sources --restore shop.1 shop.2 --json",
+    ],
+)
+def test_what_a_command_knows_reaches_postdo_as_it_is(
+    dash_clone: Clone, docker: FakeDocker, arguments: str
+) -> None:
+    went_well(dash_clone, *arguments.split())
+
+    (look,) = looks(docker)
+    command, _, options = arguments.partition(" ")
+    assert f" -m postdo {command} " in look
+    assert look.endswith(options)
+
+
 def test_before_the_first_release_there_is_nothing_to_compare(
-    dash_clone: Clone, docker: FakeDocker, command: str
+    dash_clone: Clone, docker: FakeDocker
 ) -> None:
     docker.answer("image inspect*", status=1)
 
-    dash_clone.run(command).assert_refused("not built yet", "sh run.sh -0")
+    dash_clone.run("drift").assert_refused("not built yet", "sh run.sh -0")
 
     assert docker.compose_calls() == []
 
@@ -174,8 +222,9 @@ def test_a_refused_release_says_why_and_what_to_type(dash_clone: Clone, docker: 
         3,
     )
     shown = result.err.splitlines()
-    assert shown[0].startswith("  | postdo: refused: "), "the verdict first, of however many lines"
-    assert "  | postdo:   reason 39" in shown
+    assert "  | reason 0" in shown, "all reasons, of however many lines"
+    assert "  | reason 39" in shown
+    assert "postdo: refused" not in result.err, "once is enough"
 
 
 @pytest.mark.parametrize(
@@ -207,12 +256,15 @@ def test_what_ends_without_a_verdict_shows_its_last_lines(
 
 
 def test_a_release_tells_which_plan_it_carried_out(dash_clone: Clone, docker: FakeDocker) -> None:
-    said = "postdo: go: 1 migration, online\npostdo: applied a.1\npostdo: migrated: 1 applied (1 s)"
+    said = (
+        "postdo: go: 1 migration, the site goes on\n"
+        "postdo: applied a.1\npostdo: migrated: 1 applied (1 s)"
+    )
     docker.answer("*run --rm * web true", out=said)
 
     result = dash_clone.run("-0").assert_ok()
 
-    assert "  go: 1 migration, online\n  migrated: 1 applied (1 s)\n" in result.out
+    assert "  go: 1 migration, the site goes on\n  migrated: 1 applied (1 s)\n" in result.out
 
 
 def test_backups_belong_to_who_runs_it_and_to_nobody_else(

@@ -205,6 +205,19 @@ def test_a_failing_post_migrate_handler_is_run_again_by_the_next_start(shop: Pro
     assert "nothing to migrate" in shop.run("migrate").out
 
 
+def test_a_failing_pre_migrate_handler_on_an_empty_database_is_named(shop: Project) -> None:
+    shop.write(
+        "shop/apps.py",
+        "from django.apps import AppConfig\nfrom django.db.models.signals import pre_migrate\n\n"
+        "def fail(**_):\n    raise RuntimeError('the cause')\n\n"
+        "class Shop(AppConfig):\n    name = 'shop'\n\n"
+        "    def ready(self):\n        pre_migrate.connect(fail, sender=self)\n",
+    )
+    ended = shop.run("migrate")
+    assert ended.code == 4, ended.out + ended.err
+    assert "failed and undone: migrate: the cause" in ended.err
+
+
 def test_a_comment_of_somebody_on_the_table_of_migrations_is_kept(shop: Project) -> None:
     assert shop.run("migrate").code == 0
     shop.sql("COMMENT ON TABLE django_migrations IS 'ours: 100 % ''quoted'''")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from postdo import stamp
-from postdo.config import Policy
+from postdo.config import Mode, Policy
 from postdo.console import Stopwatch
 from postdo.database import rows
 from postdo.errors import Misconfigured, Refused, one_line
@@ -109,9 +109,17 @@ def _keep_stamp(run: Run, current: stamp.Fingerprint | None) -> None:
 def _changes(run: Run) -> ModelChanges:
     # Here and not above: importing it costs as much as all the rest of a start.
     set_up()
+    from django.db.migrations.exceptions import NodeNotFoundError  # noqa: PLC0415
+
     from postdo.changes import find_changes  # noqa: PLC0415
 
-    found = find_changes(run.config.manage)
+    try:
+        found = find_changes(run.config.manage)
+    except Refused as error:
+        if run.config.mode is Mode.PRODUCTION and isinstance(error.__cause__, NodeNotFoundError):
+            plan = run.config.postdo("plan")
+            error.next_step = f"`{plan}` says which file is missing, and how it comes back"
+        raise
     if found.installed:
         run.console.warn(
             "installed apps have models that their own migrations do not know: "

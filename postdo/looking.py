@@ -1,29 +1,38 @@
-"""The commands that look at production and change nothing: plan, drift, rehearse, sources."""
+"""The commands that look at production: plan, drift, rehearse, sources.
+
+They change nothing in it, but for the one record that ``drift --record`` or ``--unrecord`` names.
+"""
 
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from django.db.backends.base.base import BaseDatabaseWrapper
+
 from postdo import history
-from postdo.errors import Misconfigured, Refused, one_line
+from postdo.console import deliver
+from postdo.copying.copy_server import ask_for_copy
+from postdo.errors import Misconfigured, Refused
 from postdo.memory.journal import Journal, RunRecord
 from postdo.memory.sources import SourcesReport
 from postdo.memory.sources import sources as compare_sources
 from postdo.planning.gate import refusal
 from postdo.planning.look import make_plan
 from postdo.planning.plan import Plan
-from postdo.planning.subject import Subject
+from postdo.planning.subject import Subject, look_at
 from postdo.prepare import database
-from postdo.project import load, set_up
+from postdo.project import Project, load, set_up
 from postdo.rehearsing.rehearsal import Rehearsal, rehearse
 from postdo.report import as_json, html, text
 from postdo.run import Run
 from postdo.schema import drift
+from postdo.schema.differences import Difference
 from postdo.words import duration, several
 
 
@@ -51,26 +60,34 @@ class Rehearsed:
 
 @dataclass(frozen=True)
 class Looked:
-    """What ``drift`` found, or the repair that it made."""
+    """What ``drift`` found and why, or the repair that it made."""
 
-    found: drift.Drift | None
+    differences: tuple[Difference, ...]
+    explanations: tuple[drift.Explanation, ...]
     repaired: drift.Explanation | None
 
     def to_values(self) -> dict[str, Any]:
         """Differences and explanations, as values."""
         return {
-            "differences": [asdict(one) for one in self.found.differences] if self.found else [],
-            "explanations": [asdict(one) for one in self.found.explanations] if self.found else [],
+            "differences": [asdict(one) for one in self.differences],
+            "explanations": [asdict(one) for one in self.explanations],
             "repaired": asdict(self.repaired) if self.repaired else None,
         }
 
 
 @contextmanager
-def _subject(run: Run) -> Iterator[Subject]:
+def _opened(run: Run) -> Iterator[tuple[Project, BaseDatabaseWrapper]]:
     project = load(run.config.settings_module)
     set_up()
     with database(run) as session:
-        yield Subject(run, project, session, history.read(session, project), Journal(run, session))
+        yield project, session
+
+
+@contextmanager
+def _subject(run: Run) -> Iterator[Subject]:
+    with _opened(run) as (project, session):
+        before = history.read(session, project)
+        yield look_at(run, project, session, before, Journal(run, session))
 
 
 def plan(run: Run, arguments: argparse.Namespace) -> Planned:
@@ -80,49 +97,64 @@ def plan(run: Run, arguments: argparse.Namespace) -> Planned:
             run.console.say(f"last change: {_told(last)}")
         made = make_plan(subject)
     if arguments.html is not None:
-        _write(run, arguments.html, html.render(made))
+        _write(run, arguments.html, html.render(made, run.config.approve(made.checksum)))
     if not arguments.json:
-        run.console.show(text.render(made, run.console.columns, colour=run.console.terminal))
+        approve = run.config.approve(made.checksum)
+        run.console.show(
+            text.render(made, run.console.columns, colour=run.console.terminal, approve=approve)
+        )
     if made.verdict in ("ask", "refuse"):
-        raise refusal(run, made, "", result=Planned(made))
+        refused = refusal(run, made, "", result=Planned(made))
+        # The report has said all of it.
+        refused.details = refused.details if arguments.json else ()
+        raise refused
     return Planned(made)
 
 
 def rehearse_only(run: Run, arguments: argparse.Namespace) -> Rehearsed:
-    """The ``rehearse`` command. Raises ``Refused`` if the migrations fail on the copy."""
-    with _subject(run) as subject:
-        done = rehearse(run, subject.session)
+    """The ``rehearse`` command. Raises ``Refused`` if the migrations fail on the copy.
+
+    And ``CopyWanted`` if it needs a copy that only our caller can make.
+    """
+    with _opened(run) as (_, session):
+        ask_for_copy(run, session)
+        done = rehearse(run, session)
     if not arguments.json:
-        run.console.show(text.render_rehearsal(done, run.console.columns))
+        in_kit = run.config.in_kit
+        run.console.show(text.render_rehearsal(done, run.console.columns, in_kit=in_kit))
     failure = done.plain_failure or done.failure
     if failure is not None and not done.mode:
         raise Refused(
             f"{failure.migration or 'the run'} fails on a copy of the data: {failure.what}",
             f"read the whole: {run.config.postdo('plan')}",
-            details=failure.rows,
+            details=failure.rows if arguments.json else (),
         )
     return Rehearsed(done)
 
 
 def look_for_drift(run: Run, arguments: argparse.Namespace) -> Looked:
     """The ``drift`` command. Raises ``Refused`` if there is any that matters."""
+    for how in ("record", "unrecord"):
+        name = getattr(arguments, how)
+        if name:
+            with _opened(run) as (project, session):
+                return Looked((), (), drift.repair(run, project, session, name, how))
     with _subject(run) as subject:
-        for how in ("record", "unrecord"):
-            name = getattr(arguments, how)
-            if name:
-                return Looked(None, drift.repair(subject, name, how))
-        found = drift.find(subject) or drift.Drift((), ())
+        found = drift.find(subject) or ()
+        reasons = drift.explain(subject, found)
     if not arguments.json:
-        explained = tuple(map(str, found.explanations))
-        run.console.show(text.render_drift(found.differences, explained, run.console.columns))
-    if found.alarms:
+        explained = tuple(map(str, reasons))
+        run.console.show(text.render_drift(found, explained, run.console.columns))
+    alarms = tuple(one.what for one in found if one.alarm)
+    looked = Looked(found, reasons, None)
+    if alarms:
         raise Refused(
-            f"the real schema differs from the migrations in {len(found.alarms)} places",
-            _how_to_mend(run, found),
-            details=tuple(one.what for one in found.alarms),
-            result=Looked(found, None),
+            f"the real schema differs from the migrations in {several(len(alarms), 'place')}",
+            _how_to_mend(run, reasons),
+            details=alarms if arguments.json else (),
+            result=looked,
         )
-    return Looked(found, None)
+    return looked
 
 
 def list_sources(run: Run, arguments: argparse.Namespace) -> SourcesReport:
@@ -132,13 +164,10 @@ def list_sources(run: Run, arguments: argparse.Namespace) -> SourcesReport:
         return compare_sources(run, project, session, tuple(arguments.restore), arguments.into)
 
 
-def _how_to_mend(run: Run, found: drift.Drift) -> str:
-    if found.explanations:
-        first = found.explanations[0]
-        return run.config.postdo(f"drift --{first.repair} {first.migration}")
-    return (
-        "the report has the SQL that removes each difference; take a backup, then run what is right"
-    )
+def _how_to_mend(run: Run, reasons: tuple[drift.Explanation, ...]) -> str:
+    if reasons:
+        return run.config.postdo(f"drift --{reasons[0].repair} {reasons[0].migration}")
+    return f"take a backup, then paste what is right into: {run.config.psql}"
 
 
 def _told(record: RunRecord) -> str:
@@ -153,14 +182,14 @@ def _told(record: RunRecord) -> str:
 
 def _write(run: Run, path: Path, page: str) -> None:
     if str(path) == "-":
-        print(page, flush=True)
+        deliver(sys.stdout, f"{page}\n")
         return
     try:
         path.write_text(page, encoding="utf-8")
         run.console.say(f"the report is in {path}")
     except OSError as error:
         raise Misconfigured(
-            f"{path} cannot be written: {one_line(error)}", "name a file in a folder that can be"
+            f"{path} cannot be written: {error.strerror}", "name a file in a folder that can be"
         ) from error
 
 

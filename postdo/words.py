@@ -7,6 +7,8 @@ from collections.abc import Sequence
 DEFAULT_SCHEMA = "public."
 APPROVE = "--approve"  # the option of the command line that names an approved plan
 MOST_LISTED = 3  # in one sentence; more are counted
+# In a text: our name as a command, and where a key of the environment is set; see ``spoken``.
+COMMAND, IN_ENV = "{postdo}", "{in .env}"
 
 MINUTE, HOUR = 60, 3600
 KIB = 1024
@@ -21,6 +23,12 @@ BLOCKS_WRITES = frozenset({"SHARE", "SHARE ROW EXCLUSIVE", "EXCLUSIVE"}) | BLOCK
 def table(name: str) -> str:
     """A table without the schema that everybody has: ``shop_item``, but ``archive.item``."""
     return name.removeprefix(DEFAULT_SCHEMA)
+
+
+def spoken(text: str, *, in_kit: bool) -> str:
+    """The text with the words that a person types in the kit, or without it."""
+    command, in_env = ("sh run.sh", " in .env") if in_kit else ("postdo", "")
+    return text.replace(COMMAND, command).replace(IN_ENV, in_env)
 
 
 def number(value: int) -> str:
@@ -62,7 +70,12 @@ def listed(items: Sequence[str], most: int = MOST_LISTED) -> str:
 
 def line(text: str) -> str:
     """The text on one line, without control characters that a terminal would obey."""
-    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    return " ".join(printable(text).split())
+
+
+def printable(text: str) -> str:
+    """The text with a space for each control character; else as it is."""
+    return "".join(c if c.isprintable() else " " for c in text)
 
 
 def blocked(mode: str) -> str:

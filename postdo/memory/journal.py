@@ -126,7 +126,25 @@ class Journal:
         self._session = session
         self._ready = False
         self._absent = False
-        self._spoke = False
+        self._refused = False  # another version: not to be asked again
+        self._trouble = ""
+
+    @property
+    def absent(self) -> bool:
+        """Whether nobody has ever made one in this database."""
+        self._ask()
+        return self._absent
+
+    @property
+    def trouble(self) -> str:
+        """Why it cannot be used, or a part of it; empty if nothing came up so far."""
+        self._ask()
+        return self._trouble
+
+    @property
+    def usable(self) -> bool:
+        """Whether it is there, of this version, and all that was read of it so far is whole."""
+        return not (self.absent or self.trouble)
 
     def prepare(self) -> bool:
         """Create the schema or bring it to this version; whether it can be used."""
@@ -219,6 +237,10 @@ class Journal:
 
         return self._use(read, None)
 
+    def _ask(self) -> None:
+        if not (self._ready or self._trouble):
+            self._use(lambda: None, None)
+
     def _use(self, do: Callable[[], Value], empty: Value) -> Value:
         """What ``do`` says of a journal that is there and of this version, else ``empty``."""
 
@@ -227,7 +249,7 @@ class Journal:
                 self._ready = self._look()
             return do() if self._ready else empty
 
-        return empty if self._absent else self._safely(checked, empty)
+        return empty if self._absent or self._refused else self._safely(checked, empty)
 
     def _safely(self, do: Callable[[], Value], empty: Value) -> Value:
         try:
@@ -248,14 +270,14 @@ class Journal:
             raise UnusableError(_newer(before))
         if 0 < before < after:
             self._run.console.say(f"the journal was brought from version {before} to {after}")
-        self._ready, self._absent = True, False
+        self._ready, self._absent, self._refused = True, False, False
         return True
 
     def _look(self) -> bool:
         found, ours = journal_schema.version(self._session), len(journal_schema.UPGRADES)
         if found == ours:
             return True
-        self._absent = True
+        self._absent, self._refused = not found, bool(found)
         if not found:
             self._run.console.say("no journal in this database yet")
             return False
@@ -277,8 +299,8 @@ class Journal:
 
     def _warn(self, text: str) -> None:
         """Once: whoever reads one line about the journal knows enough."""
-        if not self._spoke:
-            self._spoke = True
+        if not self._trouble:
+            self._trouble = text
             self._run.console.warn(text)
 
 

@@ -20,17 +20,13 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from postdo import history
 from postdo.errors import Misconfigured, Refused
 from postdo.history import Name, dotted, migrations_package
+from postdo.memory import sources_words
 from postdo.memory.journal import Journal, Source
 from postdo.project import App, Project
 from postdo.run import Run
 
 # What a file of a migration, and its app, can be called: names from a database become paths.
 SAFE = re.compile(r"\w[\w-]*")
-WORDS = {
-    "edited": "was edited after it was applied",
-    "missing": "was applied, and its file is missing",
-    "unapplied": "is archived, and not recorded as applied",
-}
 
 
 @dataclass(frozen=True)
@@ -94,7 +90,7 @@ def states(
         if name not in there:
             return "replaced" if name in replaced else "missing"
         # Compiled files without their source cannot be compared.
-        same = name not in on_disk or _do_the_same(on_disk[name], archived[name])
+        same = name not in on_disk or do_the_same(on_disk[name], archived[name])
         return "ok" if same else "edited"
 
     return {name: state(name) for name in sorted(known)}
@@ -152,14 +148,16 @@ def sources(
     targets = {name: _target(run, project, name, archived, into) for name in map(_parse, restore)}
     for name, target in targets.items():
         _write(target, archived[name].contents)
-        run.console.say(f"restored {target}")
+        run.console.say(f"restored {sources_words.outside(run, target)}")
     importlib.invalidate_caches()  # a folder may have been listed in the same tick of its clock
     before = history.read(session, project)
     found = states(project, before, archived)
-    _say(run, found)
+    sources_words.say(run, found, targets)
+    for name in targets:
+        run.console.say(f"next: {sources_words.put_back(run, archived[name], into)}")
     return SourcesReport(
         sources=tuple(_state(name, state, archived) for name, state in found.items()),
-        restored=tuple(map(str, targets.values())),
+        restored=tuple(sources_words.outside(run, target) for target in targets.values()),
     )
 
 
@@ -197,7 +195,7 @@ def _of(names: Collection[Name], labels: Collection[str]) -> set[Name]:
     return {name for name in names if name[0] in labels}
 
 
-def _do_the_same(one: Source, other: Source) -> bool:
+def do_the_same(one: Source, other: Source) -> bool:
     """Whether two files differ in no more than layout and the links that end a squash's life.
 
     Django's documents want ``replaces`` removed then, and ``dependencies`` on what it replaced.
@@ -283,8 +281,10 @@ def _target(
     target = _place(project, name) if into is None else into / name[0] / f"{name[1]}.py"
     if target.exists() or target.is_symlink():
         raise Refused(
-            f"{target} is there already, and nothing is overwritten",
-            "name another folder with --into, and compare the two",
+            f"{sources_words.outside(run, target)} is there already, and nothing is overwritten",
+            "move it away, and run the same again"
+            if run.config.in_kit
+            else "name another folder with --into, and compare the two",
         )
     return target
 
@@ -322,17 +322,6 @@ def _write(target: Path, contents: bytes) -> None:
             f"{target} cannot be written: {error.strerror}",
             "name a folder that this user can write with --into",
         ) from error
-
-
-def _say(run: Run, found: Mapping[Name, str]) -> None:
-    archived = sum(state != "unarchived" for state in found.values())
-    run.console.say(f"{archived} applied migrations are archived")
-    for name, state in found.items():
-        if state in ("edited", "missing", "unapplied"):
-            run.console.say(f"{dotted((name,))} {WORDS[state]}")
-    unarchived = sum(state == "unarchived" for state in found.values())
-    if unarchived:
-        run.console.say(f"{unarchived} more were applied and are not archived yet")
 
 
 def _state(name: Name, state: str, archived: Mapping[Name, Source]) -> SourceState:

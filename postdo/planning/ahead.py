@@ -6,7 +6,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from postdo.errors import Refused
 from postdo.history import History, Name, dotted
-from postdo.planning.compatibility import Clash, ModelUse, clashes
+from postdo.planning.compatibility import Clash, ModelUse, clashes, places
 from postdo.planning.look import present_use
 from postdo.planning.problems import ahead
 from postdo.project import Project
@@ -47,8 +47,9 @@ def _as_used(use: ModelUse, now: Catalogue) -> Catalogue:
     Constraints are those of now: whether the models knew them cannot be said.
     """
     wanted = {
-        (table.table if "." in table.table else f"public.{table.table}", column.name): column
+        (place, column.name): column
         for table in use.tables
+        for place in places(now, table.table) or (f"public.{table.table}",)
         for column in table.columns
     }
     tables = {table for table, _ in wanted}

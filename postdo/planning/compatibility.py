@@ -53,13 +53,13 @@ class _Schema:
         for entry in catalogue.of("column"):
             self.columns.setdefault(entry.table, {})[entry.name] = entry.facts
 
-    def places(self, table: str) -> tuple[str, ...]:
-        """The tables that a model's ``db_table`` can mean; the one in ``public`` before others."""
-        if table in self.tables:
-            return (table,)
-        if f"public.{table}" in self.tables:
-            return (f"public.{table}",)
-        return tuple(sorted(one for one in self.tables if one.partition(".")[2] == table))
+
+def places(catalogue: Catalogue, table: str) -> tuple[str, ...]:
+    """The tables that a model's ``db_table`` can mean; the one in ``public`` before others."""
+    for name in (table, f"public.{table}"):
+        if name in catalogue.tables:
+            return (name,)
+    return tuple(sorted(one for one in catalogue.tables if one.partition(".")[2] == table))
 
 
 def clashes(use: ModelUse, before: Catalogue, after: Catalogue) -> tuple[Clash, ...]:
@@ -68,7 +68,7 @@ def clashes(use: ModelUse, before: Catalogue, after: Catalogue) -> tuple[Clash, 
     return tuple(
         clash
         for table in use.tables
-        for name in old.places(table.table)
+        for name in places(before, table.table)
         for clash in _Comparison(table, name, old, new).clashes()
     )
 

@@ -48,6 +48,7 @@ class Rule:
 
     @property
     def nulls_are_equal(self) -> bool:
+        """Whether a unique rule counts two NULLs as the same value."""
         return "NULLS NOT DISTINCT" in self.definition
 
     @property
@@ -58,6 +59,7 @@ class Rule:
 
     @property
     def on_delete(self) -> str:
+        """What a foreign key does beyond a refusal: ``CASCADE``, ``SET NULL`` …, or empty."""
         found = _ON_DELETE.search(self.definition)
         return found[1] if found else ""
 
@@ -148,14 +150,17 @@ def broken(writing: Writing, before: Iterable[Rule], after: Iterable[Rule]) -> t
 
 
 def unique_promise(columns: Iterable[str]) -> str:
+    """How ``TableUse.rules`` says that these columns are unique together, in any order."""
     return f"unique {','.join(sorted(columns))}"
 
 
 def foreign_promise(column: str, table: str) -> str:
+    """How it says that a column refers to a table, which is named without its schema."""
     return f"foreign {column} {table}"
 
 
 def check_promise(condition: str) -> str:
+    """How it says that a condition holds, written by Django or printed by PostgreSQL."""
     return f"check {simplified(condition)}"
 
 

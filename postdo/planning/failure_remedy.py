@@ -11,31 +11,38 @@ import re
 from postdo.rehearsing.rehearsal import Failure
 
 ALREADY_THERE = (
-    "it is there already: `postdo drift` says whether it was made by hand (remove it, or adopt it "
-    "in the migration) or whether its own migration is only not recorded"
+    "it is there already: `{postdo} drift` says whether it was made by hand (remove it, or adopt "
+    "it in the migration) or whether its own migration is only not recorded; tables from before "
+    "the project had migrations want `manage.py migrate --fake-initial` first"
 )
 NOT_THERE = (
-    "something that it needs is missing: `postdo drift` shows what was changed by hand; code in "
+    "something that it needs is missing: `{postdo} drift` shows what was changed by hand; code in "
     "a RunPython must take its models from apps.get_model"
 )
 DEPENDENT = (
     "something made by hand depends on it (a view, a trigger, a policy): drop that in a migration "
-    "before this one, and create it again afterwards; `postdo drift` has the SQL for both"
+    "before this one, and create it again afterwards; `{postdo} drift` has the SQL for both"
 )
 NETWORK = (
-    "a rehearsal has no network: make the migration work without it, or set REHEARSE_NETWORK=allow "
-    "if what it calls may be called twice"
+    "a rehearsal has no network: make the migration work without it, or set REHEARSE_NETWORK=allow"
+    "{in .env} if what it calls may be called twice"
 )
 PROGRAMS = (
     "a rehearsal runs no other programs: make the migration work without them, or do that by hand "
-    "and go with REHEARSE=off"
+    "and go with REHEARSE=off{in .env}"
 )
 OTHER_DATABASE = (
     "only the default database is rehearsed: take the other one out of this migration, and change "
     "it by one of its own"
 )
-SECONDS = "let it work in batches outside the release, or set REHEARSE_SECONDS higher"
-MEMORY = "let it go over its rows in batches (.iterator()), or set REHEARSE_MEMORY_MB higher"
+PAST_DJANGO = (
+    "let it use the connection that the migration is given, or read DATABASE_URL when it runs, "
+    "which names the copy in the rehearsal"
+)
+SECONDS = "let it work in batches outside the release, or set REHEARSE_SECONDS higher{in .env}"
+MEMORY = (
+    "let it go over its rows in batches (.iterator()), or set REHEARSE_MEMORY_MB higher{in .env}"
+)
 LIVE_MODELS = (
     "a RunPython must take its models from apps.get_model, not import them: they have changed since"
 )
@@ -46,6 +53,10 @@ SERVER_LOCKS = (
 UNIQUE_DEFAULT = (
     "a default is computed once, for all rows: add the field with null=True, fill it row by row, "
     "then make it unique, in three migrations"
+)
+GENERATED = (
+    "the generated field has to go first: remove it, change the other, and add it again, in one "
+    "migration"
 )
 CAST = "say how values become the new type: RunSQL with ALTER COLUMN ... TYPE ... USING ..."
 
@@ -95,8 +106,10 @@ BY_CODE = {
 BY_WORDS = (
     # 47
     (re.compile(r"max_locks_per_transaction|out of shared memory", re.I), SERVER_LOCKS),
+    # 27
+    (re.compile(r"used by a generated column", re.I), GENERATED),
     # 27, 55
-    (re.compile(r"used by a (view|rule|generated)|in a (policy|trigger) def", re.I), DEPENDENT),
+    (re.compile(r"used by a (view|rule)|in a (policy|trigger) def", re.I), DEPENDENT),
     (re.compile(r"extension .+ (is not available|has no)", re.I), BY_CODE["58P01"]),
 )
 # The same, only where no database error says more.
@@ -105,6 +118,7 @@ BY_WORDS_OF_PYTHON = (
     (re.compile(r"REHEARSE_MEMORY_MB|MemoryError|out of memory", re.I), MEMORY),
     (re.compile(r"REHEARSE_SECONDS"), SECONDS),
     # 19, 61
+    (re.compile(r"past Django to the database|all but Django's own driver"), PAST_DJANGO),
     (re.compile(r"database '.*' is closed in the rehearsal"), OTHER_DATABASE),
     (re.compile(r"no other program can be run"), PROGRAMS),
     (re.compile(r"network is closed|name resolution|Name or service", re.I), NETWORK),
@@ -119,7 +133,7 @@ BY_WORDS_OF_PYTHON = (
 
 
 def remedy(failure: Failure, outside: tuple[str, ...] = ()) -> str:
-    """What to do about it, in one line. ``outside``: of the rehearsal."""
+    """What to do about it, in one line, for ``words.spoken``. ``outside``: of the rehearsal."""
     known = _known(failure)
     if known:
         return known

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import sys
-
 from postdo.config import Config
 from postdo.errors import Refused
 from postdo.planning.plan import Plan, Reason
 from postdo.run import Run
+from postdo.words import APPROVE
 
 
 def pass_gate(run: Run, plan: Plan, approval: str) -> None:
@@ -16,7 +15,7 @@ def pass_gate(run: Run, plan: Plan, approval: str) -> None:
     ``approval``: the checksum that a person approves; it counts for this very plan only.
     """
     if plan.verdict == "ask" and approval == plan.checksum:
-        run.console.say(f"approved: {plan.line}")
+        run.console.say(f"approved: {_verdict(plan)}")
         return
     if plan.verdict not in ("ask", "refuse"):
         run.console.say(plan.line)
@@ -29,24 +28,29 @@ def pass_gate(run: Run, plan: Plan, approval: str) -> None:
 def refusal(run: Run, plan: Plan, approval: str, result: object = None) -> Refused:
     """The error for a plan that may not be carried out, with every reason."""
     what, next_step = _what(plan, approval), _next_step(run.config, plan)
-    return Refused(what, next_step, details=_details(plan), result=result)
+    return Refused(what, next_step, details=_details(plan, (what, next_step)), result=result)
 
 
 def _a_person_agrees(run: Run, plan: Plan) -> bool:
     """Ask, where somebody sits at a terminal; everywhere else ``ask`` is ``refuse``."""
-    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+    if not run.console.interactive:
         return False
     run.console.say(plan.line)
     for line in _details(plan):
         run.console.say(f"  {line}")
-    return input(f"Carry out plan {plan.checksum}? [y/N] ").strip().lower() in ("y", "yes")
+    return run.console.ask(f"Carry out plan {plan.checksum}?")
 
 
 def _what(plan: Plan, approval: str) -> str:
     if approval and approval != plan.checksum and plan.verdict == "ask":
         return f"the approval {approval} is for another plan; this one is {plan.checksum}"
-    # The verdict's own word is said already.
-    return plan.line.partition(": ")[2] or plan.line
+    return _verdict(plan)
+
+
+def _verdict(plan: Plan) -> str:
+    """Its line, without the word that is said already, and without how to approve it."""
+    said = plan.line.partition(": ")[2] or plan.line
+    return said.removesuffix(f"; approve with {APPROVE} {plan.checksum}")
 
 
 def _next_step(config: Config, plan: Plan) -> str:
@@ -56,8 +60,15 @@ def _next_step(config: Config, plan: Plan) -> str:
     return first.next_step if first else "read the plan"
 
 
-def _details(plan: Plan) -> tuple[str, ...]:
+def _details(plan: Plan, said: tuple[str, ...] = ()) -> tuple[str, ...]:
+    """Every reason with its remedy; of a single one, only what is not ``said`` already."""
     lines: list[str] = []
+    if len(plan.reasons) == 1:
+        (reason,) = plan.reasons
+        lines += [] if reason.what in said else [reason.what]
+        lines += reason.details
+        lines += [] if reason.next_step in said else [f"next: {reason.next_step}"]
+        return tuple(lines)
     for reason in plan.reasons:
         lines.append(f"{reason.what} ({reason.policy})" if reason.policy else reason.what)
         lines.extend(f"  {detail}" for detail in reason.details)

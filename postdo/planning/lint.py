@@ -11,7 +11,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,8 @@ SETTLED = frozenset(
 )
 MATTER_OF_TASTE = "prefer-"
 UNREADABLE = "syntax-error"
+# What a migration that says CONCURRENTLY has done already: the rehearsal sends it without.
+CONCURRENT = frozenset({"require-concurrent-index-creation", "require-concurrent-index-deletion"})
 
 # Only these have rules; the rows that a migration writes may come in thousands of statements.
 _CHANGES = re.compile(
@@ -60,12 +62,15 @@ class _Silent(Exception):  # noqa: N818  an outcome
 
 
 def advice(
-    run: Run, sql: Mapping[str, tuple[str, ...]], major: int | None = None
+    run: Run,
+    sql: Mapping[str, tuple[str, ...]],
+    major: int | None = None,
+    concurrent: Collection[str] = (),
 ) -> tuple[Advice, ...]:
     """What squawk says of the statements of each migration (``app.name`` → SQL, in their order).
 
-    ``major``: of the server, if known. Nothing where squawk is not installed; a line of warning
-    where it fails.
+    ``major``: of the server, if known. ``concurrent``: the migrations that say CONCURRENTLY.
+    Nothing where squawk is not installed; a line of warning where it fails.
     """
     program = _program()
     pieces = [
@@ -77,10 +82,13 @@ def advice(
     if program is None or not pieces:
         return ()
     try:
-        return _advice(program, pieces, major)
+        found = _advice(program, pieces, major)
     except _Silent as error:
         run.console.warn(f"no advice on the SQL: {error}")
         return ()
+    return tuple(
+        one for one in found if not (one.rule in CONCURRENT and one.migration in concurrent)
+    )
 
 
 def _program() -> str | None:

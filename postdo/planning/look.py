@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import django
 from django.apps import apps as registry
 from django.db import DEFAULT_DB_ALIAS, connections
@@ -10,39 +12,48 @@ from django.db.migrations.loader import MigrationLoader
 
 from postdo.check import compare_models
 from postdo.config import Answer, Policy, Rehearse
+from postdo.copying.copy_server import ask_for_copy
 from postdo.database import rows, target
 from postdo.errors import Refused
 from postdo.planning import lint
 from postdo.planning.compatibility import Clash, ModelUse, clashes, model_use
-from postdo.planning.gates import server_problems
+from postdo.planning.notes import concurrently
 from postdo.planning.plan import Findings, Pending, Plan, Problem, decide
 from postdo.planning.problems import find_problems, pending
+from postdo.planning.problems_order import NO_ORDER
+from postdo.planning.server_state import server_problems
 from postdo.planning.subject import Subject
 from postdo.rehearsing.rehearsal import Rehearsal, rehearse
 from postdo.run import Run
-from postdo.schema.drift import Drift, find
+from postdo.schema.differences import Difference
+from postdo.schema.drift import explain, find
 
 
 def make_plan(subject: Subject, *, always_rehearse: bool = False) -> Plan:
     """Look at everything, change nothing in the database, and decide.
 
     ``always_rehearse``: also where there is nothing to lose, to learn what cannot run in one
-    transaction.
+    transaction. Raises ``CopyWanted`` if the rehearsal needs a copy that only our caller can make.
     """
     run, session = subject.run, subject.session
-    problems = [*_model_problems(subject), *_history_problems(subject)]
+    history = _history_problems(subject)
+    # Without an order the models are compared with nothing, and Django says less of it.
+    ordered = not any(one.blocking and one.hazard in NO_ORDER for one in history)
+    problems = [*(_model_problems(subject) if ordered else ()), *history]
     waiting: tuple[Pending, ...] = ()
     if not any(problem.blocking for problem in problems):
         # To render SQL costs about what applying it does, and nobody asks for it there.
         waiting = pending(run, subject.project, session, with_sql=not subject.empty)
     stuck = any(problem.blocking for problem in problems)
-    first_look = not (subject.empty or subject.journal.sources())
+    if waiting and not (stuck or subject.empty):
+        ask_for_copy(run, session)  # before what takes long: all of it is done once more then
     drift, drift_unknown = _drift(subject, problems)
     rehearsal, missing = None, "there is nothing to rehearse"
     if waiting and not stuck:
         rehearsal, missing = _rehearsal(subject, problems, always=always_rehearse)
     problems.extend(server_problems(run, session, rehearsal) if waiting else ())
     serving = subject.journal.model_use()
+    problems.extend(_journal_problem(subject))  # after all that is read of it
     findings = Findings(
         database=str(target()),
         server=_server(session),
@@ -51,16 +62,21 @@ def make_plan(subject: Subject, *, always_rehearse: bool = False) -> Plan:
         empty=subject.empty,
         pending=waiting,
         problems=tuple(problems),
-        drift=drift.differences if drift else None,
+        drift=drift,
         drift_unknown=drift_unknown,
-        explained=tuple(map(str, drift.explanations)) if drift else (),
+        explained=(),
         rehearsal=rehearsal,
         rehearsal_missing=missing,
         clashes=_clashes(subject, serving, rehearsal),
-        advice=lint.advice(run, _statements(waiting, rehearsal), _major(session)),
-        first_look=first_look,
+        advice=lint.advice(
+            run,
+            _statements(waiting, rehearsal),
+            _major(session),
+            {one.name for one in waiting if concurrently(one)},
+        ),
+        first_look=_is_first(subject),
     )
-    return decide(findings, run.config.policies)
+    return _explained(subject, decide(findings, run.config.policies))
 
 
 def serving_use(subject: Subject) -> ModelUse | None:
@@ -90,18 +106,45 @@ def _model_problems(subject: Subject) -> list[Problem]:
 
 def _history_problems(subject: Subject) -> tuple[Problem, ...]:
     return find_problems(
-        subject.run, subject.project, subject.session, subject.before, subject.journal
+        subject.run, subject.project, subject.session, subject.before, subject.archived
     )
 
 
-def _drift(subject: Subject, problems: list[Problem]) -> tuple[Drift | None, str]:
+def _is_first(subject: Subject) -> bool:
+    """Whether nobody can ever have kept a source; a journal that cannot be read may have all."""
+    journal = subject.journal
+    nothing_kept = journal.absent or (journal.usable and not subject.archived)
+    return nothing_kept and not subject.empty
+
+
+def _journal_problem(subject: Subject) -> tuple[Problem, ...]:
+    if not subject.journal.trouble:
+        return ()
+    next_step = (
+        "let there be one: without it every look is the first, at which drift does not count"
+        if subject.journal.absent
+        else "put it right; or let a new one begin: DROP SCHEMA postdo_journal CASCADE"
+    )
+    return (Problem(0, subject.journal.trouble, next_step, blocking=False),)
+
+
+def _explained(subject: Subject, plan: Plan) -> Plan:
+    """The same plan with the reason for drift that stops it: to look for one can take minutes."""
+    policies = subject.run.config.policies
+    if not plan.touched_drift or policies.drift is Answer.ALLOW:
+        return plan
+    reasons = tuple(map(str, explain(subject, plan.findings.drift or ())))
+    return decide(replace(plan.findings, explained=reasons), policies) if reasons else plan
+
+
+def _drift(subject: Subject, problems: list[Problem]) -> tuple[tuple[Difference, ...] | None, str]:
     if subject.empty:
-        return Drift((), ()), ""
+        return (), ""
     if any(problem.blocking for problem in problems):
         return None, "the migrations themselves have to be put in order first"
     try:
         wanted = subject.run.config.policies.drift is not Answer.ALLOW
-        found = find(subject, build_it=wanted)
+        found = find(subject, build=wanted)
     except Refused as error:
         return None, f"{error.what} ({error.next_step})"
     return found, "" if found is not None else "ON_DRIFT=allow, and nobody has looked before"

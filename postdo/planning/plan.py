@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from postdo import words
 from postdo.config import Answer, Policies, Rehearse
-from postdo.planning import verdict
+from postdo.planning import notes, verdict
 from postdo.planning.compatibility import Clash
 from postdo.planning.renames import hints
 from postdo.planning.verdict import Concern, Reason
@@ -18,16 +18,6 @@ from postdo.schema.differences import Difference
 __all__ = ["Advice", "Findings", "Pending", "Plan", "Problem", "Reason", "decide"]
 
 CHECKSUM_DIGITS = 12  # 48 bits: nobody meets another plan by chance, and it can be typed
-FULL = "full"  # the method of a rehearsal that had all rows
-NO_ROWS = (
-    "rehearsed without rows (REHEARSE=schema): data was not tried, so it can still fail on it; "
-    "which rows would be changed or deleted, and for how long tables are locked, is not known"
-)
-FIRST_LOOK = (
-    "the schema differs from what the migrations of today make; nobody kept the files that made "
-    "it, so it is taken as it is, and what changes from now on counts"
-)
-UNREHEARSED = "not rehearsed (REHEARSE=off): whether it works is only known afterwards"
 
 
 @dataclass(frozen=True)
@@ -128,7 +118,8 @@ class Plan:
 
 def decide(findings: Findings, policies: Policies) -> Plan:
     """The verdict over these findings under these policies."""
-    concerns = _concerns(findings, policies)
+    found = _concerns(findings, policies)
+    concerns = [verdict.in_words_of(concern, in_kit=policies.in_kit) for concern in found]
     reasons = _refusing_first([c.reason for c in concerns if c.answer is not Answer.ALLOW])
     word = _verdict(findings, reasons)
     mode = _mode(findings, reasons)
@@ -142,7 +133,7 @@ def decide(findings: Findings, policies: Policies) -> Plan:
         reasons=reasons,
         checksum=checksum,
         findings=findings,
-        notes=_notes(findings, policies, concerns),
+        notes=notes.of(findings, policies, concerns),
     )
 
 
@@ -160,7 +151,9 @@ def _concerns(findings: Findings, policies: Policies) -> list[Concern]:
         if not (blocking or _may_go_unrehearsed(findings, policies)):
             concerns.append(verdict.missing(findings.rehearsal_missing))
     else:
-        concerns += _of_rehearsal(rehearsal, policies)
+        # Nobody waits for a database in which nothing was ever applied.
+        nobody = replace(policies, downtime=Answer.ALLOW)
+        concerns += _of_rehearsal(rehearsal, nobody if findings.empty else policies)
     concerns += verdict.drifted(
         _touched(findings),
         findings.explained,
@@ -217,19 +210,10 @@ def _mode(findings: Findings, reasons: tuple[Reason, ...]) -> str:
 
 
 def _touched(findings: Findings) -> tuple[Difference, ...]:
-    if not findings.pending or _may_be_rewritten(findings):
+    if not findings.pending or notes.may_be_rewritten(findings):
         return ()
     tables = verdict.touched_tables(findings.rehearsal)
     return verdict.touched_drift(findings.drift or (), tables)
-
-
-def _may_be_rewritten(findings: Findings) -> bool:
-    """Whether packages that rewrote their old migrations may be what differs (HAZARDS 7).
-
-    Real ones do (wagtailsearchpromotions.0001), and their files of then are not at hand. What
-    matters of it has been seen on the copy.
-    """
-    return bool(findings.first_look and findings.rehearsal and findings.rehearsal.mode)
 
 
 # --- What it means for the site -------------------------------------------------------------------
@@ -257,7 +241,7 @@ def _online(findings: Findings, policies: Policies) -> bool | None:
     if rehearsal.mode == "swap" or too_long:
         return False
     # Without rows a lock says nothing about how long it would be held.
-    known = findings.clashes is not None and (rehearsal.method == FULL or worst is None)
+    known = findings.clashes is not None and (rehearsal.method == notes.FULL or worst is None)
     return True if known else None
 
 
@@ -314,46 +298,11 @@ def _how(findings: Findings, policies: Policies) -> str:
         return " on an empty database" if findings.empty else ", not rehearsed (REHEARSE=off)"
     if rehearsal.mode == "swap":
         return f", site stopped for about {words.duration(verdict.swap_seconds(rehearsal))}"
-    online = ", online" if _online(findings, policies) else ""
+    goes_on = ", the site goes on" if _online(findings, policies) else ""
     worst = verdict.longest_lock(rehearsal.trace) if rehearsal.trace else None
     if worst is None:
-        return f"{online}, no table is locked"
-    if rehearsal.method != FULL:
+        return f"{goes_on}, no table is locked"
+    if rehearsal.method != notes.FULL:
         return f", rehearsed without rows, locks {words.table(worst.table)}"
     longest = f"{words.duration(worst.seconds)} on {words.table(worst.table)}"
-    return f"{online}, longest lock {longest}"
-
-
-def _notes(findings: Findings, policies: Policies, concerns: list[Concern]) -> tuple[str, ...]:
-    if not findings.pending:
-        return ()
-    allowed = [
-        f"{concern.reason.what} ({concern.reason.policy}=allow)"
-        for concern in concerns
-        if concern.answer is Answer.ALLOW
-    ]
-    return tuple(allowed + _notes_on_rehearsal(findings, policies) + _notes_on_gaps(findings))
-
-
-def _notes_on_rehearsal(findings: Findings, policies: Policies) -> list[str]:
-    rehearsal = findings.rehearsal
-    if rehearsal is None:
-        unrehearsed = policies.rehearse is Rehearse.OFF and not findings.empty
-        return [UNREHEARSED] if unrehearsed else []
-    notes = [NO_ROWS] if rehearsal.method != FULL else []
-    if rehearsal.outside:
-        reached = words.listed([words.line(place) for place in rehearsal.outside])
-        notes.append(f"reaches beyond the database: {reached}; nothing undoes that")
-    return notes
-
-
-def _notes_on_gaps(findings: Findings) -> list[str]:
-    notes = []
-    if findings.drift is None:
-        why = f": {words.line(findings.drift_unknown)}" if findings.drift_unknown else ""
-        notes.append(f"whether the schema is as expected is not known{why}")
-    elif _may_be_rewritten(findings) and any(difference.alarm for difference in findings.drift):
-        notes.append(FIRST_LOOK)
-    if findings.clashes is None and not findings.empty:
-        notes.append("whether the release that is serving can work meanwhile is not known")
-    return notes
+    return f"{goes_on}, longest lock {longest}"

@@ -19,7 +19,7 @@ from postdo.changes import unreadable
 from postdo.database import other_databases, rows
 from postdo.history import History, Name
 from postdo.memory.journal import Journal, Source
-from postdo.memory.sources import replaced_by, states
+from postdo.memory.sources import do_the_same, read_sources, replaced_by, states
 from postdo.planning.awaited import pending
 from postdo.planning.packages import package_of
 from postdo.planning.plan import Problem
@@ -40,6 +40,7 @@ ORDER BY relname
 # As Django counts: the number of a squash is that of the last migration in it.
 SQUASHED = re.compile(r".*_squashed_(\d+)")
 NUMBERED = re.compile(r"(\d+)")
+NO_OPERATIONS = re.compile(r"^\s+operations\b[^=\n]*=\s*\[\s*\]", re.MULTILINE)
 
 
 def find_problems(
@@ -47,11 +48,12 @@ def find_problems(
     project: Project,
     session: BaseDatabaseWrapper,
     before: History,
-    journal: Journal,
+    archived: Mapping[Name, Source],
 ) -> tuple[Problem, ...]:
     """Everything about the history that stands in the way or should be known, worst first.
 
-    The project must be set up. Raises Django's database errors only.
+    ``archived``: the sources in the journal. The project must be set up. Raises Django's database
+    errors only.
     """
     worker = connections[DEFAULT_DB_ALIAS]
     loader = MigrationLoader(worker, load=False)
@@ -59,9 +61,9 @@ def find_problems(
         loader.load_disk()
     except Exception as error:  # noqa: BLE001  the project's own code
         return (blocked(0, unreadable(error)),)
-    seen = _look(run, project, session, before, journal.sources(), loader)
+    seen = _look(run, project, session, before, archived, loader)
     found, waiting = order_problems(seen, loader, worker)
-    found += [*_ahead(seen, blocking=waiting), *_missing(seen), *_edited(seen)]
+    found += [*_ahead(seen, blocking=waiting), *_renamed(seen), *_missing(seen), *_edited(seen)]
     found += [*_leftover(seen), *_other_aliases()]
     return tuple(sorted(found, key=lambda one: not one.blocking))
 
@@ -76,8 +78,9 @@ def ahead(
     """What a newer release has applied that this code does not know; by names, without an import.
 
     Newer is what has a higher number than all on disk of its app, and was recorded after them. With
-    a journal that has files of the app, only what it has too: the rest was gone before. Empty where
-    names alone cannot tell (``before.unsure``).
+    a journal that has files of the app, only what it has too: the rest was gone before. For that,
+    the same number is enough, as two branches have it. Empty where names alone cannot tell
+    (``before.unsure``).
     """
     gone = _gone(project, before, {}) if not before.unsure else frozenset()
     if not gone:
@@ -86,7 +89,7 @@ def ahead(
     if not newer:
         return ()
     archived = (journal or Journal(run, session)).sources()
-    return _known_to(archived, newer)
+    return _known_to(project, before, archived, newer)
 
 
 def _look(  # noqa: PLR0917  all of what is found is about
@@ -101,7 +104,8 @@ def _look(  # noqa: PLR0917  all of what is found is about
     before = replace(before, on_disk=frozenset(disk), unsure="")
     declared = {replaced for one in disk.values() for replaced in one.replaces}
     gone = _gone(project, before, archived) - declared
-    newer = _known_to(archived, _newer(before, gone, _order(session))) if gone else ()
+    newer = _newer(before, gone, _order(session)) if gone else ()
+    newer = _known_to(project, before, archived, newer)
     return Seen(run, project, session, before, archived, gone, newer)
 
 
@@ -119,16 +123,38 @@ def _newer(before: History, gone: Collection[Name], order: Mapping[Name, int]) -
     def is_newer(name: Name) -> bool:
         there = [one for one in before.on_disk if one[0] == name[0]]
         recorded_after = all(order[name] > order[one] for one in there if one in order)
-        number = _number(name[1])
-        numbers = [found for _, one in there if (found := _number(one)) is not None]
-        return recorded_after and (number is None or all(number > other for other in numbers))
+        number, most = _number(name[1]), _most(before, name[0])
+        return recorded_after and (number is None or number >= most)
 
     return tuple(sorted(name for name in gone if name in order and is_newer(name)))
 
 
-def _known_to(archived: Mapping[Name, Source], names: Iterable[Name]) -> tuple[Name, ...]:
+def _known_to(
+    project: Project, before: History, archived: Mapping[Name, Source], names: Iterable[Name]
+) -> tuple[Name, ...]:
     labels = {label for label, _ in archived}
-    return tuple(name for name in names if name in archived or name[0] not in labels)
+
+    def is_known(name: Name) -> bool:
+        beyond = _number(name[1]) != _most(before, name[0])
+        if name in archived:
+            return beyond or _new_name(project, before, archived[name]) is None
+        return beyond and name[0] not in labels
+
+    return tuple(name for name in names if is_known(name))
+
+
+def _new_name(project: Project, before: History, source: Source) -> Name | None:
+    """The migration that does the same and is not applied; what does nothing, many may do."""
+    if NO_OPERATIONS.search(source.text):
+        return None
+    waiting = {one for one in before.on_disk - before.recorded if one[0] == source.name[0]}
+    same = (one.name for one in read_sources(project, waiting) if do_the_same(one, source))
+    return next(same, None)
+
+
+def _most(before: History, label: str) -> int:
+    """The highest number on disk of an app."""
+    return max((_number(name) or 0 for app, name in before.on_disk if app == label), default=0)
 
 
 def _number(name: str) -> int | None:
@@ -150,6 +176,21 @@ def _ahead(seen: Seen, *, blocking: bool) -> Iterable[Problem]:
             ),
             blocking=blocking,
         )
+
+
+def _renamed(seen: Seen) -> Iterable[Problem]:
+    """6: to Django, a lost file and a new migration, which would be applied once more."""
+    for name in sorted(seen.gone & seen.archived.keys()):
+        new = _new_name(seen.project, seen.before, seen.archived[name])
+        if new is not None:
+            yield Problem(
+                6,
+                f"{listed((name,))} is applied, and its file is gone; {listed((new,))} does the "
+                "same, and would do it once more",
+                "give the file its old name back; or record the new one: UPDATE django_migrations "  # noqa: S608  shown only
+                f"SET name = '{new[1]}' WHERE app = '{name[0]}' AND name = '{name[1]}'",
+                blocking=True,
+            )
 
 
 def _missing(seen: Seen) -> Iterable[Problem]:

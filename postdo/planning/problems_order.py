@@ -23,6 +23,7 @@ from postdo.project import Project
 from postdo.run import Run
 
 SHOWN = 8  # migrations named in one line
+NO_ORDER = (9, 10)  # HAZARDS: a migration needs another one that is not there
 
 
 @dataclass(frozen=True)

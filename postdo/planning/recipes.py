@@ -1,13 +1,17 @@
 """The expand and contract steps for a change that the serving release cannot live with.
 
 Texts only, with the names of the table at hand; docs/expand-contract.md explains them for people.
-A "release" is one deploy: its migration runs while the release before it is still serving.
+A "release" is one deploy: its migration runs while the release before it is still serving. Where
+there is a choice, the steps say "either" and "or".
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+import django
+
+HAS_DB_DEFAULT = (5, 0)  # Django
 Steps = tuple[str, ...]
 
 
@@ -36,9 +40,9 @@ class Place:
 def rename_column(place: Place, new: str) -> Steps:
     old = place.column
     return (
-        f'to rename it in Python only, which is enough: db_column="{old}" on the field of '
+        f'either rename it in Python only, which is enough: db_column="{old}" on the field of '
         f"{place.model}; then the database does not change",
-        f'to rename it in the database too: release 1: add "{new}" as a second field with '
+        f'or in the database too: release 1: add "{new}" as a second field with '
         f'null=True; write both, read "{old}"; then {_fill(place, new, old)}',
         f'release 2: read and write "{new}" only; {_leave_column(place)}',
         f"release 3: {_drop_column(place)}",
@@ -55,11 +59,10 @@ def drop_column(place: Place) -> Steps:
 
 def rename_table(place: Place, new: str) -> Steps:
     return (
-        f'keep the table: class Meta: db_table = "{place.table}" on the renamed model, in the same '
-        "migration as RenameModel; then the database does not change",
-        "many-to-many tables of it follow the model's name: keep them with "
-        'ManyToManyField(db_table="…") too',
-        f'to call it "{new}" in the database, release this change in a maintenance window',
+        f'either keep the table: class Meta: db_table = "{place.table}" on the renamed model, in '
+        "the same migration as RenameModel; then the database does not change; its many-to-many "
+        'tables follow the model\'s name: keep them with ManyToManyField(db_table="…") too',
+        f'or, to call it "{new}" in the database, release this change in a maintenance window',
     )
 
 
@@ -75,11 +78,14 @@ def drop_table(place: Place) -> Steps:
 
 
 def add_not_null(place: Place) -> Steps:
+    if django.VERSION >= HAS_DB_DEFAULT:
+        return (
+            f'give the new field of "{place.column}" a db_default (such as db_default="" or '
+            "db_default=0); PostgreSQL then fills it for the release that does not know it, and "
+            "this one release is enough",
+        )
     return (
-        f'Django 5.0 and newer: give the new field of "{place.column}" a db_default (such as '
-        'db_default="" or db_default=0); PostgreSQL then fills it for the release that does not '
-        "know it, and this one release is enough",
-        f"Django 4.2: release 1: add it with null=True, and always write it; then "
+        f'release 1: add "{place.column}" with null=True, and always write it; then '
         f"{_fill(place, place.column)}",
         "releases 2 and 3: make it NOT NULL as docs/expand-contract.md says under NOT NULL",
     )

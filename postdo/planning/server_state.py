@@ -14,7 +14,9 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from postdo.database import message, rows, sqlstate
 from postdo.planning.constraints import rules
-from postdo.planning.gates_sql import (
+from postdo.planning.plan import Problem
+from postdo.planning.pooler import pooler_problem
+from postdo.planning.server_state_sql import (
     BEHIND,
     CLOSED_SCHEMAS,
     DATABASE_COLLATION,
@@ -32,8 +34,6 @@ from postdo.planning.gates_sql import (
     STANDBYS,
     WRAPAROUND,
 )
-from postdo.planning.plan import Problem
-from postdo.planning.pooler import pooler_problem
 from postdo.rehearsing.rehearsal import Rehearsal
 from postdo.rehearsing.trace import Trace
 from postdo.run import Run
@@ -159,10 +159,10 @@ def _builds_indexes(trace: Trace | None) -> bool:
     """Whether a table that was there before gets an index or a constraint over one."""
     if trace is None:
         return False
-    old = {(one.table, str(sorted(one.essence.items()))) for one in trace.before.of("index")}
-    new = {(one.table, str(sorted(one.essence.items()))) for one in trace.after.of("index")}
+    old = {one.identity for one in trace.before.of("index")}
+    new = {one.identity for one in trace.after.of("index")}
     were, will = rules(trace.before.entries), rules(trace.after.entries)
-    fresh = {table for table, _ in new - old}
+    fresh = {table for _, table, *_ in new - old}
     for table, found in will.items():
         known = {rule.essence for rule in were.get(table, ())}
         fresh.update(table for rule in found if rule.essence not in known)

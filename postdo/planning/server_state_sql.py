@@ -1,4 +1,4 @@
-"""The questions of ``gates.py`` to the server. None of them changes anything or waits."""
+"""The questions of ``server_state.py`` to the server. None of them changes anything or waits."""
 
 # Version of the collation that the database was made with, and that of the system's library now.
 # The locale of ICU has two names: daticulocale (15, 16), datlocale (17, 18). PostgreSQL 15 to 18.

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from postdo.database import rows
 from postdo.history import History, Name
-from postdo.memory.journal import Journal
+from postdo.memory.journal import Journal, Source
 from postdo.project import Project
 from postdo.run import Run
 
@@ -26,23 +27,29 @@ SELECT EXISTS (
 
 @dataclass(frozen=True)
 class Subject:
-    """What is planned for: the project, its database as ``session`` sees it, what is recorded."""
+    """What is planned for: the project, its database as ``session`` sees it, what is recorded.
+
+    ``archived``: the sources that the journal has. ``empty``: nobody has ever made a table in the
+    database. Both as they were at ``look_at``.
+    """
 
     run: Run
     project: Project
     session: BaseDatabaseWrapper
     before: History
     journal: Journal
-
-    @property
-    def empty(self) -> bool:
-        """A database in which nobody has ever made a table."""
-        if self.before.recorded:
-            return False
-        ((some,),) = rows(self.session, HAS_TABLES)
-        return not some
+    archived: Mapping[Name, Source]
+    empty: bool
 
     @property
     def known(self) -> frozenset[Name]:
         """The applied migrations whose source we have, on disk or in the archive."""
-        return self.before.recorded & (self.before.on_disk | self.journal.sources().keys())
+        return self.before.recorded & (self.before.on_disk | self.archived.keys())
+
+
+def look_at(
+    run: Run, project: Project, session: BaseDatabaseWrapper, before: History, journal: Journal
+) -> Subject:
+    """Read, once, what is asked about again and again."""
+    empty = not before.recorded and not rows(session, HAS_TABLES)[0][0]
+    return Subject(run, project, session, before, journal, journal.sources(), empty)

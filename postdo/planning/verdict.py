@@ -6,7 +6,7 @@ Each function looks at one part of what was found; ``plan.decide`` puts their an
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from postdo.config import Answer
 from postdo.planning.compatibility import Clash
@@ -14,7 +14,18 @@ from postdo.planning.failure_remedy import remedy
 from postdo.rehearsing.rehearsal import Failure, Rehearsal
 from postdo.rehearsing.trace import Lock, Loss, Trace
 from postdo.schema.differences import Difference
-from postdo.words import BLOCKS_READS, BLOCKS_WRITES, duration, line, number, several, table
+from postdo.words import (
+    BLOCKS_READS,
+    BLOCKS_WRITES,
+    COMMAND,
+    IN_ENV,
+    duration,
+    line,
+    number,
+    several,
+    spoken,
+    table,
+)
 
 # A lock of such a mode means that the migration changes the table or what belongs to it; weaker
 # ones are those of ordinary reading and writing.
@@ -60,7 +71,7 @@ def _concern(
     answer: Answer, kind: str, what: str, next_step: str, details: Iterable[str] = ()
 ) -> Concern:
     policy = POLICY.get(kind, "")
-    accept = APPROVE if answer is Answer.ASK else f"set {policy}=ask, and approve the plan"
+    accept = APPROVE if answer is Answer.ASK else f"set {policy}=ask{IN_ENV}, and {APPROVE}"
     reason = Reason(
         what=line(what),
         next_step=next_step.replace(ACCEPT, accept),
@@ -70,6 +81,14 @@ def _concern(
         kind=kind,
     )
     return Concern(reason, answer)
+
+
+def in_words_of(concern: Concern, *, in_kit: bool) -> Concern:
+    """The same, with the commands that a person types there."""
+    reason = concern.reason
+    return replace(
+        concern, reason=replace(reason, next_step=spoken(reason.next_step, in_kit=in_kit))
+    )
 
 
 # --- The rehearsal --------------------------------------------------------------------------------
@@ -113,7 +132,7 @@ def missing(why: str) -> Concern:
         Answer.REFUSE,
         "not-rehearsed",
         f"the migrations could not be tried on a copy: {why}" if why else "nothing was rehearsed",
-        "make the rehearsal possible; REHEARSE=off goes without one, at your own risk",
+        "make the rehearsal possible; REHEARSE=off{in .env} goes without one, at your own risk",
     )
 
 
@@ -232,9 +251,18 @@ def touched_tables(rehearsal: Rehearsal | None) -> frozenset[str] | None:
 def touched_drift(
     drift: Iterable[Difference], tables: frozenset[str] | None
 ) -> tuple[Difference, ...]:
-    """The alarms on these tables (``None``: all of them)."""
+    """The alarms on these tables (``None``: all of them).
+
+    A view that somebody made only reads; where the rehearsal succeeded with it, it is in no way.
+    """
     alarms = (difference for difference in drift if difference.alarm)
-    return tuple(alarm for alarm in alarms if tables is None or alarm.table in tables)
+    if tables is None:
+        return tuple(alarms)
+    return tuple(
+        alarm
+        for alarm in alarms
+        if alarm.table in tables and not (alarm.kind == "view" and alarm.again)
+    )
 
 
 def drifted(
@@ -253,7 +281,7 @@ def drifted(
             answer,
             "drift",
             f"{where} is not as its migrations made it: {_first_of(sentences)}",
-            "`postdo drift` shows it with the SQL that would remove it; or {accept}",
+            f"`{COMMAND} drift` shows it with the SQL that would remove it; or {ACCEPT}",
             [
                 *(sentences if len(sentences) > 1 else ()),
                 *map(line, explained),
@@ -277,14 +305,15 @@ def incompatible(clashes: tuple[Clash, ...], serving: str, answer: Answer) -> li
     """What the serving release cannot live with."""
     if not clashes:
         return []
-    release = f"release {serving}, which is serving," if serving else "the release that is serving"
+    release = f"what is serving (models of {serving})" if serving else "the release that is serving"
     sentences = [f"{line(clash.what)} (breaks {clash.breaks})" for clash in clashes]
     return [
         _concern(
             answer,
             "incompatible",
             f"{release} would fail until it is replaced: {_first_of(sentences)}",
-            "follow the steps that make it compatible; or accept the errors and {accept}",
+            f"`{COMMAND} plan` shows how to do it without errors; or accept them (500 until the "
+            f"switch) and {ACCEPT}",
             sentences if len(sentences) > 1 else (),
         )
     ]

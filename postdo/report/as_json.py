@@ -126,6 +126,7 @@ def rehearsal(done: Rehearsal) -> Json:
     return {
         "method": done.method,
         "mode": done.mode,
+        "copied_by": done.copied_by,
         "copy_seconds": _seconds(done.copy_seconds),
         "size_bytes": done.size_bytes,
         "backup": done.backup,

@@ -21,8 +21,8 @@ OUTSIDE = "When the plan is carried out this happens for good, even if everythin
 ADVICE = "It knows the SQL but not the data: what was seen on the copy counts more."
 
 
-def render(plan: Plan) -> str:
-    """The page, as text that begins with its doctype."""
+def render(plan: Plan, approve: str = "") -> str:
+    """The page, as text that begins with its doctype. ``approve``: the command that does so."""
     title = f"{say.MEANING.get(plan.verdict, plan.verdict)}: {plan.findings.database}"
     head = tag(
         "head",
@@ -33,13 +33,13 @@ def render(plan: Plan) -> str:
         tag("title", title),
         tag("style", CSS),
     )
-    body = tag("body", tag("main", *_sections(plan), _footer(plan)))
+    body = tag("body", tag("main", *_sections(plan, approve), _footer(plan)))
     return f"<!doctype html>\n{tag('html', head, body, lang='en')}\n"
 
 
-def _sections(plan: Plan) -> list[Html]:
+def _sections(plan: Plan, approve: str) -> list[Html]:
     return [
-        _verdict(plan),
+        _verdict(plan, approve),
         _facts(plan),
         _reasons(plan),
         _notes(plan),
@@ -58,8 +58,8 @@ def _section(title: str, *children: Html) -> Html:
     return tag("section", tag("h2", title), *children)
 
 
-def _list(items: list[str] | tuple[str, ...], kind: str = "ul") -> Html:
-    return tag(kind, *(tag("li", prose(item)) for item in items)) if items else NOTHING
+def _list(items: list[str] | tuple[str, ...]) -> Html:
+    return tag("ul", *(tag("li", prose(item)) for item in items)) if items else NOTHING
 
 
 def _paragraph(text: str, class_: str = "") -> Html:
@@ -78,12 +78,12 @@ def _code(sql: tuple[str, ...]) -> Html:
 # --- First: what it comes to ----------------------------------------------------------------------
 
 
-def _verdict(plan: Plan) -> Html:
+def _verdict(plan: Plan, approve_by: str) -> Html:
     word = say.MEANING.get(plan.verdict, plan.verdict)
     said = plan.line.removeprefix(f"{plan.verdict}: ").removeprefix("nothing to do: ")
     approve = NOTHING
     if plan.verdict == "ask":
-        command = tag("code", f"{APPROVE} {plan.checksum}")
+        command = tag("code", approve_by or f"{APPROVE} {plan.checksum}")
         approve = tag("p", "To approve this plan, and no other one: ", command)
         said = said.removesuffix(f"; approve with {APPROVE} {plan.checksum}")
     return tag(
@@ -103,7 +103,7 @@ def _facts(plan: Plan) -> Html:
         ("Database", found.database),
         ("Server", found.server),
         ("Release", found.release),
-        ("Now serving", found.serving),
+        ("Schema last changed by", found.serving),
         ("Pending", several(len(found.pending), "migration")),
         ("Without downtime", online if found.pending else ""),
         ("Site stopped for" if plan.mode == "swap" else "Longest lock", _downtime(plan)),
@@ -243,11 +243,10 @@ def _losses(plan: Plan) -> Html:
     losses = real(rehearsal.trace.losses)
     if not losses:
         return NOTHING
-    kept = f"The backup that it was tried on is kept: {rehearsal.backup}"
     return _section(
         "Data that would be gone",
         _list([loss_sentence(loss) for loss in losses]),
-        _paragraph(kept if rehearsal.backup else "", "soft"),
+        _paragraph(say.kept(rehearsal), "soft"),
     )
 
 
@@ -270,7 +269,7 @@ def _clash(clash: Clash) -> Html:
         "div",
         tag("p", prose(clash.what), " ", _badge(f"breaks {clash.breaks}", "bad")),
         _paragraph("Without downtime it goes so:" if clash.steps else "", "soft"),
-        _list(clash.steps, "ol"),
+        _list(clash.steps),
         class_="card",
     )
 

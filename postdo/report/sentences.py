@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from postdo.planning.plan import Findings, Pending, Plan, Reason
-from postdo.rehearsing.rehearsal import Failure, Rehearsal
+from postdo.rehearsing.rehearsal import BASE_BACKUP, Failure, Rehearsal
 from postdo.rehearsing.trace import Effect, Lock, Step
 from postdo.schema.differences import Difference
 from postdo.words import APPROVE, BLOCKS_WRITES, blocked, duration, line, listed, number, several
@@ -53,10 +53,10 @@ def where(plan: Plan) -> str:
 
 
 def releases(plan: Plan) -> str:
-    """``release 1.5, now serving 1.4, plan 1a2b...``."""
+    """``release 1.5, last release that changed the schema 1.4, plan 1a2b...``."""
     found = plan.findings
     parts = [f"release {found.release}"] if found.release else []
-    parts += [f"now serving {found.serving}"] if found.serving else []
+    parts += [f"last release that changed the schema {found.serving}"] if found.serving else []
     return line(", ".join([*parts, f"plan {plan.checksum}"]))
 
 
@@ -85,11 +85,11 @@ def how_applied(plan: Plan) -> str:
     return ""
 
 
-def how_to_approve(plan: Plan) -> str:
+def how_to_approve(plan: Plan, command: str = "") -> str:
     """``To approve this plan and no other: --approve 1a2b...``; empty if there is nothing to."""
     if plan.verdict != "ask":
         return ""
-    return f"To approve this plan, and no other one: {APPROVE} {plan.checksum}"
+    return f"To approve this plan, and no other one: {command or f'{APPROVE} {plan.checksum}'}"
 
 
 def decided_by(reason: Reason) -> str:
@@ -103,12 +103,22 @@ def rehearsed(rehearsal: Rehearsal) -> str:
     """On what, how long it took, and how it ended."""
     rows = "with all rows" if rehearsal.method == "full" else "of the schema only, without rows"
     copy = f"a copy {rows} ({bytes_in_words(rehearsal.size_bytes)})"
-    made = f"made in {duration(rehearsal.copy_seconds)}"
+    how = "by a base backup " if rehearsal.copied_by == BASE_BACKUP else ""
+    made = f"made {how}in {duration(rehearsal.copy_seconds)}"
     if rehearsal.trace is None:
         return f"Tried on {copy}, {made}: it failed."
     took = f"the migrations took {duration(rehearsal.trace.seconds)}"
     in_mode = ", but not in one transaction" if rehearsal.mode == "swap" else ""
     return f"Tried on {copy}, {made}: it worked{in_mode}, and {took}."
+
+
+def kept(rehearsal: Rehearsal) -> str:
+    """Whether what would be gone is kept somewhere; empty if nobody can tell."""
+    if rehearsal.backup:
+        return f"The backup that it was tried on is kept: {rehearsal.backup}"
+    if rehearsal.copied_by == BASE_BACKUP:
+        return "No backup is made of a database of this size: see that you have one."
+    return ""
 
 
 def resources(rehearsal: Rehearsal) -> str:
@@ -122,6 +132,12 @@ def resources(rehearsal: Rehearsal) -> str:
         f"{several(trace.lock_count, 'lock')} at the end",
     ]
     return "It needed " + ", ".join(parts) + "."
+
+
+def memory(rehearsal: Rehearsal) -> str:
+    """What it needed of this machine; empty without a trace."""
+    trace = rehearsal.trace
+    return f"It needed {number(trace.peak_memory_mb)} MB of memory." if trace else ""
 
 
 def not_rehearsed(found: Findings) -> str:
@@ -166,7 +182,7 @@ def compatible(plan: Plan) -> str:
     found = plan.findings
     if not found.pending:
         return ""
-    release = f"Release {found.serving}, which is serving," if found.serving else "What is serving"
+    release = "What is serving" + (f" (models of {found.serving})" if found.serving else "")
     if found.clashes is None:
         if found.empty:
             return "Nothing was ever applied here, so no release is serving."

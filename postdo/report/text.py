@@ -12,7 +12,7 @@ from postdo.rehearsing.rehearsal import Rehearsal
 from postdo.rehearsing.trace import Step
 from postdo.report import sentences as say
 from postdo.schema.differences import Difference
-from postdo.words import duration, line, listed, several
+from postdo.words import duration, line, listed, printable, several, spoken
 
 LEAST_WIDTH = 40  # below it nothing is readable any more
 MOST_STATEMENTS = 4  # of a migration; the other reports have all
@@ -20,17 +20,21 @@ MOST_SQL = 280  # characters of a statement
 MOST_MIGRATIONS = 20  # with their SQL, and in the rehearsal
 MOST_HARMLESS = 5  # differences that do not matter
 ELSEWHERE = "in full: --html or --json"
+POST_MIGRATE = "post_migrate"  # the last step of a rehearsal
 COLOURS = {"nothing": "32", "go": "32", "ask": "33", "refuse": "31"}  # green, yellow, red
 BOLD = "1"
 
 
-def render(plan: Plan, width: int = 100, *, colour: bool = False) -> str:
-    """The report; no line is longer than ``width`` characters."""
+def render(plan: Plan, width: int = 100, *, colour: bool = False, approve: str = "") -> str:
+    """The report; no line but SQL to be copied is longer than ``width`` characters.
+
+    ``approve``: the command that approves it.
+    """
     page = _Page(width, colour)
     page.line(plan.line, style=f"{BOLD};{COLOURS.get(plan.verdict, BOLD)}")
     page.line(say.where(plan))
     page.line(say.releases(plan))
-    for sentence in (say.how_applied(plan), say.how_to_approve(plan)):
+    for sentence in (say.how_applied(plan), say.how_to_approve(plan, approve)):
         page.line(sentence)
     _why(page, plan)
     _notes(page, plan)
@@ -47,15 +51,17 @@ def render(plan: Plan, width: int = 100, *, colour: bool = False) -> str:
     return page.text
 
 
-def render_rehearsal(rehearsal: Rehearsal, width: int = 100, *, colour: bool = False) -> str:
-    """The rehearsal alone, for a command that decides nothing."""
+def render_rehearsal(
+    rehearsal: Rehearsal, width: int = 100, *, colour: bool = False, in_kit: bool = False
+) -> str:
+    """The rehearsal alone, for a command that decides nothing. ``in_kit``: under ``run.sh``."""
     page = _Page(width, colour)
     page.line(say.rehearsed(rehearsal), style=BOLD)
-    page.line(say.resources(rehearsal))
+    page.line(say.memory(rehearsal))
     for failure in (rehearsal.failure, rehearsal.plain_failure):
         if failure is not None:
             page.bullets(say.failure_lines(failure))
-            page.line(remedy(failure, rehearsal.outside), 4, "-> ")
+            page.line(spoken(remedy(failure, rehearsal.outside), in_kit=in_kit), 4, "-> ")
     _steps(page, rehearsal)
     _losses(page, rehearsal)
     _outside(page, rehearsal)
@@ -125,13 +131,9 @@ class _Page:
             self.line(f"{several(more, 'more statement')}; {ELSEWHERE}", indent, "| ")
 
     def script(self, sql: tuple[str, ...], indent: int) -> None:
-        """SQL to be copied: all of it, and a comment stays on lines of its own."""
+        """SQL to be copied: all of it, as it is, so that it can be pasted."""
         for row in (row for statement in sql for row in statement.strip().splitlines()):
-            if not row.startswith("--"):
-                self.line(row, indent, "| ")
-                continue
-            for part in textwrap.wrap(row[2:], max(self._width - indent - 5, 1)):
-                self.line(f"-- {part}", indent, "| ")
+            self._lines.append(f"{' ' * indent}{printable(row)}".rstrip())
 
 
 def _why(page: _Page, plan: Plan) -> None:
@@ -187,7 +189,7 @@ def _rehearsal(page: _Page, plan: Plan) -> None:
         page.line(say.not_rehearsed(plan.findings), 2)
         return
     page.line(say.rehearsed(rehearsal), 2)
-    page.line(say.resources(rehearsal), 2)
+    page.line(say.memory(rehearsal), 2)
     if rehearsal.failure and rehearsal.mode:
         page.line("In one transaction it failed:", 2)
         page.bullets(say.failure_lines(rehearsal.failure), 4)
@@ -197,7 +199,12 @@ def _rehearsal(page: _Page, plan: Plan) -> None:
 def _steps(page: _Page, rehearsal: Rehearsal) -> None:
     if rehearsal.trace is None:
         return
-    steps = rehearsal.trace.steps
+    # What Django does at the end is of interest only if somebody waits for it.
+    steps = tuple(
+        step
+        for step in rehearsal.trace.steps
+        if step.migration != POST_MIGRATE or say.blocking(step.locks) or step.rewrites
+    )
     shown = steps
     if len(steps) > MOST_MIGRATIONS:
         notable = [step for step in steps if say.is_notable(step)]
@@ -227,8 +234,8 @@ def _losses(page: _Page, rehearsal: Rehearsal) -> None:
     if losses:
         page.heading("Data that would be gone")
         page.bullets(map(loss_sentence, losses))
-        if rehearsal.backup:
-            page.line(f"The backup that it was tried on is kept: {rehearsal.backup}", 2)
+        if say.kept(rehearsal):
+            page.line(say.kept(rehearsal), 2)
 
 
 def _compatibility(page: _Page, plan: Plan) -> None:
@@ -241,8 +248,7 @@ def _compatibility(page: _Page, plan: Plan) -> None:
         page.bullet(f"{clash.what} (breaks {clash.breaks})")
         if clash.steps:
             page.line("without downtime it goes so:", 4)
-        for number, step in enumerate(clash.steps, 1):
-            page.line(step, 6, f"{number}. ")
+        page.bullets(clash.steps, 6)
 
 
 def _drift(page: _Page, plan: Plan) -> None:

@@ -7,33 +7,69 @@ were tolerated: they are in the schema before the run and in the one after it, a
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
-from postdo.schema.catalogue import Catalogue, Entry
+from postdo.schema.catalogue import INFORMATION, Catalogue, Entry, Identity
 
-_Key = tuple[str, str, tuple[tuple[str, str], ...]]
+POSITION = "position"  # of a column: it moves up when another one goes, and is the same column
+
+_Key = tuple[Identity, tuple[str, ...]]
+_Place = tuple[str, str, str]
 
 
 def advance(expected: Catalogue, before: Catalogue, after: Catalogue) -> Catalogue:
     """``expected`` with what is gone from ``before`` to ``after`` removed, and what is new added.
 
-    Objects are the same if kind, table and facts are; generated names may differ.
+    Objects are the same as in a comparison, and what is mere information about them counts too.
     """
-    gone = _counted(before) - _counted(after)
-    new = _counted(after) - _counted(before)
+    was, there = _counted(before), _counted(after)
+    gone, new = was - there, there - was
+    dropped = _places(before) - _places(after)
     kept: list[Entry] = []
     for entry in expected.entries:
-        if gone[_key(entry)] > 0:
-            gone[_key(entry)] -= 1
-        else:
+        key = _key(entry)
+        if gone[key] > 0:
+            gone[key] -= 1
+        elif key in there or not _went(entry, dropped):
             kept.append(entry)
     added: list[Entry] = []
     for entry in after.entries:
         if new[_key(entry)] > 0:
             new[_key(entry)] -= 1
             added.append(entry)
-    replaced = {(entry.kind, entry.table, entry.name) for entry in added}
-    rest = [entry for entry in kept if (entry.kind, entry.table, entry.name) not in replaced]
-    return Catalogue(after.major, tuple(rest + added))
+    replaced = {_place(entry) for entry in added}
+    rest = [entry for entry in kept if _place(entry) not in replaced]
+    return Catalogue(after.major, tuple(_as_placed(rest + added, before, after)))
+
+
+def _went(entry: Entry, dropped: frozenset[_Place]) -> bool:
+    """Whether this was dropped, or what it is on: by name, whatever else was tolerated about it."""
+    if entry.named and _place(entry) in dropped:
+        return True
+    bare = entry.table.partition(".")[2]
+    columns = "" if entry.named else entry.facts.get("columns") or entry.facts.get("column", "")
+    on = {(kind, entry.table, bare) for kind in ("table", "view")}
+    on |= {("column", entry.table, column) for column in columns.split(",")}
+    return not on.isdisjoint(dropped)
+
+
+def _as_placed(entries: Iterable[Entry], before: Catalogue, after: Catalogue) -> Iterator[Entry]:
+    """Where columns came or went, those of that table stand as they do now."""
+    was, now = _positions(before), _positions(after)
+    for entry in entries:
+        there = now.get(entry.table, {})
+        if entry.kind == "column" and entry.name in there and there != was.get(entry.table):
+            entry = replace(entry, facts={**entry.facts, POSITION: there[entry.name]})  # noqa: PLW2901
+        yield entry
+
+
+def _positions(catalogue: Catalogue) -> dict[str, dict[str, str]]:
+    found: dict[str, dict[str, str]] = {}
+    for entry in catalogue.of("column"):
+        if POSITION in entry.facts:
+            found.setdefault(entry.table, {})[entry.name] = entry.facts[POSITION]
+    return found
 
 
 def _counted(catalogue: Catalogue) -> Counter[_Key]:
@@ -41,6 +77,13 @@ def _counted(catalogue: Catalogue) -> Counter[_Key]:
 
 
 def _key(entry: Entry) -> _Key:
-    named = entry.kind not in ("constraint", "index", "sequence")
-    facts = tuple(sorted(entry.facts.items()))
-    return entry.kind, entry.table, ((("name", entry.name), *facts) if named else facts)
+    more = sorted(INFORMATION.get(entry.kind, frozenset()) - {POSITION})
+    return entry.identity, tuple(entry.facts.get(fact, "") for fact in more)
+
+
+def _places(catalogue: Catalogue) -> frozenset[_Place]:
+    return frozenset(_place(entry) for entry in catalogue.entries if entry.named)
+
+
+def _place(entry: Entry) -> _Place:
+    return entry.kind, entry.table, entry.name

@@ -17,6 +17,8 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from postdo.database import rows, sqlstate
 from postdo.schema.catalogue_sql import MAJOR, QUESTIONS, SETTINGS
 
+Identity = tuple[str, str, str, tuple[tuple[str, str], ...]]
+
 FORMAT = 1  # of what is kept in the journal; another number is not read
 
 # Facts that say how something came about or where it stands, not what it is.
@@ -56,8 +58,7 @@ class Entry:
     schema (``public.shop_item``), or an empty string. ``name``: its name in this database; with its
     schema for a type, collation, sequence and function (there with its argument types). ``facts``:
     what makes it what it is, already normalised, under the names in ``catalogue_sql.QUESTIONS``;
-    one that does not apply is an empty string. Two objects are the same if kind, table, ``essence``
-    (and, where the name matters, name) are equal.
+    one that does not apply is an empty string. Two objects are the same if ``identity`` is equal.
     """
 
     kind: str
@@ -77,6 +78,12 @@ class Entry:
         owned = self.kind == "sequence" and self.facts.get("column", "") != ""
         return self.kind not in BY_DEFINITION and not owned
 
+    @property
+    def identity(self) -> Identity:
+        """Equal for objects that are the same: kind, table, name where it matters, essence."""
+        name = self.name if self.named else ""
+        return (self.kind, self.table, name, tuple(sorted(self.essence.items())))
+
 
 @dataclass(frozen=True)
 class Catalogue:
@@ -91,13 +98,7 @@ class Catalogue:
     @property
     def checksum(self) -> str:
         """Equal for schemas that are equal by definition, whatever generated names they have."""
-        lines = sorted(
-            json.dumps(
-                [entry.kind, entry.table, entry.name if entry.named else "", entry.essence],
-                sort_keys=True,
-            )
-            for entry in self.entries
-        )
+        lines = sorted(json.dumps(entry.identity) for entry in self.entries)
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
     @cached_property

@@ -51,7 +51,7 @@ def _compare(wanted: list[Entry], real: list[Entry]) -> Iterator[tuple[Entry, Di
     """Each expected one takes an equal one, each only once; then the most similar."""
     missing, extra = sorted(wanted, key=_name), sorted(real, key=_name)
     # Of two equal ones, the one with the expected name is the expected one.
-    for same in (lambda entry: (_whole(entry), entry.name), _whole):
+    for same in (lambda entry: (entry.identity, entry.name), lambda entry: entry.identity):
         _match(missing, extra, same)
     for one, other in _match(missing, extra, _said):
         yield one, _validity(one, other)
@@ -79,10 +79,6 @@ def _match(
 
 def _name(entry: Entry) -> str:
     return entry.name
-
-
-def _whole(entry: Entry) -> Hashable:
-    return tuple(sorted(entry.essence.items()))
 
 
 def _said(entry: Entry) -> Hashable:

@@ -1,6 +1,7 @@
 """The ``drift`` command: the real schema against what the applied migrations produce.
 
-It explains a difference where a migration's record is the reason, and mends only that, when asked.
+It can explain a difference where a migration's record is the reason, and mends only that, when
+asked.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from django.apps import apps as registry
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.operations import (
     CreateModel,
@@ -18,14 +20,18 @@ from django.db.migrations.operations import (
 )
 from django.db.migrations.operations.base import Operation
 
+from postdo import history
 from postdo.database import rows
 from postdo.errors import Refused
 from postdo.history import Name, dotted
 from postdo.lock import exclusive
-from postdo.planning.subject import Subject
+from postdo.memory.journal import Journal
+from postdo.planning.subject import Subject, look_at
+from postdo.project import Project
+from postdo.run import Run
 from postdo.schema.catalogue import Catalogue, read
 from postdo.schema.differences import Difference, compare
-from postdo.schema.expected import build, expected
+from postdo.schema.expected import expected, from_nothing
 
 CANDIDATES = 4  # migrations that are tried as the reason; each costs a schema built from nothing
 
@@ -51,62 +57,54 @@ class Explanation:
         return f"what {self.migration} does is there, and it is not recorded as applied"
 
 
-@dataclass(frozen=True)
-class Drift:
-    """``differences``: alarms first. ``explanations``: why, if a record is the reason."""
+def find(subject: Subject, *, build: bool = True) -> tuple[Difference, ...] | None:
+    """How the real schema differs from the expected one, alarms first.
 
-    differences: tuple[Difference, ...]
-    explanations: tuple[Explanation, ...]
-
-    @property
-    def alarms(self) -> tuple[Difference, ...]:
-        return tuple(one for one in self.differences if one.alarm)
-
-
-def find(subject: Subject, *, build_it: bool = True) -> Drift | None:
-    """Compare, and look for a reason.
-
-    ``build_it``: make the expected schema from nothing if nobody remembers it; else ``None`` then.
+    ``build``: make the expected schema from nothing if nobody remembers it; else ``None`` then.
     Raises ``Refused`` if it cannot be made.
     """
-    applied = subject.known
-    wanted = expected(subject.run, subject.session, subject.journal, applied, build=build_it)
-    if wanted is None:
-        return None
-    actual = read(subject.session)
-    differences = compare(wanted, actual)
-    return Drift(differences, _explain(subject, applied, actual, differences))
+    wanted = expected(subject, build=build)
+    return None if wanted is None else compare(wanted, read(subject.session))
 
 
-def repair(subject: Subject, name: str, how: str) -> Explanation:
+def repair(
+    run: Run, project: Project, session: BaseDatabaseWrapper, name: str, how: str
+) -> Explanation:
     """Correct the record of one migration, if and only if the real schema proves it wrong.
 
-    ``name``: as ``app.name``; ``how``: ``record`` or ``unrecord``. Raises ``Refused`` if the schema
-    does not prove it.
+    ``name``: as ``app.name``; ``how``: ``record`` or ``unrecord``. Looks under the lock, since who
+    had it may have changed all of it. Raises ``Refused`` if the schema does not prove it, or if
+    the record is so already.
     """
-    with exclusive(subject.run, subject.session):
-        found = find(subject)
-        explanations = found.explanations if found else ()
+    app, _, migration = name.partition(".")
+    with exclusive(run, session):
+        before = history.read(session, project)
+        if ((app, migration) in before.recorded) == (how == "record"):
+            state = "recorded" if how == "record" else "not recorded"
+            raise Refused(
+                f"nothing to mend: {name} is {state} as applied",
+                f"see what is left: {run.config.postdo('drift')}",
+            )
+        subject = look_at(run, project, session, before, Journal(run, session))
+        explanations = explain(subject, find(subject) or ())
         explanation = next((one for one in explanations if one.migration == name), None)
         if explanation is None or explanation.repair != how:
             raise Refused(
                 f"the schema does not show that {name} is wrongly "
                 f"{'recorded' if how == 'unrecord' else 'not recorded'}",
-                f"look at the differences: {subject.run.config.postdo('drift')}",
+                f"look at the differences: {run.config.postdo('drift')}",
             )
-        app, _, migration = name.partition(".")
-        rows(subject.session, RECORD if how == "record" else UNRECORD, app, migration)
-    subject.run.console.say(f"{name}: {how}ed")
+        rows(session, RECORD if how == "record" else UNRECORD, app, migration)
+    run.console.say(f"{name}: {how}ed")
     return explanation
 
 
-def _explain(
-    subject: Subject,
-    applied: frozenset[Name],
-    actual: Catalogue,
-    differences: tuple[Difference, ...],
-) -> tuple[Explanation, ...]:
-    """Try the migrations that may be recorded wrongly: the real schema has to fit exactly."""
+def explain(subject: Subject, differences: tuple[Difference, ...]) -> tuple[Explanation, ...]:
+    """Why, if a record is the reason: with it corrected, the real schema has to fit exactly.
+
+    For each migration that may be it, a schema is built from nothing.
+    """
+    applied = subject.known
     alarms = any(one.alarm for one in differences)
     extra = {one.table for one in differences if one.kind == "table" and not one.alarm}
     if not (alarms or extra):
@@ -123,11 +121,26 @@ def _explain(
     tries += [
         (n, "record", applied | {n}) for n in _latest_first(first) if not _does_more(loader, n)
     ]
+    actual = read(subject.session)
     return tuple(
         Explanation(dotted((name,)), how)
         for name, how, names in tries
-        if _fits(how, differences, compare(_built(subject, names), actual))
+        if _is_the_reason(subject, names, how, differences, actual)
     )
+
+
+def _is_the_reason(
+    subject: Subject,
+    names: frozenset[Name],
+    how: str,
+    differences: tuple[Difference, ...],
+    actual: Catalogue,
+) -> bool:
+    try:
+        made = from_nothing(subject, names)
+    except Refused:  # what cannot be made cannot be what is there
+        return False
+    return _fits(how, differences, compare(made, actual))
 
 
 def _concerned(differences: tuple[Difference, ...]) -> frozenset[str]:
@@ -174,10 +187,6 @@ def _is_hidden(operation: Operation) -> bool:
 def _latest_first(names: Iterable[Name]) -> list[Name]:
     """The highest numbers first: the apps that change are those with many migrations."""
     return sorted(names, key=lambda name: name[1], reverse=True)[:CANDIDATES]
-
-
-def _built(subject: Subject, names: frozenset[Name]) -> Catalogue:
-    return build(subject.run, subject.session, subject.journal, names)
 
 
 def _fits(how: str, differences: tuple[Difference, ...], left: tuple[Difference, ...]) -> bool:

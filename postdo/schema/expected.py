@@ -8,20 +8,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-
-from django.db.backends.base.base import BaseDatabaseWrapper
+from collections.abc import Mapping
 
 from postdo.console import Stopwatch
 from postdo.copying.scratch import scratch_database
 from postdo.database import rows
 from postdo.errors import Refused
 from postdo.history import Name, dotted
-from postdo.memory.journal import Journal, Source
+from postdo.memory.journal import Source
 from postdo.memory.sources import dependencies, read_sources, replaced_by
-from postdo.project import Project, load
+from postdo.planning.subject import Subject
+from postdo.project import Project
 from postdo.rehearsing.rehearsal import Failure
 from postdo.rehearsing.worker import Job, work
-from postdo.run import Run
 from postdo.schema import catalogue
 from postdo.schema.catalogue import Catalogue
 
@@ -35,41 +34,32 @@ def key(applied: frozenset[Name], major: int) -> str:
     return hashlib.sha256(json.dumps(made_by).encode()).hexdigest()
 
 
-def expected(
-    run: Run,
-    session: BaseDatabaseWrapper,
-    journal: Journal,
-    applied: frozenset[Name],
-    *,
-    build: bool = True,
-) -> Catalogue | None:
+def expected(subject: Subject, *, build: bool = True) -> Catalogue | None:
     """From the journal, or built from nothing in a scratch database (and then kept).
 
-    ``applied``: what is recorded and known to the code or the archive. ``build``: whether building
-    is wanted; without it ``None`` where the journal has none. Edited files are replaced by what the
-    journal archived. Raises ``Refused`` if the migrations cannot be run from nothing.
+    ``build``: whether building is wanted; without it ``None`` where the journal has none. Raises
+    ``Refused`` if the migrations cannot be run from nothing.
     """
-    ((major,),) = rows(session, MAJOR)
-    kept = journal.expected(key(applied, major))
+    applied = subject.known
+    ((major,),) = rows(subject.session, MAJOR)
+    kept = subject.journal.expected(key(applied, major))
     if kept is not None or not build:
         return kept
-    made = from_nothing(run, session, journal, applied)
-    journal.keep_expected(key(applied, major), made, applied)
+    made = from_nothing(subject, applied)
+    subject.journal.keep_expected(key(applied, major), made, applied)
     return made
 
 
-def from_nothing(
-    run: Run, session: BaseDatabaseWrapper, journal: Journal, applied: frozenset[Name]
-) -> Catalogue:
+def from_nothing(subject: Subject, applied: frozenset[Name]) -> Catalogue:
     """The schema that exactly these migrations make in an empty database; it is not kept.
 
-    Raises ``Refused`` if they cannot be run.
+    Edited files are replaced by what the journal archived. Raises ``Refused`` if they cannot be
+    run.
     """
-    watch = Stopwatch()
-    project = load(run.config.settings_module)
-    targets, archived = _files(project, journal, applied)
+    watch, run = Stopwatch(), subject.run
+    targets, archived = _files(subject.project, subject.archived, applied)
     run.console.say(f"building the expected schema from {len(targets)} migrations")
-    with scratch_database(run, session) as name:
+    with scratch_database(run, subject.session) as name:
         result = work(
             run,
             Job(
@@ -90,10 +80,9 @@ def from_nothing(
 
 
 def _files(
-    project: Project, journal: Journal, applied: frozenset[Name]
+    project: Project, archive: Mapping[Name, Source], applied: frozenset[Name]
 ) -> tuple[tuple[Name, ...], tuple[tuple[str, str], ...]]:
     """Which migrations to run, and the archived text of those whose file is another one or gone."""
-    archive = journal.sources()
     labels = {app.label for app in project.apps if app.migrations is not None}
     wanted = {name for name in applied if name[0] in labels}
     on_disk = {one.name: one.checksum for one in read_sources(project, wanted)}
@@ -129,6 +118,3 @@ def _refused(failure: Failure | None) -> Refused:
         f"correct it{place} so that it also runs on an empty database; until then drift is unknown",
         details=(failure.statement,) if failure.statement else (),
     )
-
-
-build = from_nothing  # in ``expected`` this name is the question whether to

@@ -18,6 +18,7 @@ IDENTITY = {"a": "ALWAYS", "d": "BY DEFAULT"}
 
 
 def alter_column(column: Entry, action: str) -> str:
+    """An action on one column, as a whole statement."""
     return alter(column.table, f"ALTER COLUMN {quote(column.name)} {action}")
 
 
@@ -25,6 +26,7 @@ def alter_column(column: Entry, action: str) -> str:
 
 
 def column_definition(column: Entry) -> str:
+    """A column as it stands in CREATE TABLE and ADD COLUMN."""
     facts = column.facts
     words = [quote(column.name), facts["type"]]
     if facts["collation"]:
@@ -82,6 +84,7 @@ def foreign_keys(expected: Catalogue, tables: Iterable[str]) -> Sql:
 
 
 def drop_table(table: Entry) -> Sql:
+    """Drop a table, after a line that says what that costs."""
     return (f"{DELETES}DROP TABLE {qualified(table.table)};",)
 
 
@@ -119,6 +122,7 @@ def table_fact(table: Entry, fact: str, actual: Entry | None = None) -> Sql:
 
 
 def add_column(column: Entry) -> Sql:
+    """Add a column, after a warning where rows that are there would stop it."""
     facts = column.facts
     given = facts["default"] or facts["identity"] or facts["generated"]
     warning = FILL if facts["nullable"] == "no" and not given else ""
@@ -126,6 +130,7 @@ def add_column(column: Entry) -> Sql:
 
 
 def drop_column(column: Entry) -> Sql:
+    """Drop a column, after a line that says what that costs."""
     return (DELETES + alter(column.table, f"DROP COLUMN {quote(column.name)}"),)
 
 
@@ -147,11 +152,13 @@ def change_type(expected: Entry, actual: Entry, there: Catalogue) -> Sql:
 
 
 def change_null(expected: Entry) -> Sql:
+    """Have a column accept NULL, or not, as expected."""
     verb = "SET" if expected.facts["nullable"] == "no" else "DROP"
     return (alter_column(expected, f"{verb} NOT NULL"),)
 
 
 def change_default(expected: Entry) -> Sql:
+    """Give a column the expected default, or none."""
     default = expected.facts["default"]
     return (alter_column(expected, f"SET DEFAULT {default}" if default else "DROP DEFAULT"),)
 
@@ -207,29 +214,35 @@ def _go_on(column: Entry) -> str:
 
 
 def add_constraint(constraint: Entry) -> str:
+    """Add a constraint under its expected name, NOT VALID if that is expected."""
     suffix = "" if constraint.facts["valid"] == "yes" else " NOT VALID"
     action = f"ADD CONSTRAINT {quote(constraint.name)} {constraint.facts['definition']}{suffix}"
     return alter(constraint.table, action)
 
 
 def drop_constraint(constraint: Entry) -> str:
+    """Drop a constraint by the name that it has in this database."""
     # It may have gone already, with its column.
     return alter(constraint.table, f"DROP CONSTRAINT IF EXISTS {quote(constraint.name)}")
 
 
 def validate(constraint: Entry) -> str:
+    """Have all rows checked against a constraint that is NOT VALID."""
     return alter(constraint.table, f"VALIDATE CONSTRAINT {quote(constraint.name)}")
 
 
 def drop_index(index: Entry) -> str:
+    """Drop an index by the name that it has in this database."""
     return f"DROP INDEX IF EXISTS {beside(index.table, index.name)};"
 
 
 def reindex(index: Entry) -> str:
+    """Build an invalid index again; nobody can write to its table meanwhile."""
     return f"REINDEX INDEX {beside(index.table, index.name)};"
 
 
 def sequence_options(sequence: Entry) -> str:
+    """The options of CREATE SEQUENCE and ALTER SEQUENCE, all of them."""
     facts = sequence.facts
     return (
         f"AS {facts['type']} INCREMENT {facts['increment']} MINVALUE {facts['minimum']} "
@@ -239,11 +252,13 @@ def sequence_options(sequence: Entry) -> str:
 
 
 def create_sequence(sequence: Entry) -> Sql:
+    """Create a sequence, and have its column own it where it has one."""
     create = f"CREATE SEQUENCE {qualified(sequence.name)} {sequence_options(sequence)};"
     return (create, *(own(sequence, sequence) if sequence.facts["column"] else ()))
 
 
 def change_sequence(expected: Entry, actual: Entry) -> Sql:
+    """Give a sequence the expected options; the number that comes next stays."""
     return (f"ALTER SEQUENCE {qualified(actual.name)} {sequence_options(expected)};",)
 
 
@@ -255,4 +270,5 @@ def own(expected: Entry, actual: Entry) -> Sql:
 
 
 def drop_sequence(sequence: Entry) -> Sql:
+    """Drop a sequence, if it has not gone with its column already."""
     return (f"DROP SEQUENCE IF EXISTS {qualified(sequence.name)};",)

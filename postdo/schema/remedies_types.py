@@ -17,6 +17,7 @@ LABEL = re.compile(r"'(?:[^']|'')*'")
 
 
 def create_type(type_: Entry) -> Sql:
+    """Create an enum, domain, range or composite type."""
     facts, name = type_.facts, qualified(type_.name)
     if facts["form"] == "domain":
         words = [f"CREATE DOMAIN {name} AS {facts['base']}"]
@@ -90,10 +91,12 @@ def _move(column: Entry, enum: str) -> Sql:
 
 
 def drop_type(type_: Entry) -> Sql:
+    """Drop a type; a column that still uses it stops this."""
     return (f"DROP TYPE {qualified(type_.name)};",)
 
 
 def create_collation(collation: Entry) -> Sql:
+    """Create a collation; the system's library must know its locale."""
     facts = collation.facts
     deterministic = "true" if facts["deterministic"] == "yes" else "false"
     return (
@@ -103,10 +106,12 @@ def create_collation(collation: Entry) -> Sql:
 
 
 def drop_collation(collation: Entry) -> Sql:
+    """Drop a collation; a column that still uses it stops this."""
     return (f"DROP COLLATION {qualified(collation.name)};",)
 
 
 def create_extension(extension: Entry) -> Sql:
+    """Create an extension in its expected schema; the server must have its files."""
     return (
         f"CREATE EXTENSION IF NOT EXISTS {quote(extension.name)} "
         f"WITH SCHEMA {quote(extension.facts['schema'])};",
@@ -114,12 +119,15 @@ def create_extension(extension: Entry) -> Sql:
 
 
 def drop_extension(extension: Entry) -> Sql:
+    """Drop an extension; what still uses it stops this."""
     return (f"DROP EXTENSION {quote(extension.name)};",)
 
 
 def create_schema(schema: Entry) -> Sql:
+    """Create an empty schema."""
     return (f"CREATE SCHEMA {quote(schema.name)};",)
 
 
 def drop_schema(schema: Entry) -> Sql:
+    """Drop a schema; anything left in it stops this."""
     return (f"DROP SCHEMA {quote(schema.name)};",)

@@ -16,6 +16,7 @@ FIRES = {"O": "ENABLE", "D": "DISABLE", "R": "ENABLE REPLICA", "A": "ENABLE ALWA
 
 
 def create_view(view: Entry, *, replace: bool = False) -> Sql:
+    """Create a view without what is on it. ``replace``: over one whose columns it keeps."""
     facts = view.facts
     options = f" WITH ({facts['options']})" if facts["options"] else ""
     verb = "CREATE OR REPLACE" if replace else "CREATE"
@@ -33,6 +34,7 @@ def _body(definition: str) -> str:
 
 
 def drop_view(view: Entry) -> Sql:
+    """Drop a view; what still reads it stops this."""
     return (f"DROP {view.facts['form'].upper()} IF EXISTS {qualified(view.table)};",)
 
 
@@ -101,12 +103,14 @@ def _view_columns(catalogue: Catalogue, view: Entry) -> list[tuple[int, str, str
 
 
 def create_index(index: Entry) -> str:
+    """Create an index under its expected name, also on a partitioned table."""
     before, _, after = index.facts["definition"].partition("INDEX ON ")
     # With ONLY, an index of a partitioned table stays invalid.
     return f"{before}INDEX {quote(index.name)} ON {after.removeprefix('ONLY ')};"
 
 
 def create_trigger(trigger: Entry) -> Sql:
+    """Create a trigger, and have it fire when it is expected to."""
     enabled = trigger.facts["enabled"]
     more = () if enabled == "O" else fire(trigger)
     return (f"{trigger.facts['definition']};", *more)
@@ -119,16 +123,19 @@ def fire(trigger: Entry) -> Sql:
 
 
 def drop_trigger(trigger: Entry) -> Sql:
+    """Drop a trigger, if it has not gone with its table already."""
     return (f"DROP TRIGGER IF EXISTS {quote(trigger.name)} ON {qualified(trigger.table)};",)
 
 
 def change_trigger(expected: Entry, actual: Entry) -> Sql:
+    """Have a trigger fire as expected; another definition is made anew."""
     if expected.facts["definition"] == actual.facts["definition"]:
         return fire(expected)
     return (*drop_trigger(actual), *create_trigger(expected))
 
 
 def create_policy(policy: Entry) -> Sql:
+    """Create a policy of row security."""
     facts = policy.facts
     words = [
         f"CREATE POLICY {quote(policy.name)} ON {qualified(policy.table)}",
@@ -142,17 +149,21 @@ def create_policy(policy: Entry) -> Sql:
 
 
 def drop_policy(policy: Entry) -> Sql:
+    """Drop a policy, if it has not gone with its table already."""
     return (f"DROP POLICY IF EXISTS {quote(policy.name)} ON {qualified(policy.table)};",)
 
 
 def create_function(function: Entry) -> Sql:
+    """Create or replace a function or procedure, as PostgreSQL prints it."""
     return (f"{function.facts['definition'].rstrip()};",)
 
 
 def drop_function(function: Entry) -> Sql:
+    """Drop a function or procedure; what still uses it stops this."""
     return (f"DROP ROUTINE {qualified(function.name)};",)
 
 
 def change_function(expected: Entry, actual: Entry) -> Sql:
+    """Replace a function; one with another result has to be dropped first."""
     same = all(expected.facts[fact] == actual.facts[fact] for fact in ("form", "returns"))
     return (*(() if same else drop_function(actual)), *create_function(expected))

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import psycopg2
 import pytest
-from embedded_support import Embedded, wait_until
+from embedded_support import Embedded
 from psycopg2.extensions import connection as Connection  # noqa: N812  a class
+from waiting import until
 
 from embedded_postgres import temporary_cluster
 from embedded_postgres.ports import free_port
@@ -218,4 +219,4 @@ def test_the_next_temporary_cluster_removes_what_a_killed_run_left() -> None:
     run.stdout.close()
     assert home.exists()
     with temporary_cluster():
-        wait_until(lambda: not home.parent.exists(), "the killed run's folder is still there")
+        until(lambda: not home.parent.exists(), "the killed run's folder is still there")

@@ -16,8 +16,8 @@ from embedded_support import (
     Embedded,
     is_root,
     python_of_everybody,
-    wait_until,
 )
+from waiting import until
 
 from embedded_postgres import binaries, ports
 
@@ -177,7 +177,7 @@ def test_a_busy_cluster_is_waited_for(embedded: Embedded) -> None:
         [sys.executable, "-c", "import fcntl, sys; f = open(sys.argv[1]); fcntl.flock(f, 2); "
          "open(sys.argv[1] + '.held', 'w'); sys.stdin.read()", str(embedded.home / "lock")]
     )  # fmt: skip
-    wait_until((embedded.home / "lock.held").exists, "the lock")
+    until((embedded.home / "lock.held").exists, "the lock")
     starting = embedded.begin(embedded.start_command())
     with pytest.raises(subprocess.TimeoutExpired):
         starting.wait(1)

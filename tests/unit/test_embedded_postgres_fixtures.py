@@ -9,7 +9,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from embedded_support import ROOT, wait_until
+from embedded_support import ROOT
+from waiting import until
 
 WAITS_FOR_EVER = """
 import time, pathlib
@@ -51,7 +52,7 @@ def run_pytest(folder: Path, content: str, **environment: str) -> subprocess.Pop
 @pytest.mark.parametrize("signal_number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_run_leaves_no_server(tmp_path: Path, signal_number: int) -> None:
     run = run_pytest(tmp_path, WAITS_FOR_EVER)
-    wait_until((tmp_path / "started").exists, "the fixture")
+    until((tmp_path / "started").exists, "the fixture")
     home = Path((tmp_path / "started").read_text())
     assert (home / "server" / "data" / "postmaster.pid").exists()
     os.killpg(run.pid, signal_number)

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import psycopg2
 import pytest
-from embedded_support import Embedded, is_root, kill_9, wait_until
+from embedded_support import Embedded, is_root, kill_9
+from waiting import until
 
 
 def moments(embedded: Embedded) -> dict[str, Callable[[], bool]]:
@@ -67,7 +68,7 @@ def test_a_pid_that_is_somebody_elses_by_now_is_left_alone(embedded: Embedded) -
     pid_file = embedded.data / "postmaster.pid"
     stale = pid_file.read_text()
     kill_9(report["pid"])
-    wait_until(lambda: not embedded.is_anything_alive(), "the killed server's children")
+    until(lambda: not embedded.is_anything_alive(), "the killed server's children")
     # After a restart of the machine, the pid of yesterday's server may be anybody's.
     with subprocess.Popen(["sleep", "600"]) as innocent:
         pid_file.write_text(stale.replace(str(report["pid"]), str(innocent.pid), 1))
@@ -82,7 +83,7 @@ def test_a_pid_that_is_somebody_elses_by_now_is_left_alone(embedded: Embedded) -
 @pytest.mark.parametrize("moment", MOMENTS)
 def test_kill_9_of_the_caller_harms_no_later_start(each: Embedded, moment: str) -> None:
     starting = each.begin(each.start_command())
-    wait_until(moments(each)[moment], moment)
+    until(moments(each)[moment], moment)
     starting.kill()
     starting.wait()
     assert each.start()["state"] == "running"
@@ -93,7 +94,7 @@ def test_kill_9_of_the_caller_harms_no_later_start(each: Embedded, moment: str) 
 @pytest.mark.parametrize("moment", MOMENTS)
 def test_ctrl_c_leaves_nothing_half_started(embedded: Embedded, moment: str) -> None:
     starting = embedded.begin(embedded.start_command())
-    wait_until(moments(embedded)[moment], moment)
+    until(moments(embedded)[moment], moment)
     os.killpg(starting.pid, signal.SIGINT)
     status = starting.wait(60)
     if status == 130:
@@ -111,7 +112,7 @@ def test_ctrl_c_in_the_terminal_is_not_for_the_server(embedded: Embedded) -> Non
     mark = embedded.folder / "mark"
     os.environ["MARK"] = str(mark)
     shell = embedded.begin(["sh", "-c", script, "sh", *embedded.start_command()])
-    wait_until(mark.exists, "the start")
+    until(mark.exists, "the start")
     os.killpg(shell.pid, signal.SIGINT)
     shell.wait()
     assert embedded.status()["state"] == "running"

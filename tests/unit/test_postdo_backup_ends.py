@@ -11,9 +11,10 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from driving import drive, scratch_names, start, until
+from driving import drive, scratch_names, start
 from projects import Project, open_connection
 from shop_copies import COPY, PROGRAMS, finished, shop, unfinished
+from waiting import until
 
 from embedded_postgres import Cluster
 

@@ -213,3 +213,17 @@ def test_an_app_that_lives_without_migrations_on_tables_that_exist_is_left_alone
     project.sql("CREATE TABLE shop_item (id serial PRIMARY KEY, name text)")
     outcome = prepare(project, PRODUCTION)
     assert outcome.code == 0, outcome.err
+
+
+def test_without_a_file_that_others_need_production_says_who_knows_which(
+    tmp_path: Path,
+) -> None:
+    project = make_shop(tmp_path, NOWHERE)
+    project.migration("shop", "0002_price", "", after="0001_initial")
+    (tmp_path / "shop/migrations/0001_initial.py").unlink()
+
+    outcome = project.run("check", environment=PRODUCTION)
+
+    assert outcome.code == 3
+    assert "NodeNotFoundError" in outcome.err
+    assert "next: `sh run.sh plan` says which file is missing" in outcome.err

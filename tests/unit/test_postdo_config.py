@@ -56,6 +56,8 @@ def test_without_the_kit_the_strictest_mode_counts() -> None:
         ("DB_WAIT_SECONDS", "nan"),
         ("DB_WAIT_SECONDS", "inf"),
         ("DJANGO_SUPERUSER_UPDATE_PASSWORD", "perhaps"),
+        ("REHEARSE_DUMP_MB", "4GB"),
+        ("POSTDO_COPY_SERVER", "somewhere"),
     ],
 )
 def test_a_value_that_cannot_work_is_refused_with_its_name(name: str, value: str) -> None:

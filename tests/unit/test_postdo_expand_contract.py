@@ -4,12 +4,19 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+from django.db import models
+from django.db.migrations.operations.base import Operation
+from documents import blocks, text_of
 from model_projects import django, look, migrated
 from projects import Project
 
 from postdo.planning.compatibility import ModelUse, clashes
 from postdo.schema.catalogue import Catalogue
 
+BLOCKS = blocks(text_of("docs/expand-contract.md"), "python")
+# What stands at the top of a migration that `makemigrations --empty` writes, and of a models.py.
+HEADER = "from django.db import migrations, models\n"
 RELEASES = """
 import django
 from django.db import models
@@ -115,3 +122,19 @@ def test_by_the_recipes_each_release_works_with_the_one_before_still_serving(
     # All at once, it would not have worked.
     at_once = [clash.what for clash in clashes(use_0, schema_0, schema_2)]
     assert len(at_once) == 5, at_once
+
+
+@pytest.mark.parametrize("block", BLOCKS, ids=lambda block: block.split("\n")[0])
+def test_each_piece_of_code_works_where_it_is_pasted(block: str) -> None:
+    found: dict[str, object] = {}
+    exec(HEADER + block, found)  # noqa: S102  the document's own code
+
+    if block.startswith("operations"):
+        assert isinstance(found["operations"], list), block
+        assert all(isinstance(one, Operation) for one in found["operations"]), block
+    else:
+        assert isinstance(found["size"], models.Field)
+
+
+def test_the_document_has_code_to_paste() -> None:
+    assert len(BLOCKS) > 5

@@ -16,16 +16,15 @@ from snippets import LIGHT, Answer, inside
 
 ADD = "migrations.AddField('Item', {name!r}, models.IntegerField(default=0))"
 EXPECTED = """
+from postdo.planning.subject import look_at
 from postdo.schema.catalogue import read as read_catalogue
 from postdo.schema.differences import compare
 from postdo.schema.expected import expected, key
 
-before = seen()
-known = frozenset(before.recorded & (before.on_disk | journal.sources().keys()))
 
 def look(build=True):
     try:
-        found = expected(run, session, journal, known, build=build)
+        found = expected(look_at(run, project, session, seen(), journal), build=build)
     except PostdoError as error:
         return {"kind": type(error).__name__, "what": error.what, "next": error.next_step}
     if found is None:

@@ -156,6 +156,39 @@ answer = [all_of(journal), journal.prepare(), keep(journal), len(all_of(journal)
     assert "journal" in answer.err or "archived file" in answer.err
 
 
+STATES = {
+    "as it is": ("SELECT 1", [False, True]),
+    "gone": ("DROP SCHEMA postdo_journal CASCADE", [True, False]),
+    "newer": ("UPDATE postdo_journal.journal SET version = 99", [False, False]),
+    "no version": (DAMAGE["the version is gone"], [False, False]),
+    "a damaged file": (
+        "UPDATE postdo_journal.source SET contents = 'x' WHERE name = '0001_initial'",
+        [False, False],
+    ),
+}
+
+
+@pytest.mark.parametrize(("change", "expected"), STATES.values(), ids=list(STATES))
+def test_it_says_whether_there_is_none_and_whether_it_can_be_used(
+    shop: Project, change: str, expected: list[bool]
+) -> None:
+    """Empty answers alone do not tell an empty journal from one that is not to be read."""
+    answer = inside(
+        shop,
+        KEEP
+        + f"""
+journal.prepare(); keep(journal)
+rows(session, {change!r})
+other = Journal(run, session)
+other.sources()
+answer = [other.absent, other.usable, other.trouble]
+""",
+    )
+    assert answer.value[:2] == expected
+    assert answer.err == (f"postdo: warning: {answer.value[2]}\n" if answer.value[2] else "")
+    assert (answer.value[2] == "") is any(expected)
+
+
 def test_json_that_is_no_model_use_and_a_schema_of_another_form_count_as_none(
     shop: Project,
 ) -> None:

@@ -11,13 +11,12 @@ from postdo.run import Run
 from postdo.stop import StopSignals
 
 
-def said(*statements: str) -> set[tuple[str, str]]:
+def said(*statements: str, concurrent: tuple[str, ...] = ()) -> set[tuple[str, str]]:
     """(migration, rule) of all advice on these statements of one migration."""
     errors = io.StringIO()
     read = config.read({"DJANGO_SETTINGS_MODULE": "x"})
-    found = advice(
-        Run(read, Console(errors, errors), StopSignals()), {"shop.0002_x": statements}, 17
-    )
+    run = Run(read, Console(errors, errors), StopSignals())
+    found = advice(run, {"shop.0002_x": statements}, 17, concurrent)
     assert errors.getvalue() == "", "squawk had something to complain about"
     return {(one.migration, one.rule) for one in found}
 
@@ -35,3 +34,13 @@ def test_a_renamed_column_is_advised_against_beside_what_cannot_be_judged() -> N
     rename = 'ALTER TABLE "shop_item" RENAME COLUMN "name" TO "title"'
     rows = 'UPDATE "shop_item" SET "title" = %s WHERE "id" = %s'
     assert ("shop.0002_x", "renaming-column") in said(rename, rows)
+
+
+def test_who_wrote_concurrently_is_not_advised_to_do_so() -> None:
+    # As the rehearsal sends it.
+    change = ('CREATE INDEX "name_idx" ON "shop_item" ("name")', 'DROP INDEX "price_idx"')
+    rules = {rule for _, rule in said(*change)}
+
+    assert rules == {"require-concurrent-index-creation", "require-concurrent-index-deletion"}
+    assert said(*change, concurrent=("shop.0002_x",)) == set()
+    assert said(*change, concurrent=("shop.0001_other",)) == said(*change)

@@ -38,7 +38,7 @@ def test_installed_by_pip_it_plans_rehearses_and_migrates_any_project(
     alone.migration("shop", "0002_note", ADD_NOTE, after="0001_initial")
     plan = alone.run("plan")
     assert plan.out.splitlines()[-1], plan.err
-    assert "go: 1 migration, online" in plan.out
+    assert "go: 1 migration, the site goes on" in plan.out
     assert alone.run("migrate").code == 0
     script = (place / "bin" / "postdo").read_text()
     assert "postdo.__main__" in script

@@ -50,7 +50,7 @@ def test_a_problem_that_does_not_block_stops_nothing() -> None:
 def test_what_worked_on_the_copy_goes_and_says_how() -> None:
     plan = decide(plans.findings(), DEFAULT)
 
-    assert plan.line == "go: 3 migrations, online, longest lock 0.1 s on shop_item"
+    assert plan.line == "go: 3 migrations, the site goes on, longest lock 0.1 s on shop_item"
     assert (plan.mode, plan.online, plan.reasons) == ("transaction", True, ())
 
 
@@ -169,7 +169,7 @@ def test_whether_it_goes_online_is_unknown_if_nobody_knows_what_is_serving() -> 
     plan = decide(plans.findings(clashes=None), DEFAULT)
 
     assert (plan.verdict, plan.online) == ("go", None)
-    assert "online" not in plan.line
+    assert "goes on" not in plan.line
 
 
 def test_a_clash_is_not_online_even_where_it_is_allowed() -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from projects import REPOSITORY, Project, make_shop
-from test_postdo_race import until
+from waiting import until
 
 ADMIN = {"DJANGO_SUPERUSER_USERNAME": "ada", "DJANGO_SUPERUSER_PASSWORD": "correct-horse-7-battery"}
 # A server for the tests: says who and how it is, then waits for SIGTERM as any program would.
@@ -112,7 +112,15 @@ def test_the_result_as_json_is_one_object_on_standard_output(shop: Project) -> N
 
 
 @pytest.mark.parametrize(
-    "arguments", [(), ("nonsense",), ("wait", "--stamp", "x"), ("wait", "--", "gunicorn")]
+    "arguments",
+    [
+        (),
+        ("nonsense",),
+        ("wait", "--stamp", "x"),
+        ("plan", "--htm", "x"),
+        ("drift", "--rec", "a.b"),
+        ("wait", "--", "gunicorn"),
+    ],
 )
 def test_wrong_usage_ends_with_two(shop: Project, arguments: tuple[str, ...]) -> None:
     assert shop.run(*arguments).code == 2

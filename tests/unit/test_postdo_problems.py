@@ -13,7 +13,7 @@ ADD = "migrations.AddField('Item', {name!r}, models.IntegerField(default=0))"
 FIND = """
 from dataclasses import asdict
 from postdo.planning.problems import find_problems
-answer = [asdict(one) for one in find_problems(run, project, session, seen(), journal)]
+answer = [asdict(one) for one in find_problems(run, project, session, seen(), journal.sources())]
 """
 AHEAD = """
 from postdo.planning.problems import ahead

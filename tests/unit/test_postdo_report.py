@@ -100,10 +100,13 @@ def test_the_text_begins_with_the_verdict(name: str) -> None:
 
 @each_plan
 @pytest.mark.parametrize("width", [40, 80, 100, 140])
-def test_no_line_of_the_text_is_longer_than_asked(name: str, width: int) -> None:
+def test_no_line_of_the_text_but_sql_to_be_copied_is_longer_than_asked(
+    name: str, width: int
+) -> None:
     lines = text.render(ALL[name], width).splitlines()
+    to_be_copied = {sql for one in ALL[name].findings.drift or () for sql in one.sql + one.again}
 
-    assert max(map(len, lines)) <= width
+    assert {one.strip() for one in lines if len(one) > width} <= to_be_copied
     assert not any(one != one.rstrip() for one in lines)
 
 
@@ -151,7 +154,8 @@ def test_sql_that_removes_a_difference_is_whole_and_its_comment_comments_nothing
     drop = f'ALTER TABLE "a" DROP COLUMN "{"b" * 60}"{" " * 3}CASCADE;'
     found = replace(plans.ALARM, sql=(f"-- this deletes the data in it\n{drop}",) * 9)
     report = text.render_drift((found,), width=60)
-    assert report.count("| -- this deletes the data in it\n") == 9
+    assert report.count("    -- this deletes the data in it\n") == 9
+    assert report.count(drop) == 9, "it can be pasted"
     assert report.count("CASCADE;") == 9
 
 
@@ -203,6 +207,17 @@ def test_a_rehearsal_alone_says_how_it_ended_and_what_to_do() -> None:
     assert plans.NULLS.rows[0] in report
     assert "default" in report
     assert "it worked" in flat(text.render_rehearsal(plans.rehearsal()))
+
+
+def test_both_say_of_a_base_backup_that_nothing_of_it_is_kept() -> None:
+    lost = plans.losing(plans.COLUMN_LOSS)
+    assert lost.rehearsal is not None
+    copied = replace(lost.rehearsal, copied_by="base-backup", backup="")
+    plan = decide(replace(lost, rehearsal=copied), DEFAULT)
+
+    for report in (flat(text.render(plan)), _Reader(html.render(plan)).text):
+        assert "made by a base backup in 13 s" in report
+        assert "No backup is made of a database of this size" in report
 
 
 def test_drift_alone_shows_the_sql_and_what_explains_it() -> None:

@@ -24,14 +24,14 @@ import django
 django.setup()
 from postdo.schema import catalogue
 from postdo import config, console, database, run, stop
-from postdo.planning import gates
+from postdo.planning import server_state
 from postdo.rehearsing import rehearsal, trace
 from postdo.schema.catalogue import Catalogue, Entry
 
 asked = json.loads(sys.argv[1])
 for name, value in asked.get("limits", {}).items():
-    assert hasattr(gates, name)
-    setattr(gates, name, value)
+    assert hasattr(server_state, name)
+    setattr(server_state, name, value)
 with database.closing(database.connect("postdo test", 5)) as session:
     now = catalogue.read(session)
     before = Catalogue(asked.get("major", now.major), now.entries)
@@ -48,7 +48,7 @@ with database.closing(database.connect("postdo test", 5)) as session:
     ours = run.Run(
         config.read(os.environ), console.Console(sys.stdout, sys.stderr), stop.StopSignals()
     )
-    found = gates.server_problems(ours, session, None if asked.get("none") else rehearsed)
+    found = server_state.server_problems(ours, session, None if asked.get("none") else rehearsed)
     print(json.dumps([asdict(problem) for problem in found]))
 """
 TABLES = """

@@ -235,3 +235,34 @@ def test_without_a_journal_there_is_nothing_to_list_and_it_says_so(
     assert answer.value[0] == {"shop.0001_initial": "unarchived"}
     assert "no journal in this database yet" in answer.out
     assert "more were applied and are not archived yet" in answer.out
+
+
+def test_a_missing_file_is_told_with_what_brings_it_back(shop: Project) -> None:
+    (shop.root / "shop/migrations/0003_stock.py").unlink()
+
+    said = sources(shop).out
+
+    assert "shop.0003_stock was applied, and its file is missing" in said
+    assert "next: postdo sources --restore shop.0003_stock\n" in said
+    assert "next: commit the file, release again\n" in sources(shop, "shop.0003_stock").out
+    assert "next: " not in sources(shop).out
+
+
+def test_in_the_kit_a_restored_file_is_named_as_it_is_called_outside(
+    shop: Project, tmp_path: Path
+) -> None:
+    (shop.root / "shop/migrations/0003_stock.py").unlink()
+    code = SOURCES.replace("RESTORE", "('shop.0003_stock',)").replace("INTO", "read.backups")
+    kit = {"POSTDO_MODE": "production", "POSTDO_BACKUPS": str(tmp_path / "kept")}
+
+    answer = inside(shop, code, **kit)
+
+    assert answer.value[1] == ["backups/shop/0003_stock.py"]
+    assert "postdo: restored backups/shop/0003_stock.py\n" in answer.out
+    assert "next: copy it to web/shop/migrations/, commit, release again\n" in answer.out
+    assert "--restore" not in answer.out, "it is restored"
+    assert (tmp_path / "kept/shop/0003_stock.py").is_file()
+    code = f"answer = refusal(lambda: exec({code!r}, globals()))"
+    again = inside(shop, code, **kit).value
+    assert again["what"].startswith("backups/shop/0003_stock.py is there already")
+    assert "--into" not in again["next"], "the kit has no such option"

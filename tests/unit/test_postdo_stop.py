@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 from projects import DEVELOPMENT, Project, make, make_shop, open_connection
-from test_postdo_race import running, until
+from test_postdo_race import running
+from waiting import until
 
 from postdo.lock import LOCK_KEY
 

@@ -155,6 +155,25 @@ def with_copy(shop: Project, expected: str) -> None:
         query(server, "DROP DATABASE postdo_test_copy WITH (FORCE)")
 
 
+def test_the_environment_names_the_copy_wherever_it_named_production(shop: Project) -> None:
+    name, server = shop.url.rpartition("/")[2], shop.url.rpartition("/")[0]
+    told = {
+        "PGDATABASE": name,
+        "ADDRESS": f"{server.replace('127.0.0.1', 'localhost')}/{name}?sslmode=prefer",
+        "ANOTHER": f"{server}/another",
+        "ELSEWHERE": f"postgres://u:p@127.0.0.1:1/{name}",
+        "NOTE": name,
+    }
+    settings(shop, f"import os\nos.environ.update({told!r})")
+    keys = ", ".join(f"os.environ[{key!r}]" for key in told)
+    python(shop, "0002_tell", f"import os\nraise ValueError({keys})", after="0001_initial")
+    changed = {
+        "PGDATABASE": "postdo_test_copy",
+        "ADDRESS": told["ADDRESS"].replace(f"/{name}", "/postdo_test_copy"),
+    }
+    with_copy(shop, f"ValueError: {(*{**told, **changed}.values(),)}")
+
+
 def test_the_copy_is_used_whatever_the_settings_name(shop: Project) -> None:
     python(
         shop,

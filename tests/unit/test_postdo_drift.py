@@ -1,0 +1,87 @@
+"""What explains drift, and the repair of a record: only if it is still wrong under the lock."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from projects import Project, make_shop, open_connection
+from snippets import LIGHT, inside
+
+from postdo.lock import LOCK_KEY
+
+ADD = "migrations.AddField('Item', 'price', models.IntegerField(default=0))"
+OURS = "app = 'shop' AND name = '0002_price'"
+RECORDED = f"SELECT count(*) FROM django_migrations WHERE {OURS}"  # noqa: S608
+CHANGES = {
+    "record": (
+        "INSERT INTO django_migrations (app, name, applied) VALUES ('shop', '0002_price', now())",
+        "nothing to mend: shop.0002_price is recorded as applied",
+    ),
+    "unrecord": (
+        f"DELETE FROM django_migrations WHERE {OURS}",  # noqa: S608
+        "nothing to mend: shop.0002_price is not recorded as applied",
+    ),
+}
+
+
+@pytest.fixture
+def shop(tmp_path: Path, database: str) -> Project:
+    project = make_shop(tmp_path, database, settings=LIGHT)
+    project.migration("shop", "0002_price", ADD, after="0001_initial")
+    inside(project, "migrate(); archive()")
+    return project
+
+
+@pytest.mark.parametrize("how", ["record", "unrecord"])
+def test_a_record_that_another_process_corrected_meanwhile_is_left_alone(
+    shop: Project, how: str
+) -> None:
+    """What was read before the lock is no reason: a deploy has done it while we waited."""
+    change, word = CHANGES[how]
+    other = "unrecord" if how == "record" else "record"
+    shop.sql(f"DELETE FROM django_migrations WHERE {OURS}")  # noqa: S608
+    if other == "record":
+        shop.sql(CHANGES[other][0])
+        shop.sql("ALTER TABLE shop_item DROP COLUMN price")
+    deploy = open_connection(shop.url)
+    deploy.cursor().execute(f"SELECT pg_advisory_lock({LOCK_KEY})")
+    waiting = shop.start("drift", f"--{how}", "shop.0002_price")
+    assert waiting.stdout is not None
+    printed = ""
+    while "another process is at work" not in printed:
+        line = waiting.stdout.readline()
+        assert line, printed
+        printed += line
+    shop.sql(change)
+    deploy.close()
+    rest, _ = waiting.communicate(timeout=60)
+    assert (waiting.returncode, word in rest) == (3, True), printed + rest
+    assert "building" not in rest
+    assert shop.sql(RECORDED) == [(1 if how == "record" else 0,)]
+
+
+def test_a_schema_that_cannot_be_made_explains_nothing_and_hides_no_drift(shop: Project) -> None:
+    shop.sql("ALTER TABLE shop_item DROP COLUMN price")
+    answer = inside(
+        shop,
+        """
+from postdo.errors import Refused
+from postdo.planning.subject import look_at
+from postdo.schema import drift
+
+tried = []
+
+def cannot(subject, names):
+    tried.append(names)
+    raise Refused("the applied migrations cannot be run from nothing", "correct them")
+
+subject = look_at(run, project, session, seen(), journal)
+found = drift.find(subject)
+right = [str(one) for one in drift.explain(subject, found)]
+drift.from_nothing = cannot
+answer = [len(found), right, drift.explain(subject, found), len(tried)]
+""",
+    )
+    explained = "shop.0002_price is recorded as applied, and what it does is not there"
+    assert answer.value == [1, [explained], [], 1]

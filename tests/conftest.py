@@ -6,6 +6,7 @@ and a skip means that something was not tested.
 
 from __future__ import annotations
 
+import compileall
 import os
 import secrets
 import signal
@@ -48,6 +49,9 @@ def pytest_configure(config: pytest.Config) -> None:
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
     # Taken out of the environment: neither a worker nor a pytest that a test runs writes into it.
     config.stash[SUMMARY] = os.environ.pop("TEST_SUMMARY_FILE", None)
+    if not hasattr(config, "workerinput"):
+        # Tests start it hundreds of times, in processes that keep nothing of what they compile.
+        compileall.compile_dir(Path(__file__).parents[1] / "postdo", quiet=2)
 
 
 @pytest.hookimpl(wrapper=True)

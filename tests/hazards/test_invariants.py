@@ -6,16 +6,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 
 import pytest
 from hypothesis import HealthCheck, Phase, event, given, note, settings
 
-from embedded_postgres import Cluster
-
 from .search_changes import ACCIDENTS, MEETINGS, Case
 from .search_world import World, world
-from .site import Site, make_site
+from .site import Site
 
 EXAMPLES = 12  # of each kind: about 30 s
 MORE = int(os.environ.get("POSTDO_SEARCH", "0"))
@@ -31,30 +28,23 @@ SEARCH = settings(
 KILLED = -9
 
 
-@pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory, postgres: Cluster) -> Iterator[Site]:
-    """The site that each case gets a copy of."""
-    with postgres.fresh_database("search_base") as url:
-        yield make_site(tmp_path_factory.mktemp("base"), url)
-
-
 @given(case=MEETINGS)
 @SEARCH
 def test_whatever_a_release_meets_it_is_done_refused_or_undone(
-    base: Site, tmp_path_factory: pytest.TempPathFactory, case: Case
+    first_site: Site, tmp_path_factory: pytest.TempPathFactory, case: Case
 ) -> None:
     """HAZARDS 20 to 41, 50, 57: drift of all sorts, changes that fit it or do not."""
-    with world(base, tmp_path_factory.mktemp("case"), case) as at:
+    with world(first_site, tmp_path_factory.mktemp("case"), case) as at:
         ends(at, case)
 
 
 @given(case=ACCIDENTS)
 @SEARCH
 def test_whenever_it_is_disturbed_the_release_is_done_refused_or_undone(
-    base: Site, tmp_path_factory: pytest.TempPathFactory, case: Case
+    first_site: Site, tmp_path_factory: pytest.TempPathFactory, case: Case
 ) -> None:
     """HAZARDS 42 to 46, 51, 52: killed, cancelled, disconnected, locked out, at any moment."""
-    with world(base, tmp_path_factory.mktemp("case"), case) as at:
+    with world(first_site, tmp_path_factory.mktemp("case"), case) as at:
         code = ends(at, case)
         if code == 0:
             return

@@ -1,4 +1,4 @@
-"""HAZARDS 51: kill -9 of the client and of the server, and signals, wherever they come."""
+"""HAZARDS 51 and 52: kill -9 of the client and of the server, signals, and a lost connection."""
 
 from __future__ import annotations
 
@@ -13,13 +13,24 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from embedded_support import wait_until
+from pgproxy import DROP, DROP_ANSWER, PASS, SWALLOW, Judge, proxy_to
+from projects import Outcome
+from waiting import until
 
-from embedded_postgres import Cluster, temporary_cluster
-from embedded_postgres.application import Application
+from embedded_postgres import temporary_cluster
 
 from .site import Site, make_site
-from .steps import ALL, ALLOWED, ENDS_SECONDS, PLACES, all_or_nothing, start_and_wait, three
+from .steps import (
+    ALL,
+    ALLOWED,
+    ENDS_SECONDS,
+    PLACES,
+    all_or_nothing,
+    restart,
+    sessions,
+    start_and_wait,
+    three,
+)
 
 AGAIN = {**ALLOWED, "ON_DRIFT": "allow"}  # what is taken back by hand is drift
 
@@ -56,18 +67,22 @@ def test_kill_9_leaves_all_or_nothing_wherever_it_comes(site: Site, part: int) -
     assert site.recorded() == ALL
 
 
+@pytest.mark.parametrize("ending", [signal.SIGKILL, signal.SIGTERM], ids=["kill-9", "sigterm"])
 @pytest.mark.parametrize("words", PLACES.values(), ids=list(PLACES))
-def test_sigterm_in_each_phase_leaves_all_or_nothing(site: Site, words: str) -> None:
+def test_a_signal_in_each_phase_leaves_all_or_nothing(
+    site: Site, words: str, ending: signal.Signals
+) -> None:
     # HAZARDS 51
     three(site)
     before = site.snapshot()
     process = start_and_wait(site, words)
-    process.send_signal(signal.SIGTERM)
+    process.send_signal(ending)
     out, _ = process.communicate(timeout=ENDS_SECONDS)
     all_or_nothing(site, before)
-    ended = process.returncode == 0 and site.recorded() == ALL
-    assert process.returncode == 128 + signal.SIGTERM or ended, out
-    assert site.scratch_databases() == []
+    if ending is signal.SIGTERM:
+        ended = process.returncode == 0 and site.recorded() == ALL
+        assert process.returncode == 128 + signal.SIGTERM or ended, out
+        assert site.scratch_databases() == []
     site.ends_done(**ALLOWED)
     assert site.recorded() == ALL
 
@@ -90,7 +105,7 @@ def test_a_server_that_is_killed_while_it_applies_undoes_everything(
         site.migration("0005_slow", SLOW, after="0004_index")
         before = site.snapshot()
         process = site.start("migrate", **ALLOWED)
-        wait_until(lambda: bool(site.sql(AT_WORK)), "the last migration")
+        until(lambda: bool(site.sql(AT_WORK)), "the last migration")
         ((worker,),) = site.sql(AT_WORK)
         status = cluster.status()
         assert status.data is not None
@@ -99,8 +114,8 @@ def test_a_server_that_is_killed_while_it_applies_undoes_everything(
             os.kill(worker, signal.SIGKILL)
         else:
             os.kill(postmaster, signal.SIGQUIT)  # the immediate stop
-            wait_until(lambda: not Path(f"/proc/{postmaster}").exists(), "the server's end")
-        restart(cluster, site)
+            until(lambda: not Path(f"/proc/{postmaster}").exists(), "the server's end")
+        restart(cluster, site.project.url)
         out, _ = process.communicate(timeout=ENDS_SECONDS)
         assert process.returncode == 4, out
         assert "Traceback" not in out
@@ -108,19 +123,52 @@ def test_a_server_that_is_killed_while_it_applies_undoes_everything(
         site.ends_done(**ALLOWED)
 
 
-def restart(cluster: Cluster, site: Site) -> None:
-    """Have the server answer again, on the same port."""
+# --- 52: the answer to COMMIT -----------------------------------------------------------------
+
+
+def at_the_commit(what: str) -> Judge:
+    """Does this with the COMMIT of the session that migrates: that which asks for its number."""
+    migrating: set[int] = set()
+
+    def judge(connection: int, _: int, data: bytes) -> str:
+        if b"pg_current_xact_id" in data:
+            migrating.add(connection)
+        if connection not in migrating or b"COMMIT\0" not in data:
+            return PASS
+        return what
+
+    return judge
+
+
+def through(site: Site, judge: Judge) -> Outcome:
+    """``migrate`` with a proxy before the server."""
     parts = urlsplit(site.project.url)
-    if cluster.status().state != "running":
-        assert parts.username
-        assert parts.password
-        assert parts.port
-        cluster.start(parts.port, Application(parts.username, "tester", parts.password))
+    with proxy_to(parts.port or 0) as proxy:
+        proxy.begin(judge)
+        place = f"{parts.username}:{parts.password}@127.0.0.1:{proxy.port}"
+        url = parts._replace(netloc=place).geturl()
+        return site.run("migrate", DATABASE_URL=url, **ALLOWED)
 
-    def answers() -> bool:
-        try:
-            return bool(site.sql("SELECT 1"))
-        except Exception:  # noqa: BLE001  whichever driver is installed
-            return False
 
-    wait_until(answers, "the server's answer")
+def test_a_commit_whose_answer_is_lost_is_done_if_the_server_carried_it_out(site: Site) -> None:
+    # HAZARDS 52
+    three(site)
+    ended = through(site, at_the_commit(DROP_ANSWER))
+    assert ended.code == 0, ended.out + ended.err
+    assert "the answer to COMMIT was lost; the server says that it was carried out" in ended.out
+    assert site.recorded() == ALL
+    site.ends_done(**ALLOWED)
+
+
+@pytest.mark.parametrize("lost", [DROP, SWALLOW])
+def test_a_commit_that_never_arrived_is_undone(site: Site, lost: str) -> None:
+    # HAZARDS 52: also where the server still waits for the client, with all its locks
+    three(site)
+    before = site.snapshot()
+    ended = through(site, at_the_commit(lost))
+    assert ended.code == 4, ended.out + ended.err
+    assert "COMMIT failed" in ended.err
+    until(lambda: sessions(site) == 0, "the end of the lost session")
+    assert site.snapshot() == before
+    assert site.scratch_databases() == []
+    site.ends_done(**ALLOWED)

@@ -1,18 +1,20 @@
-"""HAZARDS 42 to 49: other processes, other sessions, and what holds the site up."""
+"""HAZARDS 42 to 48: other processes, other sessions, and what holds the site up."""
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from embedded_support import wait_until
 from fake_pooler import pooler
 from projects import open_connection
+from waiting import until
 
 from .site import Site, make_site
 
@@ -82,12 +84,53 @@ def test_ten_containers_on_an_empty_database_all_start(tmp_path: Path, database:
     assert "".join(out for _, out in results).count("applied shop.0001_initial") == 1
 
 
+def other_release(site: Site, name: str, operation: str, after: str = "0001_initial") -> Site:
+    """The same database with other code: what the site has, and one migration more."""
+    root = site.root.parent / f"{site.root.name}-{name}"
+    shutil.copytree(site.root, root)
+    other = Site(replace(site.project, root=root), {**site.environment, "APP_VERSION": name})
+    other.migration(name, operation, after=after)
+    return other
+
+
+def test_two_releases_that_start_at_once_apply_each_migration_once(site: Site) -> None:
+    # HAZARDS 42: half of the containers have one migration more than the others
+    site.migration("0002_add", ADD)
+    newer = other_release(site, "0003_more", ADD_TO_ORDER, after="0002_add")
+    starting = [one.start("prepare") for _ in range(3) for one in (site, newer)]
+    results = [ended(process) for process in starting]
+    assert [code for code, _ in results] == [0] * 6, "\n".join(out for _, out in results)
+    everything = "".join(out for _, out in results)
+    assert everything.count("applied shop.0002_add") == 1
+    assert everything.count("applied shop.0003_more") == 1
+    assert site.recorded() == ["0001_initial", "0002_add", "0003_more"]
+    newer.ends_done()
+    shutil.rmtree(newer.root)
+
+
+def test_of_two_releases_that_went_apart_one_is_done_and_the_other_refused(site: Site) -> None:
+    # HAZARDS 42, 11
+    releases = [
+        other_release(site, "0002_add", ADD),
+        other_release(site, "0002_other", ADD_TO_ORDER),
+    ]
+    results = [ended(process) for process in [one.start("migrate") for one in releases]]
+    assert sorted(code for code, _ in results) == [0, 3], "\n".join(out for _, out in results)
+    done, refused = sorted(zip(results, releases, strict=True), key=lambda pair: pair[0][0])
+    (name,) = site.recorded()[1:]
+    assert (done[1].root / f"shop/migrations/{name}.py").exists()
+    assert f"the database is ahead of this code: shop.{name}" in refused[0][1]
+    done[1].ends_done()
+    for release in releases:
+        shutil.rmtree(release.root)
+
+
 def test_the_one_that_waits_says_for_whom_and_does_nothing_twice(site: Site) -> None:
     # HAZARDS 42
     site.migration("0002_add", ADD)
     with held(site, "SELECT * FROM shop_item"):
         first = site.start("migrate")
-        wait_until(lambda: is_waiting(site), "the first one's wait for the table")
+        until(lambda: is_waiting(site), "the first one's wait for the table")
         second = site.start("migrate")
         said = said_until(second, "another process is at work; waiting for postdo")
     code, out = ended(first)
@@ -119,10 +162,10 @@ def test_a_table_in_use_is_waited_for_in_turns_that_let_the_site_pass(site: Site
     worst, requests = 0.0, 0
     with held(site, "SELECT * FROM shop_item"):
         process = site.start("migrate", LOCK_TIMEOUT_MS="200")
-        wait_until(lambda: is_waiting(site), "the wait for the table")
+        until(lambda: is_waiting(site), "the wait for the table")
         visitor = open_connection(site.project.url)
-        until = time.monotonic() + 3
-        while time.monotonic() < until:
+        end = time.monotonic() + 3
+        while time.monotonic() < end:
             began = time.monotonic()
             visitor.cursor().execute("SELECT count(*) FROM shop_item")
             worst, requests = max(worst, time.monotonic() - began), requests + 1
@@ -154,6 +197,33 @@ def test_an_open_transaction_elsewhere_does_not_hold_the_change_up(site: Site) -
     site.migration("0002_add", ADD)
     with held(site, "SELECT * FROM shop_order"):
         site.ends_done(LOCK_RETRY_SECONDS="0")
+
+
+def test_a_statement_of_the_application_that_takes_long_is_waited_for(site: Site) -> None:
+    # HAZARDS 43: not a lock that is held, but a report that is running
+    site.migration("0002_add", ADD)
+    with held(site, "SELECT pg_advisory_lock(7)") as keeper:
+        report = site.connect()
+        running = threading.Thread(
+            target=lambda: report.cursor().execute(
+                "SELECT pg_advisory_lock(7) FROM shop_item LIMIT 1"
+            )
+        )
+        running.start()
+        until(lambda: bool(site.sql(REPORT)), "the report")
+        process = site.start("migrate", LOCK_TIMEOUT_MS="200")
+        said = said_until(process, "rolled back, to be tried again")
+        keeper.cursor().execute("SELECT pg_advisory_unlock(7)")
+        running.join()
+        report.close()
+        code, out = ended(process)
+    assert code == 0, said + out
+    assert "SELECT pg_advisory_lock(7) FROM shop_item" in said
+    assert site.recorded() == ["0001_initial", "0002_add"]
+
+
+# The report, waiting for what keeps it running.
+REPORT = "SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND objid = 7 AND NOT granted"
 
 
 def trace(site: Site, **environment: str) -> dict[str, Any]:
@@ -247,14 +317,7 @@ def test_tables_in_another_order_than_the_applications_end_done(site: Site) -> N
     assert site.recorded() == ["0001_initial", "0002_order", "0003_item"]
 
 
-# --- 47, 48 -----------------------------------------------------------------------------------
-
-
-def test_the_plan_counts_the_locks_that_are_held_at_once(site: Site) -> None:
-    # HAZARDS 47: what too many of them lead to is in tests/unit/test_postdo_gates.py
-    tables = "\n".join(f"CREATE TABLE many_{number} (id int PRIMARY KEY);" for number in range(60))
-    site.migration("0002_many", f'migrations.RunSQL("""{tables}""", "")')
-    assert trace(site)["lock_count"] >= 120
+# --- 48 -----------------------------------------------------------------------------------
 
 
 def test_a_pooler_that_changes_sessions_is_refused_before_any_lock(site: Site) -> None:

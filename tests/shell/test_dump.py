@@ -6,9 +6,10 @@ import stat
 from pathlib import Path
 
 import pytest
+from waiting import until
 
 from .fakes import FakeDocker
-from .machine import Clone, until
+from .machine import Clone
 from .terminal import CTRL_C, Terminal
 
 FIXTURE = '[{"model": "accounts.user", "pk": 1}]'

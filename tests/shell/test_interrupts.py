@@ -6,8 +6,9 @@ import os
 import signal
 
 import pytest
+from waiting import until
 
-from .machine import PATIENCE, Clone, until
+from .machine import PATIENCE, Clone
 from .terminal import CTRL_C, Terminal
 
 LONG = """main() {

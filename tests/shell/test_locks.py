@@ -11,8 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from waiting import until
 
-from .machine import PATIENCE, Clone, until
+from .machine import PATIENCE, Clone
 
 HOLD = 'main() { take_lock "$1"; say "holding $1"; read -r _ || true; }'
 RACE = f"""main() {{ until [ -e "$ROOT/go" ]; do :; done; hold "$@"; }}

@@ -9,9 +9,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from waiting import until
 
 from .fakes import FakeDocker
-from .machine import Clone, until
+from .machine import Clone
 from .terminal import CTRL_C, Terminal
 
 SECRETS = ("SECRET_KEY", "POSTGRES_PASSWORD", "DJANGO_SUPERUSER_PASSWORD")

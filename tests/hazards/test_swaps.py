@@ -1,0 +1,98 @@
+"""HAZARDS 57 to 59: what one transaction cannot hold, compared with Django's own migrate."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pytest
+
+from .search_world import World, twin_of
+from .site import Site
+from .steps import ALLOWED, NOT_ATOMIC, run_python
+
+ASKED = {"LOCK_SECONDS": "60", **ALLOWED}
+MOOD = "CREATE TYPE mood AS ENUM ('sad')"
+VALUE = "migrations.RunSQL(\"ALTER TYPE mood ADD VALUE 'ok'\", '')"
+USE = "migrations.RunSQL(\"CREATE TABLE felt AS SELECT 'ok'::mood AS mood\", '')"
+SECOND = (
+    "from django.db import connections\n"
+    "apps.get_model('shop', 'Item').objects.update(note='first')\n"
+    "other = connections['default'].copy()\n"
+    "other.cursor().execute(\"SET lock_timeout = '1s'; UPDATE shop_item SET note = 'second'\")\n"
+    "other.close()"
+)
+DURABLE = (
+    "from django.db import transaction\n"
+    "with transaction.atomic(durable=True):\n"
+    "    apps.get_model('shop', 'Item').objects.update(note='durable')"
+)
+
+
+def make_enum(site: Site, *, right: bool) -> None:
+    """Adds the value and uses it: in a migration each if it is to work, or else in one."""
+    first = VALUE if right else f"{VALUE}, {USE}"
+    site.migration("0002_change", first)
+    site.migration("0003_use", USE if right else "", after="0002_change")
+
+
+def make_function(site: Site, body: str, *, right: bool) -> None:
+    """Runs this; in a migration that is not atomic if it is to work."""
+    run_python(site, "0002_change", body)
+    file = site.root / "shop/migrations/0002_change.py"
+    if right:
+        before, dependencies, after = file.read_text().partition("    dependencies")
+        file.write_text(f"{before}    {NOT_ATOMIC}\n{dependencies}{after}")
+
+
+def make(site: Site, kind: str, *, right: bool) -> None:
+    if kind.startswith("57"):
+        make_enum(site, right=right)
+    else:
+        make_function(site, SECOND if kind.startswith("58") else DURABLE, right=right)
+
+
+@dataclass(frozen=True)
+class Kind:
+    """``name``: with the hazard. ``says``: of what does not work with plain migrate either."""
+
+    name: str
+    says: tuple[str, ...]
+
+
+KINDS = (
+    Kind("57 enum", ("unsafe use of new value", "in a later migration than the one that adds it")),
+    Kind("58 second connection", ("lock timeout", "use only the connection that the migration is")),
+    Kind("59 durable", ("durable",)),
+)
+
+
+@pytest.fixture(params=KINDS, ids=lambda kind: kind.name)
+def kind(request: pytest.FixtureRequest) -> Kind:
+    found: Kind = request.param
+    return found
+
+
+def test_what_needs_a_swap_is_asked_and_ends_as_plain_migrate_does(site: Site, kind: Kind) -> None:
+    site.sql(MOOD)
+    make(site, kind.name, right=True)
+    site.environment["ON_DRIFT"] = "allow"  # the type was made by hand
+    site.ends_refused("would stop the site for about", "--approve ", **ASKED)
+    with twin_of(site) as twin:
+        site.ends_done(ON_DOWNTIME="allow", **ASKED)
+        succeeds(twin)
+        twin.assert_equals_twin()
+
+
+def test_what_plain_migrate_cannot_do_either_is_refused(site: Site, kind: Kind) -> None:
+    site.sql(MOOD)
+    make(site, kind.name, right=False)
+    site.environment["ON_DRIFT"] = "allow"
+    with twin_of(site) as twin:
+        assert twin.migrate_twin().code != 0
+    site.ends_refused("shop.0002_change failed on the copy", *kind.says, **ASKED)
+    site.ends_refused("shop.0002_change", ON_DOWNTIME="allow", **ASKED)
+
+
+def succeeds(twin: World) -> None:
+    plain = twin.migrate_twin()
+    assert plain.code == 0, plain.err

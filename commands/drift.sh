@@ -5,5 +5,6 @@
 # has the rest.
 
 main() {
+    check_options "--json --record= --unrecord=" "$@"
     look_at_production keep drift "$@"
 }

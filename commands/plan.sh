@@ -7,7 +7,10 @@
 main() {
     case ${1-} in
     --html)
-        [ $# -eq 2 ] || usage_error "--html needs a file, such as: plan --html plan.html"
+        case $#-${2-} in
+        2-[!-]*) ;;
+        *) usage_error "--html needs a file, and nothing else, such as: plan --html plan.html" ;;
+        esac
         plan_page=$2
         (: >"$plan_page.part") 2>/dev/null || fail "cannot write $plan_page.part" "name a file in a folder that you can write"
         undo_with remove_part
@@ -19,6 +22,7 @@ main() {
         exit "$plan_status"
         ;;
     esac
+    check_options "--json" "$@"
     look_at_production build plan "$@"
 }
 

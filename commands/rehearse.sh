@@ -4,5 +4,6 @@
 # Copies the database beside production, migrates the copy, and says what happened. Bounds: REHEARSE_* in .env.
 
 main() {
+    check_options "--json" "$@"
     look_at_production build rehearse "$@"
 }

@@ -45,7 +45,9 @@ ELSEWHERE = {
     # In a container with systemd, as root: it needs no sudo there.
     "sudo sh run.sh service install": r"service install\b|\"service\", \"install\"",
     # With the checksum of a plan, in a production that has data to lose.
-    "sh run.sh -0 --approve": r"\"-0\", \"--approve\"",
+    "sh run.sh -0 --approve CHECKSUM": r"\"-0\", \"--approve\"",
+    # With the backup of a release that deleted a column.
+    **dict.fromkeys((line for line in commands(README) if "before" in line), r"\"before\" in line"),
 }
 
 

@@ -144,7 +144,7 @@ def test_ctrl_c_at_each_stage_of_production_takes_it_back_with_a_fake_docker(
         until(lambda: any("hanging" in log.read_text() for log in logs.glob("*")), "the step")
         terminal.press(CTRL_C)
         assert terminal.end() == 130
-        assert terminal.processes() == []
+        until(lambda: not terminal.processes(), "the end of all that it started")
     assert live(dash_clone) is None
     assert not (dash_clone.state / "lock-prod").exists()
     if step != "*build*":

@@ -94,7 +94,7 @@ prepare_database() {
 
 tell_migrated() { # by which plan, how many, and what to know of it; nothing if nothing was pending
     awk -v before="$LOG_MARK" '
-        NR > before && /^postdo: (go|approved|migrated|backup from before|warning): / {
+        NR > before && /^postdo: (go: |approved: |migrated: |backup from before: |warning: |the database has .* base backup$)/ {
             sub(/^postdo: /, "")
             sub(/: \/backups\//, ": backups/")
             print "  " $0

@@ -11,7 +11,6 @@ import os
 import pkgutil
 import sys
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path, PurePath
 
 import django
@@ -150,8 +149,3 @@ def load_command(name: str) -> object:
     from django.core.management import get_commands, load_command_class  # noqa: PLC0415
 
     return load_command_class(get_commands()[name], name)
-
-
-def package(name: str) -> object:
-    """The package of this name, imported. Errors are those of ``import_module``."""
-    return import_module(name)

@@ -205,8 +205,6 @@ def _swap(change: _Change) -> tuple[str, ...]:
         lambda worker: _remember(change, worker),
     )
     # What these sessions were connected to has another name now.
-    if swapped.session is not None:
-        swapped.session.close()
     connections.close_all()
     subject.session.close()
     with suppress(DatabaseError, InterfaceError):  # the change is made, whatever comes now

@@ -62,12 +62,12 @@ def run_pending(worker: BaseDatabaseWrapper, observer: Observer) -> None:
         others.check()
 
 
-def run_plainly(worker: BaseDatabaseWrapper, observer: Observer) -> None:
+def run_plainly(observer: Observer) -> None:
     """The same as Django does it: one transaction for each migration that is atomic, kept."""
     _migrate(_Progress(observer))
 
 
-def progress(worker: BaseDatabaseWrapper, observer: Observer) -> Callable[..., None]:
+def progress(observer: Observer) -> Callable[..., None]:
     """A callback for an executor of migrations that are kept, each by itself."""
     return _Progress(observer)
 

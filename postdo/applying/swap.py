@@ -10,7 +10,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timezone
 
 from django.db import DEFAULT_DB_ALIAS, DatabaseError, InterfaceError, connections
@@ -24,7 +24,7 @@ from postdo.applying.standstill import Standstill, standstill, tables
 from postdo.changes import unreadable
 from postdo.console import Stopwatch
 from postdo.copying import backup, likeness, scratch
-from postdo.database import closing, connect, rows
+from postdo.database import closing, rows
 from postdo.errors import PostdoError, Refused, Undone, one_line
 from postdo.history import RECORDED, Name, dotted
 from postdo.rehearsing import worker
@@ -73,16 +73,13 @@ class Swapped:
     """What was done. ``names``: the migrations, as ``app.name``.
 
     ``seconds``: all of it. ``readonly_seconds``: how long nobody could write. ``old_database``:
-    the name under which the database from before is kept. ``session``: a new one on the migrated
-    database that holds nothing; ``None`` if it could not be had. The one given to ``swap`` is
-    closed.
+    the name under which the database from before is kept.
     """
 
     names: tuple[str, ...]
     seconds: float
     readonly_seconds: float
     old_database: str
-    session: BaseDatabaseWrapper | None = field(compare=False, repr=False)
 
 
 def swap(
@@ -126,7 +123,7 @@ def swap(
             "correct the cause and start again; the database is as before",
         ) from error
     dotted_names = tuple(dotted((name,)) for name in names)
-    return Swapped(dotted_names, watch.seconds, readonly_seconds, aside, _reconnect(run))
+    return Swapped(dotted_names, watch.seconds, readonly_seconds, aside)
 
 
 def require(run: Run, session: BaseDatabaseWrapper) -> None:
@@ -298,12 +295,3 @@ def _connect_to_copy(run: Run, copy: str) -> BaseDatabaseWrapper:
 def _aside(current: str) -> str:
     stamp = f"_before_{datetime.now(timezone.utc):%Y%m%d%H%M%S}"
     return current.encode()[: NAME_BYTES - len(stamp)].decode(errors="ignore") + stamp
-
-
-def _reconnect(run: Run) -> BaseDatabaseWrapper | None:
-    try:
-        session = connect(f"postdo {run.config.host}", CONNECT_SECONDS)
-    except (DatabaseError, InterfaceError):
-        return None
-    rows(session, lock.STAY)
-    return session

@@ -237,7 +237,7 @@ def _plain(attempt: _Attempt) -> Done:
     worker, tracer = attempt.worker, attempt.tracer
     before, columns = catalogue.read(worker), losses.columns(worker)
     with tracer.watching():
-        pending.run_plainly(worker, tracer)
+        pending.run_plainly(tracer)
         tracer.finish()
     after, left = catalogue.read(worker), losses.columns(worker)
     lost = _rows_lost(attempt, columns, left, {})
@@ -253,7 +253,7 @@ def _expected(attempt: _Attempt) -> Done:
     sources = {_name(dotted): text for dotted, text in job.archived}
     with tracer.watching():
         loader = ArchivedLoader(worker, sources, frozenset(job.targets or ()))
-        executor = ArchivedExecutor(worker, loader, pending.progress(worker, tracer))
+        executor = ArchivedExecutor(worker, loader, pending.progress(tracer))
         state, plan = executor.apply_targets()
         _handlers(state, plan)
         tracer.finish()

@@ -9,7 +9,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from projects import query
+from projects import GROW_OLD, query
 from waiting import until
 
 from embedded_postgres import Application, Cluster, temporary_cluster
@@ -24,18 +24,6 @@ ALTER SYSTEM SET autovacuum_freeze_max_age = 100000;
 ALTER SYSTEM SET autovacuum_naptime = 1;
 ALTER SYSTEM SET wal_init_zero = off;
 ALTER SYSTEM SET wal_recycle = off
-"""
-# A transaction number for each round, without a round trip.
-GROW_OLD = """
-DO $$ BEGIN
-    FOR n IN 1..101000 LOOP
-        BEGIN
-            PERFORM pg_current_xact_id();
-            INSERT INTO numbers VALUES (n);
-        EXCEPTION WHEN unique_violation THEN
-        END;
-    END LOOP;
-END $$
 """
 # So slow that it lasts for as long as a test looks: about 200 pages, and 0.1 s or more for each.
 SLOWLY = """

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from fake_pooler import pooler
-from projects import Project, make, open_connection, query
+from projects import GROW_OLD, Project, make, open_connection, query
 
 from embedded_postgres import Application, temporary_cluster
 
@@ -297,18 +297,6 @@ ALTER SYSTEM SET max_prepared_transactions = 3;
 ALTER SYSTEM SET autovacuum_freeze_max_age = 100000;
 ALTER SYSTEM SET autovacuum_naptime = 1;
 ALTER SYSTEM SET max_slot_wal_keep_size = '64MB'
-"""
-# A transaction number for each round, without a round trip.
-GROW_OLD = """
-DO $$ BEGIN
-    FOR n IN 1..101000 LOOP
-        BEGIN
-            PERFORM pg_current_xact_id();
-            INSERT INTO numbers VALUES (n);
-        EXCEPTION WHEN unique_violation THEN
-        END;
-    END LOOP;
-END $$
 """
 
 

@@ -26,7 +26,7 @@ from postdo.schema import catalogue
 from postdo import config, project
 from postdo.applying import exchange
 from postdo.console import Console
-from postdo.database import connect, rows
+from postdo.database import closing, connect, rows
 from postdo.errors import PostdoError
 from postdo.lock import exclusive
 from postdo.run import Run
@@ -92,7 +92,8 @@ with exclusive(run, session):
         sys.exit({"Refused": 3, "Undone": 4}.get(type(error).__name__, 5))
     except Stopped as stopped:
         sys.exit(stopped.exit_code)
-((name,),) = rows(done.session, "SELECT current_database()")
+with closing(connect("postdo test", 10)) as there:
+    ((name,),) = rows(there, "SELECT current_database()")
 print(json.dumps(
     {"names": done.names, "readonly": done.readonly_seconds, "old": done.old_database, "new": name}
 ))

@@ -34,7 +34,6 @@ from postdo.schema import catalogue
 from postdo.schema.advance import advance
 from postdo.schema.catalogue import Catalogue
 
-CONNECT_SECONDS = 10.0
 NAME_BYTES = 63  # NAMEDATALEN - 1, PostgreSQL 14 to 18
 
 CURRENT = "SELECT current_database()"

@@ -10,6 +10,7 @@ from __future__ import annotations
 import pkgutil
 from dataclasses import dataclass
 from importlib import import_module
+from pathlib import Path
 from types import ModuleType
 
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -125,6 +126,15 @@ def migration_names(package: ModuleType) -> frozenset[str]:
         for _, name, is_package in pkgutil.iter_modules(package.__path__)
         if not is_package and name[0] not in "_~"
     )
+
+
+def migration_files(package: ModuleType) -> dict[str, Path]:
+    """Where the source of each module in a package is, if it has one: by name."""
+    return {
+        name: Path(folder, f"{name}.py")
+        for finder, name, is_package in pkgutil.iter_modules(package.__path__)
+        if not is_package and (folder := getattr(finder, "path", None)) is not None
+    }
 
 
 def dotted(names: tuple[Name, ...]) -> str:

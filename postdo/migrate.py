@@ -13,7 +13,7 @@ from postdo.database import other_databases
 from postdo.errors import Refused
 from postdo.history import History
 from postdo.lock import exclusive
-from postdo.memory.strangers import find_strangers
+from postdo.memory.departures import find_departures
 from postdo.project import Project, set_up
 from postdo.run import Run
 
@@ -89,18 +89,25 @@ def _nothing(
 
         check_ahead(run, project, session, settled)
     if run.config.mode is Mode.PRODUCTION:
-        _warn_of_strangers(run, session, settled)
+        _warn_of_departures(run, project, session, settled)
     already = len(settled.on_disk)
     run.console.say(f"nothing to migrate ({already} applied)")
     return Migrated((), already, waited, watch.seconds)
 
 
-def _warn_of_strangers(run: Run, session: BaseDatabaseWrapper, settled: History) -> None:
-    strangers = find_strangers(session, settled)
-    if strangers:
+def _warn_of_departures(
+    run: Run, project: Project, session: BaseDatabaseWrapper, settled: History
+) -> None:
+    found = find_departures(run, project, session, settled)
+    if found.strangers:
         run.console.warn(
-            f"recorded as applied, but not by postdo: {history.dotted(strangers)}; whether the "
-            f"schema has it, says: {run.config.postdo('drift')}"
+            f"recorded as applied, but not by postdo: {history.dotted(found.strangers)}; whether "
+            f"the schema has it, says: {run.config.postdo('drift')}"
+        )
+    if found.edited:
+        run.console.warn(
+            f"edited after it was applied, and what was changed is not in the database: "
+            f"{history.dotted(found.edited)}; see it with: {run.config.postdo('sources')}"
         )
 
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 import ast
 import hashlib
 import importlib
-import pkgutil
 import re
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from postdo import history
 from postdo.errors import Misconfigured, Refused
-from postdo.history import Name, dotted, migrations_package
+from postdo.history import Name, dotted, migration_files, migrations_package
 from postdo.memory import sources_words
 from postdo.memory.journal import Journal, Source
 from postdo.project import App, Project
@@ -169,14 +169,10 @@ def _read(project: Project, app: App, wanted: Collection[str]) -> list[Source]:
     if package is None:
         return []
     found: list[Source] = []
-    for finder, name, is_package in pkgutil.iter_modules(package.__path__):
-        folder = getattr(finder, "path", None)
-        if is_package or name not in wanted or folder is None:
-            continue
-        try:
-            found.append(_source(project, (app.label, name), Path(folder, f"{name}.py")))
-        except OSError:
-            continue  # compiled without its source, or inside an archive
+    for name, file in migration_files(package).items():
+        if name in wanted:
+            with suppress(OSError):  # compiled without its source, or inside an archive
+                found.append(_source(project, (app.label, name), file))
     return found
 
 

@@ -184,6 +184,22 @@ def test_a_migration_that_is_only_recorded_is_named_though_nothing_is_pending(si
     assert "recorded as applied, but not by postdo: shop.0003_more" in ended.err
 
 
+def test_an_edited_file_is_named_though_nothing_is_pending(site: Site) -> None:
+    """HAZARDS 7; another layout is no edit."""
+    file = site.migration("0002_add", ADD)
+    site.ends_done()
+    written = file.read_text()
+    file.write_text(f"# says the same\n{written}")
+    assert "warning" not in site.run("migrate").err
+
+    file.write_text(written.replace("colour", "shade"))
+    ended = site.run("migrate")
+
+    assert ended.code == 0, ended.out + ended.err
+    assert "edited after it was applied" in ended.err
+    assert "shop.0002_add; see it with: " in ended.err
+
+
 def test_the_backup_is_named(site: Site, tmp_path: Path) -> None:
     site.migration("0002_add", ADD)
     done = site.ends_done(POSTDO_BACKUPS=str(tmp_path / "backups"))

@@ -8,7 +8,7 @@ from pathlib import Path
 HERE = Path(__file__).parent
 HAZARDS = range(1, 65)
 # What drives the code below the command line is named too, where it looks closer.
-FILES = (*HERE.glob("test_*.py"), HERE.parent / "unit" / "test_postdo_apply_faults.py")
+FILES = (*HERE.glob("test_*.py"), HERE.parent / "unit/apply/test_postdo_apply_faults.py")
 
 
 def listed() -> dict[int, list[str]]:

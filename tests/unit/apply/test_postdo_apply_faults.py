@@ -21,7 +21,13 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from applying import (
+from pgproxy import DROP, DROP_ANSWER, PASS, SWALLOW, Judge, Proxy, proxy_to
+from projects import Project, make_shop, query
+from waiting import until
+
+from embedded_postgres import Cluster, temporary_cluster
+
+from .applying import (
     ADD_ORDER,
     ADD_STOCK,
     FILL_STOCK,
@@ -37,11 +43,6 @@ from applying import (
     recorded,
     start,
 )
-from pgproxy import DROP, DROP_ANSWER, PASS, SWALLOW, Judge, Proxy, proxy_to
-from projects import Project, make_shop, query
-from waiting import until
-
-from embedded_postgres import Cluster, temporary_cluster
 
 PLACES = 20
 SERVER_PLACES = 20

@@ -7,44 +7,28 @@ import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import pytest
-from applying import (
+from projects import Project, open_connection, query
+from waiting import until
+
+from embedded_postgres import Cluster
+
+from .applying import (
     ADD_STOCK,
     FILL_STOCK,
     UNDONE,
     add,
     contents,
-    copied,
-    make_base,
     name_of,
     recorded,
     start,
 )
-from projects import Project, make_shop, open_connection, query
-from waiting import until
-
-from embedded_postgres import Cluster
 
 LATE = "migrations.RunSQL('ALTER TABLE auth_user ADD COLUMN nickname text')"
 QUICK = {"LOCK_TIMEOUT_MS": "200", "LOCK_RETRY_SECONDS": "60"}
 IMPATIENT = {"LOCK_TIMEOUT_MS": "200", "LOCK_RETRY_SECONDS": "1"}
-
-
-@pytest.fixture(scope="module")
-def base(postgres: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The name of a database with a shop, its rows, and its first migration applied."""
-    with postgres.fresh_database("locks_base") as url:
-        make_base(tmp_path_factory.mktemp("base"), url)
-        yield name_of(url)
-
-
-@pytest.fixture
-def shop(tmp_path: Path, postgres: Cluster, base: str) -> Iterator[Project]:
-    with copied(postgres, base) as url:
-        yield make_shop(tmp_path, url)
 
 
 @dataclass

@@ -17,7 +17,7 @@ from projects import TIMEOUT_SECONDS, Outcome, Project, make_shop, query
 
 from embedded_postgres import Cluster
 
-DRIVER = str(Path(__file__).parent / "apply_driver.py")
+DRIVER = str(Path(__file__).parent / "driver.py")
 ADD_STOCK = 'migrations.AddField("Item", "stock", models.IntegerField(default=0))'
 FILL_STOCK = "migrations.RunSQL('UPDATE shop_item SET stock = 7')"
 ADD_ORDER = """

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
+from projects import Project, open_connection
 
-import pytest
-from applying import ADD_STOCK, UNDONE, add, copied, drive, make_base, name_of, start
-from projects import Project, make_shop, open_connection
-
-from embedded_postgres import Cluster
+from .applying import ADD_STOCK, UNDONE, add, drive, start
 
 # A module that can be used once: the loop of another attempt would find nothing in it.
 ONCE = """
@@ -30,20 +25,6 @@ class Migration(migrations.Migration):
     operations = [migrations.RunPython(fill)]
 """
 SET_BACK = "SELECT setval(pg_get_serial_sequence('shop_item', 'id'), 1)"
-
-
-@pytest.fixture(scope="module")
-def base(postgres: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The name of a database with a shop, its rows, and its first migration applied."""
-    with postgres.fresh_database("again_base") as url:
-        make_base(tmp_path_factory.mktemp("base"), url)
-        yield name_of(url)
-
-
-@pytest.fixture
-def shop(tmp_path: Path, postgres: Cluster, base: str) -> Iterator[Project]:
-    with copied(postgres, base) as url:
-        yield make_shop(tmp_path, url)
 
 
 def test_another_attempt_does_what_the_first_one_did(shop: Project) -> None:

@@ -7,14 +7,18 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from applying import (
+from projects import Project
+
+from postdo.applying.as_rehearsed import ROW_SLACK, misfits
+from postdo.applying.commit import transaction_control
+from postdo.rehearsing.trace import Effect
+
+from .applying import (
     ADD_ORDER,
     ADD_STOCK,
     BROKEN,
@@ -24,33 +28,11 @@ from applying import (
     UNIQUE,
     add,
     contents,
-    copied,
     drive,
     function,
-    make_base,
     name_of,
     recorded,
 )
-from projects import Project, make_shop
-
-from embedded_postgres import Cluster
-from postdo.applying.as_rehearsed import ROW_SLACK, misfits
-from postdo.applying.commit import transaction_control
-from postdo.rehearsing.trace import Effect
-
-
-@pytest.fixture(scope="module")
-def base(postgres: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The name of a database with a shop, its rows, and its first migration applied."""
-    with postgres.fresh_database("apply_base") as url:
-        make_base(tmp_path_factory.mktemp("base"), url)
-        yield name_of(url)
-
-
-@pytest.fixture
-def shop(tmp_path: Path, postgres: Cluster, base: str) -> Iterator[Project]:
-    with copied(postgres, base) as url:
-        yield make_shop(tmp_path, url)
 
 
 def undone(shop: Project, *said: str, **orders: Any) -> str:

@@ -1,0 +1,1 @@
+"""The tests of `postdo.applying.apply`, driven below the command line."""

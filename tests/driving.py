@@ -19,8 +19,6 @@ from projects import Outcome, Project, query
 
 from embedded_postgres import Cluster
 
-TIMEOUT_SECONDS = 60
-
 # What a script has: `run`, `session`, `rows`; our errors end it with 3, a signal with 143.
 SCRIPT = """
 import os, sys
@@ -57,16 +55,7 @@ def script(body: str) -> list[str]:
 
 def drive(project: Project, body: str, environment: Mapping[str, str] | None = None) -> Outcome:
     """Run a body to its end."""
-    done = subprocess.run(
-        script(body),
-        cwd=project.root,
-        env=project.variables(environment),
-        capture_output=True,
-        text=True,
-        timeout=TIMEOUT_SECONDS,
-        check=False,
-    )
-    return Outcome(done.returncode, done.stdout, done.stderr)
+    return project.execute(script(body), environment)
 
 
 def start(

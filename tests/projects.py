@@ -7,7 +7,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
@@ -37,7 +37,8 @@ END $$
 # Migrations run as Django runs them: no plan, no rehearsal.
 DEVELOPMENT = {"POSTDO_MODE": "development", "MAKEMIGRATIONS": "check"}
 
-SETTINGS = """
+# Where DATABASE_URL says; the begin of every project's settings.
+DATABASE_SETTINGS = """
 import os
 from urllib.parse import unquote, urlsplit
 
@@ -52,6 +53,10 @@ DATABASES = {
         "PASSWORD": unquote(url.password),
     }
 }
+"""
+SETTINGS = (
+    DATABASE_SETTINGS
+    + """
 SECRET_KEY = "for tests only"
 DEBUG = os.environ.get("DEBUG") == "on"
 USE_TZ = True
@@ -60,6 +65,7 @@ PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 INSTALLED_APPS = ["django.contrib.contenttypes", "django.contrib.auth", {apps}]
 {more}
 """
+)
 
 MIGRATION = """
 from django.db import migrations, models
@@ -145,8 +151,15 @@ class Project:
         flags: tuple[str, ...] = (),
     ) -> Outcome:
         """`python -m postdo ARGUMENTS`, to its end; `before` runs it, `flags` go to Python."""
+        words = [*before, *self.python, *flags, "-m", "postdo", *arguments]
+        return self.execute(words, environment)
+
+    def execute(
+        self, words: Sequence[str], environment: Mapping[str, str] | None = None
+    ) -> Outcome:
+        """Run a program in the project's folder, to its end."""
         done = subprocess.run(
-            [*before, *self.python, *flags, "-m", "postdo", *arguments],
+            words,
             cwd=self.root,
             env=self.variables(environment),
             capture_output=True,

@@ -11,30 +11,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
-from projects import REPOSITORY, Outcome, query
+from projects import DATABASE_SETTINGS, REPOSITORY, Outcome, query
 
 from embedded_postgres.binaries import choose
 
 TIMEOUT_SECONDS = 600
 
 # What every project of this folder has, before its own lines.
-SETTINGS = """
-import os
-from urllib.parse import unquote, urlsplit
-
+SETTINGS = (
+    DATABASE_SETTINGS
+    + """
 import django
 
-url = urlsplit(os.environ["DATABASE_URL"])
-DATABASES = {
-    "default": {
-        "ENGINE": "django.db.backends.postgresql",
-        "HOST": url.hostname,
-        "PORT": url.port,
-        "NAME": url.path[1:],
-        "USER": unquote(url.username),
-        "PASSWORD": unquote(url.password),
-    }
-}
 SECRET_KEY = "for tests only"
 SITE_ID = 1
 # Django before 3.1 cannot read times with a zone through a new psycopg2.
@@ -71,6 +59,7 @@ TEMPLATES = [
     }
 ]
 """
+)
 FILL = """
 import django
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from shell.machine import PORT_KEYS, PROJECT, copy_of_the_project
 
 from .engine import Container, compose_state, containers, docker, remove_named, remove_project
-from .runs import PATIENCE, Result, Run
+from .runs import PATIENCE, Run, TimedResult
 from .visitor import Visitor
 from .waiting import uninterrupted
 
@@ -40,7 +40,7 @@ class Clone:
     failed: list[str] = field(default_factory=list, repr=False)  # starts that did not go well
     used: float = 0.0  # when it was used last; the report of a failure looks at that
 
-    def run(self, *arguments: str, ok: bool = True, **environment: str) -> Result:
+    def run(self, *arguments: str, ok: bool = True, **environment: str) -> TimedResult:
         """Run `sh run.sh ARGUMENTS` to its end. Fails if it fails, unless `ok` is false."""
         run = self.start(*arguments, **environment)
         try:

@@ -10,41 +10,26 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from results import Result
+
 from .waiting import eventually
 
 PATIENCE = 420.0  # seconds for one run of run.sh: a first build may have to install everything
 
 
 @dataclass(frozen=True)
-class Result:
-    """How a run of run.sh ended."""
+class TimedResult(Result):
+    """The same, with the seconds that it took."""
 
-    command: str
-    status: int
-    out: str
-    err: str
     seconds: float
 
-    @property
-    def text(self) -> str:
-        """All that the user saw."""
-        return self.out + self.err
-
     def __str__(self) -> str:
-        return (
-            f"$ {self.command}\n[status {self.status} after {self.seconds:.0f} s]\n{self.out}"
-            f"--- standard error\n{self.err}"
-        )
+        return f"{super().__str__()}\n--- after {self.seconds:.0f} s"
 
-    def refused(self, what: str, remedy: str) -> Result:
-        """Fails unless there is one error line with `what`, and a next step with `remedy`."""
-        lines = self.err.splitlines()
-        errors = [number for number, line in enumerate(lines) if line.startswith("error: ")]
+    def refused(self, what: str, remedy: str) -> TimedResult:
+        """Fails unless it failed, with one error line with `what` and a next step with `remedy`."""
         assert self.status != 0, f"should have been refused:\n{self}"
-        assert len(errors) == 1, f"{len(errors)} error lines, not one:\n{self}"
-        assert what in lines[errors[0]], f"the error does not say {what!r}:\n{self}"
-        assert lines[errors[0] + 1].startswith("  next: "), f"no next step:\n{self}"
-        assert remedy in lines[errors[0] + 1], f"the next step does not say {remedy!r}:\n{self}"
+        self.assert_refused(what, remedy, self.status)
         return self
 
 
@@ -98,7 +83,7 @@ class Run:
         """Send a signal to all of its group, as a terminal does, or to itself alone."""
         (os.killpg if group else os.kill)(self.process.pid, number)
 
-    def wait(self, seconds: float = PATIENCE) -> Result:
+    def wait(self, seconds: float = PATIENCE) -> TimedResult:
         """Wait for its end."""
         try:
             status = self.process.wait(seconds)
@@ -107,9 +92,9 @@ class Run:
                 f"not ended after {seconds} s: {self.command}\n{self.text}"
             ) from None
         out, err = (Path(file.name).read_text(errors="replace") for file in self.files)
-        return Result(self.command, status, out, err, time.monotonic() - self.started)
+        return TimedResult(self.command, status, out, err, time.monotonic() - self.started)
 
-    def stop(self, number: signal.Signals = signal.SIGINT, seconds: float = 90) -> Result:
+    def stop(self, number: signal.Signals = signal.SIGINT, seconds: float = 90) -> TimedResult:
         """Press Ctrl-C, or send another signal, and wait for its end."""
         if not self.ended:
             self.send(number)

@@ -20,7 +20,7 @@ from documents import blocks, commands, section, text_of
 
 from .clone import Clone
 from .engine import docker
-from .runs import PATIENCE, Result, Run
+from .runs import PATIENCE, Run, TimedResult
 from .waiting import eventually
 
 README = text_of("README.md")
@@ -58,7 +58,7 @@ class Reader:
     clone: Clone
     server: Run | None = None
 
-    def follow(self, command: str) -> Result:
+    def follow(self, command: str) -> TimedResult:
         """Do what a line says. One that stays in the terminal is left there when it serves."""
         if command == "sh run.sh -2":
             return self.serve()
@@ -68,13 +68,13 @@ class Reader:
         mine = re.sub(r"\bpostdo-(?=prod|dev|\s|$)", f"{self.clone.name}-", command)
         return self.in_a_shell(mine)
 
-    def serve(self, **environment: str) -> Result:
+    def serve(self, **environment: str) -> TimedResult:
         """Start -2 and wait until it serves; the server before it is ended."""
         self.end_server()
         self.server = self.clone.start("-2", **environment)
         self.server.said("Quit the server")
         assert self.up("LOCAL_PORT")
-        return Result("sh run.sh -2", 0, self.server.text, "", 0.0)
+        return TimedResult("sh run.sh -2", 0, self.server.text, "", 0.0)
 
     def end_server(self) -> None:
         """Press Ctrl-C in the other terminal."""
@@ -82,7 +82,7 @@ class Reader:
             self.server.stop()
             self.server = None
 
-    def in_a_shell(self, command: str) -> Result:
+    def in_a_shell(self, command: str) -> TimedResult:
         """Run a line that is not run.sh's."""
         started = time.monotonic()
         done = subprocess.run(
@@ -95,7 +95,7 @@ class Reader:
             timeout=PATIENCE,
             check=False,
         )
-        result = Result(command, done.returncode, done.stdout, done.stderr, 0.0)
+        result = TimedResult(command, done.returncode, done.stdout, done.stderr, 0.0)
         result = replace(result, seconds=time.monotonic() - started)
         assert done.returncode == 0, f"should have gone well:\n{result}"
         return result
@@ -111,7 +111,7 @@ class Reader:
         self.clone = replace(self.clone, name=name, environment=environment, runs=[])
 
 
-Check = Callable[[Reader, Result], object]
+Check = Callable[[Reader, TimedResult], object]
 Preparation = Callable[[Reader], object]
 
 
@@ -127,7 +127,7 @@ class Line:
 def says(*words: str) -> Check:
     """A check: all of these words were printed."""
 
-    def check(_: Reader, result: Result) -> None:
+    def check(_: Reader, result: TimedResult) -> None:
         for word in words:
             assert word in result.text, f"it does not say {word!r}:\n{result}"
 
@@ -154,15 +154,15 @@ def write_own_project(reader: Reader) -> None:
     reader.rename()
 
 
-def made_migration(reader: Reader, _: Result) -> None:
+def made_migration(reader: Reader, _: TimedResult) -> None:
     assert (reader.clone.root / "web/blog/migrations/0001_initial.py").is_file()
 
 
-def dumped(reader: Reader, _: Result) -> None:
+def dumped(reader: Reader, _: TimedResult) -> None:
     assert '"accounts.user"' in (reader.clone.root / "data.json").read_text()
 
 
-def is_a_page(reader: Reader, _: Result) -> None:
+def is_a_page(reader: Reader, _: TimedResult) -> None:
     assert "</html>" in (reader.clone.root / "plan.html").read_text()
 
 
@@ -170,7 +170,7 @@ def add_user_after_the_backup(reader: Reader) -> None:
     reader.clone.admin("HTTP_PORT").add_user("after-the-backup@example.com")
 
 
-def back_to_the_backup(reader: Reader, _: Result) -> None:
+def back_to_the_backup(reader: Reader, _: TimedResult) -> None:
     emails = reader.clone.query("prod", "SELECT email FROM accounts_user").splitlines()
     assert emails == ["admin@example.com"]
     assert reader.up("HTTP_PORT")
@@ -181,14 +181,14 @@ def stop_production(reader: Reader) -> None:
     assert reader.clone.runs_in("prod") == set()
 
 
-def nothing_runs(reader: Reader, _: Result) -> None:
+def nothing_runs(reader: Reader, _: TimedResult) -> None:
     assert reader.clone.runs_in("prod") == set(), "psql ends the database that it started"
 
 
 def own_site_serves(port: str) -> Check:
     """A check: at that port is the project of the worked example, with its style sheet."""
 
-    def check(reader: Reader, _: Result) -> None:
+    def check(reader: Reader, _: TimedResult) -> None:
         assert reader.up(port)
         env = reader.clone.env()
         visitor = reader.clone.visitor(port)
@@ -202,7 +202,7 @@ def own_site_serves(port: str) -> Check:
     return check
 
 
-def volume_is_gone(reader: Reader, _: Result) -> None:
+def volume_is_gone(reader: Reader, _: TimedResult) -> None:
     volumes = docker("volume", "ls", "--quiet").split()
     assert f"{reader.clone.name}-dev_dev-data" not in volumes
     assert f"{reader.clone.name}-prod_prod-data" in volumes, "production's stays"

@@ -12,7 +12,7 @@ import sys
 from dataclasses import dataclass
 from typing import Any
 
-from projects import TIMEOUT_SECONDS, Project
+from projects import Project
 
 # A project's settings without the app that costs most time, where a test does not need it.
 LIGHT = "INSTALLED_APPS.remove('django.contrib.auth')\n"
@@ -84,17 +84,10 @@ class Answer:
 
 def inside(project: Project, code: str, **environment: str) -> Answer:
     """Run the code after PRELUDE, in the project's folder; fails with what it printed."""
-    done = subprocess.run(
-        [sys.executable, "-c", f"{PRELUDE}\n{code}\n{POSTLUDE}"],
-        cwd=project.root,
-        env=project.variables(environment),
-        capture_output=True,
-        text=True,
-        timeout=TIMEOUT_SECONDS,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return Answer(**json.loads(done.stdout.splitlines()[-1]))
+    words = [sys.executable, "-c", f"{PRELUDE}\n{code}\n{POSTLUDE}"]
+    done = project.execute(words, environment)
+    assert done.code == 0, done.out + done.err
+    return Answer(**json.loads(done.out.splitlines()[-1]))
 
 
 def begin(project: Project, code: str) -> subprocess.Popen[str]:

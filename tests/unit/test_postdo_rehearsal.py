@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -51,24 +50,16 @@ def shop(tmp_path: Path, database: str) -> Project:
 def rehearsed(project: Project, environment: Mapping[str, str] | None = None) -> dict[str, Any]:
     """What a rehearsal finds; it leaves neither a trace in the database nor a copy."""
     before = state(project)
-    done = subprocess.run(
-        [sys.executable, "-c", DRIVER],
-        cwd=project.root,
-        env=project.variables(environment),
-        capture_output=True,
-        text=True,
-        timeout=TIMEOUT_SECONDS,
-        check=False,
-    )
-    print(done.stderr)
-    assert done.returncode == 0, done.stderr
+    done = project.execute([sys.executable, "-c", DRIVER], environment)
+    print(done.err)
+    assert done.code == 0, done.err
     assert state(project) == before
     name = project.url.rpartition("/")[2]
     copies = (
         f"SELECT datname FROM pg_database WHERE shobj_description(oid, 'pg_database') ~ '{name}'"  # noqa: S608
     )
     assert project.sql(f"{copies} AND datname ~ 'scratch'") == []
-    found: dict[str, Any] = json.loads(done.stdout)
+    found: dict[str, Any] = json.loads(done.out)
     return found
 
 

@@ -16,6 +16,8 @@ from typing import Any
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from postdo import history
+from postdo.comparing import drift
+from postdo.comparing.subject import Subject, look_at
 from postdo.console import deliver
 from postdo.copying.copy_server import ask_for_copy
 from postdo.errors import Misconfigured, Refused
@@ -25,13 +27,11 @@ from postdo.memory.sources import sources as compare_sources
 from postdo.planning.gate import refusal
 from postdo.planning.look import make_plan
 from postdo.planning.plan import Plan
-from postdo.planning.subject import Subject, look_at
 from postdo.prepare import database
 from postdo.project import Project, load, set_up
 from postdo.rehearsing.rehearsal import Rehearsal, rehearse
 from postdo.report import as_json, html, text
 from postdo.run import Run
-from postdo.schema import drift
 from postdo.schema.differences import Difference
 from postdo.words import duration, several
 

@@ -18,11 +18,9 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.transaction import TransactionManagementError, atomic
 
 from postdo import lock
-from postdo.applying import explained, own_session, sequences, table_locks
+from postdo.applying import explained, sequences, table_locks
 from postdo.applying.as_rehearsed import require_same_rows, require_same_schema
-from postdo.applying.commit import Fate, Identity, fate, identity, nobody_else_ends_it, status
 from postdo.applying.patience import BusyError, Patience
-from postdo.applying.pending import run_pending
 from postdo.applying.table_locks import Watch
 from postdo.console import Stopwatch
 from postdo.database import cancel, rows, sqlstate
@@ -32,6 +30,9 @@ from postdo.project import where
 from postdo.rehearsing import row_effects
 from postdo.rehearsing.trace import Lock, Trace
 from postdo.run import Run
+from postdo.running import own_session
+from postdo.running.commit import Fate, Identity, fate, identity, nobody_else_ends_it, status
+from postdo.running.pending import run_pending
 from postdo.schema import catalogue
 
 LOOKS_PER_WAIT = 4  # at who blocks, within one lock_timeout

@@ -19,6 +19,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from postdo.applying import concurrent, swap
 from postdo.applying.apply import in_one_transaction
 from postdo.applying.remembered import keep_sources, remember, who
+from postdo.comparing.subject import Subject, look_at
 from postdo.config import Answer
 from postdo.console import Stopwatch
 from postdo.copying import backup
@@ -30,7 +31,6 @@ from postdo.memory.journal import Journal, RunRecord
 from postdo.planning.gate import pass_gate
 from postdo.planning.look import make_plan
 from postdo.planning.plan import Plan
-from postdo.planning.subject import Subject, look_at
 from postdo.project import Project
 from postdo.rehearsing.trace import Trace
 from postdo.report import as_json

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from postdo import lock
 from postdo.applying.as_rehearsed import AS_BEFORE
-from postdo.applying.commit import Identity
 from postdo.applying.patience import BusyError
 from postdo.database import sqlstate
 from postdo.errors import NotUndone, PostdoError, Undone, one_line
 from postdo.history import Name, dotted
 from postdo.project import where
+from postdo.running.commit import Identity
 
 # Lock not available, deadlock, serialization failure: PostgreSQL manual, appendix A.
 BUSY = frozenset({"55P03", "40P01", "40001"})

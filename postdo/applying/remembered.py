@@ -6,16 +6,16 @@ import getpass
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from postdo.comparing.expected import key
+from postdo.comparing.subject import Subject
 from postdo.database import rows
 from postdo.history import RECORDED, Name
 from postdo.memory.journal import Journal
 from postdo.memory.sources import read_sources
 from postdo.planning.look import present_use
-from postdo.planning.subject import Subject
 from postdo.run import Run
 from postdo.schema.advance import advance
 from postdo.schema.catalogue import Catalogue, read
-from postdo.schema.expected import key
 
 
 def remember(

@@ -22,7 +22,7 @@ from postdo.history import Name
 from postdo.memory import journal_schema
 from postdo.memory.journal_schema import SCHEMA, UnusableError, part
 from postdo.memory.journal_values import from_json, pack, to_json, unpack
-from postdo.planning.compatibility import ModelUse
+from postdo.memory.model_use import ModelUse
 from postdo.run import Run
 from postdo.schema import catalogue as catalogues
 from postdo.schema.catalogue import Catalogue

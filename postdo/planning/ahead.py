@@ -6,7 +6,8 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from postdo.errors import Refused
 from postdo.history import History, Name, dotted
-from postdo.planning.compatibility import Clash, ModelUse, clashes, places
+from postdo.memory.model_use import ModelUse
+from postdo.planning.compatibility import Clash, clashes, places
 from postdo.planning.look import present_use
 from postdo.planning.problems import ahead
 from postdo.project import Project

@@ -9,21 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from postdo.memory.model_use import ColumnUse, ModelUse, TableUse
 from postdo.planning import recipes
 from postdo.planning.column_types import fits, parse, same_kind
 from postdo.planning.constraints import CHECK, FOREIGN, Rule, Writing, broken, rules
-from postdo.planning.model_use import ColumnUse, ModelUse, TableUse, model_use
 from postdo.planning.recipes import Place, Steps
 from postdo.schema.catalogue import Catalogue
-
-__all__ = [
-    "Clash",
-    "ColumnUse",
-    "ModelUse",
-    "TableUse",
-    "clashes",
-    "model_use",
-]
 
 Facts = Mapping[str, str]
 

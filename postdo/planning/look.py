@@ -11,22 +11,24 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.loader import MigrationLoader
 
 from postdo.check import compare_models
+from postdo.comparing.drift import explain, find
+from postdo.comparing.subject import Subject
 from postdo.config import Answer, Policy, Rehearse
 from postdo.copying.copy_server import ask_for_copy
 from postdo.database import rows, target
 from postdo.errors import Refused
+from postdo.memory.model_use import ModelUse
 from postdo.planning import lint
-from postdo.planning.compatibility import Clash, ModelUse, clashes, model_use
+from postdo.planning.compatibility import Clash, clashes
+from postdo.planning.model_use import model_use
 from postdo.planning.notes import concurrently
 from postdo.planning.plan import Findings, Pending, Plan, Problem, decide
 from postdo.planning.problems import find_problems, pending
 from postdo.planning.problems_order import NO_ORDER
 from postdo.planning.server_state import server_problems
-from postdo.planning.subject import Subject
 from postdo.rehearsing.rehearsal import Rehearsal, rehearse
 from postdo.run import Run
 from postdo.schema.differences import Difference
-from postdo.schema.drift import explain, find
 
 
 def make_plan(subject: Subject, *, always_rehearse: bool = False) -> Plan:

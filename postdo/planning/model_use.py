@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from django.apps.registry import Apps
@@ -14,6 +14,7 @@ from django.db.models import NOT_PROVIDED, Field, Model, UniqueConstraint
 from django.db.models.options import Options
 
 from postdo.database import rows
+from postdo.memory.model_use import ColumnUse, ModelUse, TableUse
 from postdo.planning.constraints import check_promise, foreign_promise, unique_promise
 
 IDLE = 0  # libpq's PQTRANS_IDLE, the same number in psycopg2 and psycopg 3
@@ -22,45 +23,6 @@ SERIALS = {"serial": "integer", "bigserial": "bigint", "smallserial": "smallint"
 # One plan whose output columns are printed with their types in full. Runs nothing.
 # PostgreSQL 14 to 18.
 SPELL = "EXPLAIN (VERBOSE, COSTS OFF, FORMAT JSON) SELECT {casts}"
-
-
-@dataclass(frozen=True)
-class ColumnUse:
-    """How a model uses a column. ``type``: as PostgreSQL names it (``character varying(50)``).
-
-    ``null``: whether it may write NULL. ``written``: whether it writes it at all (a generated
-    column is only read). ``default``: whether inserts may leave it to the database. ``field``: the
-    name in the model.
-    """
-
-    name: str
-    type: str
-    null: bool
-    written: bool = True
-    default: bool = False
-    field: str = ""
-
-
-@dataclass(frozen=True)
-class TableUse:
-    """A table that a release reads and writes. ``table``: with its schema if the model has one.
-
-    ``rules``: the constraints that the models know and so keep to, whether the database has them or
-    not: ``constraint NAME``, ``unique a,b``, ``foreign column table``, ``check condition``.
-    """
-
-    model: str
-    table: str
-    columns: tuple[ColumnUse, ...]
-    rules: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class ModelUse:
-    """Everything that a release's models use. ``release``: its version, empty if unknown."""
-
-    release: str
-    tables: tuple[TableUse, ...]
 
 
 def model_use(apps: Apps, session: BaseDatabaseWrapper, release: str) -> ModelUse:

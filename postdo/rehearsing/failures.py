@@ -12,12 +12,12 @@ from django.db import DatabaseError, Error, InterfaceError
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.transaction import TransactionManagementError
 
-from postdo.applying.commit import TransactionControlError
 from postdo.database import rows, sqlstate
 from postdo.errors import PostdoError, one_line
 from postdo.project import where
 from postdo.rehearsing.rehearsal import Failure
 from postdo.rehearsing.tracing import LONGEST_STATEMENT, Failing
+from postdo.running.commit import TransactionControlError
 
 EXAMPLES = 5
 LONGEST_EXAMPLE = 200  # characters; enough for a key, and not a whole document

@@ -19,7 +19,7 @@ from django.conf import settings
 from django.db import DEFAULT_DB_ALIAS
 from django.db.utils import OperationalError
 
-from postdo.applying.driver_sessions import look_at, name_in, with_settings
+from postdo.running.driver_sessions import look_at, name_in, with_settings
 
 DEFAULT_PORT = "5432"
 URL = re.compile(r"(?:postgres|postgis|pgsql|psycopg|timescale)[\w+.-]*://", re.IGNORECASE)

@@ -13,8 +13,6 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
 from django.db.models.signals import pre_migrate
 
-from postdo.applying import own_session, pending
-from postdo.applying.commit import nobody_else_ends_it
 from postdo.database import cancel, rows
 from postdo.project import set_up
 from postdo.rehearsing import failures, isolation, losses
@@ -23,6 +21,8 @@ from postdo.rehearsing.past_django import PastDjango
 from postdo.rehearsing.trace import Loss, Trace, to_values
 from postdo.rehearsing.tracing import LAST_STEP, Tracer
 from postdo.rehearsing.worker import Job
+from postdo.running import own_session, pending
+from postdo.running.commit import nobody_else_ends_it
 from postdo.schema import catalogue
 from postdo.schema.catalogue import Catalogue
 from postdo.stop import Stopped, StopSignals

@@ -9,7 +9,7 @@ from pathlib import Path
 from projects import Project, make
 
 from postdo.memory.journal_values import from_json
-from postdo.planning.compatibility import ModelUse
+from postdo.memory.model_use import ModelUse
 from postdo.schema import catalogue
 from postdo.schema.catalogue import Catalogue
 
@@ -20,7 +20,7 @@ django.setup()
 from django.apps import apps
 from postdo.schema import catalogue
 from postdo import database
-from postdo.planning.compatibility import model_use
+from postdo.planning.model_use import model_use
 from postdo.memory.journal_values import to_json
 with database.closing(database.connect("postdo test", 5)) as session:
     if sys.argv[1] == "inside":

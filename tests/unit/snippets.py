@@ -26,7 +26,7 @@ from django.db import connections, transaction
 from postdo import config, history
 from postdo.memory import journal_schema
 from postdo.schema.catalogue import Catalogue, Entry
-from postdo.planning.compatibility import ColumnUse, ModelUse, TableUse
+from postdo.memory.model_use import ColumnUse, ModelUse, TableUse
 from postdo.console import Console
 from postdo.database import connect, rows
 from postdo.errors import PostdoError

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from postdo.memory.model_use import ColumnUse, ModelUse, TableUse
 from postdo.planning.ahead import standing_clashes
-from postdo.planning.compatibility import ColumnUse, ModelUse, TableUse
 from postdo.schema.catalogue import Catalogue, Entry
 
 NAME = ColumnUse("name", "text", null=False, field="name")

@@ -5,13 +5,8 @@ from __future__ import annotations
 import pytest
 
 from postdo.memory.journal_values import from_json, to_json
-from postdo.planning.compatibility import (
-    Clash,
-    ColumnUse,
-    ModelUse,
-    TableUse,
-    clashes,
-)
+from postdo.memory.model_use import ColumnUse, ModelUse, TableUse
+from postdo.planning.compatibility import Clash, clashes
 from postdo.schema.catalogue import Catalogue, Entry
 
 # By hand: one table, `shop_item`, and what becomes of it.

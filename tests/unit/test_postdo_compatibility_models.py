@@ -9,7 +9,8 @@ from django import VERSION
 from model_projects import look, migrated
 from projects import Project, query
 
-from postdo.planning.compatibility import ModelUse, clashes
+from postdo.memory.model_use import ModelUse
+from postdo.planning.compatibility import clashes
 from postdo.schema.catalogue import Catalogue
 
 MODELS = """

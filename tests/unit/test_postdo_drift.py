@@ -67,8 +67,8 @@ def test_a_schema_that_cannot_be_made_explains_nothing_and_hides_no_drift(shop: 
         shop,
         """
 from postdo.errors import Refused
-from postdo.planning.subject import look_at
-from postdo.schema import drift
+from postdo.comparing.subject import look_at
+from postdo.comparing import drift
 
 tried = []
 

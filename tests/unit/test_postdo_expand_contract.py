@@ -11,7 +11,8 @@ from documents import blocks, text_of
 from model_projects import django, look, migrated
 from projects import Project
 
-from postdo.planning.compatibility import ModelUse, clashes
+from postdo.memory.model_use import ModelUse
+from postdo.planning.compatibility import clashes
 from postdo.schema.catalogue import Catalogue
 
 BLOCKS = blocks(text_of("docs/expand-contract.md"), "python")

@@ -16,10 +16,10 @@ from snippets import LIGHT, Answer, inside
 
 ADD = "migrations.AddField('Item', {name!r}, models.IntegerField(default=0))"
 EXPECTED = """
-from postdo.planning.subject import look_at
+from postdo.comparing.subject import look_at
 from postdo.schema.catalogue import read as read_catalogue
 from postdo.schema.differences import compare
-from postdo.schema.expected import expected, key
+from postdo.comparing.expected import expected, key
 
 
 def look(build=True):

@@ -13,8 +13,8 @@ ADD = "migrations.AddField('Item', {name!r}, models.IntegerField(default=0))"
 RECORD = "INSERT INTO django_migrations (app, name, applied) VALUES ('shop', '0002_price', now())"
 LOOK = """
 from postdo.planning.look import make_plan
-from postdo.planning.subject import look_at
-from postdo.schema.drift import find
+from postdo.comparing.subject import look_at
+from postdo.comparing.drift import find
 
 reads = []
 sources = Journal.sources

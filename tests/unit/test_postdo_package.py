@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
@@ -42,3 +43,27 @@ def test_installed_by_pip_it_plans_rehearses_and_migrates_any_project(
     assert alone.run("migrate").code == 0
     script = (place / "bin" / "postdo").read_text()
     assert "postdo.__main__" in script
+
+
+# Each may import what stands before it; what lies beside the packages is for all of them, and uses
+# them on behalf of the command line.
+LAYERS = (
+    "schema",
+    "running",
+    "copying",
+    "memory",
+    "rehearsing",
+    "comparing",
+    "planning",
+    "report",
+    "applying",
+)
+
+
+def test_packages_import_each_other_in_one_direction() -> None:
+    folder = REPOSITORY / "postdo"
+    assert {path.parent.name for path in folder.glob("*/__init__.py")} == set(LAYERS)
+    for number, layer in enumerate(LAYERS):
+        texts = "".join(path.read_text() for path in (folder / layer).glob("*.py"))
+        imported = set(re.findall(r"from postdo\.(\w+)", texts)) & set(LAYERS)
+        assert imported <= {*LAYERS[: number + 1]}, layer

@@ -8,7 +8,7 @@ import pytest
 from projects import Project, make_shop
 from rehearsing import failed, migrated, step, traced
 
-from postdo.applying.pending import CONCURRENTLY
+from postdo.running.pending import CONCURRENTLY
 
 
 @pytest.fixture

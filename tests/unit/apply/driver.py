@@ -20,13 +20,13 @@ from django.db.transaction import atomic, set_rollback
 from postdo import config, lock, project
 from postdo.__main__ import OUTCOMES
 from postdo.applying.apply import in_one_transaction
-from postdo.applying.pending import run_pending
 from postdo.console import Console
 from postdo.database import closing, connect, rows
 from postdo.errors import PostdoError
 from postdo.rehearsing.trace import Trace
 from postdo.rehearsing.tracing import Tracer
 from postdo.run import Run
+from postdo.running.pending import run_pending
 from postdo.schema import catalogue
 from postdo.stop import Stopped, StopSignals
 

@@ -15,8 +15,8 @@ import pytest
 from projects import Project
 
 from postdo.applying.as_rehearsed import ROW_SLACK, misfits
-from postdo.applying.commit import transaction_control
 from postdo.rehearsing.trace import Effect
+from postdo.running.commit import transaction_control
 
 from .applying import (
     ADD_ORDER,

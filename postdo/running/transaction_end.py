@@ -14,8 +14,8 @@ from typing import Any
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from postdo.applying.commit import text_of
 from postdo.database import rows
+from postdo.running.commit import text_of
 
 CHECK = "SET CONSTRAINTS ALL IMMEDIATE"
 DEFER = "SET CONSTRAINTS ALL DEFERRED"

@@ -21,17 +21,17 @@ from django.db.migrations.operations import (
 from django.db.migrations.operations.base import Operation
 
 from postdo import history
+from postdo.comparing.expected import expected, from_nothing
+from postdo.comparing.subject import Subject, look_at
 from postdo.database import rows
 from postdo.errors import Refused
 from postdo.history import Name, dotted
 from postdo.lock import exclusive
 from postdo.memory.journal import Journal
-from postdo.planning.subject import Subject, look_at
 from postdo.project import Project
 from postdo.run import Run
 from postdo.schema.catalogue import Catalogue, read
 from postdo.schema.differences import Difference, compare
-from postdo.schema.expected import expected, from_nothing
 
 CANDIDATES = 4  # migrations that are tried as the reason; each costs a schema built from nothing
 

@@ -16,8 +16,8 @@ from django.db import DatabaseError, InterfaceError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
 
-from postdo.applying.driver_sessions import look_at, name_in, with_settings
 from postdo.database import rows, sqlstate
+from postdo.running.driver_sessions import look_at, name_in, with_settings
 
 READ_ONLY = "SET default_transaction_read_only = on"
 REFUSED = "25006"  # read_only_sql_transaction

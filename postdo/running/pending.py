@@ -19,10 +19,10 @@ from django.core.management import call_command
 from django.db import DEFAULT_DB_ALIAS
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from postdo.applying.other_sessions import OtherSessions
-from postdo.applying.transaction_end import TransactionEnd
 from postdo.history import Name
 from postdo.project import load_command
+from postdo.running.other_sessions import OtherSessions
+from postdo.running.transaction_end import TransactionEnd
 from postdo.stop import END
 
 # CREATE [UNIQUE] INDEX, DROP INDEX, REINDEX and DETACH PARTITION; REFRESH MATERIALIZED VIEW may

@@ -10,6 +10,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 
+from postdo.comparing.subject import Subject
 from postdo.console import Stopwatch
 from postdo.copying.scratch import scratch_database
 from postdo.database import rows
@@ -17,7 +18,6 @@ from postdo.errors import Refused
 from postdo.history import Name, dotted
 from postdo.memory.journal import Source
 from postdo.memory.sources import dependencies, read_sources, replaced_by
-from postdo.planning.subject import Subject
 from postdo.project import Project
 from postdo.rehearsing.rehearsal import Failure
 from postdo.rehearsing.worker import Job, work

@@ -1,0 +1,1 @@
+"""The real schema against the one that the applied migrations make."""

@@ -1,0 +1,1 @@
+"""One run of migrations in a session: of a rehearsal, and of the real change."""

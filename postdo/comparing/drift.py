@@ -6,7 +6,7 @@ asked.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from django.apps import apps as registry
@@ -21,7 +21,7 @@ from django.db.migrations.operations import (
 from django.db.migrations.operations.base import Operation
 
 from postdo import history
-from postdo.comparing.expected import expected, from_nothing
+from postdo.comparing.expected import expected, from_nothing, with_each
 from postdo.comparing.subject import Subject, look_at
 from postdo.database import rows
 from postdo.errors import Refused
@@ -33,7 +33,7 @@ from postdo.run import Run
 from postdo.schema.catalogue import Catalogue, read
 from postdo.schema.differences import Difference, compare
 
-CANDIDATES = 4  # migrations that are tried as the reason; each costs a schema built from nothing
+CANDIDATES = 4  # migrations that are tried as the reason, of each kind
 
 # Django's own record of an applied migration. Django 1.7 and newer.
 RECORD = "INSERT INTO django_migrations (app, name, applied) VALUES (%s, %s, now())"
@@ -102,7 +102,7 @@ def repair(
 def explain(subject: Subject, differences: tuple[Difference, ...]) -> tuple[Explanation, ...]:
     """Why, if a record is the reason: with it corrected, the real schema has to fit exactly.
 
-    For each migration that may be it, a schema is built from nothing.
+    For each migration that may be it, a schema is built.
     """
     applied = subject.known
     alarms = any(one.alarm for one in differences)
@@ -121,30 +121,35 @@ def explain(subject: Subject, differences: tuple[Difference, ...]) -> tuple[Expl
     tries += [
         (n, "record", applied | {n}) for n in _latest_first(first) if not _does_more(loader, n)
     ]
-    actual = read(subject.session)
+    actual, schemas = read(subject.session), _schemas(subject, [names for _, _, names in tries])
     return tuple(
         Explanation(dotted((name,)), how)
-        for name, how, names in tries
-        if _is_the_reason(subject, names, how, differences, actual)
+        for (name, how, _), made in zip(tries, schemas, strict=True)
+        if made is not None and _fits(how, differences, compare(made, actual))
     )
 
 
-def _is_the_reason(
-    subject: Subject,
-    names: frozenset[Name],
-    how: str,
-    differences: tuple[Difference, ...],
-    actual: Catalogue,
-) -> bool:
+def _schemas(subject: Subject, sets: list[frozenset[Name]]) -> list[Catalogue | None]:
+    """What each of these makes; ``None``: what cannot be made cannot be what is there.
+
+    They have nearly all in common, which takes a minute where there are hundreds of migrations.
+    """
+    schemas: Sequence[Catalogue | None] = [None] * len(sets)
+    if len(sets) > 1:
+        common = frozenset.intersection(*sets)
+        schemas = with_each(subject, common, [names - common for names in sets])
+    return [made or _alone(subject, names) for made, names in zip(schemas, sets, strict=True)]
+
+
+def _alone(subject: Subject, names: frozenset[Name]) -> Catalogue | None:
     try:
-        made = from_nothing(subject, names)
-    except Refused:  # what cannot be made cannot be what is there
-        return False
-    return _fits(how, differences, compare(made, actual))
+        return from_nothing(subject, names)
+    except Refused:
+        return None
 
 
 def _concerned(differences: tuple[Difference, ...]) -> frozenset[str]:
-    """The apps whose tables differ: each migration that is tried costs a schema from nothing."""
+    """The apps whose tables differ: each migration that is tried costs a schema."""
     tables = {one.table.partition(".")[2] for one in differences}
     return frozenset(
         app.label

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from postdo.comparing.subject import Subject
 from postdo.console import Stopwatch
@@ -20,7 +20,7 @@ from postdo.memory.journal import Source
 from postdo.memory.sources import dependencies, read_sources, replaced_by
 from postdo.project import Project
 from postdo.rehearsing.rehearsal import Failure
-from postdo.rehearsing.worker import Job, work
+from postdo.rehearsing.worker import Job, Result, work
 from postdo.schema import catalogue
 from postdo.schema.catalogue import Catalogue
 
@@ -56,27 +56,53 @@ def from_nothing(subject: Subject, applied: frozenset[Name]) -> Catalogue:
     Edited files are replaced by what the journal archived. Raises ``Refused`` if they cannot be
     run.
     """
-    watch, run = Stopwatch(), subject.run
+    watch, say = Stopwatch(), subject.run.console.say
     targets, archived = _files(subject.project, subject.archived, applied)
-    run.console.say(f"building the expected schema from {len(targets)} migrations")
-    with scratch_database(run, subject.session) as name:
-        result = work(
-            run,
+    say(f"building the expected schema from {len(targets)} migrations")
+    result = _made(subject, targets, (), archived)
+    if result.trace is None:
+        raise _refused(result.failure)
+    say(f"the expected schema is known ({watch})")
+    return result.trace.after
+
+
+def with_each(
+    subject: Subject, common: frozenset[Name], more: Sequence[frozenset[Name]]
+) -> tuple[Catalogue | None, ...]:
+    """The schemas that these migrations make with ``more`` of them in turn; ``common`` run once.
+
+    ``None`` for what cannot be made so: in a transaction, after ``common``.
+    """
+    sets = (common, *(common | names for names in more))
+    files = [_files(subject.project, subject.archived, names) for names in sets]
+    targets, *further = (names for names, _ in files)
+    texts = {name: text for _, archived in files for name, text in archived}
+    subject.run.console.say(f"building {len(further)} schemas upon {len(targets)} migrations")
+    result = _made(subject, targets, tuple(further), tuple(texts.items()))
+    return result.further if result.trace else (None,) * len(more)
+
+
+def _made(
+    subject: Subject,
+    targets: tuple[Name, ...],
+    further: tuple[tuple[Name, ...], ...],
+    archived: tuple[tuple[str, str], ...],
+) -> Result:
+    with scratch_database(subject.run, subject.session) as name:
+        return work(
+            subject.run,
             Job(
                 database=name,
                 mode="expected",
                 isolated=True,
                 trace=False,
                 targets=targets,
+                further=further,
                 archived=archived,
-                seconds=run.config.policies.rehearse_seconds,
-                memory_mb=run.config.policies.memory_mb,
+                seconds=subject.run.config.policies.rehearse_seconds,
+                memory_mb=subject.run.config.policies.memory_mb,
             ),
         )
-    if result.trace is None:
-        raise _refused(result.failure)
-    run.console.say(f"the expected schema is known ({watch})")
-    return result.trace.after
 
 
 def _files(

@@ -18,7 +18,7 @@ from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.migration import Migration
 from django.db.migrations.recorder import MigrationRecorder
 
-from postdo.history import Name
+from postdo.history import Name, dotted
 
 Names = frozenset[Name]
 
@@ -91,19 +91,25 @@ class ArchivedExecutor(MigrationExecutor):
         self.recorder = MigrationRecorder(connection)
         self.progress_callback = progress
 
-    def apply_targets(self) -> tuple[Any, list[Any]]:
-        """Apply the loader's targets on an empty database; the state after them, and the plan.
+    def apply_targets(self, done: Names = frozenset()) -> tuple[Any, list[Any]]:
+        """Apply the loader's targets; the state after them, and the plan of all of them.
 
-        Errors are those of the migrations, and ``NodeNotFoundError`` where a file is neither on
-        disk nor archived.
+        ``done``: what is applied in this database already. Errors are those of the migrations,
+        ``NodeNotFoundError`` where a file is neither on disk nor archived, and ``ValueError`` where
+        the targets do not build on ``done``.
         """
         self.recorder.ensure_schema()
         names: dict[Name, None] = {}
         for target in self.loader.targets:
             names.update(dict.fromkeys(self.loader.graph.forwards_plan(target)))
+        if not names.keys() >= done:
+            raise ValueError(f"not among the targets: {dotted(tuple(sorted(done - names.keys())))}")
         plan = [(self.loader.graph.nodes[name], False) for name in names]
+        missing = [step for name, step in zip(names, plan, strict=True) if name not in done]
         django: Any = self  # what follows is not public, and the same in Django 4.2 to 6.1
         state = django._create_project_state()
-        state = django._migrate_all_forwards(state, plan, plan, fake=False, fake_initial=False)
+        for name in (one for one in names if one in done):
+            self.loader.graph.nodes[name].mutate_state(state, preserve=False)
+        state = django._migrate_all_forwards(state, missing, plan, fake=False, fake_initial=False)
         self.check_replacements()
         return state, plan

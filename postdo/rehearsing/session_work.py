@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 from django.db import DEFAULT_DB_ALIAS, DatabaseError, connections, transaction
@@ -14,6 +15,7 @@ from django.db.backends.signals import connection_created
 from django.db.models.signals import pre_migrate
 
 from postdo.database import cancel, rows
+from postdo.history import Name
 from postdo.project import set_up
 from postdo.rehearsing import failures, isolation, losses
 from postdo.rehearsing.losses import Columns, Uncounted
@@ -251,16 +253,37 @@ def _expected(attempt: _Attempt) -> Done:
     worker, tracer, job = attempt.worker, attempt.tracer, attempt.job
     before = catalogue.read(worker)
     sources = {_name(dotted): text for dotted, text in job.archived}
-    with tracer.watching():
-        loader = ArchivedLoader(worker, sources, frozenset(job.targets or ()))
+
+    def apply(targets: Iterable[Name], done: frozenset[Name]) -> frozenset[Name]:
+        """What is applied afterwards."""
+        loader = ArchivedLoader(worker, sources, frozenset(targets))
         executor = ArchivedExecutor(worker, loader, pending.progress(tracer))
-        state, plan = executor.apply_targets()
+        state, plan = executor.apply_targets(done)
         _handlers(state, plan)
+        return frozenset((one.app_label, one.name) for one, _ in plan)
+
+    with tracer.watching():
+        common = apply(job.targets or (), frozenset())
         tracer.finish()
-    return attempt.succeeded(before, catalogue.read(worker), (), [])
+    after = catalogue.read(worker)
+    further = [_tried(worker, partial(apply, targets, common)) for targets in job.further]
+    return {**attempt.succeeded(before, after, (), []), "further": further}
 
 
-def _name(dotted: str) -> tuple[str, str]:
+def _tried(worker: BaseDatabaseWrapper, apply: Callable[[], object]) -> str | None:
+    """The schema as JSON with this applied too, which is taken back; ``None`` if it fails."""
+    try:
+        with transaction.atomic():
+            apply()
+            after = catalogue.read(worker)
+            transaction.set_rollback(True)
+    except Exception as error:  # noqa: BLE001  such as CONCURRENTLY, which no transaction can
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        return None
+    return after.to_json()
+
+
+def _name(dotted: str) -> Name:
     app, _, name = dotted.partition(".")
     return app, name
 

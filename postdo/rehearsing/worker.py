@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -26,6 +26,7 @@ from postdo.rehearsing.losses import Uncounted
 from postdo.rehearsing.rehearsal import Failure
 from postdo.rehearsing.trace import Trace, from_values
 from postdo.run import Run
+from postdo.schema.catalogue import Catalogue, from_json
 
 LOCK_TIMEOUT_MS = 20_000  # nobody else is there, and autovacuum gives way after a second
 LOOK_SECONDS = 0.2  # between two looks at the clock and the memory
@@ -42,6 +43,7 @@ class Job:
 
     ``mode``: ``transaction`` (all in one, rolled back at the end), ``plain`` (as Django does it,
     kept) or ``expected`` (only ``targets``, kept; files come from ``archived`` where given).
+    ``further``: in mode ``expected``, sets of which each is tried on top of ``targets``.
     ``isolated``: no network, mail or files of the site. ``trace``: whether to look at locks and
     rows. ``targets``: ``(app, name)`` of what is to be applied, or ``None`` for all there is.
     ``archived``: source text per ``app.name`` that stands in for the file on disk.
@@ -55,6 +57,7 @@ class Job:
     isolated: bool = True
     trace: bool = True
     targets: tuple[tuple[str, str], ...] | None = None
+    further: tuple[tuple[tuple[str, str], ...], ...] = ()
     archived: tuple[tuple[str, str], ...] = ()
     seconds: float = 0.0
     memory_mb: int = 0
@@ -69,6 +72,8 @@ class Job:
 class Result:
     """Exactly one of ``trace`` and ``failure``. ``outside``: see ``Rehearsal.outside``.
 
+    ``further``: the schema of each of the job's further sets, ``None`` for one that failed.
+
     ``uncounted``: what the trace's losses lack, to be counted on data from before the run.
     """
 
@@ -76,6 +81,7 @@ class Result:
     failure: Failure | None
     outside: tuple[str, ...]
     uncounted: tuple[Uncounted, ...] = ()
+    further: tuple[Catalogue | None, ...] = ()
 
 
 def job_from(values: Mapping[str, Any]) -> Job:
@@ -84,10 +90,15 @@ def job_from(values: Mapping[str, Any]) -> Job:
     return Job(
         **{
             **values,
-            "targets": None if targets is None else tuple((app, name) for app, name in targets),
+            "targets": None if targets is None else _names(targets),
+            "further": tuple(map(_names, values["further"])),
             "archived": tuple((name, text) for name, text in values["archived"]),
         }
     )
+
+
+def _names(values: Iterable[Sequence[str]]) -> tuple[tuple[str, str], ...]:
+    return tuple((app, name) for app, name in values)
 
 
 def work(run: Run, job: Job) -> Result:
@@ -253,6 +264,7 @@ def _result(event: Mapping[str, Any]) -> Result:
         else None,
         outside=tuple(event["outside"]),
         uncounted=tuple(Uncounted(**one) for one in event.get("uncounted", ())),
+        further=tuple(text and from_json(text) for text in event.get("further", ())),
     )
 
 

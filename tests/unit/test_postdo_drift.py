@@ -85,3 +85,45 @@ answer = [len(found), right, drift.explain(subject, found), len(tried)]
     )
     explained = "shop.0002_price is recorded as applied, and what it does is not there"
     assert answer.value == [1, [explained], [], 1]
+
+
+EXPLAINED = """
+from postdo.comparing.subject import look_at
+from postdo.comparing import drift
+
+subject = look_at(run, project, session, seen(), journal)
+answer = [str(one) for one in drift.explain(subject, drift.find(subject))]
+"""
+STOCK = ADD.replace("price", "stock")
+CONCURRENTLY = f"""
+from django.contrib.postgres.operations import AddIndexConcurrently
+from django.db import migrations, models
+
+
+class Migration(migrations.Migration):
+    atomic = False
+    dependencies = [("shop", "0002_price")]
+    operations = [
+        {STOCK},
+        AddIndexConcurrently("Item", models.Index(fields=["stock"], name="by_stock")),
+    ]
+"""
+
+
+def test_what_the_candidates_have_in_common_is_made_once(shop: Project) -> None:
+    shop.migration("shop", "0003_stock", STOCK, after="0002_price")
+    shop.sql("ALTER TABLE shop_item DROP COLUMN price")
+    answer = inside(shop, EXPLAINED)
+    assert answer.value == ["shop.0002_price is recorded as applied, and what it does is not there"]
+    assert "building 2 schemas upon 3 migrations" in answer.out
+    assert answer.out.count("building") == 2, answer.out  # the other one is what find compares with
+
+
+def test_a_candidate_that_no_transaction_can_do_is_tried_alone(shop: Project) -> None:
+    shop.write("shop/migrations/0003_stock.py", CONCURRENTLY)
+    inside(shop, "migrate()")
+    shop.sql("DELETE FROM django_migrations WHERE name = '0003_stock'")
+    answer = inside(shop, EXPLAINED)
+    assert answer.value == ["what shop.0003_stock does is there, and it is not recorded as applied"]
+    assert "building 2 schemas upon 3 migrations" in answer.out
+    assert "building the expected schema from 5 migrations" in answer.out

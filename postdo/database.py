@@ -20,6 +20,7 @@ from postdo.errors import Misconfigured, one_line
 
 APPLICATION_NAME_BYTES = 63  # NAMEDATALEN - 1; PostgreSQL cuts what is longer
 KEEPALIVE_SECONDS = 60  # below the idle limits of cloud firewalls, 350 s and more
+LOOK_SECONDS = 5.0  # to connect once more and see what a failure left
 
 # libpq puts the address before what the server said; several addresses give several lines.
 _ADDRESS = re.compile(r"^.*?connection to server .*? failed: ")
@@ -127,6 +128,23 @@ def answers(session: BaseDatabaseWrapper) -> bool:
     except (DatabaseError, InterfaceError):
         return False
     return True
+
+
+@contextmanager
+def eyes(
+    session: BaseDatabaseWrapper, application_name: str
+) -> Iterator[BaseDatabaseWrapper | None]:
+    """A session that can still look at the database: this one, or else a new one, or else none."""
+    if answers(session):
+        yield session
+        return
+    try:
+        fresh = connect(application_name, LOOK_SECONDS)
+    except (DatabaseError, InterfaceError):
+        yield None
+        return
+    with closing(fresh):
+        yield fresh
 
 
 def sqlstate(error: BaseException) -> str | None:

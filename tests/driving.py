@@ -28,7 +28,7 @@ from postdo.database import connect, rows
 from postdo.errors import PostdoError
 from postdo.run import Run
 from postdo.stop import Stopped, StopSignals
-from postdo.copying import backup, scratch
+from postdo.copying import backup, backup_folder, scratch
 
 run = Run(read(os.environ), Console(sys.stdout, sys.stderr), StopSignals())
 run.stop.install()

@@ -9,7 +9,6 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,7 +22,7 @@ from postdo.applying.as_rehearsed import require_same_rows, require_same_schema
 from postdo.applying.patience import BusyError, Patience
 from postdo.applying.table_locks import Watch
 from postdo.console import Stopwatch
-from postdo.database import cancel, rows, sqlstate
+from postdo.database import cancel, eyes, rows, sqlstate
 from postdo.errors import NotUndone, one_line
 from postdo.history import Name, dotted
 from postdo.project import where
@@ -39,7 +38,7 @@ LOOKS_PER_WAIT = 4  # at who blocks, within one lock_timeout
 ABORTED = "25P02"  # a statement after one that failed; says nothing about the cause
 
 # Whether these migrations are recorded, each as app and name.
-RECORDED = """
+ALL_RECORDED = """
 SELECT count(*) = %s FROM django_migrations WHERE (app || '.' || name) = ANY(%s)
 """
 
@@ -123,6 +122,7 @@ class _Attempt:
         self._became = Fate.ABORTED
         self._modules: set[str] = set()
         self._sequences: dict[str, int] = {}
+        self._set_sequences = False
         self.names: list[Name] = []
         self._hooks: list[Any] = []
         self.watch = Watch()
@@ -200,6 +200,7 @@ class _Attempt:
             self._felt = time.monotonic()  # which locks it will take, nobody knows
         run_pending(worker, self)
         self._require_same_transaction()
+        self._require_lock()
         rows(worker, "SET CONSTRAINTS ALL IMMEDIATE")
         if task.rehearsed is not None:
             require_same_schema(task.rehearsed.after, catalogue.read(worker))
@@ -222,6 +223,7 @@ class _Attempt:
         self, execute: Callable[..., Any], sql: Any, params: Any, many: bool, context: Any
     ) -> Any:
         """Remember the error that made the transaction useless: later ones do not tell."""
+        self._set_sequences = self._set_sequences or "setval" in str(sql).lower()
         try:
             return execute(sql, params, many, context)
         except Exception as error:
@@ -262,8 +264,20 @@ class _Attempt:
             run.stop.check()
 
     def _bring_back_sequences(self) -> None:
-        with suppress(DatabaseError, InterfaceError):
-            sequences.bring_back(self._task.session, self._sequences)
+        """Also if our own session is gone."""
+        run = self._task.run
+        with eyes(self._task.session, f"postdo {run.config.host}") as session:
+            try:
+                if session is not None:
+                    sequences.bring_back(session, self._sequences)
+                    return
+            except (DatabaseError, InterfaceError):
+                pass
+        if self._set_sequences:
+            run.console.warn(
+                "a migration set a sequence, which no rollback undoes, and the database does not "
+                f"answer; when it does, see which are behind: {run.config.postdo('plan')}"
+            )
 
     def _failure(self, error: BaseException) -> Exception:
         found = explained.failed(self._cause(error), self._running, self.names, self._file)
@@ -275,7 +289,7 @@ class _Attempt:
 
     def _is_recorded(self, session: BaseDatabaseWrapper) -> bool:
         names = [dotted((name,)) for name in self.names]
-        return not names or bool(rows(session, RECORDED, len(names), names)[0][0])
+        return not names or bool(rows(session, ALL_RECORDED, len(names), names)[0][0])
 
     def _ask_what_became_of_it(self, error: BaseException) -> None:
         assert self._which is not None  # noqa: S101  there is no COMMIT without

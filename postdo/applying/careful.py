@@ -11,19 +11,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
-from pathlib import Path
 
 from django.db import DatabaseError, InterfaceError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from postdo.applying import concurrent, swap
+from postdo.applying import concurrent, from_before, swap
 from postdo.applying.apply import in_one_transaction
 from postdo.applying.remembered import keep_sources, remember, who
 from postdo.comparing.subject import Subject, look_at
 from postdo.config import Answer
 from postdo.console import Stopwatch
-from postdo.copying import backup
-from postdo.copying.backup_folder import remove
 from postdo.database import rows
 from postdo.errors import NotUndone, PostdoError, Refused, Undone, one_line
 from postdo.history import RECORDED, History, Name, dotted
@@ -37,9 +34,11 @@ from postdo.report import as_json
 from postdo.run import Run
 from postdo.schema.advance import advance
 from postdo.schema.catalogue import Catalogue, read
+from postdo.stop import Stopped
 
 # As the journal has them, besides "done".
 OUTCOMES: dict[type[PostdoError], str] = {Undone: "undone", NotUndone: "not-undone"}
+STOPPED = "stopped"
 BEGUN = "begun"  # of a concurrent run that nobody can say the end of: it was killed
 
 
@@ -92,18 +91,16 @@ def carry_out(
     journal.prepare()
     subject = look_at(run, project, session, before, journal)
     began, watch = datetime.now(timezone.utc), Stopwatch()
-    with _nothing_changed():
-        change = _Change(subject, make_plan(subject), began, watch, read(session))
-    try:
-        if not (concurrently and _goes_on(change)):
-            pass_gate(run, change.plan, approval)
-        applied = _concurrently(change) if concurrently else _apply(change, approval)
-    except PostdoError as error:
-        _remember_failure(change, error)
-        _forget_backup(change, error)
-        raise
-    _tell_backup(change)
-    _prune_backups(run, session)
+    with from_before.no_unfinished(run, session):
+        with _nothing_changed():
+            change = _Change(subject, make_plan(subject), began, watch, read(session))
+        with _remembering_failure(change):
+            if not (concurrently and _goes_on(change)):
+                pass_gate(run, change.plan, approval)
+            from_before.finish(change.plan)
+            applied = _concurrently(change) if concurrently else _apply(change, approval)
+        from_before.tell(run, change.plan)
+        from_before.prune(run, session)
     return applied, change.plan.mode or "transaction", change.plan.checksum
 
 
@@ -139,24 +136,33 @@ def _apply(change: _Change, approval: str) -> tuple[str, ...]:
         if not _found_another_way(change, error):
             raise
         pass_gate(change.subject.run, change.plan, approval)
+        from_before.finish(change.plan)
         return _swap(change)
 
 
 def _goes_on(change: _Change) -> bool:
     """Whether this is the rest of a concurrent run that passed the gate and did not get to its end.
 
-    What it left (an unfinished index) would be drift, and in the way of another rehearsal.
+    What it left (an unfinished index) would be drift, and in the way of another rehearsal. A file
+    that was edited since has passed no gate.
     """
-    pending = {one.name for one in change.plan.findings.pending}
+    pending = {(one.name, one.checksum) for one in change.plan.findings.pending}
     for last in change.subject.journal.runs(1):
-        if last.mode == concurrent.MODE and last.outcome in (BEGUN, OUTCOMES[NotUndone]):
-            passed = {one["name"] for one in json.loads(last.plan)["pending"]}
-            if pending <= passed:
-                change.subject.run.console.say(
-                    f"going on with the run of {last.began:%Y-%m-%d %H:%M %Z}"
-                )
-                return True
+        unfinished = last.outcome in (BEGUN, OUTCOMES[NotUndone])
+        if last.mode == concurrent.MODE and unfinished and pending <= _passed(last):
+            change.subject.run.console.say(
+                f"going on with the run of {last.began:%Y-%m-%d %H:%M %Z}"
+            )
+            return True
     return False
+
+
+def _passed(record: RunRecord) -> set[tuple[str, str]]:
+    """Names and checksums of what was pending then; nothing if the record is damaged."""
+    try:
+        return {(one["name"], one["checksum"]) for one in json.loads(record.plan)["pending"]}
+    except (ValueError, TypeError, LookupError):
+        return set()
 
 
 def _concurrently(change: _Change) -> tuple[str, ...]:
@@ -225,12 +231,29 @@ def _remember(change: _Change, worker: BaseDatabaseWrapper) -> None:
     journal.record(change.record("done", change.plan.line, applied))
 
 
+@contextmanager
+def _remembering_failure(change: _Change) -> Iterator[None]:
+    try:
+        yield
+    except PostdoError as error:
+        _remember_failure(change, error)
+        if isinstance(error, (Refused, Undone)):
+            from_before.forget(change.plan)
+        raise
+    except Stopped as stopped:
+        # After the end of a change, or in the middle of a concurrent one, the journal has it.
+        if _is_as_before(change) and change.plan.mode != concurrent.MODE:
+            change.subject.journal.record(change.record(STOPPED, f"by {stopped}", ()))
+            from_before.forget(change.plan)
+        raise
+
+
 def _remember_failure(change: _Change, error: PostdoError) -> None:
     subject, kept = change.subject, frozenset[Name]()
     if isinstance(error, NotUndone):
         # It may be a part of a migration, so that no schema is expected of it.
         with suppress(DatabaseError, InterfaceError):
-            recorded = frozenset((app, name) for app, name in rows(subject.session, RECORDED))
+            recorded = _recorded(subject)
             keep_sources(subject, subject.journal, recorded)
             kept = recorded - subject.before.recorded
     applied = tuple(dotted((name,)) for name in sorted(kept))
@@ -238,25 +261,11 @@ def _remember_failure(change: _Change, error: PostdoError) -> None:
     subject.journal.record(change.record(outcome, error.what, applied))
 
 
-def _forget_backup(change: _Change, error: PostdoError) -> None:
-    """All is as before: the backup of no change must not push out that of a real one."""
-    rehearsal = change.plan.findings.rehearsal
-    if isinstance(error, (Refused, Undone)) and rehearsal is not None and rehearsal.backup:
-        remove(Path(rehearsal.backup))
+def _is_as_before(change: _Change) -> bool:
+    with suppress(DatabaseError, InterfaceError):
+        return _recorded(change.subject) == change.subject.before.recorded
+    return False
 
 
-def _tell_backup(change: _Change) -> None:
-    """Where the data from before are; who needs them back, looks for them late."""
-    rehearsal = change.plan.findings.rehearsal
-    if rehearsal is not None and rehearsal.backup:
-        change.subject.run.console.say(f"backup from before: {rehearsal.backup}")
-
-
-def _prune_backups(run: Run, session: BaseDatabaseWrapper) -> None:
-    """After the change, so that it cannot make it fail any more."""
-    try:
-        backup.prune(run, session)
-    except (DatabaseError, InterfaceError) as error:
-        run.console.warn(
-            f"all migrations are applied and kept; old backups stay, since {one_line(error)}"
-        )
+def _recorded(subject: Subject) -> frozenset[Name]:
+    return frozenset((app, name) for app, name in rows(subject.session, RECORDED))

@@ -7,8 +7,8 @@ the lock, with the project set up.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,14 +19,12 @@ from django.db.migrations.executor import MigrationExecutor
 
 from postdo import history, lock
 from postdo.changes import conflict, unreadable
-from postdo.database import answers, cancel, closing, connect, rows
+from postdo.database import cancel, eyes, rows
 from postdo.errors import NotUndone, PostdoError, Undone, one_line
 from postdo.history import COMMENT, UNFINISHED, History, Name, dotted
 from postdo.project import load_command
 from postdo.run import Run
 from postdo.stop import Stopped
-
-LOOK_SECONDS = 5.0  # to connect once more and see what a failure left
 
 
 @dataclass(frozen=True)
@@ -93,8 +91,8 @@ def apply(
         if isinstance(error, Stopped) or run.stop.pending:
             _say_where_it_stopped(run, plan, progress)
             run.stop.check()
-        with _eyes(run, session) as eyes:
-            raise _what_it_left(error, plan, progress, eyes, before) from error
+        with eyes(session, f"postdo {run.config.host}") as looking:
+            raise _what_it_left(error, plan, progress, looking, before) from error
     finally:
         with suppress(DatabaseError, InterfaceError):
             worker.close()
@@ -139,21 +137,6 @@ def _say_where_it_stopped(run: Run, plan: tuple[_Planned, ...], progress: _Progr
         f"stopped after {len(progress.applied)} of {len(plan)} migrations; each is whole, and "
         "the next start goes on from there"
     )
-
-
-@contextmanager
-def _eyes(run: Run, session: BaseDatabaseWrapper) -> Iterator[BaseDatabaseWrapper | None]:
-    """A session that can still look at the database: ours, or else a new one, or else none."""
-    if answers(session):
-        yield session
-        return
-    try:
-        fresh = connect(f"postdo {run.config.host}", LOOK_SECONDS)
-    except (DatabaseError, InterfaceError):
-        yield None
-        return
-    with closing(fresh):
-        yield fresh
 
 
 def _what_it_left(

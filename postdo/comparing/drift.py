@@ -28,6 +28,7 @@ from postdo.errors import Refused
 from postdo.history import Name, dotted
 from postdo.lock import exclusive
 from postdo.memory.journal import Journal
+from postdo.memory.sources import read_sources
 from postdo.project import Project
 from postdo.run import Run
 from postdo.schema.catalogue import Catalogue, read
@@ -85,7 +86,8 @@ def repair(
                 f"nothing to mend: {name} is {state} as applied",
                 f"see what is left: {run.config.postdo('drift')}",
             )
-        subject = look_at(run, project, session, before, Journal(run, session))
+        journal = Journal(run, session)
+        subject = look_at(run, project, session, before, journal)
         explanations = explain(subject, find(subject) or ())
         explanation = next((one for one in explanations if one.migration == name), None)
         if explanation is None or explanation.repair != how:
@@ -95,6 +97,8 @@ def repair(
                 f"look at the differences: {run.config.postdo('drift')}",
             )
         rows(session, RECORD if how == "record" else UNRECORD, app, migration)
+        if how == "record":  # else each start would say that it did not come past us
+            journal.keep_sources(read_sources(project, {(app, migration)}))
     run.console.say(f"{name}: {how}ed")
     return explanation
 

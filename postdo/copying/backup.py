@@ -1,7 +1,8 @@
 """A backup by PostgreSQL's own pg_dump, and the copy that is restored from it.
 
-The backup is a folder in pg_dump's directory format. Until a copy was restored from it, its name
-ends in ``.part``, so that every finished one has been proved.
+The backup is a folder in pg_dump's directory format. Its name ends in ``.part`` until a copy was
+restored from it and the change begins (``backup_folder.finish``): every finished one is proved, and
+is from before a change.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from django.db import DatabaseError
+from django.db import DatabaseError, InterfaceError
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from postdo.config import Rehearse
@@ -88,10 +89,10 @@ ORDER BY 1
 
 @dataclass(frozen=True)
 class Copied:
-    """``backup``: the finished backup, ``None`` if none is kept. ``seconds``: what it took.
+    """``backup``: the name of the backup once it is finished, ``None`` if there is none.
 
-    ``size_bytes``: of the source database, as PostgreSQL counts it. ``left_out``: extensions that
-    the copy lacks, because only a superuser can create them.
+    ``seconds``: what it took. ``size_bytes``: of the source database, as PostgreSQL counts it.
+    ``left_out``: extensions that the copy lacks, because only a superuser can create them.
     """
 
     backup: Path | None
@@ -148,9 +149,8 @@ def check_room(run: Run, session: BaseDatabaseWrapper, *, schema_only: bool | No
 def copy(run: Run, session: BaseDatabaseWrapper, scratch: str, *, schema_only: bool) -> Copied:
     """Dump the database of ``session`` and restore it into the database ``scratch``.
 
-    With a folder for backups the dump is kept there (its last ``BACKUP_KEEP`` of this kind); an
-    unfinished one never has a finished one's name. Raises ``Refused`` (nothing was changed) if
-    either fails, is out of the time budget, or the disk is full.
+    With a folder for backups the dump is kept there, unfinished yet. Raises ``Refused`` (nothing
+    was changed) if either fails, is out of the time budget, or the disk is full.
     """
     watch = Stopwatch()
     ((size, _),) = rows(session, SIZE)
@@ -208,7 +208,7 @@ def _through_a_folder(job: _Job, folder: BackupFolder) -> Path:
         restore = [str(job.found.pg_restore), *job.flags, f"--jobs={JOBS}", *job.restoring]
         with _list_without(job, part.path) as wanted:
             _programs(job, [[*restore, *wanted, str(part.path)]])
-        return part.finish()
+        return part.prove()
 
 
 def _through_a_pipe(job: _Job, dumping: Sequence[str]) -> None:
@@ -330,6 +330,14 @@ def prune(run: Run, session: BaseDatabaseWrapper) -> None:
     if folder is not None:
         with suppress(OSError):
             folder.prune()
+
+
+def sweep(run: Run, session: BaseDatabaseWrapper) -> None:
+    """Remove what was never finished."""
+    with suppress(OSError, DatabaseError, InterfaceError):
+        folder = _folder(run, session)
+        if folder is not None:
+            folder.sweep()
 
 
 def _folder(run: Run, session: BaseDatabaseWrapper) -> BackupFolder | None:

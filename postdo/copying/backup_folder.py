@@ -20,18 +20,17 @@ PART = ".part"
 OWNER_ONLY = 0o700  # it holds personal data
 
 
-@dataclass(frozen=True)
+@dataclass
 class Part:
-    """A backup that is being made, in the folder ``path``."""
+    """A backup that is being made, in the folder ``path``. ``whole``: whether a copy proved it."""
 
     path: Path
+    whole: bool = False
 
-    def finish(self) -> Path:
-        """Give it its final name. The finished backup."""
-        final = self.path.with_suffix("")
-        self.path.rename(final)
-        _sync(final.parent)
-        return final
+    def prove(self) -> Path:
+        """Let it stay until ``finish``. The name that it will have then."""
+        self.whole = True
+        return self.path.with_suffix("")
 
 
 @dataclass(frozen=True)
@@ -50,21 +49,32 @@ class BackupFolder:
 
     @contextmanager
     def unfinished(self) -> Iterator[Part]:
-        """A new empty folder for a backup, removed at the end unless it was finished.
+        """A new empty folder for a backup, removed at the end unless it was proved.
 
         Locked while it is in use, so that another process leaves it alone. Raises ``Refused`` if
         it cannot be made.
         """
         with self._or_refused():
             self._ready()
-            path = self._new()
-            lock = os.open(path, os.O_RDONLY)
+            part = Part(self._new())
+            lock = os.open(part.path, os.O_RDONLY)
         try:
             _try_lock(lock)
-            yield Part(path)
+            yield part
         finally:
             os.close(lock)
-            shutil.rmtree(path, ignore_errors=True)
+            if not part.whole:
+                shutil.rmtree(part.path, ignore_errors=True)
+
+    def sweep(self) -> None:
+        """Remove what was never finished, and nobody is making."""
+        for path in self.root.glob(f"{_file_name(self.database)}-{KIND}-*{PART}"):
+            lock = os.open(path, os.O_RDONLY)
+            try:
+                if _try_lock(lock):
+                    shutil.rmtree(path, ignore_errors=True)
+            finally:
+                os.close(lock)
 
     def prune(self) -> None:
         """Remove the finished backups that are more than ``keep``, the oldest first."""
@@ -76,13 +86,7 @@ class BackupFolder:
 
     def _ready(self) -> None:
         self.root.mkdir(mode=OWNER_ONLY, parents=True, exist_ok=True)
-        for path in self.root.glob(f"{_file_name(self.database)}-{KIND}-*{PART}"):
-            lock = os.open(path, os.O_RDONLY)
-            try:
-                if _try_lock(lock):
-                    shutil.rmtree(path, ignore_errors=True)
-            finally:
-                os.close(lock)
+        self.sweep()
 
     def _new(self) -> Path:
         stamp = datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%SZ")
@@ -107,12 +111,27 @@ class BackupFolder:
             ) from error
 
 
+def finish(backup: Path) -> None:
+    """Give a proved backup its final name: from now on it counts. Raises ``Refused``."""
+    try:
+        _unfinished(backup).rename(backup)
+    except OSError as error:
+        raise Refused(
+            f"the backup {backup} cannot be finished: {error.strerror or error}",
+            "correct the folder POSTDO_BACKUPS, its permissions or its disk",
+        ) from error
+    _sync(backup.parent)
+
+
 def remove(backup: Path) -> None:
-    """Take a finished backup away; half of one never has a finished one's name."""
+    """Take a backup away, finished or not; half of one never has a finished one's name."""
     with suppress(OSError):
-        unfinished = backup.with_name(backup.name + PART)
-        backup.rename(unfinished)
-        shutil.rmtree(unfinished, ignore_errors=True)
+        backup.rename(_unfinished(backup))
+    shutil.rmtree(_unfinished(backup), ignore_errors=True)
+
+
+def _unfinished(backup: Path) -> Path:
+    return backup.with_name(backup.name + PART)
 
 
 def _file_name(database: str) -> str:

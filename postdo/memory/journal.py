@@ -97,7 +97,7 @@ class Source:
 
 @dataclass(frozen=True)
 class RunRecord:
-    """One run of ``migrate``. ``outcome``: done, refused, undone or not-undone.
+    """One run of ``migrate``. ``outcome``: done, refused, undone, not-undone, or stopped.
 
     ``applied``: as ``app.name``. ``plan``: the plan's JSON. ``who``: user and host.
     """

@@ -54,7 +54,8 @@ class Rehearsal:
     of the run in one transaction, if that failed. ``plain_failure``: of the run as Django makes it,
     if that was tried and failed too. ``outside``: what it tried to reach beyond the database
     (``mail to 3 recipients``, ``network api.example.com:443``, ``program convert``).
-    ``backup``: the file that the copy was restored from, empty if none was kept.
+    ``backup``: what the copy was restored from, by the name that it has once the change begins;
+    empty if none is kept.
     ``copy_seconds``: what the copy took. ``size_bytes``: of the copied database. ``left_out``:
     extensions that the copy lacks, because only a superuser can create them. ``copied_by``:
     ``dump`` (and restore) or ``base-backup`` (of the whole server). ``changes``: the database's

@@ -113,9 +113,7 @@ def rehearsed(rehearsal: Rehearsal) -> str:
 
 
 def kept(rehearsal: Rehearsal) -> str:
-    """Whether what would be gone is kept somewhere; empty if nobody can tell."""
-    if rehearsal.backup:
-        return f"The backup that it was tried on is kept: {rehearsal.backup}"
+    """Whether what would be gone is kept somewhere; empty if that goes without saying."""
     if rehearsal.copied_by == BASE_BACKUP:
         return "No backup is made of a database of this size: see that you have one."
     return ""

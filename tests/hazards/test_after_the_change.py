@@ -9,6 +9,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from waiting import until
 
 from .site import Site
 from .steps import ADD, ENDS_SECONDS, NOT_ATOMIC, run_python
@@ -29,6 +30,7 @@ ONLY_HERE = (
     "DO $$ BEGIN IF current_database() !~ '^postdo_scratch' THEN "
     "RAISE EXCEPTION 'only in production'; END IF; END $$"
 )
+ASLEEP = "SELECT count(*) FROM pg_stat_activity WHERE query ~ '^SELECT pg_sleep.120'"
 SUPERUSER = {
     "DJANGO_SUPERUSER_USERNAME": "alice",
     "DJANGO_SUPERUSER_EMAIL": "alice@example.com",
@@ -158,6 +160,33 @@ def test_backups_of_what_is_undone_do_not_pile_up(site: Site, tmp_path: Path) ->
     for _ in range(2):
         site.ends_undone("only in production", POSTDO_BACKUPS=str(tmp_path / "backups"))
     assert list((tmp_path / "backups").glob("*-20*")) == []
+
+
+def test_a_look_keeps_no_backup(site: Site, tmp_path: Path) -> None:
+    """It would push out one from before a change."""
+    site.migration("0002_add", ADD)
+    for command_ in ("plan", "rehearse"):
+        looked = site.run(command_, POSTDO_BACKUPS=str(tmp_path / "backups"))
+        assert looked.code == 0, looked.err
+    assert not (tmp_path / "backups").exists()
+
+
+@pytest.mark.parametrize("where", ["in the rehearsal", "in the change"])
+def test_what_is_stopped_leaves_no_backup(site: Site, tmp_path: Path, where: str) -> None:
+    here = "~" if where == "in the rehearsal" else "!~"
+    waits = f"SELECT pg_sleep(120) WHERE current_database() {here} '^postdo_scratch'"
+    site.migration("0002_add", f"{ADD}, migrations.RunSQL({waits!r})")
+    before = site.snapshot()
+    process = site.start("migrate", POSTDO_BACKUPS=str(tmp_path / "backups"))
+    until(lambda: site.sql(ASLEEP) == [(1,)], "the migration to wait")
+    process.send_signal(signal.SIGTERM)
+    printed, _ = process.communicate(timeout=ENDS_SECONDS)
+
+    assert process.returncode == 128 + signal.SIGTERM, printed
+    assert list((tmp_path / "backups").iterdir()) == []
+    assert site.snapshot() == before
+    ((outcome,),) = site.sql("SELECT outcome FROM postdo_journal.run ORDER BY id DESC LIMIT 1")
+    assert outcome == ("done" if where == "in the rehearsal" else "stopped")
 
 
 @pytest.mark.parametrize("argument", ["0", "'no key, no site'"])

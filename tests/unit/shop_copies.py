@@ -38,6 +38,8 @@ COPY = """
 with scratch.scratch_database(run, session) as name:
     copied = backup.copy(run, session, name, schema_only=False)
 print("copied", copied)
+if copied.backup:
+    backup_folder.finish(copied.backup)
 """
 
 # The environment of every command: where the programs of the test's server are.

@@ -47,6 +47,8 @@ with scratch.scratch_database(run, session) as name:
         print(len(sums(there)), sums(there)["public.shop_item"][0])
         print(rows(there, "SELECT nextval('shop_item_id_seq')"))
         print(rows(there, "SELECT count(*) FROM pg_stats WHERE tablename = 'shop_item'"))
+if copied.backup:
+    backup_folder.finish(copied.backup)
 print(copied.size_bytes == size, copied.seconds > 0, copied.left_out)
 print(copied.backup)
 """

@@ -11,6 +11,8 @@ import pytest
 from projects import Project, make_shop, open_connection, query
 from waiting import until
 
+from postdo.memory.journal_values import pack
+
 # What `postdo migrate --concurrently` does, without the command line around it.
 DRIVER = """
 import os, sys
@@ -273,6 +275,35 @@ def test_what_is_kept_of_a_failure_is_remembered_and_the_repeat_goes_on(shop: Pr
     repeat = shop.run("migrate", "--concurrently", environment=quiet)
     assert repeat.code == 0, repeat.out + repeat.err
     assert "going on with the run of " in repeat.out
+
+
+def test_a_repeat_with_an_edited_file_passes_the_gate_again(shop: Project) -> None:
+    """What was corrected meanwhile can lose rows, and nobody has been asked about that."""
+    quiet = {"MAKEMIGRATIONS": "off"}
+    failing = f"migrations.RunSQL({NOT_YET!r}, '')"
+    migration(shop, "0002_step", failing, after="0001_initial", header=NON_ATOMIC)
+    assert shop.run("migrate", "--concurrently", environment=quiet).code == 5
+    migration(shop, "0002_step", 'migrations.RemoveField("Item", "name")', after="0001_initial")
+
+    refused = shop.run("migrate", "--concurrently", environment=quiet)
+
+    assert refused.code == 3, refused.out + refused.err
+    assert "would delete column shop_item.name (500 values)" in refused.err
+    assert shop.sql("SELECT count(name) FROM shop_item") == [(500,)]
+
+
+def test_a_damaged_record_of_a_run_is_no_licence_to_go_on(shop: Project) -> None:
+    quiet = {"MAKEMIGRATIONS": "off"}
+    failing = f"migrations.RunSQL({NOT_YET!r}, '')"
+    migration(shop, "0002_step", failing, after="0001_initial", header=NON_ATOMIC)
+    assert shop.run("migrate", "--concurrently", environment=quiet).code == 5
+    shop.sql(f"UPDATE postdo_journal.run SET plan = decode('{pack('[]').hex()}', 'hex')")  # noqa: S608
+
+    again = shop.run("migrate", "--concurrently", environment=quiet)
+
+    assert "going on" not in again.out
+    assert "Traceback" not in again.err
+    assert again.code in (3, 5), again.err
 
 
 def test_what_would_be_lost_is_asked_in_this_mode_too(shop: Project) -> None:

@@ -127,3 +127,10 @@ def test_a_candidate_that_no_transaction_can_do_is_tried_alone(shop: Project) ->
     assert answer.value == ["what shop.0003_stock does is there, and it is not recorded as applied"]
     assert "building 2 schemas upon 3 migrations" in answer.out
     assert "building the expected schema from 5 migrations" in answer.out
+
+
+def test_what_was_recorded_with_proof_is_no_stranger_afterwards(shop: Project) -> None:
+    shop.sql(f"DELETE FROM django_migrations WHERE {OURS}")  # noqa: S608
+    shop.sql("DELETE FROM postdo_journal.source WHERE name = '0002_price'")
+    assert shop.run("drift", "--record", "shop.0002_price").code == 0
+    assert "warning" not in shop.run("migrate", environment={"MAKEMIGRATIONS": "off"}).err

@@ -51,3 +51,30 @@ def test_a_sequence_that_was_set_back_is_not_left_behind_its_rows(shop: Project)
     assert drive(shop).code == UNDONE
     shop.sql("INSERT INTO shop_item (name) VALUES ('the next')")
     assert shop.sql("SELECT count(*) FROM shop_item") == [(rows + 1,)]
+
+
+def test_a_sequence_is_brought_back_though_our_own_session_is_gone(shop: Project) -> None:
+    """What ended it may end it at any moment, and all was taken back."""
+    end = (
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = "
+        "'postdo driver'"
+    )
+    operations = f"migrations.RunSQL({SET_BACK!r}), migrations.RunSQL({end!r})"
+    add(shop, ADD_STOCK, operations, ADD_STOCK.replace("stock", "later"))
+    ((rows,),) = shop.sql("SELECT count(*) FROM shop_item")
+    outcome = drive(shop)
+    assert outcome.code == UNDONE, outcome.out
+    assert "the session that held the lock was lost" in outcome.out
+    shop.sql("INSERT INTO shop_item (name) VALUES ('the next')")
+    assert shop.sql("SELECT count(*) FROM shop_item") == [(rows + 1,)]
+
+
+def test_a_lock_session_lost_in_the_last_migration_is_named_as_that(shop: Project) -> None:
+    end = (
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = "
+        "'postdo driver'"
+    )
+    add(shop, ADD_STOCK, f"migrations.RunSQL({end!r})")
+    outcome = drive(shop, rehearse=False)
+    assert outcome.code == UNDONE, outcome.out
+    assert "the session that held the lock was lost" in outcome.out

@@ -19,7 +19,7 @@ from postdo.history import Name, dotted
 from postdo.memory.journal import Source
 from postdo.memory.sources import dependencies, read_sources, replaced_by
 from postdo.project import Project
-from postdo.rehearsing.rehearsal import Failure
+from postdo.rehearsing.trace import Failure
 from postdo.rehearsing.worker import Job, Result, work
 from postdo.schema import catalogue
 from postdo.schema.catalogue import Catalogue

@@ -24,14 +24,12 @@ from postdo.run import Run
 READ_ONLY = "SET TRANSACTION READ ONLY"
 
 
-def pending(
-    run: Run, project: Project, session: BaseDatabaseWrapper, *, with_sql: bool = True
-) -> tuple[Pending, ...]:
+def pending(run: Run, project: Project, *, with_sql: bool = True) -> tuple[Pending, ...]:
     """What ``migrate`` would apply, in its order; the project must be set up.
 
-    ``session`` is not used by Django, whose own connection to the default database must not be in a
-    transaction. ``with_sql``: whether to render it, which costs about what applying them costs.
-    Raises ``Refused`` if the migrations have no valid order.
+    Django's own connection to the default database must not be in a transaction. ``with_sql``:
+    whether to render it, which costs about what applying them costs. Raises ``Refused`` if the
+    migrations have no valid order.
     """
     worker = connections[DEFAULT_DB_ALIAS]
     try:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from postdo.rehearsing.rehearsal import Failure
+from postdo.rehearsing.trace import Failure
 
 ALREADY_THERE = (
     "it is there already: `{postdo} drift` says whether it was made by hand (remove it, or adopt "

@@ -19,11 +19,12 @@ from postdo.database import rows, target
 from postdo.errors import Refused
 from postdo.memory.model_use import ModelUse
 from postdo.planning import lint
+from postdo.planning.awaited import pending
 from postdo.planning.compatibility import Clash, clashes
 from postdo.planning.model_use import model_use
 from postdo.planning.notes import concurrently
 from postdo.planning.plan import Findings, Pending, Plan, Problem, decide
-from postdo.planning.problems import find_problems, pending
+from postdo.planning.problems import find_problems
 from postdo.planning.problems_order import NO_ORDER
 from postdo.planning.server_state import server_problems
 from postdo.rehearsing.rehearsal import Rehearsal, rehearse
@@ -45,7 +46,7 @@ def make_plan(subject: Subject, *, always_rehearse: bool = False) -> Plan:
     waiting: tuple[Pending, ...] = ()
     if not any(problem.blocking for problem in problems):
         # To render SQL costs about what applying it does, and nobody asks for it there.
-        waiting = pending(run, subject.project, session, with_sql=not subject.empty)
+        waiting = pending(run, subject.project, with_sql=not subject.empty)
     stuck = any(problem.blocking for problem in problems)
     if waiting and not (stuck or subject.empty):
         ask_for_copy(run, session)  # before what takes long: all of it is done once more then
@@ -81,7 +82,7 @@ def make_plan(subject: Subject, *, always_rehearse: bool = False) -> Plan:
     return _explained(subject, decide(findings, run.config.policies))
 
 
-def serving_use(subject: Subject) -> ModelUse | None:
+def _serving_use() -> ModelUse | None:
     """What the models before this release use, as the applied migrations describe them."""
     loader = MigrationLoader(connections[DEFAULT_DB_ALIAS])
     applied = [name for name in loader.applied_migrations if name in loader.graph.nodes]
@@ -173,7 +174,7 @@ def _clashes(
 ) -> tuple[Clash, ...] | None:
     if rehearsal is None or rehearsal.trace is None:
         return None
-    use = serving or serving_use(subject)
+    use = serving or _serving_use()
     return None if use is None else clashes(use, rehearsal.trace.before, rehearsal.trace.after)
 
 

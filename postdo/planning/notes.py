@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 from postdo import words
 from postdo.config import Answer, Policies, Rehearse
 from postdo.planning.verdict import Concern
+from postdo.rehearsing.rehearsal import FULL
 from postdo.rehearsing.trace import Lock
 from postdo.words import BLOCKS_WRITES
 
 if TYPE_CHECKING:
     from postdo.planning.plan import Findings, Pending
 
-FULL = "full"  # the method of a rehearsal that had all rows
 NO_ROWS = (
     "rehearsed without rows (REHEARSE=schema): data was not tried, so it can still fail on it; "
     "which rows would be changed or deleted, and for how long tables are locked, is not known"

@@ -12,7 +12,7 @@ from postdo.planning import notes, verdict
 from postdo.planning.compatibility import Clash
 from postdo.planning.renames import hints
 from postdo.planning.verdict import Concern, Reason
-from postdo.rehearsing.rehearsal import Rehearsal
+from postdo.rehearsing.rehearsal import FULL, Rehearsal
 from postdo.schema.differences import Difference
 
 __all__ = ["Advice", "Findings", "Pending", "Plan", "Problem", "Reason", "decide"]
@@ -241,7 +241,7 @@ def _online(findings: Findings, policies: Policies) -> bool | None:
     if rehearsal.mode == "swap" or too_long:
         return False
     # Without rows a lock says nothing about how long it would be held.
-    known = findings.clashes is not None and (rehearsal.method == notes.FULL or worst is None)
+    known = findings.clashes is not None and (rehearsal.method == FULL or worst is None)
     return True if known else None
 
 
@@ -302,7 +302,7 @@ def _how(findings: Findings, policies: Policies) -> str:
     worst = verdict.longest_lock(rehearsal.trace) if rehearsal.trace else None
     if worst is None:
         return f"{goes_on}, no table is locked"
-    if rehearsal.method != notes.FULL:
+    if rehearsal.method != FULL:
         return f", rehearsed without rows, locks {words.table(worst.table)}"
     longest = f"{words.duration(worst.seconds)} on {words.table(worst.table)}"
     return f"{goes_on}, longest lock {longest}"

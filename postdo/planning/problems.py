@@ -20,14 +20,10 @@ from postdo.database import other_databases, rows
 from postdo.history import History, Name
 from postdo.memory.journal import Journal, Source
 from postdo.memory.sources import do_the_same, read_sources, replaced_by, states
-from postdo.planning.awaited import pending
-from postdo.planning.packages import package_of
 from postdo.planning.plan import Problem
 from postdo.planning.problems_order import Seen, blocked, listed, order_problems, restore
 from postdo.project import Project
 from postdo.run import Run
-
-__all__ = ["ahead", "find_problems", "package_of", "pending"]
 
 # In which order the recorded migrations were applied: app, name, and a number that grows.
 ORDER = "SELECT app, name, id FROM django_migrations"

@@ -15,7 +15,7 @@ from django.db.transaction import TransactionManagementError
 from postdo.database import rows, sqlstate
 from postdo.errors import PostdoError, one_line
 from postdo.project import where
-from postdo.rehearsing.rehearsal import Failure
+from postdo.rehearsing.trace import Failure
 from postdo.rehearsing.tracing import LONGEST_STATEMENT, Failing
 from postdo.running.commit import TransactionControlError
 

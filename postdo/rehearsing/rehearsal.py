@@ -5,44 +5,24 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from postdo.config import Rehearse
 from postdo.console import Stopwatch
+from postdo.copying import backup, copy_server, scratch
+from postdo.copying.backup import Copied
 from postdo.database import rows
-from postdo.rehearsing import row_effects
-from postdo.rehearsing.trace import Trace
+from postdo.rehearsing import row_effects, worker
+from postdo.rehearsing.losses import count_in_production
+from postdo.rehearsing.trace import Failure, Trace
+from postdo.rehearsing.worker import Result
 from postdo.run import Run
 
-if TYPE_CHECKING:
-    from postdo.copying.backup import Copied
-    from postdo.rehearsing.worker import Result
-
+FULL = "full"
+SCHEMA = "schema"
 DUMP = "dump"
 BASE_BACKUP = "base-backup"
-
-
-@dataclass(frozen=True)
-class Failure:
-    """Why a run on the copy failed.
-
-    ``migration``: ``app.name``, ``post_migrate``, or empty. ``what``: one line of the error.
-    ``place``: ``file:line`` in the project. ``sqlstate``: empty if it was no database error.
-    ``statement``: the SQL that failed, if it was SQL. ``rows``: up to five examples of rows that
-    stand in the way, as text. ``single_only``: whether it may be only because all ran in one
-    transaction. ``output``: the last lines of a process that died.
-    """
-
-    migration: str
-    what: str
-    place: str
-    sqlstate: str
-    statement: str
-    rows: tuple[str, ...]
-    single_only: bool
-    output: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -60,6 +40,8 @@ class Rehearsal:
     extensions that the copy lacks, because only a superuser can create them. ``copied_by``:
     ``dump`` (and restore) or ``base-backup`` (of the whole server). ``changes``: the database's
     count of changed rows just before the copy was made (``row_effects.changes``).
+    ``plain_seconds``: what the run as Django makes it took with all that belongs to it, if it was
+    tried.
     """
 
     method: str
@@ -74,6 +56,7 @@ class Rehearsal:
     left_out: tuple[str, ...] = ()
     copied_by: str = DUMP
     changes: int = 0
+    plain_seconds: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -91,8 +74,6 @@ def rehearse(run: Run, session: BaseDatabaseWrapper) -> Rehearsal:
     Where one transaction for all is what fails, they are tried as Django makes them. Raises
     ``Refused`` if there is no room, no right or no program for a copy, ``Stopped`` on a signal.
     """
-    from postdo.rehearsing import worker  # noqa: PLC0415  it knows this module's values
-
     policies = run.config.policies
     full = policies.rehearse is not Rehearse.SCHEMA
     changes = row_effects.changes(session)
@@ -117,15 +98,17 @@ def rehearse(run: Run, session: BaseDatabaseWrapper) -> Rehearsal:
 
         run.console.say(f"rehearsing the pending migrations on the copy ({copied.seconds:.1f} s)")
         first = attempt("transaction")
-        second = None
+        second, plain_seconds = None, 0.0
         if first.failure is not None and first.failure.single_only:
             run.console.say(
                 f"not possible in one transaction ({first.failure.what}): trying as Django does it"
             )
+            began = watch.seconds
             second = attempt("plain")
+            plain_seconds = watch.seconds - began
     last = second or first
     return Rehearsal(
-        method="full" if full else "schema",
+        method=FULL if full else SCHEMA,
         mode="" if last.trace is None else ("swap" if second else "transaction"),
         trace=_counted(session, last),
         failure=first.failure,
@@ -137,14 +120,13 @@ def rehearse(run: Run, session: BaseDatabaseWrapper) -> Rehearsal:
         left_out=copied.left_out,
         copied_by=BASE_BACKUP if copy.port else DUMP,
         changes=changes,
+        plain_seconds=plain_seconds,
     )
 
 
 @contextmanager
 def _copy(run: Run, session: BaseDatabaseWrapper, *, full: bool) -> Iterator[_Copy]:
     """The copy that stands ready on a server of its own, or one beside production, gone after."""
-    from postdo.copying import backup, copy_server, scratch  # noqa: PLC0415  they know this module
-
     port = run.config.policies.copy_port
     if full and port:
         found = copy_server.find_copy(run, session)
@@ -158,8 +140,6 @@ def _copy(run: Run, session: BaseDatabaseWrapper, *, full: bool) -> Iterator[_Co
 
 def _counted(session: BaseDatabaseWrapper, result: Result) -> Trace | None:
     """The trace, with the losses counted in production that the copy could not tell."""
-    from postdo.rehearsing.losses import count_in_production  # noqa: PLC0415
-
     if result.trace is None or not result.uncounted:
         return result.trace
     found = count_in_production(session, result.uncounted)

@@ -9,6 +9,7 @@ from dataclasses import asdict
 from functools import partial
 from typing import Any
 
+from django.core.management.sql import emit_post_migrate_signal
 from django.db import DEFAULT_DB_ALIAS, DatabaseError, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
@@ -18,6 +19,7 @@ from postdo.database import cancel, rows
 from postdo.history import Name
 from postdo.project import set_up
 from postdo.rehearsing import failures, isolation, losses
+from postdo.rehearsing.archived import ArchivedExecutor, ArchivedLoader
 from postdo.rehearsing.losses import Columns, Uncounted
 from postdo.rehearsing.past_django import PastDjango
 from postdo.rehearsing.trace import Loss, Trace, to_values
@@ -248,8 +250,6 @@ def _plain(attempt: _Attempt) -> Done:
 
 def _expected(attempt: _Attempt) -> Done:
     """Only the targets, from nothing, and the handlers that make objects of their own."""
-    from postdo.rehearsing.archived import ArchivedExecutor, ArchivedLoader  # noqa: PLC0415
-
     worker, tracer, job = attempt.worker, attempt.tracer, attempt.job
     before = catalogue.read(worker)
     sources = {_name(dotted): text for dotted, text in job.archived}
@@ -293,8 +293,6 @@ def _handlers(state: Any, plan: list[Any]) -> None:
 
     It may use today's models, on a schema that is older.
     """
-    from django.core.management.sql import emit_post_migrate_signal  # noqa: PLC0415
-
     try:
         with transaction.atomic():
             emit_post_migrate_signal(0, False, DEFAULT_DB_ALIAS, apps=state.apps, plan=plan)

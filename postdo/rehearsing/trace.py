@@ -140,3 +140,24 @@ def _step(values: Mapping[str, Any]) -> Step:
         "effects": tuple(Effect(**effect) for effect in values["effects"]),
     }
     return Step(**read)
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a run on the copy failed.
+
+    ``migration``: ``app.name``, ``post_migrate``, or empty. ``what``: one line of the error.
+    ``place``: ``file:line`` in the project. ``sqlstate``: empty if it was no database error.
+    ``statement``: the SQL that failed, if it was SQL. ``rows``: up to five examples of rows that
+    stand in the way, as text. ``single_only``: whether it may be only because all ran in one
+    transaction. ``output``: the last lines of a process that died.
+    """
+
+    migration: str
+    what: str
+    place: str
+    sqlstate: str
+    statement: str
+    rows: tuple[str, ...]
+    single_only: bool
+    output: tuple[str, ...] = ()

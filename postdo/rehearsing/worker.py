@@ -23,8 +23,7 @@ from typing import IO, Any
 from postdo.console import Stopwatch
 from postdo.rehearsing.display import Display
 from postdo.rehearsing.losses import Uncounted
-from postdo.rehearsing.rehearsal import Failure
-from postdo.rehearsing.trace import Trace, from_values
+from postdo.rehearsing.trace import Failure, Trace, from_values
 from postdo.run import Run
 from postdo.schema.catalogue import Catalogue, from_json
 

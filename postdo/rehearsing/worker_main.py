@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from postdo.errors import PostdoError
-from postdo.rehearsing.rehearsal import Failure
+from postdo.rehearsing.trace import Failure
 from postdo.rehearsing.worker import Job, job_from
 from postdo.stop import END, Stopped, StopSignals
 

@@ -9,8 +9,8 @@ from typing import Any
 
 from postdo.planning.compatibility import Clash
 from postdo.planning.plan import Advice, Findings, Pending, Plan, Problem, Reason
-from postdo.rehearsing.rehearsal import Failure, Rehearsal
-from postdo.rehearsing.trace import Effect, Lock, Loss, Statement, Step, Trace
+from postdo.rehearsing.rehearsal import Rehearsal
+from postdo.rehearsing.trace import Effect, Failure, Lock, Loss, Statement, Step, Trace
 from postdo.schema.differences import Difference
 
 FORMAT = 1

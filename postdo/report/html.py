@@ -5,8 +5,8 @@ from __future__ import annotations
 from postdo.planning.compatibility import Clash
 from postdo.planning.plan import Pending, Plan, Problem, Reason
 from postdo.planning.verdict import loss_sentence, real
-from postdo.rehearsing.rehearsal import Failure, Rehearsal
-from postdo.rehearsing.trace import Step
+from postdo.rehearsing.rehearsal import Rehearsal
+from postdo.rehearsing.trace import Failure, Step
 from postdo.report import sentences as say
 from postdo.report.elements import Html, join, name, prose, tag
 from postdo.report.style import CSS

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from postdo.planning.plan import Findings, Pending, Plan, Reason
-from postdo.rehearsing.rehearsal import BASE_BACKUP, Failure, Rehearsal
-from postdo.rehearsing.trace import Effect, Lock, Step
+from postdo.rehearsing.rehearsal import BASE_BACKUP, Rehearsal
+from postdo.rehearsing.trace import Effect, Failure, Lock, Step
 from postdo.schema.differences import Difference
 from postdo.words import APPROVE, BLOCKS_WRITES, blocked, duration, line, listed, number, several
 from postdo.words import size as bytes_in_words

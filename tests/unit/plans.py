@@ -7,8 +7,8 @@ from dataclasses import replace
 from postdo.config import Answer, Policies
 from postdo.planning.compatibility import Clash
 from postdo.planning.plan import Advice, Findings, Pending, Plan, Problem, decide
-from postdo.rehearsing.rehearsal import Failure, Rehearsal
-from postdo.rehearsing.trace import Effect, Lock, Loss, Statement, Step, Trace
+from postdo.rehearsing.rehearsal import Rehearsal
+from postdo.rehearsing.trace import Effect, Failure, Lock, Loss, Statement, Step, Trace
 from postdo.schema.catalogue import Catalogue
 from postdo.schema.differences import Difference
 

@@ -10,8 +10,7 @@ from typing import Any
 
 from projects import Project, query
 
-from postdo.rehearsing.rehearsal import Failure
-from postdo.rehearsing.trace import Step, Trace, from_values
+from postdo.rehearsing.trace import Failure, Step, Trace, from_values
 from postdo.rehearsing.worker import Job, Result
 
 # Stands for the command line: does the job on standard input, prints the result.

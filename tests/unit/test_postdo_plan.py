@@ -129,12 +129,24 @@ def test_two_reasons_to_ask_are_lifted_by_one_approval() -> None:
 
 
 def test_a_swap_stops_the_site_for_the_copy_and_the_migrations() -> None:
-    rehearsal = plans.rehearsal(plans.trace(seconds=7.5), mode="swap", copy_seconds=20.0)
+    rehearsal = plans.rehearsal(
+        plans.trace(seconds=7.5), mode="swap", copy_seconds=20.0, plain_seconds=9.0
+    )
     plan = decide(plans.findings(rehearsal=rehearsal), DEFAULT)
 
-    assert plan.downtime_seconds == 27.5
+    assert plan.downtime_seconds == 29.5
     assert (plan.verdict, plan.mode, plan.online) == ("ask", "swap", False)
-    assert "28 s" in plan.line
+    assert "30 s" in plan.line
+
+
+@pytest.mark.parametrize("other", [{"copied_by": "base-backup"}, {"method": "schema"}])
+def test_a_copy_made_in_another_way_does_not_tell_how_long_the_swaps_takes(
+    other: dict[str, str],
+) -> None:
+    sizes = {"copy_seconds": 2.0, "plain_seconds": 9.0, "size_bytes": 6 * 10**9}
+    rehearsal = plans.rehearsal(plans.trace(), mode="swap", **sizes, **other)
+    plan = decide(plans.findings(rehearsal=rehearsal), DEFAULT)
+    assert plan.downtime_seconds == 60 + 9 + 0.5
 
 
 def test_in_a_swap_locks_are_no_further_reason() -> None:

@@ -11,8 +11,7 @@ from plans import DEFAULT, kinds, losing
 from postdo.config import Policies, Rehearse
 from postdo.planning.plan import decide
 from postdo.rehearsing.isolation import NO_NETWORK, NO_PROGRAMS
-from postdo.rehearsing.rehearsal import Failure
-from postdo.rehearsing.trace import Loss
+from postdo.rehearsing.trace import Failure, Loss
 
 
 def test_a_failed_rehearsal_says_where_on_which_rows_and_what_to_do() -> None:

@@ -21,8 +21,8 @@ answer = [".".join(name) for name in ahead(run, project, session, seen())]
 """
 PENDING = """
 from dataclasses import asdict
-from postdo.planning.problems import pending
-answer = [asdict(one) for one in pending(run, project, session)]
+from postdo.planning.awaited import pending
+answer = [asdict(one) for one in pending(run, project)]
 """
 SQUASH = "replaces = [('shop', '0001_initial'), ('shop', '0002_price'), ('shop', '0003_stock')]"
 
@@ -392,7 +392,7 @@ def test_the_package_of_an_app_is_named_by_its_distribution(tmp_path: Path, data
     answer = inside(
         project,
         """
-from postdo.planning.problems import package_of
+from postdo.planning.packages import package_of
 answer = {app.label: package_of(app) for app in project.apps}
 """,
     ).value

@@ -128,7 +128,7 @@ def test_the_backup_that_it_was_restored_from_is_named(shop: Project, tmp_path: 
     backups.mkdir()
     shop.migration("shop", "0002_price", PRICE, after="0001_initial")
     found = rehearsed(shop, {"POSTDO_BACKUPS": str(backups)})
-    assert Path(found["backup"]).exists()
+    assert Path(f"{found['backup']}.part").exists()
     assert Path(found["backup"]).is_relative_to(backups)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from postdo.database import rows, sqlstate
 from postdo.schema.catalogue_sql import MAJOR, QUESTIONS, SETTINGS
+from postdo.schema.normal_form import normal
 
 Identity = tuple[str, str, str, tuple[tuple[str, str], ...]]
 
@@ -30,6 +30,8 @@ INFORMATION: Mapping[str, frozenset[str]] = {
 # Kinds that are what they are under any name; so is a sequence that belongs to a column.
 BY_DEFINITION = frozenset({"constraint", "index"})
 
+WRITTEN = "\nAS $"  # before the source of a function that is kept as text
+
 IDLE = 0  # libpq's PQTRANS_IDLE, the same number in psycopg2 and psycopg 3
 # An object that another session drops while it is being read: undefined table, column, object, and
 # "cache lookup failed". The next snapshot does not show it any more.
@@ -41,12 +43,6 @@ BEGIN = "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY"
 # The settings as they are, and to set them for this transaction. PostgreSQL 14 to 18.
 CURRENT = "SELECT n, current_setting(n) FROM unnest(%s::text[]) n"
 SET = "SELECT set_config(n, v, true) FROM unnest(%s::text[], %s::text[]) AS s(n, v)"
-
-# Written ``status IN ('new', 'paid')`` on a varchar, a condition is shown in the first form, and
-# in the second one once it was dumped and restored.
-_ITEM = r"(?:'(?:[^']|'')*'|NULL|\((?:'(?:[^']|'')*'|[^'()])*\))::character varying"
-_CAST_ITEM = re.compile(_ITEM)
-_CAST_ARRAY = re.compile(rf"\(ARRAY\[({_ITEM}(?:, {_ITEM})*)\]\)::text\[\]")
 
 
 @dataclass(frozen=True)
@@ -143,7 +139,8 @@ def _entry(kind: str, table: str, name: str, facts: Mapping[str, str]) -> Entry:
     texts = (kind, table, name, *facts, *facts.values()) if isinstance(facts, dict) else (facts,)
     if not all(isinstance(text, str) for text in texts):
         raise TypeError("an entry holds something that is no text")
-    return Entry(kind, table, name, facts)
+    # What was kept by an older version may not be in the normal form of this one.
+    return Entry(kind, table, name, {fact: _text(kind, text) for fact, text in facts.items()})
 
 
 def read(session: BaseDatabaseWrapper) -> Catalogue:
@@ -188,7 +185,7 @@ def _read(session: BaseDatabaseWrapper) -> Catalogue:
             Entry(question.kind, table or "", name, dict(zip(question.facts, values, strict=True)))
             for question in QUESTIONS
             for table, name, *raw in rows(session, question.sql)
-            for values in [_texts(question.kind, raw)]
+            for values in [[_text(question.kind, text) for text in raw]]
         ]
     entries.sort(key=lambda entry: (entry.kind, entry.table, entry.name))
     return Catalogue(major=major, entries=tuple(entries))
@@ -207,16 +204,6 @@ def _our_settings(session: BaseDatabaseWrapper) -> Iterator[None]:
             rows(session, SET, list(before), list(before.values()))
 
 
-def _texts(kind: str, raw: list[str | None]) -> list[str]:
-    if kind == "function":  # its source is kept as it was written
-        return [text or "" for text in raw]
-    return [normal(text) if text else "" for text in raw]
-
-
-def normal(definition: str) -> str:
-    """The definition in the form that it keeps when it is dumped and restored."""
-    if "])::text[]" not in definition:
-        return definition
-    return _CAST_ARRAY.sub(
-        lambda found: "ARRAY[" + _CAST_ITEM.sub(r"(\g<0>)::text", found.group(1)) + "]", definition
-    )
+def _text(kind: str, text: str | None) -> str:
+    """A fact in its normal form; a function's source is kept as it was written."""
+    return normal(text) if text and not (kind == "function" and WRITTEN in text) else text or ""

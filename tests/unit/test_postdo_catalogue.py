@@ -255,17 +255,6 @@ def test_how_a_session_is_set_does_not_change_what_is_read(
         assert catalogue.read(other) == before
 
 
-def test_a_list_of_words_reads_the_same_before_and_after_a_dump() -> None:
-    written = (
-        "((a)::text = ANY ((ARRAY['x'::character varying, 'y, ''z'::character varying])::text[]))"
-    )
-    restored = (
-        "((a)::text = ANY (ARRAY[('x'::character varying)::text, "
-        "('y, ''z'::character varying)::text]))"
-    )
-    assert catalogue.normal(written) == catalogue.normal(restored) == restored
-
-
 def test_an_object_dropped_meanwhile_is_no_error(
     session: BaseDatabaseWrapper, monkeypatch: pytest.MonkeyPatch
 ) -> None:

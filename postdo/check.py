@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from postdo import stamp
+from postdo import history, stamp
 from postdo.config import Mode, Policy
 from postdo.console import Stopwatch
 from postdo.database import rows
@@ -82,12 +82,32 @@ def follow_policy(run: Run, project: Project, session: BaseDatabaseWrapper) -> C
         run.console.say("models match their migrations (checked before)")
         return Checked(by="stamp")
     if run.config.policy is Policy.CHECK:
-        return compare_models(run, session)
+        try:
+            return compare_models(run, session)
+        except Refused as error:
+            raise _real_reason(run, project, session, error) from error
     with exclusive(run, session):
         written = _write_missing(run, session)
     if run.config.refresh_stamp and not written:
         _keep_stamp(run, current)
     return Checked(by="models", written=written)
+
+
+def _real_reason(
+    run: Run, project: Project, session: BaseDatabaseWrapper, error: Refused
+) -> Refused:
+    before = history.read(session, project)
+    if not before.unknown_in(project):
+        return error
+    from postdo.memory.journal import Journal  # noqa: PLC0415  takes a while
+    from postdo.planning.problems import find_problems, real_reason  # noqa: PLC0415
+
+    archived = Journal(run, session).sources()
+    reason = real_reason(find_problems(run, project, session, before, archived))
+    if reason is None:
+        return error
+    details = (*reason.details, f"so {error.what}")
+    return Refused(reason.what, reason.next_step, details=details)
 
 
 def _fingerprint(project: Project) -> stamp.Fingerprint | None:

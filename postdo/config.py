@@ -149,7 +149,8 @@ class Config:
         """The words that a person types to run a ``manage.py`` command in development."""
         if not self.in_kit:
             return f"python manage.py {arguments}"
-        flag = "-2" if self.mode is Mode.LOCAL else "-1"
+        # Where production runs, development in Docker may never have been built.
+        flag = "-1" if self.mode is Mode.DEVELOPMENT else "-2"
         return f"sh run.sh {flag} manage {arguments}"
 
     def approve(self, checksum: str) -> str:

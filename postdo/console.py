@@ -79,7 +79,7 @@ class Console:
 def deliver(stream: TextIO, text: str) -> None:
     """Write what a command was asked for. Raises ``Misconfigured`` if that is not possible."""
     try:
-        print(text, end="", file=stream, flush=True)
+        _write(stream, text)
     except OSError as error:
         raise Misconfigured(
             f"the report cannot be written: {error.strerror}",
@@ -107,7 +107,16 @@ def give_up_unwritten() -> None:
 
 def _put(stream: TextIO, text: str) -> None:
     with suppress(OSError):
+        _write(stream, text)
+
+
+def _write(stream: TextIO, text: str) -> None:
+    """Also what the stream's encoding does not have: a name of the database, in ASCII."""
+    try:
         print(text, end="", file=stream, flush=True)
+    except UnicodeEncodeError:
+        known = text.encode(stream.encoding, "backslashreplace").decode(stream.encoding)
+        print(known, end="", file=stream, flush=True)
 
 
 class Stopwatch:

@@ -152,6 +152,8 @@ def look_for_drift(run: Run, arguments: argparse.Namespace) -> Looked:
         run.console.show(text.render_drift(found, explained, run.console.columns))
     alarms = tuple(one.what for one in found if one.alarm)
     looked = Looked(found, reasons, None)
+    if reasons and not alarms:
+        run.console.say(f"next: {_how_to_mend(run, reasons)}")
     if alarms:
         raise Refused(
             f"the real schema differs from the migrations in {several(len(alarms), 'place')}",

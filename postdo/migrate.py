@@ -106,8 +106,8 @@ def _warn_of_departures(
         )
     if found.edited:
         run.console.warn(
-            f"edited after it was applied, and what was changed is not in the database: "
-            f"{history.dotted(found.edited)}; see it with: {run.config.postdo('sources')}"
+            f"edited after it was applied: {history.dotted(found.edited)}; nothing carries that "
+            f"out, and a new database can differ from this one: {run.config.postdo('sources')}"
         )
 
 

@@ -17,6 +17,7 @@ import django
 from django.apps import apps as registry
 from django.apps.config import AppConfig
 from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
 
 from postdo.errors import Misconfigured, PostdoError, one_line
 
@@ -135,6 +136,12 @@ def _unloadable(what: str, error: BaseException) -> PostdoError:
             "write it percent-encoded in DATABASE_URL: / as %2F, @ as %40, # as %23, ? as %3F",
         )
     place = where(error)
+    if isinstance(error, ImproperlyConfigured):  # the settings themselves say what they miss
+        settings_at = f"the settings at {place}" if place else "the settings"
+        return Misconfigured(
+            f"{what} cannot be loaded: {one_line(error)}",
+            f"correct that value in the environment (.env), or {settings_at}",
+        )
     return Misconfigured(
         f"{what} cannot be loaded: {type(error).__name__}: {one_line(error)}",
         f"correct it at {place}"

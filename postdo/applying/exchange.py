@@ -20,10 +20,12 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from postdo import lock
 from postdo.applying.standstill import NOTICE_LOSS
+from postdo.console import Stopwatch
 from postdo.copying.scratch import connect_to
 from postdo.database import closing, rows, sqlstate
 from postdo.errors import NotUndone, Refused, Undone, one_line
 from postdo.run import Run
+from postdo.running.commit import TERMINATE, Identity, identity
 
 MAINTENANCE = ("postgres", "template1")  # the databases that every PostgreSQL server has
 LOOK_SECONDS = 0.02  # between two looks at who is still there
@@ -51,22 +53,23 @@ END_OTHERS = """
 SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
 WHERE datid = %s AND usesysid IS NOT NULL AND NOT pid = ANY(%s)
 """
-# Whether a session was still there; it is told to end. PostgreSQL 14 to 18.
-END = "SELECT count(pg_terminate_backend(pid)) > 0 FROM pg_stat_activity WHERE pid = %s"
 
 
-@dataclass(frozen=True)
+@dataclass
 class Exchange:
     """What changes places.
 
     ``current``: name of the database in use. ``copy``: of the one that takes its place.
-    ``aside``: the name that ``current`` gets.
+    ``aside``: the name that ``current`` gets. ``watch``: since nobody can write. ``waited``: for
+    how long nobody could, in seconds, once they have changed places: then nothing takes it back.
     """
 
     run: Run
     current: str
     copy: str
     aside: str
+    watch: Stopwatch
+    waited: float | None = None
 
     def make(self, mine: tuple[BaseDatabaseWrapper, ...], last_look: Callable[[], None]) -> None:
         """Do it. ``mine``: the sessions on ``current`` that have to be the last there.
@@ -94,17 +97,18 @@ class Exchange:
                     # Without the commit nothing of it lasts, so it may end in any way.
                     rename.cancel()
                 self._commit(ours, eyes)
+                self.waited = self.watch.seconds
                 return
         reason = f"others stayed connected: {said}"
         raise self._undone(reason, "start again when fewer are connected")
 
     def _commit(self, ours: BaseDatabaseWrapper, eyes: BaseDatabaseWrapper) -> None:
-        ((pid,),) = rows(ours, PID)
+        which = identity(ours)
         ((copy_oid,),) = rows(eyes, OID, self.copy)
         try:
             rows(ours, "COMMIT")
-        except (DatabaseError, InterfaceError) as error:
-            if not self._came_about(pid, copy_oid):
+        except Exception as error:
+            if not self._came_about(which, copy_oid):
                 raise self._undone(one_line(error)) from error
 
     def _wait_until_alone(
@@ -123,15 +127,15 @@ class Exchange:
             time.sleep(LOOK_SECONDS)
         return False
 
-    def _came_about(self, pid: int, copy_oid: int) -> bool:
+    def _came_about(self, which: Identity, copy_oid: int) -> bool:
         """Whether a commit was made whose answer was lost: yes, or no when its session is gone."""
         end = time.monotonic() + DOUBT_SECONDS
         while time.monotonic() < end:
             with (
-                suppress(DatabaseError, InterfaceError, Refused),
+                suppress(Exception),  # whatever it is, it is no answer
                 maintenance(self.run, self.current) as (eyes, _),
             ):
-                lived = rows(eyes, END, pid)[0][0]
+                lived = rows(eyes, TERMINATE, which.pid, which.began)
                 came_about = rows(eyes, NAME, copy_oid) == [(self.current,)]
                 if came_about or not lived:
                     return came_about

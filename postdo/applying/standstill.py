@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
@@ -93,13 +93,22 @@ FROM pg_stat_activity
 WHERE datname = current_database() AND pid <> pg_backend_pid() AND xact_start IS NOT NULL
 ORDER BY xact_start LIMIT 3
 """
-# Cancels what waits for ACCESS EXCLUSIVE behind a session: readers, and pg_dump, would queue up
-# behind it in their turn. The sessions that it was. PostgreSQL 14 to 18.
-MAKE_WAY = """
-SELECT pid, pg_cancel_backend(pid) FROM pg_locks
-WHERE NOT granted AND locktype = 'relation' AND mode = 'AccessExclusiveLock'
-  AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
-  AND %s = ANY(pg_blocking_pids(pid))
+# Who waits for ACCESS EXCLUSIVE behind a session: readers, and pg_dump, would queue up behind it in
+# their turn. pid, role. PostgreSQL 14 to 18.
+IN_THE_WAY = """
+SELECT l.pid, coalesce(a.usename, 'the server itself')
+FROM pg_locks l JOIN pg_stat_activity a USING (pid)
+WHERE NOT l.granted AND l.locktype = 'relation' AND l.mode = 'AccessExclusiveLock'
+  AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+  AND %s = ANY(pg_blocking_pids(l.pid))
+"""
+CANCEL = "SELECT pg_cancel_backend(%s)"
+NOT_ALLOWED = "42501"  # insufficient_privilege
+# Ends this role's own sessions on this database that have one of these names. PostgreSQL 14 to 18.
+END_OURS = """
+SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+WHERE datname = current_database() AND usename = session_user AND pid <> pg_backend_pid()
+  AND application_name = ANY(SELECT left(name, 63) FROM unnest(%s::text[]) name)
 """
 PID = "SELECT pg_backend_pid()"
 
@@ -108,13 +117,15 @@ PID = "SELECT pg_backend_pid()"
 class Standstill:
     """``session`` holds the locks, in an open transaction. ``watch``: since they were asked for.
 
-    ``definitions`` and ``sequences``: as they were when the last lock was there.
+    ``definitions`` and ``sequences``: as they were when the last lock was there. ``given_up``: why
+    the locks were, if they were.
     """
 
     session: BaseDatabaseWrapper
     watch: Stopwatch
     definitions: str
     sequences: Mapping[str, int | None]
+    given_up: Sequence[str]
 
     def disturbed(self) -> str:
         """Why a copy that was begun since is not the whole truth; empty if it is.
@@ -124,7 +135,7 @@ class Standstill:
         try:
             ((now,),) = rows(self.session, DEFINITIONS)
         except (DatabaseError, InterfaceError):
-            return "the session that kept the writers waiting was lost"
+            return next(iter(self.given_up), "the session that kept the writers waiting was lost")
         return "" if now == self.definitions else "another session changed definitions meanwhile"
 
     def moved_sequences(self) -> dict[str, int]:
@@ -163,38 +174,64 @@ def standstill(run: Run) -> Iterator[Standstill]:
     Raises ``Refused`` as ``tables`` does, and ``Undone`` if the locks are not to be had within
     the time that the policies give.
     """
-    session = connect(f"postdo {run.config.host} standstill", CONNECT_SECONDS)
+    session = connect(_name(run), CONNECT_SECONDS)
     with closing(session):
         rows(session, STAY)
         rows(session, NOTICE_LOSS)
         watch = _lock_all(run, session)
-        with _readers_go_on(run, rows(session, PID)[0][0]):
+        with _readers_go_on(run, rows(session, PID)[0][0]) as given_up:
             ((definitions,),) = rows(session, DEFINITIONS)
-            yield Standstill(session, watch, definitions, _sequences(session))
+            yield Standstill(session, watch, definitions, _sequences(session), given_up)
 
 
 @contextmanager
-def _readers_go_on(run: Run, pid: int) -> Iterator[None]:
-    """Inside, nobody queues for ACCESS EXCLUSIVE behind the session that holds the locks."""
+def _readers_go_on(run: Run, pid: int) -> Iterator[Sequence[str]]:
+    """Inside, nobody queues for ACCESS EXCLUSIVE behind the session ``pid``, which has the locks.
+
+    Readers come first: for somebody who may not be cancelled, the locks are given up, and pg_dump
+    with them. Yields a list that says why, from then on.
+    """
     session = connect(f"postdo {run.config.host} readers", CONNECT_SECONDS)
     ended = threading.Event()
+    given_up: list[str] = []
+
+    def make_way() -> bool:
+        for other, role in rows(session, IN_THE_WAY, pid):
+            try:
+                rows(session, CANCEL, other)
+            except DatabaseError as error:
+                if sqlstate(error) == NOT_ALLOWED:
+                    given_up[:] = [
+                        f"{role} (pid {other}) asked for a table for itself alone, readers would "
+                        "have waited behind it, and this user may not cancel that"
+                    ]
+                    rows(session, END_OURS, [_name(run), f"postdo copy {run.config.host}"])
+                    run.console.warn(f"writers go on: {given_up[0]}")
+                    return False
+            else:
+                run.console.say(f"cancelled a statement (pid {other}) that blocked readers")
+        return True
 
     def watch() -> None:
-        # It is ended as everybody else when databases change places, and nobody waits by then.
-        with suppress(DatabaseError, InterfaceError):
-            while not ended.wait(LOOK_SECONDS):
-                for other, _ in rows(session, MAKE_WAY, pid):
-                    run.console.say(f"cancelled a statement (pid {other}) that blocked readers")
+        going_on = True
+        while going_on and not ended.wait(LOOK_SECONDS):
+            # It is ended as everybody else when databases change places, and nobody waits by then.
+            with suppress(DatabaseError, InterfaceError):
+                going_on = make_way()
 
     thread = threading.Thread(target=watch, daemon=True)
     with closing(session):
         rows(session, STAY)
         thread.start()
         try:
-            yield
+            yield given_up
         finally:
             ended.set()
             thread.join()
+
+
+def _name(run: Run) -> str:
+    return f"postdo {run.config.host} standstill"
 
 
 def _lock_all(run: Run, session: BaseDatabaseWrapper) -> Stopwatch:

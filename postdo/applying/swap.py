@@ -10,7 +10,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 
 from django.db import DEFAULT_DB_ALIAS, DatabaseError, InterfaceError, connections
@@ -86,24 +86,23 @@ def swap(
     session: BaseDatabaseWrapper,
     rehearsed: Trace | None,
     inside: Callable[[BaseDatabaseWrapper], None],
-    approved: bool = True,
 ) -> Swapped:
     """Apply all pending migrations by a swap; ``session`` holds the lock and nothing else.
 
     ``inside``: writes the journal, in a session on the migrated copy before it takes over. Raises
-    ``Refused`` (before or after the writers waited; nothing was changed) and ``Undone``. After
-    either, ``session`` may be closed, and is if the exchange had begun.
+    ``Refused`` (before or after the writers waited; nothing was changed), ``Undone``, and
+    ``NotUndone`` if nobody can say whether they changed places. After any of them, ``session`` may
+    be closed, and is if the exchange had begun.
     """
     watch = Stopwatch()
-    if not approved:
-        raise Refused(
-            "these migrations need a swap, in which nobody can write, and nobody approved that",
-            "approve the plan, or set ON_DOWNTIME to allow",
-        )
+    # The rehearsal's backup is enough, and the database from before stays: while writers wait, the
+    # copy is made in the fastest way, a pipe (docs/decisions/copy.md).
+    run = replace(run, config=replace(run.config, backups=None))
     ((current,),) = rows(session, CURRENT)
     require(run, session)
     names = _pending()
     aside = _aside(current)
+    exchange: Exchange | None = None
     try:
         with copy_database(run, session) as copy, standstill(run) as still:
             run.console.say("swap: writers wait now, readers go on")
@@ -113,16 +112,21 @@ def swap(
                 _verify(there, was, names, rehearsed)
                 inside(there)
                 rows(there, "ANALYZE")
-            readonly_seconds = _exchange(session, still, Exchange(run, current, copy, aside))
-    except PostdoError:
-        raise
+            exchange = Exchange(run, current, copy, aside, still.watch)
+            _exchange(session, still, exchange)
     except Exception as error:
-        raise Undone(
-            f"the swap failed: {one_line(error)}",
-            "correct the cause and start again; the database is as before",
-        ) from error
+        if exchange is None or exchange.waited is None:
+            if isinstance(error, PostdoError):
+                raise
+            raise Undone(
+                f"the swap failed: {one_line(error)}",
+                "correct the cause and start again; the database is as before",
+            ) from error
+        run.console.warn(
+            f"all migrations are applied and kept; tidying up failed: {one_line(error)}"
+        )
     dotted_names = tuple(dotted((name,)) for name in names)
-    return Swapped(dotted_names, watch.seconds, readonly_seconds, aside)
+    return Swapped(dotted_names, watch.seconds, exchange.waited or 0.0, aside)
 
 
 def require(run: Run, session: BaseDatabaseWrapper) -> None:
@@ -186,7 +190,11 @@ def _fill(
     run: Run, session: BaseDatabaseWrapper, still: Standstill, current: str, copy: str
 ) -> Catalogue:
     """Copy everything; the schema of the copy. Raises ``Undone`` if it is not all there."""
-    copied = backup.copy(run, session, copy, schema_only=False)
+    try:
+        copied = backup.copy(run, session, copy, schema_only=False)
+    except Refused:
+        _require_still(still)  # its loss, and who caused that, explain the copy's
+        raise
     run.console.say(f"swap: copied in {copied.seconds:.1f} s")
     with closing(_connect_to_copy(run, copy)) as there:
         if not rows(session, RIGHTS)[0][0]:
@@ -236,8 +244,8 @@ def _verify(
         require_same_schema(expected, catalogue.read(there))
 
 
-def _exchange(session: BaseDatabaseWrapper, still: Standstill, exchange: Exchange) -> float:
-    """Let them change places; how long nobody could write, in seconds."""
+def _exchange(session: BaseDatabaseWrapper, still: Standstill, exchange: Exchange) -> None:
+    """Let them change places."""
     run, current, aside = exchange.run, exchange.current, exchange.aside
 
     def last_look() -> None:
@@ -248,14 +256,12 @@ def _exchange(session: BaseDatabaseWrapper, still: Standstill, exchange: Exchang
 
     with run.stop.guarded():
         exchange.make((still.session, session), last_look)
-        readonly_seconds = still.watch.seconds
-        run.console.say(f"swap: done; nobody could write for {readonly_seconds:.1f} s")
+        run.console.say(f"swap: done; nobody could write for {exchange.waited:.1f} s")
         run.console.say(
             f"swap: the database from before is kept as {aside}. To remove it: DROP DATABASE "
             f'"{aside}". To go back: rename "{current}" to another name, then "{aside}" to '
             f'"{current}"; what was written since is not in it'
         )
-    return readonly_seconds
 
 
 def _require_still(still: Standstill) -> None:

@@ -104,7 +104,7 @@ def repair(
 
 
 def explain(subject: Subject, differences: tuple[Difference, ...]) -> tuple[Explanation, ...]:
-    """Why, if a record is the reason: with it corrected, the real schema has to fit exactly.
+    """Why, if a record is the reason: with it corrected, more of the schema fits, and nothing less.
 
     For each migration that may be it, a schema is built.
     """
@@ -201,14 +201,15 @@ def _latest_first(names: Iterable[Name]) -> list[Name]:
 def _fits(how: str, differences: tuple[Difference, ...], left: tuple[Difference, ...]) -> bool:
     """Whether ``left``, with the record corrected, proves that it is wrong as it is.
 
-    What a migration made is no alarm once it is not expected any more: without the second look,
-    the first migration of an app would explain whatever is wrong with its tables.
+    Others may be wrong too, and are explained when this one is corrected. What a migration made is
+    no alarm once it is not expected any more: if that were enough, the first migration of an app
+    would explain whatever is wrong with its tables.
     """
-    if any(one.alarm for one in left):
-        return False
-    if how == "record":
+    alarms = sum(one.alarm for one in differences) - sum(one.alarm for one in left)
+    if how == "record" and not any(one.alarm for one in left):
         return len(left) < len(differences)
-    return {_place(one) for one in left} <= {_place(one) for one in differences}
+    nothing_new = {_place(one) for one in left} <= {_place(one) for one in differences}
+    return nothing_new and (alarms > 0 or not any(one.alarm for one in left))
 
 
 def _place(one: Difference) -> tuple[str, str, str]:

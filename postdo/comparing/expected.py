@@ -17,7 +17,8 @@ from postdo.database import rows
 from postdo.errors import Refused
 from postdo.history import Name, dotted
 from postdo.memory.journal import Source
-from postdo.memory.sources import dependencies, read_sources, replaced_by
+from postdo.memory.source_text import dependencies
+from postdo.memory.sources import read_sources, replaced_by
 from postdo.project import Project
 from postdo.rehearsing.trace import Failure
 from postdo.rehearsing.worker import Job, Result, work

@@ -6,7 +6,6 @@ A file that was applied and then edited or deleted makes a new database differ f
 
 from __future__ import annotations
 
-import ast
 import hashlib
 import importlib
 import re
@@ -22,6 +21,7 @@ from postdo.errors import Misconfigured, Refused
 from postdo.history import Name, dotted, migration_files, migrations_package
 from postdo.memory import sources_words
 from postdo.memory.journal import Journal, Source
+from postdo.memory.source_text import do_the_same, replaces
 from postdo.project import App, Project
 from postdo.run import Run
 
@@ -122,16 +122,6 @@ def replaced_by(
     return frozenset(replaced)
 
 
-def replaces(text: str) -> tuple[Name, ...]:
-    """The migrations that this one replaces, if its text says so plainly."""
-    return _declared(text, "replaces")
-
-
-def dependencies(text: str) -> tuple[Name, ...]:
-    """The migrations that this one depends on, if its text says so plainly."""
-    return _declared(text, "dependencies")
-
-
 def sources(
     run: Run,
     project: Project,
@@ -189,70 +179,6 @@ def _source(project: Project, name: Name, file: Path) -> Source:
 
 def _of(names: Collection[Name], labels: Collection[str]) -> set[Name]:
     return {name for name in names if name[0] in labels}
-
-
-def do_the_same(one: Source, other: Source) -> bool:
-    """Whether two files differ in no more than layout and the links that end a squash's life.
-
-    Django's documents want ``replaces`` removed then, and ``dependencies`` on what it replaced.
-    """
-    if one.checksum == other.checksum:
-        return True
-    work = _work(one.text)
-    return bool(work) and work == _work(other.text)
-
-
-def _work(text: str) -> str:
-    try:
-        tree = ast.parse(text.encode("utf-8", "surrogateescape"))
-    except (SyntaxError, ValueError):
-        return ""
-    for node in tree.body:
-        if isinstance(node, ast.ClassDef) and node.name == "Migration":
-            node.body = [line for line in node.body if not _is_link(line)]
-    return ast.dump(tree)
-
-
-def _is_link(line: ast.stmt) -> bool:
-    if not isinstance(line, ast.Assign | ast.AnnAssign):
-        return False
-    return _assigns(line, "replaces") or _assigns(line, "dependencies")
-
-
-def _declared(text: str, attribute: str) -> tuple[Name, ...]:
-    if attribute not in text:
-        return ()
-    try:
-        tree = ast.parse(text.encode("utf-8", "surrogateescape"))
-    except (SyntaxError, ValueError):
-        return ()
-    listed = (
-        statement.value
-        for node in tree.body
-        if isinstance(node, ast.ClassDef) and node.name == "Migration"
-        for statement in node.body
-        if isinstance(statement, ast.Assign | ast.AnnAssign) and _assigns(statement, attribute)
-    )
-    return tuple(
-        name
-        for value in listed
-        if isinstance(value, ast.List | ast.Tuple)
-        for name in map(_literal, value.elts)
-        if name is not None
-    )
-
-
-def _assigns(statement: ast.Assign | ast.AnnAssign, attribute: str) -> bool:
-    targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
-    return any(isinstance(one, ast.Name) and one.id == attribute for one in targets)
-
-
-def _literal(node: ast.expr) -> Name | None:
-    try:
-        app, name = ast.literal_eval(node)
-    except (ValueError, TypeError):  # such as migrations.swappable_dependency(...)
-        return None
-    return (app, name) if isinstance(app, str) and isinstance(name, str) else None
 
 
 def _parse(text: str) -> Name:

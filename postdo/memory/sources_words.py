@@ -46,6 +46,11 @@ def say(run: Run, found: Mapping[Name, str], restored: Collection[Name] = ()) ->
     unarchived = sum(state == "unarchived" for state in found.values())
     if unarchived:
         run.console.say(f"{unarchived} more were applied and are not archived yet")
+    edited = [name for name, state in found.items() if state == "edited" and name not in restored]
+    if edited:
+        into = "" if run.config.in_kit else " --into FOLDER"  # the kit has a folder for it
+        archive = run.config.postdo(f"sources --restore {dotted((edited[0],))}{into}")
+        run.console.say(f"next: compare with what was applied: {archive}")
     missing = [name for name, state in found.items() if state == "missing" and name not in restored]
     if missing:
         words = " ".join(dotted((name,)) for name in missing)

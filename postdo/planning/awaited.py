@@ -13,7 +13,7 @@ from django.db.migrations.migration import Migration
 from django.db.transaction import atomic, set_rollback
 
 from postdo.changes import unreadable
-from postdo.errors import one_line
+from postdo.errors import Refused, one_line
 from postdo.memory.sources import read_sources
 from postdo.planning.packages import package_of
 from postdo.planning.plan import Pending
@@ -93,8 +93,18 @@ def _sql(
     # An operation that looks for what an earlier one would have made, or one that does not collect.
     except Exception as error:  # noqa: BLE001
         sql, whole = (f"-- cannot be shown before it runs: {one_line(error)}",), False
+    if whole:
+        return sql, after
     # Collecting leaves out the operations that cannot be written as SQL, and stops at an error.
-    return sql, after if whole else migration.mutate_state(before, preserve=False)
+    try:
+        return sql, migration.mutate_state(before, preserve=False)
+    except Exception as error:
+        name = f"{migration.app_label}.{migration.name}"
+        raise Refused(
+            f"{name} does not fit what the migrations before it make: "
+            f"{type(error).__name__}: {one_line(error)}",
+            f"correct {name}; `migrate` alone would end in the same way",
+        ) from error
 
 
 @contextmanager

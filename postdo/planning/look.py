@@ -24,7 +24,7 @@ from postdo.planning.compatibility import Clash, clashes
 from postdo.planning.model_use import model_use
 from postdo.planning.notes import concurrently
 from postdo.planning.plan import Findings, Pending, Plan, Problem, decide
-from postdo.planning.problems import find_problems
+from postdo.planning.problems import find_problems, real_reason
 from postdo.planning.problems_order import NO_ORDER
 from postdo.planning.server_state import server_problems
 from postdo.rehearsing.rehearsal import Rehearsal, rehearse
@@ -42,7 +42,7 @@ def make_plan(subject: Subject, *, always_rehearse: bool = False) -> Plan:
     history = _history_problems(subject)
     # Without an order the models are compared with nothing, and Django says less of it.
     ordered = not any(one.blocking and one.hazard in NO_ORDER for one in history)
-    problems = [*(_model_problems(subject) if ordered else ()), *history]
+    problems = _all_problems(_model_problems(subject) if ordered else [], history)
     waiting: tuple[Pending, ...] = ()
     if not any(problem.blocking for problem in problems):
         # To render SQL costs about what applying it does, and nobody asks for it there.
@@ -105,6 +105,15 @@ def _model_problems(subject: Subject) -> list[Problem]:
     except Refused as error:
         return [Problem(1, error.what, error.next_step, blocking=True, details=error.details)]
     return []
+
+
+def _all_problems(models: list[Problem], history: tuple[Problem, ...]) -> list[Problem]:
+    reason = real_reason(history) if models else None
+    if reason is None:
+        return [*models, *history]
+    details = (*reason.details, *(f"so {one.what}" for one in models))
+    first = replace(reason, blocking=True, details=details)
+    return [first, *(one for one in history if one is not reason)]
 
 
 def _history_problems(subject: Subject) -> tuple[Problem, ...]:

@@ -19,11 +19,15 @@ from postdo.changes import unreadable
 from postdo.database import other_databases, rows
 from postdo.history import History, Name
 from postdo.memory.journal import Journal, Source
-from postdo.memory.sources import do_the_same, read_sources, replaced_by, states
+from postdo.memory.source_text import do_the_same
+from postdo.memory.sources import read_sources, replaced_by, states
 from postdo.planning.plan import Problem
 from postdo.planning.problems_order import Seen, blocked, listed, order_problems, restore
 from postdo.project import Project
 from postdo.run import Run
+
+LOST = "applied migrations have lost their files"
+AHEAD = 11
 
 # In which order the recorded migrations were applied: app, name, and a number that grows.
 ORDER = "SELECT app, name, id FROM django_migrations"
@@ -62,6 +66,14 @@ def find_problems(
     found += [*_ahead(seen, blocking=waiting), *_renamed(seen), *_missing(seen), *_edited(seen)]
     found += [*_leftover(seen), *_other_aliases()]
     return tuple(sorted(found, key=lambda one: not one.blocking))
+
+
+def real_reason(problems: Iterable[Problem]) -> Problem | None:
+    """Why models have changes that no migration makes, if files are lost or the code is older.
+
+    Whoever writes a new migration then does what is applied once more.
+    """
+    return next((one for one in problems if one.hazard == AHEAD or one.what.startswith(LOST)), None)
 
 
 def ahead(
@@ -163,7 +175,7 @@ def _ahead(seen: Seen, *, blocking: bool) -> Iterable[Problem]:
     if seen.ahead:
         archived = [name for name in seen.ahead if name in seen.archived]
         yield Problem(
-            11,
+            AHEAD,
             f"the database is ahead of this code: {listed(seen.ahead)} applied by a newer release",
             "deploy the release that made them"
             + (f", or `{restore(seen.run, archived)}` and commit" if archived else "")
@@ -196,7 +208,7 @@ def _missing(seen: Seen) -> Iterable[Problem]:
     if archived:
         yield Problem(
             6,
-            f"applied migrations have lost their files: {listed(archived)}",
+            f"{LOST}: {listed(archived)}",
             f"run `{restore(seen.run, archived)}`, and commit the files",
             blocking=False,
             details=_by_app(archived),

@@ -17,7 +17,7 @@ from postdo.changes import conflict, unreadable
 from postdo.errors import PostdoError, one_line
 from postdo.history import History, Name, dotted
 from postdo.memory.journal import Source
-from postdo.memory.sources import dependencies
+from postdo.memory.source_text import dependencies
 from postdo.planning.plan import Problem
 from postdo.project import Project
 from postdo.run import Run

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
@@ -26,6 +27,16 @@ DURABLE = (
     "with transaction.atomic(durable=True):\n"
     "    apps.get_model('shop', 'Item').objects.update(note='durable')"
 )
+# In one transaction it is not possible; the rehearsal outside of one succeeds, the swap fails.
+FAILS_AT_LAST = (
+    "from pathlib import Path\n"
+    "from django.db import connection\n"
+    "if not connection.in_atomic_block:\n"
+    "    done = Path({log!r})\n"
+    "    if done.exists():\n"
+    "        raise ValueError('not this time')\n"
+    "    done.touch()\n"
+) + DURABLE
 
 
 def make_enum(site: Site, *, right: bool) -> None:
@@ -91,6 +102,23 @@ def test_what_plain_migrate_cannot_do_either_is_refused(site: Site, kind: Kind) 
         assert twin.migrate_twin().code != 0
     site.ends_refused("shop.0002_change failed on the copy", *kind.says, **ASKED)
     site.ends_refused("shop.0002_change", ON_DOWNTIME="allow", **ASKED)
+
+
+def test_a_swap_leaves_the_one_backup_that_was_rehearsed(site: Site, tmp_path: Path) -> None:
+    make_function(site, DURABLE, right=True)
+    folder = tmp_path / "backups"
+    kept = {"POSTDO_BACKUPS": str(folder), "BACKUP_KEEP": "9"}
+    site.ends_done(ON_DOWNTIME="allow", **kept, **ASKED)
+    (backup,) = folder.iterdir()
+    assert backup.suffix == ""
+
+
+def test_a_swap_that_is_undone_leaves_no_backup(site: Site, tmp_path: Path) -> None:
+    make_function(site, FAILS_AT_LAST.format(log=str(tmp_path / "log")), right=True)
+    folder = tmp_path / "backups"
+    kept = {"POSTDO_BACKUPS": str(folder), "BACKUP_KEEP": "9"}
+    site.ends_undone("not this time", "swap: copied", ON_DOWNTIME="allow", **kept, **ASKED)
+    assert list(folder.iterdir()) == []
 
 
 def succeeds(twin: World) -> None:

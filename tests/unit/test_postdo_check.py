@@ -13,6 +13,7 @@ NOWHERE = "postgres://nobody:x@127.0.0.1:1/none"
 DEVELOPMENT = {"POSTDO_MODE": "development", "DEBUG": "on"}
 PRODUCTION = {"POSTDO_MODE": "production"}
 PRICE = "    price = models.IntegerField(default=0)\n"
+ADD_PRICE = "migrations.AddField('Item', 'price', models.IntegerField(default=0))"
 
 
 def prepare(project: Project, environment: dict[str, str]) -> Outcome:
@@ -32,7 +33,7 @@ def test_a_missing_migration_is_refused_with_the_list_and_the_remedy(tmp_path: P
     assert outcome.code == 3
     assert "models have changes that no migration makes, in shop" in outcome.err
     assert "shop: Add field price to item" in outcome.err
-    assert "sh run.sh -1 manage makemigrations" in outcome.err
+    assert "sh run.sh -2 manage makemigrations" in outcome.err
     assert not list(tmp_path.glob("shop/migrations/0002*"))
 
 
@@ -131,6 +132,24 @@ def test_a_migration_that_depends_on_a_missing_one_is_refused(tmp_path: Path) ->
     outcome = project.run("check")
     assert outcome.code == 3
     assert "0002_gone" in outcome.err
+
+
+def test_a_lost_file_is_named_before_the_migration_that_it_would_be_written_again_as(
+    tmp_path: Path, database: str
+) -> None:
+    project = make_shop(tmp_path, database)
+    project.write("shop/models.py", ITEM + PRICE)
+    project.migration("shop", "0002_price", ADD_PRICE, after="0001_initial")
+    assert prepare(project, PRODUCTION).code == 0
+    (tmp_path / "shop/migrations/0002_price.py").unlink()
+
+    for command in ("prepare", "plan"):
+        outcome = project.run(command, environment=PRODUCTION)
+        assert outcome.code == 3, outcome.out
+        text = outcome.out + outcome.err
+        assert "ahead of this code: shop.0002_price" in text
+        assert "sources --restore shop.0002_price" in text
+        assert "manage makemigrations" not in text
 
 
 def test_a_source_that_cannot_be_written_is_said(tmp_path: Path, database: str) -> None:

@@ -115,7 +115,7 @@ def test_the_password_is_not_in_the_representation() -> None:
 
 def test_remedies_name_the_command_of_the_mode() -> None:
     assert configured(POSTDO_MODE="local").manage("x") == "sh run.sh -2 manage x"
-    assert configured(POSTDO_MODE="production").manage("x") == "sh run.sh -1 manage x"
+    assert configured(POSTDO_MODE="production").manage("x") == "sh run.sh -2 manage x"
     assert configured().manage("x") == "python manage.py x"
 
 

@@ -134,3 +134,28 @@ def test_what_was_recorded_with_proof_is_no_stranger_afterwards(shop: Project) -
     shop.sql("DELETE FROM postdo_journal.source WHERE name = '0002_price'")
     assert shop.run("drift", "--record", "shop.0002_price").code == 0
     assert "warning" not in shop.run("migrate", environment={"MAKEMIGRATIONS": "off"}).err
+
+
+def test_two_wrong_records_are_explained_each_by_itself(shop: Project) -> None:
+    """Faked one after the other: the last one is corrected first."""
+    shop.migration("shop", "0003_stock", STOCK, after="0002_price")
+    inside(shop, "migrate()")
+    shop.sql("ALTER TABLE shop_item DROP COLUMN price, DROP COLUMN stock")
+    for name in ("0003_stock", "0002_price"):
+        assert inside(shop, EXPLAINED).value == [
+            f"shop.{name} is recorded as applied, and what it does is not there"
+        ]
+        assert shop.run("drift", "--unrecord", f"shop.{name}").code == 0
+    assert inside(shop, EXPLAINED).value == []
+
+
+def test_what_was_made_by_hand_elsewhere_does_not_hide_a_wrong_record(shop: Project) -> None:
+    shop.sql("ALTER TABLE shop_item DROP COLUMN price; ALTER TABLE shop_item ADD other text")
+    assert inside(shop, EXPLAINED).value == [
+        "shop.0002_price is recorded as applied, and what it does is not there"
+    ]
+
+
+def test_a_column_changed_by_hand_is_no_reason_to_correct_a_record(shop: Project) -> None:
+    shop.sql("ALTER TABLE shop_item ALTER COLUMN price TYPE bigint")
+    assert inside(shop, EXPLAINED).value == []

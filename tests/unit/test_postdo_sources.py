@@ -212,7 +212,7 @@ def test_only_what_is_plainly_written_is_taken_from_a_text(shop: Project) -> Non
     answer = inside(
         shop,
         '''
-from postdo.memory.sources import dependencies, replaces
+from postdo.memory.source_text import dependencies, replaces
 text = """
 replaces = [("no", "0001_outside")]
 class Migration(migrations.Migration):

@@ -5,8 +5,7 @@ and when the session ends, however it ends, everything goes on as if nothing had
 
 What the locks do not cover: sequences (``moved_sequences`` says which went on), new tables and
 other definitions (``disturbed`` sees them), the refresh of a materialised view (its rows are made
-of tables that stand still), NOTIFY, and the contents of large objects where the role is no
-superuser (refused if there are any).
+of tables that stand still), NOTIFY, and large objects (refused if there are any).
 """
 
 from __future__ import annotations
@@ -59,12 +58,9 @@ WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.relpersistence <> '
   AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast', 'postdo_journal')
 ORDER BY c.oid
 """
-# Whether the role is a superuser, and whether there are large objects. PostgreSQL 14 to 18.
-LARGE_OBJECTS = """
-SELECT (SELECT rolsuper FROM pg_roles WHERE rolname = current_user),
-       EXISTS (SELECT FROM pg_largeobject_metadata)
-"""
-LARGE_OBJECT_TABLES = ("pg_catalog.pg_largeobject_metadata", "pg_catalog.pg_largeobject")
+# Whether there are large objects. Reading one takes the same lock as writing, so that none lets
+# pg_dump in and keeps writers out. PostgreSQL 14 to 18.
+LARGE_OBJECTS = "SELECT EXISTS (SELECT FROM pg_largeobject_metadata)"
 # One value that changes with every new, changed or dropped object that a table lock does not
 # protect. Temporary ones and materialised views do not count. PostgreSQL 14 to 18.
 DEFINITIONS = """
@@ -157,14 +153,14 @@ def tables(session: BaseDatabaseWrapper) -> tuple[str, ...]:
             f"this user may not lock {_shown(closed)}, so others could write to it meanwhile",
             "let the user that migrates own all tables, or migrate as their owner",
         )
-    ((superuser, large_objects),) = rows(session, LARGE_OBJECTS)
-    if large_objects and not superuser:
+    ((large_objects,),) = rows(session, LARGE_OBJECTS)
+    if large_objects:
         raise Refused(
-            "there are large objects, which only a superuser can keep from being written to",
-            "migrate as a superuser, or make the migration one that fits into a transaction",
+            "there are large objects, and no lock keeps others from writing to them while they "
+            "are copied",
+            "make the migration one that fits into a transaction",
         )
-    open_tables = tuple(name for name, may, _ in found if may)
-    return open_tables + (LARGE_OBJECT_TABLES if superuser else ())
+    return tuple(name for name, may, _ in found if may)
 
 
 @contextmanager

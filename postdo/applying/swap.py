@@ -99,6 +99,7 @@ def swap(
     # copy is made in the fastest way, a pipe (docs/decisions/copy.md).
     run = replace(run, config=replace(run.config, backups=None))
     ((current,),) = rows(session, CURRENT)
+    connections.close_all()  # Django's own, which ``require`` would take for somebody else's
     require(run, session)
     names = _pending()
     aside = _aside(current)

@@ -7,12 +7,9 @@ is from before a change.
 
 from __future__ import annotations
 
-import re
-import subprocess
-import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +19,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from postdo.config import Rehearse
 from postdo.console import Stopwatch
-from postdo.copying import rights, standbys
+from postdo.copying import extensions, rights, standbys
 from postdo.copying.backup_folder import BackupFolder
 from postdo.copying.budget import MB, check_size, in_mb
 from postdo.copying.programs import (
@@ -64,13 +61,6 @@ ROLE = """
 SELECT rolsuper, CASE WHEN current_user <> session_user THEN current_user::text END
 FROM pg_roles WHERE rolname = current_user
 """
-# The extensions that only a superuser may create, as a rule. PostgreSQL 14 to 18.
-UNTRUSTED = """
-SELECT e.extname FROM pg_extension e
-JOIN pg_available_extension_versions v ON v.name = e.extname AND v.version = e.extversion
-WHERE v.superuser AND NOT v.trusted AND e.extname <> 'plpgsql' ORDER BY e.extname
-"""
-EXTENSIONS = "SELECT extname FROM pg_extension ORDER BY extname"
 # Every table, quoted, without those of extensions and those whose rows are kept (looked up as
 # Django does, by the search path). Materialized views are filled: an unfilled one cannot be read.
 # PostgreSQL 14 to 18.
@@ -183,7 +173,8 @@ def _job(run: Run, session: BaseDatabaseWrapper, scratch: str) -> _Job:
     found = programs(run, connection.info.server_version // 10_000)
     seconds = run.config.policies.rehearse_seconds
     ((superuser, assumed),) = rows(session, ROLE)
-    left_out = () if superuser else _forbidden(run, session, scratch)
+    left_out = () if superuser else extensions.forbidden(run, session, scratch)
+    extensions.same_versions(run, session, scratch)
     flags = ["--no-password", *([f"--role={assumed}"] if assumed else [])]
     # A subscription would be one to production's own publisher, and keep the copy from being
     # dropped. Owners and privileges of others only a superuser can give.
@@ -206,18 +197,14 @@ def _through_a_folder(job: _Job, folder: BackupFolder) -> Path:
         dump = [str(job.found.pg_dump), *job.flags, "--format=directory", f"--jobs={JOBS}"]
         _programs(job, [[*dump, COMPRESSION, f"--file={part.path}"]])
         restore = [str(job.found.pg_restore), *job.flags, f"--jobs={JOBS}", *job.restoring]
-        with _list_without(job, part.path) as wanted:
+        with extensions.list_without(job.found, part.path, job.left_out) as wanted:
             _programs(job, [[*restore, *wanted, str(part.path)]])
         return part.prove()
 
 
 def _through_a_pipe(job: _Job, dumping: Sequence[str]) -> None:
     dump = [str(job.found.pg_dump), *job.flags, "--format=custom", "--compress=0", *dumping]
-    if job.left_out:
-        # Names what is dumped; plpgsql is always there, so that the list is never empty.
-        present = [name for (name,) in rows(job.session, EXTENSIONS)]
-        kept = {"plpgsql", *present} - set(job.left_out)
-        dump += [f'--extension="{name}"' for name in sorted(kept)]
+    dump += extensions.flags_without(job.session, job.left_out)
     restore = [str(job.found.pg_restore), *job.flags, *job.restoring]
     _programs(job, [dump, restore])
 
@@ -235,47 +222,6 @@ def _without_rows(session: BaseDatabaseWrapper) -> list[str]:
         f"--exclude-table-data={table}" for (table,) in rows(session, ROWLESS, list(KEPT_ROWS))
     ]
     return ["--no-blobs", *excluded]
-
-
-def _forbidden(run: Run, session: BaseDatabaseWrapper, scratch: str) -> tuple[str, ...]:
-    """The extensions that this role cannot create; tried, as servers have rules of their own."""
-    names = [name for (name,) in rows(session, UNTRUSTED)]
-    if not names:
-        return ()
-    forbidden = []
-    with closing(connect_to(scratch, f"postdo copy {run.config.host}")) as there:
-        for name in names:
-            rows(there, "BEGIN")
-            try:
-                rows(there, 'CREATE EXTENSION "' + name.replace('"', '""') + '" CASCADE')
-            except DatabaseError as error:
-                if sqlstate(error) == NOT_ALLOWED:
-                    forbidden.append(name)
-            rows(there, "ROLLBACK")
-    if forbidden:
-        run.console.say(
-            f"the copy goes without {', '.join(forbidden)}: only a superuser can create that"
-        )
-    return tuple(forbidden)
-
-
-@contextmanager
-def _list_without(job: _Job, dump: Path) -> Iterator[tuple[str, ...]]:
-    """Flags for pg_restore that leave out some extensions; none if none is left out."""
-    if not job.left_out:
-        yield ()
-        return
-    names = "|".join(re.escape(name) for name in job.left_out)
-    unwanted = re.compile(rf"\d+; \d+ \d+ (EXTENSION -|COMMENT - EXTENSION) ({names})\s")
-    listed = subprocess.run(
-        [job.found.pg_restore, "--list", dump], capture_output=True, text=True, check=True
-    )
-    with tempfile.NamedTemporaryFile("w", dir=dump) as file:
-        file.writelines(
-            line for line in listed.stdout.splitlines(keepends=True) if not unwanted.match(line)
-        )
-        file.flush()
-        yield (f"--use-list={file.name}",)
 
 
 def _analyze(run: Run, job: _Job, scratch: str) -> None:

@@ -70,6 +70,7 @@ OBJECTS = f"""{OBJECT}
 SELECT target || ' owner ' || pg_get_userbyid(owner) FROM ours
 UNION ALL SELECT target || part || ' privilege ' || a::text
 FROM ours CROSS JOIN unnest(coalesce(acl, usual)) a
+UNION ALL SELECT format('EXTENSION %I version %s', extname, extversion) FROM pg_extension
 UNION ALL
 SELECT format('default of %s for %s in %s: %s', pg_get_userbyid(defaclrole), defaclobjtype,
               defaclnamespace::regnamespace, a)

@@ -52,6 +52,7 @@ if copied.backup:
 print(copied.size_bytes == size, copied.seconds > 0, copied.left_out)
 print(copied.backup)
 """
+PRINTED = 'print("copied", copied)'
 COPY_THE_SCHEMA = """
 with scratch.scratch_database(run, session) as name:
     copied = backup.copy(run, session, name, schema_only=True)
@@ -270,7 +271,7 @@ def test_an_extension_that_only_a_superuser_can_create_is_left_out_and_said(
             "    print(rows(there, 'SELECT count(*) FROM shop_item'))\n"
             "print(copied.left_out)"
         )
-        outcome = drive(project, COPY.replace('print("copied", copied)', look))
+        outcome = drive(project, COPY.replace(PRINTED, look))
         assert outcome.code == 0, outcome.err
         assert outcome.out.splitlines() == [
             "postdo: the copy goes without pgstattuple: only a superuser can create that",
@@ -336,3 +337,24 @@ def test_the_programs_connect_as_the_session_does_with_either_driver(
         "PGAPPNAME": "postdo copy",
     }
     assert variables["PATH"] == os.environ["PATH"]
+
+
+def test_extensions_have_the_version_that_they_have_here(tmp_path: Path, database: str) -> None:
+    """pg_dump names none, so that the copy would have the server's newest."""
+    found = query(
+        database,
+        "SELECT version FROM pg_available_extension_versions v JOIN pg_available_extensions a "
+        "USING (name) WHERE name = 'hstore' AND version <> default_version ORDER BY 1 LIMIT 1",
+    )
+    if not found:
+        pytest.skip("this PostgreSQL has no contrib extensions")
+    project = shop(tmp_path, database)
+    project.sql(f"CREATE EXTENSION hstore VERSION '{found[0][0]}'")
+    look = (
+        "    with closing(scratch.connect_to(name, 'look')) as there:\n"
+        "        version = \"SELECT extversion FROM pg_extension WHERE extname = 'hstore'\"\n"
+        "        print(rows(there, version)[0][0])"
+    )
+    outcome = drive(project, f"{SUMS}{COPY.replace(PRINTED, look)}")
+    assert outcome.code == 0, outcome.err
+    assert outcome.out.splitlines()[0] == found[0][0]

@@ -285,6 +285,11 @@ def test_replication_that_would_be_left_behind_is_refused(shop: Swapping, statem
     shop.project.sql("DROP SUBSCRIPTION IF EXISTS fed")
 
 
-def test_large_objects_that_cannot_be_protected_are_refused(owner: Swapping) -> None:
-    owner.project.sql("SELECT lo_from_bytea(0, 'a picture')")
-    refused(owner, "there are large objects")
+@pytest.mark.parametrize("who", ["owner", "superuser"])
+def test_large_objects_that_cannot_be_protected_are_refused(
+    request: pytest.FixtureRequest, who: str
+) -> None:
+    """Whoever locks them locks pg_dump out too."""
+    swapping: Swapping = request.getfixturevalue("shop" if who == "superuser" else "owner")
+    swapping.project.sql("SELECT lo_from_bytea(0, 'a picture')")
+    refused(swapping, "there are large objects")

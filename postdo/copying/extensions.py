@@ -1,0 +1,107 @@
+"""The extensions of a copy: which it lacks, and in which version it has them."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from django.db import DatabaseError
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from postdo.copying.programs import Programs
+from postdo.copying.scratch import connect_to
+from postdo.database import closing, rows, sqlstate
+from postdo.run import Run
+
+NOT_ALLOWED = "42501"
+
+# The extensions that only a superuser may create, as a rule. PostgreSQL 14 to 18.
+UNTRUSTED = """
+SELECT e.extname FROM pg_extension e
+JOIN pg_available_extension_versions v ON v.name = e.extname AND v.version = e.extversion
+WHERE v.superuser AND NOT v.trusted AND e.extname <> 'plpgsql' ORDER BY e.extname
+"""
+# Statements that create the extensions that CREATE EXTENSION alone would make in another version,
+# in the order in which they were made. PostgreSQL 14 to 18.
+OLDER = """
+SELECT format('CREATE EXTENSION IF NOT EXISTS %I WITH SCHEMA %I VERSION %L',
+              e.extname, n.nspname, e.extversion)
+FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace
+JOIN pg_available_extensions a ON a.name = e.extname
+WHERE e.extversion <> a.default_version AND n.nspname IN ('public', 'pg_catalog') ORDER BY e.oid
+"""
+EXTENSIONS = "SELECT extname FROM pg_extension ORDER BY extname"
+
+
+def forbidden(run: Run, session: BaseDatabaseWrapper, scratch: str) -> tuple[str, ...]:
+    """The extensions that this role cannot create; tried, as servers have rules of their own."""
+    names = [name for (name,) in rows(session, UNTRUSTED)]
+    if not names:
+        return ()
+    forbidden = []
+    with closing(connect_to(scratch, f"postdo copy {run.config.host}")) as there:
+        for name in names:
+            rows(there, "BEGIN")
+            try:
+                rows(there, 'CREATE EXTENSION "' + name.replace('"', '""') + '" CASCADE')
+            except DatabaseError as error:
+                if sqlstate(error) == NOT_ALLOWED:
+                    forbidden.append(name)
+            rows(there, "ROLLBACK")
+    if forbidden:
+        run.console.say(
+            f"the copy goes without {', '.join(forbidden)}: only a superuser can create that"
+        )
+    return tuple(forbidden)
+
+
+def same_versions(run: Run, session: BaseDatabaseWrapper, scratch: str) -> None:
+    """Make the extensions whose version is not the server's usual one, as pg_dump names none.
+
+    Those of a schema that the restore makes are left to it. What cannot be made here, is another
+    version in the copy, or the restore says why.
+    """
+    older = rows(session, OLDER)
+    if not older:
+        return
+    with closing(connect_to(scratch, f"postdo copy {run.config.host}")) as there:
+        for (statement,) in older:
+            with suppress(DatabaseError):
+                rows(there, statement)
+
+
+def flags_without(session: BaseDatabaseWrapper, left_out: tuple[str, ...]) -> list[str]:
+    """Flags for pg_dump that leave out some extensions; none if none is left out.
+
+    They name what is dumped; plpgsql is always there, so that the list is never empty.
+    """
+    if not left_out:
+        return []
+    present = [name for (name,) in rows(session, EXTENSIONS)]
+    kept = {"plpgsql", *present} - set(left_out)
+    return [f'--extension="{name}"' for name in sorted(kept)]
+
+
+@contextmanager
+def list_without(
+    found: Programs, dump: Path, left_out: tuple[str, ...]
+) -> Iterator[tuple[str, ...]]:
+    """Flags for pg_restore that leave out some extensions; none if none is left out."""
+    if not left_out:
+        yield ()
+        return
+    names = "|".join(re.escape(name) for name in left_out)
+    unwanted = re.compile(rf"\d+; \d+ \d+ (EXTENSION -|COMMENT - EXTENSION) ({names})\s")
+    listed = subprocess.run(
+        [found.pg_restore, "--list", dump], capture_output=True, text=True, check=True
+    )
+    with tempfile.NamedTemporaryFile("w", dir=dump) as file:
+        file.writelines(
+            line for line in listed.stdout.splitlines(keepends=True) if not unwanted.match(line)
+        )
+        file.flush()
+        yield (f"--use-list={file.name}",)

@@ -19,8 +19,9 @@ main() {
     export_compose_facts
     require_volume_major dev
 
-    build_image dev
+    # Before the build: a local server that ends meanwhile leaves its database to this run.
     is_running dev web || undo_with stop_what_was_started
+    build_image dev
     try "Start PostgreSQL, the site and pgAdmin" compose dev up -d --wait --wait-timeout "$START_TIMEOUT" || explain_unhealthy dev db web pgadmin
     UNDO=
     announce
@@ -28,7 +29,7 @@ main() {
 
 stop_what_was_started() {
     compose dev stop web pgadmin
-    local_server_runs || stop_database dev
+    stop_unused_database dev
 }
 
 announce() {

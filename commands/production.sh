@@ -7,14 +7,17 @@
 
 main() {
     build=yes
-    case ${1-} in
-    '') ;;
-    --no-build) build=no ;;
-    --approve)
-        [ $# -eq 2 ] || usage_error "--approve needs the checksum of a plan: sh run.sh plan shows it"
+    approve_needs="--approve needs the checksum of a plan, and nothing else: sh run.sh plan shows it"
+    case $#${1-} in
+    0) ;;
+    1--no-build) build=no ;;
+    2--approve)
+        case $2 in '' | -*) usage_error "$approve_needs" ;; esac
         POSTDO_APPROVE=$2
         export POSTDO_APPROVE
         ;;
+    *--approve) usage_error "$approve_needs" ;;
+    *--no-build) usage_error "--no-build takes nothing else: what was built last has no plan to approve" ;;
     *) usage_error "-0 takes no option '$1'" ;;
     esac
 

@@ -32,7 +32,7 @@ start_database_for_now() {
 }
 
 stop_database_again() {
-    compose "$psql_mode" stop db
+    stop_unused_database "$psql_mode"
 }
 
 psql_local() { # psql_local ARGUMENTS...

@@ -17,7 +17,7 @@ main() {
 
 reset_volume() {
     require_engine
-    ! local_server_runs || fail "the local server (-2) uses this database" "end it first: sh run.sh -2 stop"
+    ! local_is_at_work || fail "the local server (-2) uses this database" "end it first: sh run.sh -2 stop"
     take_lock dev
     open_log reset
     export_compose_facts

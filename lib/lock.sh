@@ -43,6 +43,10 @@ lock_is_held() { # lock_is_held HOLDER
     [ -n "$lock_start" ] && [ "$lock_start" = "${lock_rest%% *}" ]
 }
 
+is_locked() { # is_locked NAME: by another run.sh, which is at work
+    locked_by=$(cat "$STATE/lock-$1" 2>/dev/null) && [ "${locked_by%% *}" != "$$" ] && lock_is_held "$locked_by"
+}
+
 # Several may see the same stale lock, and a slow one must not remove the lock that a fast one has just taken: only who
 # has the guard removes, and looks again first.
 remove_stale_lock() { # remove_stale_lock PATH HOLDER

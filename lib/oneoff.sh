@@ -108,5 +108,5 @@ look_at_production() { # look_at_production build|keep POSTDO_ARGUMENTS...
 }
 
 stop_looked_at() {
-    compose prod stop db
+    stop_unused_database prod
 }

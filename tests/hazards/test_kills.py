@@ -6,14 +6,14 @@ import os
 import random
 import secrets
 import signal
-import subprocess
-import time
-from contextlib import suppress
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from pgproxy import DROP, DROP_ANSWER, PASS, SWALLOW, Judge, proxy_to
+from pgproxy import DROP, DROP_ANSWER, PASS, SWALLOW, Judge, Proxy, let_all_pass, proxy_to
 from projects import Outcome
 from waiting import until
 
@@ -33,6 +33,8 @@ from .steps import (
 )
 
 AGAIN = {**ALLOWED, "ON_DRIFT": "allow"}  # what is taken back by hand is drift
+KILLS = 5
+TRIES = 15
 
 
 def go_back(site: Site) -> None:
@@ -46,25 +48,61 @@ def go_back(site: Site) -> None:
 def test_kill_9_leaves_all_or_nothing_wherever_it_comes(site: Site, part: int) -> None:
     # HAZARDS 51: five random places in each quarter of a whole run, twenty in all
     three(site)
-    began = time.monotonic()
-    site.ends_done(**AGAIN)
+    counted = messages(site)
     seed = secrets.randbelow(2**32)
-    print(f"seed {seed}")
+    print(f"seed {seed}, messages of each session: {counted}")
     generator = random.Random(seed)  # noqa: S311
-    whole = (time.monotonic() - began) * 0.7  # the rest is the second, empty run
-    for _ in range(5):
+    met = 0
+    for _ in range(TRIES):  # no two runs are quite the same: one may end before it gets there
         go_back(site)
         before = site.snapshot()
-        delay = generator.uniform(part, part + 1) / 4 * whole
-        process = site.start("migrate", **AGAIN)
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(delay)
-        process.kill()
-        process.communicate(timeout=ENDS_SECONDS)
+        where = generator.uniform(part, part + 1) / 4 * len(counted)
+        session, count = list(counted.items())[int(where)]
+        place = session, 1 + int(where % 1 * count)
+        lived = killed_at(site, place, handed_on=generator.random() < 0.5)
         all_or_nothing(site, before)
-        print(f"killed after {delay:.2f} s: {site.recorded()[-1]}")
+        print(f"at message {place[1]} of session {place[0]}: {lived}, {site.recorded()[-1]}")
+        met += lived
+        if met == KILLS:
+            break
+    assert met == KILLS, "too many of them met no living process"
     site.ends_done(**AGAIN)
     assert site.recorded() == ALL
+
+
+def messages(site: Site) -> dict[int, int]:
+    """How many messages each session of a whole run sends, by its number.
+
+    Each one counts the same below, though a copy sends one for every row.
+    """
+    with proxied(site) as (proxy, url):
+        done = site.run("migrate", DATABASE_URL=url, **AGAIN)
+        assert done.code == 0, done.out + done.err
+        return {session: count for session, count in sorted(proxy.counts.items()) if count}
+
+
+def killed_at(site: Site, place: tuple[int, int], *, handed_on: bool) -> bool:
+    """Kill a run when a session sends a message, before or after the server gets it.
+
+    Returns whether it still lived. Its children are left to themselves.
+    """
+    reached, killed = threading.Event(), threading.Event()
+
+    def judge(session: int, message: int, _: bytes) -> str:
+        if (session, message) != place:
+            return PASS
+        reached.set()
+        killed.wait(ENDS_SECONDS)
+        return PASS if handed_on else DROP
+
+    with proxied(site, judge) as (_, url):
+        process = site.start("migrate", DATABASE_URL=url, **AGAIN)
+        until(lambda: reached.is_set() or process.poll() is not None, f"message {place}")
+        process.kill()
+        process.wait(ENDS_SECONDS)
+        killed.set()
+        process.communicate(timeout=ENDS_SECONDS)
+    return process.returncode == -signal.SIGKILL
 
 
 @pytest.mark.parametrize("ending", [signal.SIGKILL, signal.SIGTERM], ids=["kill-9", "sigterm"])
@@ -140,13 +178,19 @@ def at_the_commit(what: str) -> Judge:
     return judge
 
 
-def through(site: Site, judge: Judge) -> Outcome:
-    """``migrate`` with a proxy before the server."""
+@contextmanager
+def proxied(site: Site, judge: Judge = let_all_pass) -> Iterator[tuple[Proxy, str]]:
+    """A proxy before the server, and the URL of the site's database through it."""
     parts = urlsplit(site.project.url)
     with proxy_to(parts.port or 0) as proxy:
         proxy.begin(judge)
         place = f"{parts.username}:{parts.password}@127.0.0.1:{proxy.port}"
-        url = parts._replace(netloc=place).geturl()
+        yield proxy, parts._replace(netloc=place).geturl()
+
+
+def through(site: Site, judge: Judge) -> Outcome:
+    """``migrate`` with a proxy before the server."""
+    with proxied(site, judge) as (_, url):
         return site.run("migrate", DATABASE_URL=url, **ALLOWED)
 
 

@@ -49,13 +49,15 @@ class FakeDocker:
         self, words: str, *, out: str = "", err: str = "", status: int = 0, hangs: bool = False
     ) -> None:
         """From now on answer calls that fit a shell pattern so; `hangs`: and never end."""
-        answer = self._answers / f"{len(list(self._answers.iterdir())):04}"
+        answer = self.folder / "next-answer"
         answer.mkdir()
         texts = {"out": out and f"{out}\n", "err": err and f"{err}\n"}
         for name, text in {"words": words, "status": str(status), **texts}.items():
             (answer / name).write_text(text)
         if hangs:
             (answer / "hangs").touch()
+        # Whole at once: it may be called meanwhile.
+        answer.rename(self._answers / f"{len(list(self._answers.iterdir())):04}")
 
     def has_container(self, service: str, state: str = "healthy") -> None:
         """From now on there is a container of a service, and it is in that state."""

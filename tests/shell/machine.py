@@ -236,3 +236,8 @@ def free_ports(count: int) -> list[int]:
     for server in sockets:
         server.close()
     return ports
+
+
+def start_of(pid: int) -> str:
+    """When a process started, in clock ticks since boot."""
+    return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[19]

@@ -75,6 +75,13 @@ def test_an_unknown_option_is_refused_with_the_modes(clone: Clone) -> None:
     ("arguments", "what"),
     [
         (("-0", "--fast"), "-0 takes no option '--fast'"),
+        (("-0", "--no-build", "--approve", "0123456789ab"), "--no-build takes nothing else"),
+        (("-0", "--approve", "0123456789ab", "--no-build"), "--approve needs the checksum"),
+        (("-0", "--no-build", "now"), "--no-build takes nothing else"),
+        (("-0", "--approve"), "--approve needs the checksum"),
+        (("-0", "--approve", ""), "--approve needs the checksum"),
+        (("-0", "--approve", "--no-build"), "--approve needs the checksum"),
+        (("-0", "", "--no-build"), "-0 takes no option ''"),
         (("-1", "--no-build"), "-1 takes no option '--no-build'"),
         (("-2", "--no-build"), "-2 takes no option '--no-build'"),
         (("status", "now"), "status takes no argument 'now'"),

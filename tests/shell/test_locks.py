@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from waiting import until
 
-from .machine import PATIENCE, Clone
+from .machine import PATIENCE, Clone, start_of
 
 HOLD = 'main() { take_lock "$1"; say "holding $1"; read -r _ || true; }'
 RACE = f"""main() {{ until [ -e "$ROOT/go" ]; do :; done; hold "$@"; }}
@@ -42,11 +42,6 @@ def lock(clone: Clone) -> Path:
 def leave_behind(lock: Path, pid: int, start: str) -> None:
     """A lock as a run.sh that was killed leaves it."""
     lock.write_text(f"{pid} {start} 2026-01-02 03:04:05\n")
-
-
-def start_of(pid: int) -> str:
-    """When a process started, in clock ticks since boot."""
-    return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[19]
 
 
 def test_a_second_run_is_refused_with_who_is_at_work_and_since_when(clone: Clone) -> None:

@@ -71,6 +71,14 @@ def test_doctor_says_which_ports_are_in_use(clone: Clone) -> None:
     assert out.count("is in use by") == 1
 
 
+def test_doctor_looks_at_the_port_of_https_if_there_is_a_domain(dash_clone: Clone) -> None:
+    dash_clone.first_start()
+    with listener(int(dash_clone.environment["HTTPS_PORT"])):
+        assert "HTTPS_PORT" not in dash_clone.run("doctor").assert_ok().out
+        out = dash_clone.run("doctor", DOMAIN="example.com").assert_ok().out
+    assert "(HTTPS_PORT) is in use by process" in out
+
+
 def test_a_free_port_and_one_that_only_looks_alike_are_let_through(clone: Clone) -> None:
     # 0x1F40 is 8000: a connection from that port, or to it, is no listener on it.
     (port,) = free_ports(1)

@@ -20,6 +20,7 @@ from postdo.errors import Misconfigured, one_line
 
 APPLICATION_NAME_BYTES = 63  # NAMEDATALEN - 1; PostgreSQL cuts what is longer
 KEEPALIVE_SECONDS = 60  # below the idle limits of cloud firewalls, 350 s and more
+PID = "SELECT pg_backend_pid()"
 LOOK_SECONDS = 5.0  # to connect once more and see what a failure left
 
 # libpq puts the address before what the server said; several addresses give several lines.

@@ -32,6 +32,7 @@ from postdo.run import Run
 from postdo.running import own_session
 from postdo.running.commit import Fate, Identity, fate, identity, nobody_else_ends_it, status
 from postdo.running.pending import run_pending
+from postdo.running.transaction_end import CHECK_CONSTRAINTS
 from postdo.schema import catalogue
 
 LOOKS_PER_WAIT = 4  # at who blocks, within one lock_timeout
@@ -201,7 +202,7 @@ class _Attempt:
         run_pending(worker, self)
         self._require_same_transaction()
         self._require_lock()
-        rows(worker, "SET CONSTRAINTS ALL IMMEDIATE")
+        rows(worker, CHECK_CONSTRAINTS)
         if task.rehearsed is not None:
             require_same_schema(task.rehearsed.after, catalogue.read(worker))
             if task.compare_rows:

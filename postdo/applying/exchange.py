@@ -22,7 +22,7 @@ from postdo import lock
 from postdo.applying.standstill import NOTICE_LOSS
 from postdo.console import Stopwatch
 from postdo.copying.scratch import connect_to
-from postdo.database import closing, rows, sqlstate
+from postdo.database import PID, closing, rows, sqlstate
 from postdo.errors import NotUndone, Refused, Undone, one_line
 from postdo.run import Run
 from postdo.running.commit import TERMINATE, Identity, identity
@@ -39,7 +39,6 @@ DOUBT_SECONDS = 60.0  # for a server that crashed in the commit to come back and
 OID = "SELECT oid FROM pg_database WHERE datname = %s"
 # Name of a database by oid. PostgreSQL 14 to 18.
 NAME = "SELECT datname FROM pg_database WHERE oid = %s"
-PID = "SELECT pg_backend_pid()"
 RENAME = "SELECT format('ALTER DATABASE %%I RENAME TO %%I', %s::text, %s::text)"
 # Whether a session has got the lock that keeps new sessions out of a database. 14 to 18.
 CLOSED = """

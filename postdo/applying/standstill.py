@@ -20,7 +20,7 @@ from django.db import DatabaseError, InterfaceError
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from postdo.console import Stopwatch
-from postdo.database import closing, connect, rows, sqlstate
+from postdo.database import PID, closing, connect, rows, sqlstate
 from postdo.errors import Refused, Undone
 from postdo.run import Run
 
@@ -106,7 +106,6 @@ SELECT pg_terminate_backend(pid) FROM pg_stat_activity
 WHERE datname = current_database() AND usename = session_user AND pid <> pg_backend_pid()
   AND application_name = ANY(SELECT left(name, 63) FROM unnest(%s::text[]) name)
 """
-PID = "SELECT pg_backend_pid()"
 
 
 @dataclass(frozen=True)

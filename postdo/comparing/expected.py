@@ -24,9 +24,7 @@ from postdo.rehearsing.trace import Failure
 from postdo.rehearsing.worker import Job, Result, work
 from postdo.schema import catalogue
 from postdo.schema.catalogue import Catalogue
-
-# The server's major version, such as 17. PostgreSQL 14 to 18.
-MAJOR = "SELECT current_setting('server_version_num')::integer / 10000"
+from postdo.schema.catalogue_sql import MAJOR
 
 
 def key(applied: frozenset[Name], major: int) -> str:

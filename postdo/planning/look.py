@@ -29,6 +29,7 @@ from postdo.planning.problems_order import NO_ORDER
 from postdo.planning.server_state import server_problems
 from postdo.rehearsing.rehearsal import Rehearsal, rehearse
 from postdo.run import Run
+from postdo.schema.catalogue_sql import MAJOR
 from postdo.schema.differences import Difference
 
 
@@ -205,5 +206,5 @@ def _server(session: BaseDatabaseWrapper) -> str:
 
 
 def _major(session: BaseDatabaseWrapper) -> int:
-    ((number,),) = rows(session, "SELECT current_setting('server_version_num')::integer / 10000")
+    ((number,),) = rows(session, MAJOR)
     return int(number)

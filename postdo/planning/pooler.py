@@ -11,12 +11,11 @@ from typing import Any
 from django.db import DatabaseError, InterfaceError
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from postdo.database import closing, connect, message, rows
+from postdo.database import PID, closing, connect, message, rows
 from postdo.planning.plan import Problem
 
 CONNECT_SECONDS = 5.0  # for the second session that the question takes
 # The server process that answers. PostgreSQL 14 to 18.
-PID = "SELECT pg_backend_pid()"
 
 
 def pooler_problem(session: BaseDatabaseWrapper) -> Problem | None:

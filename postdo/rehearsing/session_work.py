@@ -27,6 +27,7 @@ from postdo.rehearsing.tracing import LAST_STEP, Tracer
 from postdo.rehearsing.worker import Job
 from postdo.running import own_session, pending
 from postdo.running.commit import nobody_else_ends_it
+from postdo.running.transaction_end import CHECK_CONSTRAINTS
 from postdo.schema import catalogue
 from postdo.schema.catalogue import Catalogue
 from postdo.stop import Stopped, StopSignals
@@ -39,7 +40,6 @@ SELECT set_config(name, '1s', false) FROM pg_settings
 WHERE name = 'client_connection_check_interval'
 """
 DURABILITY = "SELECT set_config('synchronous_commit', %s, false)"
-CHECK_ALL = "SET CONSTRAINTS ALL IMMEDIATE"
 # What a foreign table needs to reach its server, as statements that remove it. PostgreSQL 14 to 18.
 FOREIGN = """
 SELECT format('DROP USER MAPPING FOR %s SERVER %I',
@@ -181,7 +181,7 @@ def _transaction(attempt: _Attempt) -> Done:
         before, columns = catalogue.read(worker), losses.columns(worker)
         with tracer.watching(), nobody_else_ends_it(worker):
             pending.run_pending(worker, tracer)
-            rows(worker, CHECK_ALL)
+            rows(worker, CHECK_CONSTRAINTS)
             tracer.finish()
         after, left = catalogue.read(worker), losses.columns(worker)
         remaining = _remaining(worker, tracer, columns, left)

@@ -17,7 +17,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from postdo.database import rows
 from postdo.running.commit import text_of
 
-CHECK = "SET CONSTRAINTS ALL IMMEDIATE"
+CHECK_CONSTRAINTS = "SET CONSTRAINTS ALL IMMEDIATE"
 DEFER = "SET CONSTRAINTS ALL DEFERRED"
 # Constraints that are not deferred unless asked for, as this role may name them. 14 to 18.
 AT_ONCE = """
@@ -83,7 +83,7 @@ class TransactionEnd:
         """Check what is deferred, then let all be as it was before the migration."""
         self._blocks = None
         with self._worker.cursor() as cursor:  # Django's, so that who watches sees what fails
-            cursor.execute(CHECK)
+            cursor.execute(CHECK_CONSTRAINTS)
         for name, then in self._temporary.items():
             rows(
                 self._worker,
@@ -112,7 +112,7 @@ class TransactionEnd:
     ) -> Any:
         text = text_of(sql, context)
         if self._is_alone() and ALONE.match(text):
-            rows(self._worker, CHECK)
+            rows(self._worker, CHECK_CONSTRAINTS)
             self._defer()
         for name in _local_settings(text, params):
             if name not in self._settings and not self._worker.needs_rollback:

@@ -9,6 +9,16 @@ function rule(key, pattern, allowed,    value) {
     refuse(key " in .env " value, "set it to " allowed)
 }
 
+# A limit below LEAST megabytes: Docker takes it, and the kernel kills what runs in it, again and again.
+function memory(key, least, example,    value, size) {
+    value = ENVIRON[key]
+    size = value + 0
+    if (value ~ /k$/) size = size / 1024
+    if (value ~ /g$/) size = size * 1024
+    if (value == "0" || (value ~ /^[1-9][0-9]*[kmg]$/ && size >= least)) return
+    refuse(key " in .env is " (value == "" ? "empty" : "'" value "'"), "set it to a size from " least "m, such as " example ", or 0 for no limit")
+}
+
 function refuse(what, remedy) {
     if (refused++) return
     print what
@@ -35,6 +45,12 @@ BEGIN {
     rule("POSTGRES_PASSWORD", "^[A-Za-z0-9_-]+$", "letters, digits, - and _ only: it becomes part of an address")
     rule("SECRET_KEY", "^................................", "a random word of at least 32 characters")
     rule("DOMAIN", "^(" label "(\\." label ")*)?$", "one name such as www.example.com, without http:// and port, or empty")
+    # Lists are read by the project in web/: the starter splits them at spaces too, others at the commas alone.
+    address = "([A-Za-z0-9._-]+|\\[[0-9A-Fa-f:.]+\\])"
+    host = "(\\*|" address ")?"
+    rule("ALLOWED_HOSTS", "^" host "(," host ")*$", "host names with commas and no spaces between them, such as www.example.com,.example.org (with all that end in it), without http://, port and path")
+    origin = "(https?://(\\*\\.)?" address "(:[0-9]+)?)?"
+    rule("CSRF_TRUSTED_ORIGINS", "^" origin "(," origin ")*$", "origins with commas and no spaces between them, such as https://shop.example.com, with http:// or https:// and nothing after the name but a port")
     rule("DEV_BIND", "^([0-9]+\\.[0-9]+\\.[0-9]+\\.[0-9]+|\\[[0-9a-fA-F:.]+\\])$", "an address of this machine, such as 127.0.0.1 or [::1]")
     rule("MAKEMIGRATIONS", "^(write|check|off)?$", "write, check, off, or empty")
     rule("DJANGO_SUPERUSER_UPDATE_PASSWORD", "^(on|off)?$", "on or off")
@@ -55,9 +71,15 @@ BEGIN {
     rule("MAX_REQUEST_BODY", "^[1-9][0-9]*(KB|MB|GB)$", "a size such as 100MB")
     rule("HEALTH_PATH", "^/[A-Za-z0-9_./-]*$", "a path such as /readyz")
     rule("ACME_EMAIL", "^([^ @]+@[^ @]+)?$", "an e-mail address, or empty")
-    rule("WEB_MEMORY", "^(0|[1-9][0-9]*[kmg])$", "a size such as 512m or 2g, or 0 for no limit")
-    rule("DB_MEMORY", "^(0|[1-9][0-9]*[kmg])$", "a size such as 512m or 2g, or 0 for no limit")
-    rule("PROXY_MEMORY", "^(0|[1-9][0-9]*[kmg])$", "a size such as 128m, or 0 for no limit")
+    # Tried out, with the starter and two CPUs. Two processes of Gunicorn are killed at 48m and serve at 64m; as much again
+    # for a third one, and for uploads.
+    memory("WEB_MEMORY", 128, "512m or 2g")
+    # Up to 32m PostgreSQL does not start; up to 192m a query that fills its cache, which is never less than 128 MB
+    # (db/postgresql.conf), ends it.
+    memory("DB_MEMORY", 256, "512m or 2g")
+    # Up to 24m Caddy starts, but not a second time beside itself, which is how it is told of a change; 32m do. As much
+    # again for visitors and TLS.
+    memory("PROXY_MEMORY", 64, "128m")
     rule("REHEARSE", "^(full|schema|off)$", "full, schema or off")
     rule("REHEARSE_NETWORK", "^(block|allow)$", "block or allow")
     rule("REHEARSE_SECONDS", "^[1-9][0-9]*$", "a number of seconds, from 1")

@@ -111,8 +111,11 @@ explain_memory() { # explain_memory db|web|proxy|pgadmin, which has no limit
     fail "$explain_service was killed because it needs more memory than $explain_key ($explain_limit)" "raise $explain_key in .env, $explain_end"
 }
 
-was_killed_for_memory() { # was_killed_for_memory CONTAINER: its first process, or another one in it
-    [ -n "$1" ] && [ "$(docker inspect --format '{{.State.OOMKilled}}' "$1" 2>/dev/null)" = true ]
+# Its first process, or another one in it. Once it is started again, only the events tell.
+was_killed_for_memory() { # was_killed_for_memory CONTAINER
+    [ -n "$1" ] || return 1
+    [ "$(docker inspect --format '{{.State.OOMKilled}}' "$1" 2>/dev/null)" = true ] ||
+        [ -n "$(in_time docker events --since 1m --until 0s --filter "container=$1" --filter event=oom 2>/dev/null)" ]
 }
 
 container_of() { # container_of MODE SERVICE: its id, also when it is stopped; empty if there is none

@@ -3,8 +3,14 @@
 require_port() { # require_port KEY [MODE]: the port named by that key is free, or that mode has it already
     eval "port=\$$1"
     port_is_taken "$port" || return 0
-    [ -z "${2-}" ] || [ -z "$(container_on_port "$port" --filter "label=com.docker.compose.project=$PROJECT_NAME-$2")" ] || return 0
+    [ -z "${2-}" ] || ! mode_has_port "$2" "$port" || return 0
     fail "port $port ($1) is taken by $(port_owner "$port")" "stop that, or set $1 in .env to a free port"
+}
+
+mode_has_port() { # mode_has_port MODE PORT: also in a container that ends and is restarted, whose ports come and go
+    mode_label="label=com.docker.compose.project=$PROJECT_NAME-$1"
+    [ -n "$(container_on_port "$2" --filter "$mode_label")" ] ||
+        [ -n "$(in_time docker ps -q --filter "$mode_label" --filter status=restarting 2>/dev/null)" ]
 }
 
 # Ports that Docker publishes need not show in /proc/net (userland-proxy off), so both are asked.

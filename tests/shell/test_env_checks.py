@@ -16,6 +16,33 @@ RULES = [
     ("POSTGRES_PASSWORD", ["", "p@ss", "pass:word", "pa/ss", "pass word"], "letters, digits"),
     ("SECRET_KEY", ["", "short", "x" * 31], "at least 32 characters"),
     ("DOMAIN", ["https://a.com", "a.com:80", "a..com", "-a.com", "a.com/", "*.a.com"], "www"),
+    (
+        "ALLOWED_HOSTS",
+        [
+            "https://www.example.com",
+            "www.example.com/ shop.example.com",
+            "localhost,www.example.com/",
+            "a.example, b.example",
+            "a.example:8000",
+            "[::1]:8000",
+            "::1",
+            "*.example.com",
+        ],
+        "commas and no spaces",
+    ),
+    (
+        "CSRF_TRUSTED_ORIGINS",
+        [
+            "shop.example.com",
+            "https://a.example,b.example",
+            "https://a.example https://b.example",
+            "https://a.example/",
+            "https://*",
+            "//a.example",
+            "ftp://a.example",
+        ],
+        "with http:// or https://",
+    ),
     ("DEV_BIND", ["", "localhost", "127.0.0.1:80", "0.0.0.0/0", "::1"], "127.0.0.1 or [::1]"),
     ("MAKEMIGRATIONS", ["yes", "Write", "checkoff"], "write, check, off, or empty"),
     ("DJANGO_SUPERUSER_UPDATE_PASSWORD", ["yes", "ON", "1"], "on or off"),
@@ -36,9 +63,9 @@ RULES = [
     ("HSTS_INCLUDE_SUBDOMAINS", ["yes", "ON", "1"], "on, off or empty"),
     ("HSTS_PRELOAD", ["yes", "true"], "on, off or empty"),
     ("ACME_EMAIL", ["me", "a@b c", "@"], "an e-mail address, or empty"),
-    ("WEB_MEMORY", ["", "1", "1gb", "1.5g", "1G"], "512m"),
-    ("DB_MEMORY", ["", "half", "512"], "512m"),
-    ("PROXY_MEMORY", ["", "256 m"], "128m"),
+    ("WEB_MEMORY", ["", "1", "1gb", "1.5g", "1G", "127m", "131071k"], "from 128m, such as 512m"),
+    ("DB_MEMORY", ["", "half", "512", "8m", "255m"], "from 256m, such as 512m"),
+    ("PROXY_MEMORY", ["", "256 m", "6m", "512k", "63m"], "from 64m, such as 128m"),
     ("REHEARSE", ["", "on", "Full"], "full, schema or off"),
     ("REHEARSE_NETWORK", ["", "yes"], "block or allow"),
     ("REHEARSE_SECONDS", ["", "0", "30m"], "a number of seconds"),
@@ -89,6 +116,11 @@ def test_a_value_that_cannot_work_is_refused_by_name_before_anything_is_touched(
         ("DOMAIN", "www.example.com"),
         ("DOMAIN", "xn--bcher-kva.example"),
         ("DOMAIN", "intranet"),
+        ("ALLOWED_HOSTS", ""),
+        ("ALLOWED_HOSTS", "*"),
+        ("ALLOWED_HOSTS", ".example.com,www.example.org,xn--bcher-kva.example,[::1],10.0.0.7,"),
+        ("CSRF_TRUSTED_ORIGINS", "https://shop.example.com"),
+        ("CSRF_TRUSTED_ORIGINS", "https://*.example.com,http://10.0.0.7:8080,https://[::1]:8443"),
         ("DEV_BIND", "192.168.1.7"),
         ("DEV_BIND", "[::1]"),
         ("MAKEMIGRATIONS", "check"),
@@ -97,7 +129,11 @@ def test_a_value_that_cannot_work_is_refused_by_name_before_anything_is_touched(
         ("WSGI_APPLICATION", "shop.web.wsgi:app"),
         ("WEB_CONCURRENCY", "3"),
         ("WEB_MEMORY", "0"),
-        ("DB_MEMORY", "512m"),
+        ("WEB_MEMORY", "131072k"),
+        ("DB_MEMORY", "256m"),
+        ("DB_MEMORY", "1g"),
+        ("PROXY_MEMORY", "0"),
+        ("PROXY_MEMORY", "64m"),
         ("HTTP_PORT", "65535"),
         ("SECRET_KEY", "'$ecret\"with#all sorts of things in it'"),
         ("DJANGO_SUPERUSER_PASSWORD", "'a b$c'"),
@@ -141,8 +177,29 @@ def test_the_refusal_is_the_same_in_every_shell_and_for_every_command(clone: Clo
     assert clone.files() == before
 
 
+def test_what_the_patterns_need_of_awk_each_awk_can_do(clone: Clone) -> None:
+    """The tools of each shell: mawk and BusyBox's among them."""
+    clone.first_start()
+    clone.set_in_env(
+        ALLOWED_HOSTS="*,.a.example,[::1],10.0.0.7",
+        CSRF_TRUSTED_ORIGINS="https://*.a.example,http://[::1]:80",
+        PROXY_MEMORY="65536k",
+    )
+    clone.run("init").assert_ok()
+    for key, value in (
+        ("ALLOWED_HOSTS", "a.example:80"),
+        ("CSRF_TRUSTED_ORIGINS", "a.example"),
+        ("PROXY_MEMORY", "512k"),
+    ):
+        clone.environment[key] = value
+        clone.run("init").assert_refused(f"{key} in .env is '{value}'", "set it to ")
+        del clone.environment[key]
+
+
 def test_every_known_key_that_has_rules_is_tried_here() -> None:
-    checked = set(re.findall(r'rule\("([A-Z_]+)"', (PROJECT / "lib" / "check.awk").read_text()))
+    checked = set(
+        re.findall(r'(?:rule|memory)\("([A-Z_]+)"', (PROJECT / "lib" / "check.awk").read_text())
+    )
     assert checked | set(PORT_KEYS) == {rule[0] for rule in RULES}
 
 

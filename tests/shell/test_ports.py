@@ -134,6 +134,17 @@ def test_a_port_that_the_mode_itself_has_is_its_own_with_a_fake_docker(
         assert dash_clone.run("-1").status == 0
 
 
+def test_a_port_of_a_container_that_is_being_restarted_is_its_own_with_a_fake_docker(
+    dash_clone: Clone, docker: FakeDocker
+) -> None:
+    # It has no port at that moment, and what held it for the one before is still there.
+    project = dash_clone.environment["PROJECT_NAME"]
+    mine = f"--filter label=com.docker.compose.project={project}-dev"
+    docker.answer(f"ps -q {mine} --filter status=restarting", out="id-web")
+    with listener(int(dash_clone.environment["DEV_PORT"])):
+        assert dash_clone.run("-1").status == 0
+
+
 def can_listen(address: str) -> bool:
     """Has this machine such an address?"""
     with contextlib.suppress(OSError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -97,6 +98,35 @@ def test_a_site_that_never_gets_healthy_shows_its_last_lines(production: Clone) 
     failed.refused("did not get healthy; its last lines are above", "sh run.sh -0")
     assert "nothing" in failed.err
     assert failed.seconds < 60
+
+
+def test_a_site_that_needs_more_memory_than_it_may_have_names_the_key(production: Clone) -> None:
+    """The kernel ends the worker: it has no time to write a line."""
+    production.write("web/config/wsgi.py", '\nwaste = b"x" * 400_000_000\n', add=True)
+    production.set_in_env(WEB_MEMORY="256m", START_TIMEOUT="12")
+
+    with serving_all_the_time(production):
+        failed = production.run("-0", ok=False)
+
+    failed.refused("was killed because it needs more memory than WEB_MEMORY (256m)", GOES_ON)
+    assert "raise WEB_MEMORY in .env" in failed.err
+
+
+def test_where_the_site_is_down_it_is_not_said_to_go_on(production: Clone) -> None:
+    override = production.root / "docker-compose.override.yml"
+    override.write_text("services: {proxy: {command: [sh, -c, 'echo it ends here; exit 1']}}")
+    try:
+        failed = production.run("-0", ok=False, START_TIMEOUT="12")
+    finally:
+        override.unlink()
+
+    failed.refused("proxy did not get healthy; its last lines are above", "the site may be down")
+    assert "it ends here" in failed.err
+    assert GOES_ON not in failed.text
+    assert not production.visitor("HTTP_PORT").is_up()
+    assert re.search(r"proxy +(restarting|starting)", production.run("-0", "status").out)
+    production.run("-0")
+    assert production.visitor("HTTP_PORT").is_up()
 
 
 def test_a_password_that_the_volume_does_not_know_is_explained(production: Clone) -> None:

@@ -185,8 +185,9 @@ def restored(clone: Clone, query: str) -> str:
     """The answer of the newest backup, restored by the commands of the README, and removed."""
     newest = max(name for name in backups(clone) if name.startswith("postdo-before-migrate-"))
     for line in commands(text_of("README.md")):
-        if "before" in line:
-            command = line.replace("NAME", newest)
+        if "CREATE DATABASE restored" in line or "pg_restore" in line:
+            command = line.replace("site.dump", f"backups/{newest}")
+            command = command.replace("postdo-prod-", f"{clone.project('prod')}-")
             subprocess.run(
                 ["sh", "-ec", command],
                 cwd=clone.root,
@@ -195,8 +196,8 @@ def restored(clone: Clone, query: str) -> str:
                 timeout=PATIENCE,
                 check=True,
             )
-    answer = clone.run("-0", "psql", "-d", "before", "-tAc", query).out.strip()
-    clone.run("-0", "psql", "-c", "DROP DATABASE before")
+    answer = clone.run("-0", "psql", "-d", "restored", "-tAc", query).out.strip()
+    clone.run("-0", "psql", "-c", "DROP DATABASE restored")
     return answer
 
 

@@ -103,11 +103,10 @@ def _real_reason(
     from postdo.planning.problems import find_problems, real_reason  # noqa: PLC0415
 
     archived = Journal(run, session).sources()
-    reason = real_reason(find_problems(run, project, session, before, archived))
+    reason = real_reason(find_problems(run, project, session, before, archived), [error.what])
     if reason is None:
         return error
-    details = (*reason.details, f"so {error.what}")
-    return Refused(reason.what, reason.next_step, details=details)
+    return Refused(reason.what, reason.next_step, details=reason.details)
 
 
 def _fingerprint(project: Project) -> stamp.Fingerprint | None:

@@ -9,7 +9,7 @@ import argparse
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -75,11 +75,6 @@ class Looked:
         }
 
 
-def _keeping_no_backup(run: Run) -> Run:
-    """Who only looks keeps none: it would take the place of one from before a change."""
-    return replace(run, config=replace(run.config, backups=None))
-
-
 @contextmanager
 def _opened(run: Run) -> Iterator[tuple[Project, BaseDatabaseWrapper]]:
     project = load(run.config.settings_module)
@@ -97,7 +92,8 @@ def _subject(run: Run) -> Iterator[Subject]:
 
 def plan(run: Run, arguments: argparse.Namespace) -> Planned:
     """The ``plan`` command. Raises ``Refused`` if ``migrate`` would, after the report."""
-    with _subject(_keeping_no_backup(run)) as subject:
+    # Who only looks keeps no backup: it would take the place of one from before a change.
+    with _subject(run.without_backups()) as subject:
         for last in subject.journal.runs(1):
             run.console.say(f"last change: {_told(last)}")
         made = make_plan(subject)
@@ -123,7 +119,7 @@ def rehearse_only(run: Run, arguments: argparse.Namespace) -> Rehearsed:
     """
     with _opened(run) as (_, session):
         ask_for_copy(run, session)
-        done = rehearse(_keeping_no_backup(run), session)
+        done = rehearse(run.without_backups(), session)
     if not arguments.json:
         in_kit = run.config.in_kit
         run.console.show(text.render_rehearsal(done, run.console.columns, in_kit=in_kit))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from postdo.config import Config
 from postdo.console import Console
@@ -16,3 +16,7 @@ class Run:
     config: Config
     console: Console
     stop: StopSignals
+
+    def without_backups(self) -> Run:
+        """The same, with copies of which no backup is kept."""
+        return replace(self, config=replace(self.config, backups=None))

@@ -10,7 +10,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timezone
 
 from django.db import DEFAULT_DB_ALIAS, DatabaseError, InterfaceError, connections
@@ -97,7 +97,7 @@ def swap(
     watch = Stopwatch()
     # The rehearsal's backup is enough, and the database from before stays: while writers wait, the
     # copy is made in the fastest way, a pipe (docs/decisions/copy.md).
-    run = replace(run, config=replace(run.config, backups=None))
+    run = run.without_backups()
     ((current,),) = rows(session, CURRENT)
     connections.close_all()  # Django's own, which ``require`` would take for somebody else's
     require(run, session)

@@ -48,7 +48,6 @@ COMPRESSION = "--compress=1"
 KEPT_ROWS = ("django_migrations", "django_content_type", "auth_permission", "django_site")
 DISK_FULL = ("No space left on device", "Disk quota exceeded", "Check free disk space")
 LESS_ROOM = "free some disk space there, or set REHEARSE=schema for a copy without rows"
-NOT_ALLOWED = "42501"
 CANCELLED = "57014"
 
 # Its size in bytes, and the WAL that PostgreSQL keeps before it recycles it. PostgreSQL 14 to 18.

@@ -109,12 +109,10 @@ def _model_problems(subject: Subject) -> list[Problem]:
 
 
 def _all_problems(models: list[Problem], history: tuple[Problem, ...]) -> list[Problem]:
-    reason = real_reason(history) if models else None
+    reason = real_reason(history, [one.what for one in models]) if models else None
     if reason is None:
         return [*models, *history]
-    details = (*reason.details, *(f"so {one.what}" for one in models))
-    first = replace(reason, blocking=True, details=details)
-    return [first, *(one for one in history if one is not reason)]
+    return [reason, *(one for one in history if one.what != reason.what)]
 
 
 def _history_problems(subject: Subject) -> tuple[Problem, ...]:

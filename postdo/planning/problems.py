@@ -68,12 +68,16 @@ def find_problems(
     return tuple(sorted(found, key=lambda one: not one.blocking))
 
 
-def real_reason(problems: Iterable[Problem]) -> Problem | None:
-    """Why models have changes that no migration makes, if files are lost or the code is older.
+def real_reason(history: Iterable[Problem], models: Iterable[str]) -> Problem | None:
+    """Why ``models`` have changes that no migration makes, if files are lost or the code is older.
 
-    Whoever writes a new migration then does what is applied once more.
+    Whoever writes a new migration then does what is applied once more: so it stands in the way.
     """
-    return next((one for one in problems if one.hazard == AHEAD or one.what.startswith(LOST)), None)
+    for one in history:
+        if one.hazard == AHEAD or one.what.startswith(LOST):
+            details = (*one.details, *(f"so {what}" for what in models))
+            return replace(one, blocking=True, details=details)
+    return None
 
 
 def ahead(

@@ -24,6 +24,11 @@ class Migration(migrations.Migration):
     dependencies = [("shop", "0001_initial")]
     operations = [migrations.RunPython(fill)]
 """
+# Ends the session that holds the lock.
+LOSE_LOCK = (
+    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = "
+    "'postdo driver'"
+)
 SET_BACK = "SELECT setval(pg_get_serial_sequence('shop_item', 'id'), 1)"
 
 
@@ -55,11 +60,7 @@ def test_a_sequence_that_was_set_back_is_not_left_behind_its_rows(shop: Project)
 
 def test_a_sequence_is_brought_back_though_our_own_session_is_gone(shop: Project) -> None:
     """What ended it may end it at any moment, and all was taken back."""
-    end = (
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = "
-        "'postdo driver'"
-    )
-    operations = f"migrations.RunSQL({SET_BACK!r}), migrations.RunSQL({end!r})"
+    operations = f"migrations.RunSQL({SET_BACK!r}), migrations.RunSQL({LOSE_LOCK!r})"
     add(shop, ADD_STOCK, operations, ADD_STOCK.replace("stock", "later"))
     ((rows,),) = shop.sql("SELECT count(*) FROM shop_item")
     outcome = drive(shop)
@@ -70,11 +71,7 @@ def test_a_sequence_is_brought_back_though_our_own_session_is_gone(shop: Project
 
 
 def test_a_lock_session_lost_in_the_last_migration_is_named_as_that(shop: Project) -> None:
-    end = (
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = "
-        "'postdo driver'"
-    )
-    add(shop, ADD_STOCK, f"migrations.RunSQL({end!r})")
+    add(shop, ADD_STOCK, f"migrations.RunSQL({LOSE_LOCK!r})")
     outcome = drive(shop, rehearse=False)
     assert outcome.code == UNDONE, outcome.out
     assert "the session that held the lock was lost" in outcome.out

@@ -5,6 +5,9 @@ and a Python handler only runs between two bytecodes, not while the database dri
 Hence two actors. The handler, in the main thread, raises ``Stopped`` if that leaves nothing
 half-done. A watcher thread is woken by the signal too, and deals with a main thread that is stuck:
 it cancels the running statement, or ends the process if nothing is at stake.
+
+A child that a migration forks (``multiprocessing.Pool``) is not the command: it gets back the
+handlers from before, and does not write to the watcher's socket, which it shares with its parent.
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
+from typing import Any
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 STUCK_SECONDS = 0.3  # longer than any Python step in which the handler has to wait its turn
@@ -65,13 +69,19 @@ class StopSignals:
     def __init__(self) -> None:
         self._work: _Work | None = None
         self._pending: int | None = None
+        self._usual: dict[signal.Signals, Any] = {}
+        self._mask = threading.local()
 
     def install(self) -> None:
         """Handle SIGTERM and SIGINT from now on. Only the main thread can call this."""
         reader, writer = socket.socketpair()
         writer.setblocking(False)
-        for number in SIGNALS:
-            signal.signal(number, self._handle)
+        self._usual = {number: signal.signal(number, self._handle) for number in SIGNALS}
+        os.register_at_fork(
+            before=self._hold_signals,
+            after_in_parent=self._take_signals,
+            after_in_child=self._let_go,
+        )
         signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
         self._writer = writer  # kept open for as long as signals are written to it
         threading.Thread(target=self._watch, args=(reader,), daemon=True).start()
@@ -109,6 +119,21 @@ class StopSignals:
         work = self._work
         if work is None or work.in_transaction():
             raise Stopped(number)
+
+    def _hold_signals(self) -> None:
+        """Before a fork: a child can get a signal before it has let go."""
+        self._mask.before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+
+    def _take_signals(self) -> None:
+        signal.pthread_sigmask(signal.SIG_SETMASK, self._mask.before)
+
+    def _let_go(self) -> None:
+        """In a forked child: its signals are its own, and no work of ours is done there."""
+        signal.set_wakeup_fd(-1)
+        for number, handler in self._usual.items():
+            signal.signal(number, handler)
+        self._work = self._pending = None
+        self._take_signals()
 
     def _watch(self, reader: socket.socket) -> None:
         while True:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import sys
 import threading
 from collections.abc import Callable
@@ -37,6 +38,10 @@ class Channel:
         self._file.write(json.dumps({"kind": kind, **values}).encode() + b"\n")
         self._file.flush()
 
+    def let_go(self) -> None:
+        """In a forked child: its parent alone answers, and its end is the end of the answers."""
+        _to_nothing(self._file.fileno())
+
 
 def main() -> None:
     """Do the job, say how it ended, end."""
@@ -59,8 +64,8 @@ def _take_the_pipes() -> tuple[str, Channel]:
     """Keep both pipes for ourselves, so that no migration can read or write there."""
     source = os.fdopen(os.dup(0), "rb", buffering=0)
     channel = Channel(os.fdopen(os.dup(1), "wb"))
-    nothing = os.open(os.devnull, os.O_RDONLY)
-    os.dup2(nothing, 0)
+    os.register_at_fork(after_in_child=channel.let_go)
+    _to_nothing(0)
     os.dup2(2, 1)
     line = b""
     while not line.endswith(b"\n"):
@@ -73,10 +78,18 @@ def _take_the_pipes() -> tuple[str, Channel]:
     return line.decode(), channel
 
 
+def _to_nothing(descriptor: int) -> None:
+    nothing = os.open(os.devnull, os.O_RDWR)
+    os.dup2(nothing, descriptor)
+    os.close(nothing)
+
+
 def _end_with_the_parent(source: Any, folder: str) -> None:
     while source.read(1):
         pass
     shutil.rmtree(folder, ignore_errors=True)  # nobody else is left to do it
+    if os.getpgrp() == os.getpid():
+        os.killpg(0, signal.SIGKILL)  # with what a migration has forked
     END(EXIT_ORPHANED)
 
 

@@ -8,6 +8,7 @@ own ``connect``.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -35,6 +36,7 @@ class OtherSessions:
         self._identity: list[tuple[Any, ...]] = []
         self._lock_timeout = ""
         self._error: DatabaseError | None = None
+        self._process = os.getpid()
 
     @contextmanager
     def reading_only(self) -> Iterator[None]:
@@ -64,7 +66,9 @@ class OtherSessions:
                     connection.close()
 
     def _opened(self, connection: BaseDatabaseWrapper, **_: object) -> None:
-        if connection is self._worker or connection.vendor != "postgresql" or _is_ours(connection):
+        # In a child that a migration forks, the default connection is another session too.
+        is_worker = connection is self._worker and os.getpid() == self._process
+        if is_worker or connection.vendor != "postgresql" or _is_ours(connection):
             return
         if rows(connection, IDENTITY) != self._identity:
             return

@@ -328,3 +328,103 @@ def test_the_worker_is_not_taken_for_the_site(shop: Project) -> None:
     traced(shop)
     assert time.monotonic() - began < 20
     nobody_works(shop)
+
+
+# --- Processes that a migration forks -------------------------------------------------------------
+
+POOL = """
+import multiprocessing
+with multiprocessing.get_context('fork').Pool(2) as pool:
+    items = apps.get_model('shop', 'Item').objects.values_list('name', flat=True)
+    names = pool.map(str.upper, list(items))
+with schema_editor.connection.cursor() as cursor:
+    cursor.execute('SELECT pg_sleep(1)')  # long enough for a cancel that is meant for a child
+    cursor.execute("UPDATE shop_item SET name = %s WHERE name = 'Cup'", [sorted(names)[0]])
+"""
+TERMINATED = """
+import multiprocessing, time
+child = multiprocessing.get_context('fork').Process(target=time.sleep, args=(60,))
+child.start()
+child.terminate()
+child.join()
+assert child.exitcode == -15, child.exitcode
+with schema_editor.connection.cursor() as cursor:
+    cursor.execute('SELECT pg_sleep(1)')
+"""
+BY_HAND = """
+import os, signal
+ready, tell = os.pipe()
+child = os.fork()
+if child == 0:
+    try:
+        os.write(tell, b'.')
+        signal.pause()
+    finally:
+        os._exit(7)
+os.read(ready, 1)
+os.kill(child, signal.SIGINT)
+assert os.waitpid(child, 0)[1] == 7 << 8
+with schema_editor.connection.cursor() as cursor:
+    cursor.execute('SELECT pg_sleep(1)')
+"""
+EXECUTOR = """
+import multiprocessing
+from concurrent.futures import ProcessPoolExecutor
+context = multiprocessing.get_context('fork')
+with ProcessPoolExecutor(2, mp_context=context) as pool:
+    assert list(pool.map(abs, [-1, -2])) == [1, 2]
+"""
+FORKS = {"pool": POOL, "terminated": TERMINATED, "by hand": BY_HAND, "executor": EXECUTOR}
+
+
+@pytest.mark.parametrize("mode", ["transaction", "plain"])
+@pytest.mark.parametrize("way", FORKS)
+def test_a_signal_to_a_forked_child_is_not_taken_for_ours(
+    shop: Project, way: str, mode: str
+) -> None:
+    python(shop, "0002_fork", FORKS[way].strip(), after="0001_initial")
+    result = do(shop, mode)
+    assert result.failure is None
+    assert result.outside == ()
+
+
+@pytest.mark.parametrize(
+    ("way", "rehearse"), [("pool", "full"), ("pool", "off"), ("terminated", "off")]
+)
+def test_a_migration_that_forks_is_applied_with_and_without_a_rehearsal(
+    shop: Project, way: str, rehearse: str
+) -> None:
+    python(shop, "0002_fork", FORKS[way].strip(), after="0001_initial")
+    done = shop.run("migrate", environment={"REHEARSE": rehearse, "ON_INCOMPATIBLE": "allow"})
+    assert done.code == 0, done.err
+    assert ("0002_fork",) in shop.sql("SELECT name FROM django_migrations WHERE app = 'shop'")
+
+
+def test_a_child_that_is_left_behind_does_not_hold_the_answer_up(shop: Project) -> None:
+    body = "import os, time\nif os.fork() == 0:\n    time.sleep(60)\n    os._exit(0)"
+    body += "\nimport ctypes\nctypes.CDLL(None)._exit(7)"
+    python(shop, "0002_fork", body, after="0001_initial")
+    began = time.monotonic()
+    assert "exit code 7" in failed(shop).what
+    assert time.monotonic() - began < 30
+
+
+def test_a_forked_child_writes_nothing_beside_the_one_transaction(shop: Project) -> None:
+    body = """
+import os
+from django.db import connections
+if os.fork() == 0:
+    connection = connections['default']
+    connection.connection = None
+    connection.in_atomic_block = False
+    try:
+        connection.cursor().execute("INSERT INTO shop_item (name) VALUES ('beside')")
+    except Exception as error:
+        os._exit('read-only' in str(error))
+    os._exit(9)
+assert os.wait()[1] == 1 << 8
+"""
+    python(shop, "0002_fork", body.strip(), after="0001_initial")
+    done = shop.run("migrate", environment={"REHEARSE": "off", "ON_INCOMPATIBLE": "allow"})
+    assert done.code == 0, done.err
+    assert shop.sql("SELECT count(*) FROM shop_item WHERE name = 'beside'") == [(0,)]

@@ -14,6 +14,7 @@ from typing import Any
 from django.apps import apps as registry
 from django.db.migrations.autodetector import MigrationAutodetector
 from django.db.migrations.loader import MigrationLoader
+from django.db.migrations.migration import Migration
 from django.db.migrations.questioner import MigrationQuestioner
 from django.db.migrations.state import ProjectState
 from django.utils import translation
@@ -31,12 +32,15 @@ class ModelChanges:
     ``questions``: what only a person can answer before a migration is written.
     ``unmigrated``: tables of the project's apps that have models and no migrations at all, per app
     label: neither ``makemigrations`` nor ``migrate`` ever looks at them unasked (HAZARDS 16).
+    ``missing``: the migrations of ``own`` apps as Django would write them, upon ``state``.
     """
 
     own: Mapping[str, tuple[str, ...]]
     installed: Mapping[str, tuple[str, ...]]
     questions: tuple[str, ...]
     unmigrated: Mapping[str, tuple[str, ...]]
+    missing: tuple[Migration, ...]
+    state: ProjectState
 
 
 class _Listener(MigrationQuestioner):
@@ -77,7 +81,7 @@ class _Listener(MigrationQuestioner):
 
 
 def find_changes(manage: Callable[[str], str]) -> ModelChanges:
-    """Compare all models with their migrations. The project must be set up.
+    """Compare all models with their migrations. The project must be set up, and checked.
 
     ``manage``: how a person runs a ``manage.py`` command, for messages.
 
@@ -89,9 +93,8 @@ def find_changes(manage: Callable[[str], str]) -> ModelChanges:
         conflicts = loader.detect_conflicts()
         if conflicts:
             raise conflict(conflicts, manage)
-        detector = _detector_class()(
-            loader.project_state(), ProjectState.from_apps(registry), listener
-        )
+        state = loader.project_state()
+        detector = _detector_class()(state, ProjectState.from_apps(registry), listener)
         changes = detector.changes(graph=loader.graph)
     described = {
         label: tuple(
@@ -106,6 +109,8 @@ def find_changes(manage: Callable[[str], str]) -> ModelChanges:
         installed=installed,
         questions=tuple(listener.questions),
         unmigrated=_unmigrated(loader),
+        missing=tuple(one for label in own for one in changes[label]),
+        state=state,
     )
 
 

@@ -16,7 +16,7 @@ from postdo.console import Stopwatch
 from postdo.database import rows
 from postdo.errors import Misconfigured, Refused, one_line
 from postdo.lock import exclusive
-from postdo.project import Project, set_up
+from postdo.project import Project
 from postdo.run import Run
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def follow_policy(run: Run, project: Project, session: BaseDatabaseWrapper) -> C
         except Refused as error:
             raise _real_reason(run, project, session, error) from error
     with exclusive(run, session):
-        written = _write_missing(run, session)
+        written = _write_missing(run, project, session)
     if run.config.refresh_stamp and not written:
         _keep_stamp(run, current)
     return Checked(by="models", written=written)
@@ -127,11 +127,12 @@ def _keep_stamp(run: Run, current: stamp.Fingerprint | None) -> None:
 
 def _changes(run: Run) -> ModelChanges:
     # Here and not above: importing it costs as much as all the rest of a start.
-    set_up()
     from django.db.migrations.exceptions import NodeNotFoundError  # noqa: PLC0415
 
     from postdo.changes import find_changes  # noqa: PLC0415
+    from postdo.system_checks import require_checks  # noqa: PLC0415
 
+    require_checks(run, database=False)
     try:
         found = find_changes(run.config.manage)
     except Refused as error:
@@ -193,7 +194,7 @@ def _refuse(run: Run, found: ModelChanges, tableless: Mapping[str, tuple[str, ..
         )
 
 
-def _write_missing(run: Run, session: BaseDatabaseWrapper) -> tuple[str, ...]:
+def _write_missing(run: Run, project: Project, session: BaseDatabaseWrapper) -> tuple[str, ...]:
     watch = Stopwatch()
     found = _changes(run)
     tableless = tuple(_without_tables(found, session))
@@ -206,8 +207,15 @@ def _write_missing(run: Run, session: BaseDatabaseWrapper) -> tuple[str, ...]:
             f"run `{run.config.manage('makemigrations')}` in a terminal and answer there",
             details=found.questions,
         )
+    from postdo import unasked  # noqa: PLC0415  imports Django's migrations
+
+    before = history.read(session, project)
+    removes = unasked.require_no_loss_of_new(run, session, before, found)
     with run.stop.guarded():
-        return _make(run, found, tableless)
+        written = _make(run, found, tableless)
+        if removes:
+            unasked.mark(written)
+    return written
 
 
 def _make(run: Run, found: ModelChanges, tableless: tuple[str, ...]) -> tuple[str, ...]:

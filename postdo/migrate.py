@@ -130,9 +130,15 @@ def _carry_out(
     from postdo.applying import concurrent, plain  # noqa: PLC0415
 
     if run.config.mode is not Mode.PRODUCTION:
+        from postdo import unasked  # noqa: PLC0415
+        from postdo.system_checks import require_checks  # noqa: PLC0415
+
+        require_checks(run, database=True)
+        guard = unasked.no_loss(run, project, session, before)
         if way.concurrently:
-            return concurrent.apply_concurrently(run, session, before), concurrent.MODE, ""
-        return plain.apply(run, session, before), "plain", ""
+            names = concurrent.apply_concurrently(run, session, before, guard)
+            return names, concurrent.MODE, ""
+        return plain.apply(run, session, before, guard), "plain", ""
     if project.overrides("migrate"):
         run.console.warn(
             "an installed app brings its own migrate command, so nothing is rehearsed, and each "

@@ -29,7 +29,7 @@ from postdo import __version__
 from postdo.history import migrations_package
 from postdo.project import Project, is_installed
 
-FORMAT = 1
+FORMAT = 2  # since the check loads the URLconf
 SKIPPED_FOLDERS = frozenset({"__pycache__", "node_modules"})
 PACKAGE_ENDINGS = (".dist-info", ".egg-info", ".egg-link")
 
@@ -92,7 +92,7 @@ def _packages() -> Iterator[bytes]:
 def _settings() -> Iterator[bytes]:
     """The settings that decide which models and migrations there are.
 
-    ``*_MODEL`` are the swappable ones, such as ``AUTH_USER_MODEL``.
+    ``*_MODEL`` are the swappable ones, such as ``AUTH_USER_MODEL``; views may import models.
     """
     for name in sorted(dir(settings)):
         if name.endswith("_MODEL"):
@@ -100,6 +100,7 @@ def _settings() -> Iterator[bytes]:
     yield repr(list(settings.INSTALLED_APPS)).encode()
     yield repr(sorted(settings.MIGRATION_MODULES.items())).encode()
     yield repr(settings.DEFAULT_AUTO_FIELD).encode()
+    yield repr(getattr(settings, "ROOT_URLCONF", None)).encode()
     yield repr(sorted((k, v.get("ENGINE")) for k, v in settings.DATABASES.items())).encode()
 
 

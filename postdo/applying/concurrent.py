@@ -54,7 +54,12 @@ CREATE_MODEL = f"CREATE TEMPORARY TABLE {MODEL} (LIKE %s) ON COMMIT DROP"
 DEFINITION = "SELECT pg_get_indexdef(indexrelid) FROM pg_index WHERE indrelid = %s::regclass"
 
 
-def apply_concurrently(run: Run, session: BaseDatabaseWrapper, before: History) -> tuple[str, ...]:
+def apply_concurrently(
+    run: Run,
+    session: BaseDatabaseWrapper,
+    before: History,
+    guard: plain.Guard = lambda _name: None,
+) -> tuple[str, ...]:
     """Apply all pending migrations; ``session`` holds the lock. Returns them as ``app.name``.
 
     Raises as ``plain.apply`` does: ``NotUndone`` names what is kept, what failed, what is left.
@@ -63,7 +68,7 @@ def apply_concurrently(run: Run, session: BaseDatabaseWrapper, before: History) 
         "concurrent mode: nobody waits for long, but each migration is kept as soon as it is done, "
         "and one that fails can leave a part of itself; starting again goes on from there"
     )
-    return plain.apply(run, session, before, _concurrently)
+    return plain.apply(run, session, before, guard, _concurrently)
 
 
 @contextmanager

@@ -20,7 +20,7 @@ from django.db.migrations.executor import MigrationExecutor
 from postdo import history, lock
 from postdo.changes import conflict, unreadable
 from postdo.database import cancel, eyes, rows
-from postdo.errors import NotUndone, PostdoError, Undone, one_line
+from postdo.errors import NotUndone, PostdoError, Refused, Undone, one_line
 from postdo.history import COMMENT, UNFINISHED, History, Name, dotted
 from postdo.project import load_command
 from postdo.run import Run
@@ -33,11 +33,17 @@ class _Planned:
     atomic: bool
 
 
+Guard = Callable[[Name], None]
+
+
 class _Progress:
     """Django's progress callback: says what is applied, and may stop before the next one."""
 
-    def __init__(self, run: Run, session: BaseDatabaseWrapper, before: History) -> None:
+    def __init__(
+        self, run: Run, session: BaseDatabaseWrapper, before: History, guard: Guard
+    ) -> None:
         self._run = run
+        self._guard = guard
         self._session = session
         self._before = before
         self._started = 0.0
@@ -49,9 +55,11 @@ class _Progress:
             self._run.stop.check()
             if not lock.is_held(self._session):
                 raise lock.LockLostError
+            name = (migration.app_label, migration.name)
+            self._guard(name)
             if not self.applied:
                 _mark(self._session, UNFINISHED + self._before.comment)
-            self.running = (migration.app_label, migration.name)
+            self.running = name
             self._started = time.monotonic()
         elif action == "apply_success" and self.running is not None:
             seconds = time.monotonic() - self._started
@@ -67,17 +75,19 @@ def apply(
     run: Run,
     session: BaseDatabaseWrapper,
     before: History,
+    guard: Guard = lambda _name: None,
     around: Around = lambda _run, _worker: nullcontext(),
 ) -> tuple[str, ...]:
     """Apply all pending migrations of the default database; ``session`` holds the lock.
 
-    ``around``: what is to be in force while they run, given their session.
-    Returns them as ``app.name``. Raises ``Refused`` if they have no valid order, ``Undone`` if
+    ``guard``: called before each; may raise ``Refused``, to stop there. ``around``: what is to be
+    in force while they run, given their session. Returns them as ``app.name``. Raises ``Refused``
+    if they have no valid order, or if the guard stops the first of them, ``Undone`` if
     nothing stays, ``NotUndone`` with the list of what does, ``Stopped`` after a signal.
     """
     worker = connections[DEFAULT_DB_ALIAS]
     plan = _plan(run, worker)
-    progress = _Progress(run, session, before)
+    progress = _Progress(run, session, before, guard)
     try:
         with (
             lock.working(worker),
@@ -91,6 +101,8 @@ def apply(
         if isinstance(error, Stopped) or run.stop.pending:
             _say_where_it_stopped(run, plan, progress)
             run.stop.check()
+        if isinstance(error, Refused) and not progress.applied:
+            raise
         with eyes(session, f"postdo {run.config.host}") as looking:
             raise _what_it_left(error, plan, progress, looking, before) from error
     finally:
@@ -158,9 +170,12 @@ def _what_it_left(
     missing = [step for step in plan if step.name not in recorded]
     failed = next((step for step in missing if step.name == progress.running), None)
     half = failed is not None and not failed.atomic
+    refused = error if isinstance(error, Refused) else None
     what = (
         "the session that held the lock was lost, so another process may have begun"
         if isinstance(error, lock.LockLostError)
+        else refused.what
+        if refused
         else f"{_culprit(progress, done=not missing)}: {one_line(error)}"
     )
     if not kept and not half:
@@ -175,7 +190,7 @@ def _what_it_left(
     rest = [step.name for step in missing if step is not failed]
     return NotUndone(
         what,
-        _next_step(failed, half=half, done=not missing),
+        refused.next_step if refused else _next_step(failed, half=half, done=not missing),
         details=_state(kept, failed.name if failed else None, rest, half=half),
     )
 

@@ -31,6 +31,7 @@ from postdo.rehearsing.rehearsal import Rehearsal, rehearse
 from postdo.run import Run
 from postdo.schema.catalogue_sql import MAJOR
 from postdo.schema.differences import Difference
+from postdo.system_checks import require_checks
 
 
 def make_plan(subject: Subject, *, always_rehearse: bool = False) -> Plan:
@@ -48,6 +49,8 @@ def make_plan(subject: Subject, *, always_rehearse: bool = False) -> Plan:
     if not any(problem.blocking for problem in problems):
         # To render SQL costs about what applying it does, and nobody asks for it there.
         waiting = pending(run, subject.project, with_sql=not subject.empty)
+    if waiting:
+        problems.extend(_check_problems(run))
     stuck = any(problem.blocking for problem in problems)
     if waiting and not (stuck or subject.empty):
         ask_for_copy(run, session)  # before what takes long: all of it is done once more then
@@ -96,6 +99,15 @@ def _serving_use() -> ModelUse | None:
 def present_use(run: Run) -> ModelUse:
     """What the models of the code at work use."""
     return model_use(registry, connections[DEFAULT_DB_ALIAS], run.config.release)
+
+
+def _check_problems(run: Run) -> list[Problem]:
+    """Where Django's own ``migrate`` would stop before it begins."""
+    try:
+        require_checks(run, database=True)
+    except Refused as error:
+        return [Problem(0, error.what, error.next_step, blocking=True, details=error.details)]
+    return []
 
 
 def _model_problems(subject: Subject) -> list[Problem]:

@@ -86,13 +86,16 @@ def uncounted(before: Columns, after: Columns) -> tuple[Uncounted, ...]:
             sql = f"SELECT count({column.quoted}) FROM ONLY {column.quoted_table}"  # noqa: S608
             found[Uncounted("column", column.table, column.name, sql)] = None
         elif may_round(column.type, after[table, number].type):
-            there = f"{column.quoted}::{after[table, number].type}::{column.type}"
-            sql = (
-                f"SELECT count(*) FROM ONLY {column.quoted_table} "  # noqa: S608
-                f"WHERE {there} IS DISTINCT FROM {column.quoted}"
-            )
+            new = after[table, number].type
+            sql = count_rounded(f"ONLY {column.quoted_table}", column.quoted, column.type, new)
             found[Uncounted("rounded", column.table, column.name, sql)] = None
     return tuple(found)
+
+
+def count_rounded(table: str, column: str, old: str, new: str) -> str:
+    """The SQL that counts the values which are others in a new type; names are quoted."""
+    there = f"{column}::{new}::{old}"
+    return f"SELECT count(*) FROM {table} WHERE {there} IS DISTINCT FROM {column}"  # noqa: S608
 
 
 def may_round(before: str, after: str) -> bool:

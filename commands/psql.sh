@@ -15,24 +15,11 @@ psql_in_docker() { # psql_in_docker MODE ARGUMENTS...
     psql_mode=$1
     shift
     require_engine
-    is_running "$psql_mode" db || start_database_for_now
+    # A start that failed has stopped the database again, and psql is how to correct what it failed on.
+    is_running "$psql_mode" db || require_database "$psql_mode"
     set -- db psql -U "$POSTGRES_USER" -d "$POSTGRES_DB" "$@"
     [ -t 0 ] && [ -t 1 ] || set -- -T "$@"
     compose "$psql_mode" exec "$@"
-}
-
-# A start that failed has stopped the database again, and this is how one mends what it failed on.
-start_database_for_now() {
-    make_state_folder "$STATE"
-    take_lock "$psql_mode"
-    open_log psql
-    export_compose_facts
-    undo_with stop_database_again
-    step "Start PostgreSQL" compose "$psql_mode" up -d --no-build --wait --wait-timeout "$START_TIMEOUT" db >&2
-}
-
-stop_database_again() {
-    stop_unused_database "$psql_mode"
 }
 
 psql_local() { # psql_local ARGUMENTS...

@@ -168,7 +168,7 @@ require_volume_major() { # require_volume_major MODE
     image_major=$(printf '%s\n' "$volume_majors" | tail -n 1)
     [ "$volume_major" = "$image_major" ] ||
         fail "the volume $volume was made by PostgreSQL $volume_major, and the image is PostgreSQL $image_major" \
-            "set the image of db to postgres:$volume_major in docker-compose.override.yml (README, Troubleshooting: another PostgreSQL)"
+            "set the image of db to postgres:$volume_major in docker-compose.override.yml (\"another PostgreSQL\" in docs/troubleshooting.md)"
 }
 
 production_address() {

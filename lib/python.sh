@@ -52,5 +52,5 @@ project_requirements() { # project_requirements dev|prod|test: the file of the p
     for requirements_file in "$ROOT/web/requirements/$1.txt" "$ROOT/web/requirements.txt"; do
         [ ! -f "$requirements_file" ] || { printf '%s' "$requirements_file" && return; }
     done
-    fail "web/ has neither requirements/$1.txt nor requirements.txt" "write one: see \"I have a project already\" in the README"
+    fail "web/ has neither requirements/$1.txt nor requirements.txt" "write one: see \"I have a project already\" in README.md"
 }

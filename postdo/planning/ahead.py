@@ -29,8 +29,8 @@ def check_ahead(run: Run, project: Project, session: BaseDatabaseWrapper, settle
     if found:
         raise Refused(
             f"the database is ahead of this code, which cannot work with it: {_named(unknown)}",
-            "start the release that made these migrations, or restore the backup from before them "
-            "(README, Look after the data)",
+            "start the release that made these migrations, or restore the backup from before them: "
+            '"Look after the data" in README.md',
             details=tuple(clash.what for clash in found),
         )
     run.console.warn(

@@ -1,4 +1,4 @@
-"""Every command of the README is run by a test: most of them here, as a reader would, in order.
+"""Every command of the README and of what it sends to is run by a test: most of them here.
 
 `STORY` is a reader who tries the starter in each mode, looks after its data, and then puts a
 project of their own in its place, with the files that the README prints. Whoever adds a command to
@@ -24,19 +24,23 @@ from .runs import PATIENCE, Run, TimedResult
 from .waiting import eventually
 
 README = text_of("README.md")
-OWN_PROJECT = section(README, "I have a project already")
+# What else a reader is sent to for a job that the README begins.
+FURTHER = ("docs/own-project.md", "docs/day-two.md", "docs/troubleshooting.md")
+OWN_PROJECT = text_of("docs/own-project.md")
 MODELS = """from django.db import models
 
 
 class Post(models.Model):
     title = models.CharField(max_length=80)
 """
+PROJECT_NAME_OF_ENV = "$(sed -n 's/^PROJECT_NAME=//p' .env)"
 EMAILS = "SELECT email FROM accounts_user"
 
 # What cannot be run on a machine of tests, and why.
 NOT_HERE = {
     "git clone https://github.com/YOUR-NAME/PostDoDjango.git site && cd site": "no internet",
     "docker pull python:3.13-slim && docker pull postgres:17 && docker pull caddy:2": "no internet",
+    "sh run.sh -0 manage sendtestemail you@example.com": "no mail server",
     "sh run.sh test": "this test is part of it",
     "sh run.sh test tests/unit": "so are those",
     "sh run.sh lint": "and the linters, with all their options, are its first step",
@@ -45,6 +49,7 @@ NOT_HERE = {
 ELSEWHERE = {
     # In a container with systemd, as root: it needs no sudo there.
     "sudo sh run.sh service install": r"service install\b|\"service\", \"install\"",
+    "sudo sh run.sh service remove": r"service remove\b|\"service\", \"remove\"",
     # With the checksum of a plan, in a production that has data to lose.
     "sh run.sh -0 --approve CHECKSUM": r"\"-0\", \"--approve\"",
 }
@@ -62,10 +67,14 @@ class Reader:
         if command == "sh run.sh -2":
             return self.serve()
         if command.startswith("sh run.sh "):
-            return self.clone.run(*shlex.split(command)[2:])
-        # The names of containers and volumes begin with PROJECT_NAME, which is another one here.
-        mine = re.sub(r"\bpostdo-(?=prod|dev|\s|$)", f"{self.clone.name}-", command)
-        return self.in_a_shell(mine)
+            return self.clone.run(*shlex.split(command.replace("backups/NAME", self.newest()))[2:])
+        # PROJECT_NAME comes from the environment here.
+        return self.in_a_shell(command.replace(PROJECT_NAME_OF_ENV, self.clone.name))
+
+    def newest(self) -> str:
+        """The newest file of `backup`, as the reader sees it in the folder."""
+        found = sorted((self.clone.root / "backups").glob("*.dump"))
+        return f"backups/{found[-1].name}" if found else "backups/NAME"
 
     def serve(self, **environment: str) -> TimedResult:
         """Start -2 and wait until it serves; the server before it is ended."""
@@ -236,6 +245,14 @@ def served_by(port: str) -> Check:
     return lambda reader, _: reader.up(port)
 
 
+def nothing_is_left(reader: Reader, _: TimedResult) -> None:
+    label = f"label=com.docker.compose.project={reader.clone.project('prod')}"
+    for kind in ("container", "volume", "network"):
+        every = ["--all"] if kind == "container" else []
+        assert docker(kind, "ls", "--quiet", *every, "--filter", label).split() == []
+
+
+UNINSTALL = commands(section(text_of("docs/day-two.md"), "Uninstall"))[2:]
 STORY = (
     # A first look, and an application of one's own in the starter.
     Line("sh run.sh init", says("wrote .env")),
@@ -254,28 +271,15 @@ STORY = (
     # Production, and its data.
     Line("sh run.sh -0", served_by("HTTP_PORT")),
     Line("sh run.sh -0 logs web", says("gunicorn")),
-    Line("sh run.sh -0 logs", says("gunicorn", "ready to accept connections")),
     Line("sh run.sh -0 logs db", says("database system is ready to accept connections")),
     Line("sh run.sh -0 dump data.json", dumped),
     Line("sh run.sh -1 load data.json", says("Installed")),
-    Line("docker exec postdo-prod-db-1 pg_dump -U postdo -Fc postdo >site.dump"),
-    Line("sh run.sh -0 psql -c 'CREATE DATABASE restored'", first=go_on_after_the_backup),
-    Line(
-        "docker run --rm --network container:postdo-prod-db-1 "
-        '-v "$PWD/site.dump:/dump:ro" postgres:17 '
-        "pg_restore -h 127.0.0.1 -U postdo -d restored --single-transaction /dump",
-        is_not_touched_yet,
-    ),
+    Line("sh run.sh -0 backup", says("wrote backups/")),
+    Line("sh run.sh -0 restore backups/NAME", is_not_touched_yet, first=go_on_after_the_backup),
     Line("sh run.sh -0 psql -d restored"),
-    Line("sh run.sh -0 stop"),
-    Line(
-        "sh run.sh -0 psql -1 -d postgres -c 'ALTER DATABASE postdo RENAME TO replaced' "
-        "-c 'ALTER DATABASE restored RENAME TO postdo'",
-        replaced_is_kept,
-    ),
+    Line("sh run.sh -0 restore --swap", replaced_is_kept),
     Line("sh run.sh -0", back_to_the_backup),
-    Line("sh run.sh -0 psql -c 'DROP DATABASE replaced'", replaced_is_gone),
-    Line("docker volume ls --filter name=postdo-", says("-prod_prod-data", "-dev_dev-data")),
+    Line("sh run.sh -0 restore --drop-old", replaced_is_gone),
     Line("git pull", says("up to date")),
     # What a release would do: nothing any more.
     Line("sh run.sh plan", says("nothing to do: every migration is applied")),
@@ -298,15 +302,18 @@ STORY = (
     # Development anew.
     Line("sh run.sh -1 reset --yes", volume_is_gone, first=Reader.end_server),
     Line("sh run.sh -2 reset --yes", says("the next start makes a new one")),
+    # The end of production.
+    *(Line(command) for command in UNINSTALL[:-1]),
+    Line(UNINSTALL[-1], nothing_is_left),
 )
 
 
 def test_every_command_of_the_readme_is_run_by_a_test_or_named_with_a_reason() -> None:
-    told = set(commands(README))
+    told = {command for name in ("README.md", *FURTHER) for command in commands(text_of(name))}
     run = {line.command for line in STORY} | set(ELSEWHERE)
 
     assert told - run - set(NOT_HERE) == set(), "add them to STORY, or say who runs them"
-    assert (run | set(NOT_HERE)) - told == set(), "the README has them no more"
+    assert (run | set(NOT_HERE)) - told == set(), "no document has them any more"
 
 
 @pytest.mark.parametrize("command", ELSEWHERE)

@@ -5,17 +5,14 @@ from __future__ import annotations
 import json
 import re
 import signal
-import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 
 import pytest
-from documents import commands, text_of
 
 from .clone import Clone
 from .engine import docker
-from .runs import PATIENCE
 from .visitor import answering
 from .waiting import eventually
 
@@ -182,20 +179,9 @@ def test_a_change_that_loses_data_needs_the_approval_of_that_very_plan(site: Clo
 
 
 def restored(clone: Clone, query: str) -> str:
-    """The answer of the newest backup, restored by the commands of the README, and removed."""
+    """The answer of the newest backup of a release, restored as the README says, and removed."""
     newest = max(name for name in backups(clone) if name.startswith("postdo-before-migrate-"))
-    for line in commands(text_of("README.md")):
-        if "CREATE DATABASE restored" in line or "pg_restore" in line:
-            command = line.replace("site.dump", f"backups/{newest}")
-            command = command.replace("postdo-prod-", f"{clone.project('prod')}-")
-            subprocess.run(
-                ["sh", "-ec", command],
-                cwd=clone.root,
-                env=clone.environment,
-                stdin=subprocess.DEVNULL,
-                timeout=PATIENCE,
-                check=True,
-            )
+    clone.run("-0", "restore", f"backups/{newest}")
     answer = clone.run("-0", "psql", "-d", "restored", "-tAc", query).out.strip()
     clone.run("-0", "psql", "-c", "DROP DATABASE restored")
     return answer

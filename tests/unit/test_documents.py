@@ -1,21 +1,26 @@
-"""README and the other documents agree with the code: keys, commands, paths, messages, versions."""
+"""README and the other documents agree with the code: commands, paths, messages, versions."""
 
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 from documents import CODE_SPAN, PROJECT, blocks, commands, project_files, prose, section, text_of
 
 README = text_of("README.md")
+TROUBLESHOOTING = text_of("docs/troubleshooting.md")
+README_LINES = 250  # what somebody reads before they decide; the rest is in docs/
 # Written by the kit or by the user; a clean clone has none of them.
 MADE = (".env", ".postdo/", "backups/", "docker-compose.override.yml")
 # The project of the worked example, and the other place where requirements may be.
 EXAMPLE = ("web/mysite/", "web/requirements.txt")
 OF_A_MODE = {"production": "-0", "development": "-1", "local": "-2"}
-SECRET = re.compile(r"SECRET_KEY$|.*_PASSWORD$")  # lib/env.sh, fill_in_secrets
+KEY = r"^(# )?[A-Z][A-Z0-9_]*="
 # A code span that names a file: it has a slash or a suffix of ours, and is nothing else.
 PATH = re.compile(r"(?=.*/|.*\.(?:md|py|sh|txt|yml)$)[\w.][\w.-]*(?:/[\w.-]+)*/?")
+# `"heading" in docs/page.md`, in a message.
+QUOTED = re.compile(r'\\?"([^"\\]+)\\?" in ([\w/.-]+\.md)')
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 # What a reader searches for: `**`error: ... ...`**`, where an ellipsis stands for what differs.
 MESSAGE = re.compile(r"\*\*`([^`]+)`\*\*")
@@ -31,28 +36,18 @@ def sources() -> dict[str, str]:
 # --- The configuration ----------------------------------------------------------------------------
 
 
-def keys_of_the_example() -> dict[str, str]:
-    """Each key of .env.example, also one that is commented out, with its default."""
-    found = re.findall(r"^(# )?([A-Z][A-Z0-9_]*)=(\S*)$", text_of(".env.example"), re.MULTILINE)
-    return {
-        key: "random" if not comment and not value and SECRET.fullmatch(key) else value
-        for comment, key, value in found
-    }
+def test_env_example_explains_every_key_above_its_line() -> None:
+    paragraphs = text_of(".env.example").split("\n\n")
+    with_keys = [text for text in paragraphs if re.search(KEY, text, re.MULTILINE)]
+    unexplained = [text for text in with_keys if not re.match(r"# \S.*\s", text)]
+
+    assert len(with_keys) > 30
+    assert unexplained == []
 
 
-def keys_of_the_readme() -> dict[str, str]:
-    """Each key of the table in the README, with its default."""
-    rows = re.findall(
-        r"^\| `([A-Z][A-Z0-9_]*)` \| (.*?) ?\| .+ \|$",
-        section(README, "Configuration"),
-        re.MULTILINE,
-    )
-    return {key: default.strip("`") for key, default in rows}
-
-
-def test_the_readme_names_every_key_of_env_with_its_default_and_no_other() -> None:
-    assert len(keys_of_the_example()) > 30
-    assert keys_of_the_readme() == keys_of_the_example()
+def test_the_readme_sends_its_reader_to_env_example_for_the_keys() -> None:
+    assert "](.env.example)" in README
+    assert not re.search(r"^\| `[A-Z][A-Z0-9_]*` \|", README, re.MULTILINE), "a second list of keys"
 
 
 # --- The commands ---------------------------------------------------------------------------------
@@ -71,6 +66,16 @@ def test_the_readme_begins_with_the_two_commands_that_a_newcomer_needs() -> None
     assert first == ["sh run.sh -2", "sh run.sh test"]
 
 
+def test_the_readme_is_short_enough_to_be_read() -> None:
+    assert len(README.splitlines()) <= README_LINES
+
+
+def test_no_command_of_the_readme_has_to_be_edited_for_another_project_name() -> None:
+    named = [line for line in commands(README) if re.search(r"\bpostdo-(prod|dev)\b", line)]
+
+    assert named == []
+
+
 def blocks_in_order(text: str) -> list[str]:
     """The sh blocks, each with its fence again."""
     return [f"```sh\n{block}```" for block in blocks(text, "sh")]
@@ -83,18 +88,19 @@ DOCUMENTS = [name for name in project_files() if name.endswith(".md")]
 
 @pytest.mark.parametrize("document", DOCUMENTS)
 def test_every_link_to_a_file_or_a_heading_leads_somewhere(document: str) -> None:
-    text = text_of(document)
-    anchors = {anchor_of(title) for title in re.findall(r"^#+ (.+)$", text, re.MULTILINE)}
-    here = (PROJECT / document).parent
-    links = [link for link in LINK.findall(prose(text)) if "://" not in link]
+    links = [link for link in LINK.findall(prose(text_of(document))) if "://" not in link]
 
-    dead = [
-        link
-        for link in links
-        if not (link[1:] in anchors if link.startswith("#") else (here / link).exists())
-    ]
+    assert [link for link in links if not leads_somewhere(link, PROJECT / document)] == []
 
-    assert dead == []
+
+def leads_somewhere(link: str, document: Path) -> bool:
+    """Whether the file of a link is there, and in it the heading that the link names."""
+    path, _, anchor = link.partition("#")
+    target = document.parent / path if path else document
+    if not anchor:
+        return target.exists()
+    titles = re.findall(r"^#+ (.+)$", target.read_text(), re.MULTILINE)
+    return anchor in map(anchor_of, titles)
 
 
 def anchor_of(title: str) -> str:
@@ -118,7 +124,7 @@ def is_there(path: str) -> bool:
 
 
 def test_the_layout_names_what_there_is_and_nothing_of_the_top_is_missing() -> None:
-    tree = blocks(section(README, "How the code is laid out"), "text")[0]
+    tree = blocks(section(text_of("CONTRIBUTING.md"), "How the code is laid out"), "text")[0]
     named = {name for line in tree.splitlines() for name in re.split(r"  +", line)[0].split(", ")}
     top = {name.split("/")[0] + ("/" if "/" in name else "") for name in project_files()}
     # Hidden ones belong to tools; the documents are named below the tree; .dev.yml and so on in it.
@@ -144,7 +150,7 @@ def test_every_decision_that_a_file_refers_to_is_written() -> None:
 
 def messages() -> list[str]:
     """The messages that the troubleshooting is about."""
-    return MESSAGE.findall(section(README, "Troubleshooting"))
+    return MESSAGE.findall(TROUBLESHOOTING)
 
 
 @pytest.mark.parametrize("message", messages())
@@ -164,19 +170,22 @@ def test_the_troubleshooting_has_the_errors_that_a_user_meets_first() -> None:
         assert piece in said
 
 
-def test_what_a_message_or_env_says_about_the_readme_is_in_it() -> None:
-    troubles = section(README, "Troubleshooting")
+def test_what_a_message_or_env_says_about_a_document_is_in_it() -> None:
     texts = [*sources().values(), text_of(".env.example").replace("\n# ", " ")]
     quoted = {
-        title for text in texts for title in re.findall(r'\\?"([^"\\]+)\\?" in the README', text)
-    }
-    topics = {
-        topic for text in texts for topic in re.findall(r"README, Troubleshooting: ([\w ]+)", text)
+        found
+        for text in texts
+        for found in re.findall(r'\\?"([^"\\]+)\\?" in ([\w/.-]+\.md)', text)
     }
 
-    assert quoted, "the code refers to the README"
-    assert {title for title in quoted if not (title in README or f"*{title}*" in troubles)} == set()
-    assert {topic for topic in topics if f"*{topic}*" not in troubles} == set()
+    assert quoted, "the code refers to the documents"
+    assert {found for found in quoted if not is_told(*found)} == set()
+
+
+def is_told(topic: str, document: str) -> bool:
+    """Whether a document has a heading of those words, or an entry that begins with them."""
+    text = text_of(document)
+    return bool(re.search(rf"^#+ {re.escape(topic)}$", text, re.MULTILINE)) or f"*{topic}*" in text
 
 
 # --- Versions -------------------------------------------------------------------------------------

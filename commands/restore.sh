@@ -1,0 +1,80 @@
+# commands/restore.sh: put a backup into a second database, and let it take the place of the site's.
+# usage: sh run.sh [-0|-1] restore BACKUP       restore a file of `backup`, or a folder of a release, as database "restored"
+#        sh run.sh [-0|-1] restore --swap       stop the site, and put "restored" in the place of its database
+#        sh run.sh [-0|-1] restore --drop-old   remove the database that was replaced
+#
+# Nothing is lost on the way: the site's own database is renamed to "replaced" and kept.
+
+main() {
+    [ $# -eq 1 ] || usage_error "restore needs a backup, such as: restore backups/NAME"
+    case $1 in
+    --swap | --drop-old) ;;
+    -*) usage_error "restore takes no option '$1'" ;;
+    *) require_backup "$1" ;;
+    esac
+    enter_mode
+    [ "$MODE" != local ] || fail "restore works on a database in Docker" "name the mode: sh run.sh -0 restore, or sh run.sh -1 restore"
+    require_database "$MODE"
+    case $1 in
+    --swap) put_in_place ;;
+    --drop-old) drop_old ;;
+    *) restore_beside "$1" ;;
+    esac
+}
+
+require_backup() { # require_backup PATH: sets BACKUP, the absolute path
+    [ -e "$1" ] || fail "there is no backup $1" "list them: ls backups"
+    [ -r "$1" ] || fail "cannot read $1" "run it as the user who may, or with sudo"
+    [ ! -d "$1" ] || [ -f "$1/toc.dat" ] || fail "$1 is not a backup (it has no toc.dat)" "name a folder that a release wrote, or a file of: sh run.sh backup"
+    BACKUP=$(cd "$(dirname "$1")" && pwd -P)/$(basename "$1")
+}
+
+restore_beside() { # restore_beside NAME
+    ! database_exists "$MODE" restored ||
+        fail "there is a database \"restored\" already" "put it in place, or remove it: sh run.sh $(mode_flag "$MODE") psql -c 'DROP DATABASE restored'"
+    step "Make an empty database" run_sql "$MODE" create.sql -v owner="$POSTGRES_USER"
+    try "Restore $1" restore_into || {
+        run_sql "$MODE" discard.sql -v name=restoring >>"$LOG_FILE" 2>&1 || true
+        show_tail
+        fail "the backup could not be restored; the site's data is untouched" "read the lines above; try another backup: ls backups"
+    }
+    step "Name it" run_sql "$MODE" finish.sql
+    say "restored into the database \"restored\"; the site's own is untouched"
+    say "  look at it    sh run.sh $(mode_flag "$MODE") psql -d restored"
+    say "  put in place  sh run.sh $(mode_flag "$MODE") restore --swap"
+}
+
+# In a container of the server's own image, which reads both forms, at the server's own address.
+restore_into() {
+    docker run --rm --network "container:$(container_of "$MODE" db)" -v "$BACKUP:/backup:ro" \
+        -e PGPASSWORD="$POSTGRES_PASSWORD" --entrypoint pg_restore "$(docker inspect --format '{{.Image}}' "$(container_of "$MODE" db)")" \
+        -h 127.0.0.1 -U "$POSTGRES_USER" -d restoring --single-transaction /backup
+}
+
+put_in_place() {
+    database_exists "$MODE" restored || fail "there is no database \"restored\"" "restore a backup first: sh run.sh $(mode_flag "$MODE") restore backups/NAME"
+    ! database_exists "$MODE" replaced || fail "the database that an earlier restore replaced is still there" "remove it: sh run.sh $(mode_flag "$MODE") restore --drop-old"
+    ! one_off_runs "$MODE" || fail "a manage command is at work on the database" "wait until it has ended"
+    [ "$MODE" = prod ] || ! local_is_at_work || fail "the local server (-2) uses this database" "stop it first: sh run.sh -2 stop"
+    # From here on the site is down, until the next start.
+    case $MODE in
+    prod)
+        step "Stop the proxy" compose prod stop proxy
+        step "Stop the site" compose prod stop web-blue web-green
+        ;;
+    dev) step "Stop the site and pgAdmin" compose dev stop web pgadmin ;;
+    esac
+    try "Put the restored database in place" run_sql "$MODE" swap.sql -1 -v live="$POSTGRES_DB" || {
+        show_tail
+        fail "the databases keep their names, and the site is stopped" "read the lines above; start the site with its own data: sh run.sh $(mode_flag "$MODE")"
+    }
+    step "Stop PostgreSQL" stop_database_again
+    say "the site's data is now the restored one; the data from before is in the database \"replaced\""
+    say "  start the site      sh run.sh $(mode_flag "$MODE")"
+    say "  remove the old one  sh run.sh $(mode_flag "$MODE") restore --drop-old"
+}
+
+drop_old() {
+    database_exists "$MODE" replaced || fail "there is no database \"replaced\"" "there is nothing to remove"
+    step "Remove the replaced database" run_sql "$MODE" discard.sql -v name=replaced
+}

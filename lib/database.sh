@@ -1,0 +1,36 @@
+# lib/database.sh: a mode's PostgreSQL in Docker, for commands that work on it while the site may be stopped.
+
+# A database that does not run is started for as long as the command needs it.
+require_database() { # require_database MODE
+    database_mode=$1
+    require_engine
+    make_state_folder "$STATE"
+    take_lock "$database_mode"
+    open_log "$COMMAND"
+    export_compose_facts
+    ! is_running "$database_mode" db || return 0
+    undo_with stop_database_again
+    step "Start PostgreSQL" compose "$database_mode" up -d --no-build --wait --wait-timeout "$START_TIMEOUT" db >&2
+}
+
+stop_database_again() {
+    stop_unused_database "$database_mode"
+}
+
+in_database() { # in_database MODE PROGRAM ARGUMENTS...: one of PostgreSQL's programs, beside the server
+    in_mode=$1
+    in_program=$2
+    shift 2
+    compose "$in_mode" exec -T db "$in_program" -U "$POSTGRES_USER" "$@"
+}
+
+run_sql() { # run_sql MODE FILE [PSQL ARGUMENTS...]: a file of db/restore/
+    sql_mode=$1
+    sql_file=$2
+    shift 2
+    in_database "$sql_mode" psql --no-psqlrc -qAt -v ON_ERROR_STOP=1 -d postgres "$@" -f "/etc/postdo/restore/$sql_file" </dev/null
+}
+
+database_exists() { # database_exists MODE NAME
+    run_sql "$1" names.sql | grep -qxF "$2"
+}

@@ -1,0 +1,96 @@
+"""`backup` and `restore`: whatever goes wrong on the way, the site's own data is untouched."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from .clone import Clone
+from .waiting import eventually
+
+DATABASES = "SELECT datname FROM pg_database WHERE datname ~ '^(restor|replaced)' ORDER BY 1"
+EMAILS = "SELECT email FROM accounts_user ORDER BY 1"
+
+
+@pytest.fixture
+def site(production: Clone) -> Iterator[Clone]:
+    """Production serving, with no backups and no restored database of another test."""
+    yield production
+    for name in databases(production):
+        production.run("-0", "psql", "-d", "postgres", "-c", f"DROP DATABASE {name}")
+    for file in backups(production):
+        file.unlink()
+
+
+def backups(clone: Clone) -> list[Path]:
+    return sorted((clone.root / "backups").glob("*.dump*"))
+
+
+def databases(clone: Clone) -> list[str]:
+    """What `restore` has made on the server."""
+    return clone.query("prod", DATABASES).split()
+
+
+def new_backup(clone: Clone) -> str:
+    """The path of a backup that is made now."""
+    said = clone.run("-0", "backup").out
+    name = next(word for word in said.split() if word.startswith("backups/"))
+    assert (clone.root / name).stat().st_mode & 0o077 == 0, "it has all data, and is nobody else's"
+    return name
+
+
+@pytest.mark.parametrize("fault", ["a byte", "the end", "no backup at all"])
+def test_a_damaged_backup_is_refused_and_leaves_no_database(site: Clone, fault: str) -> None:
+    backup = site.root / new_backup(site)
+    content = backup.read_bytes()
+    damaged = {
+        "a byte": b"\0" + content[1:],
+        "the end": content[: len(content) // 2],
+        "no backup at all": b"hello",
+    }[fault]
+    backup.write_bytes(damaged)
+
+    refused = site.run("-0", "restore", f"backups/{backup.name}", ok=False)
+
+    refused.refused(
+        "the backup could not be restored; the site's data is untouched", "another backup"
+    )
+    assert databases(site) == []
+    assert site.visitor("HTTP_PORT").is_up()
+
+
+def test_a_restore_that_was_killed_is_begun_anew(site: Clone) -> None:
+    backup = new_backup(site)
+    run = site.start("-0", "restore", backup)
+    eventually(lambda: "restoring" in databases(site), "the restore to begin")
+    run.send(signal.SIGKILL)
+    run.wait()
+
+    site.run("-0", "restore", backup)
+
+    assert databases(site) == ["restored"]
+    restored = site.run("-0", "psql", "-d", "restored", "-qAtc", EMAILS).out.strip()
+    assert restored == site.query("prod", EMAILS) != ""
+
+
+def test_a_second_restore_says_that_the_first_is_still_there(site: Clone) -> None:
+    backup = new_backup(site)
+    site.run("-0", "restore", backup)
+
+    refused = site.run("-0", "restore", backup, ok=False)
+
+    refused.refused('there is a database "restored" already', "DROP DATABASE restored")
+
+
+def test_what_is_no_backup_or_not_there_is_refused_before_anything_starts(site: Clone) -> None:
+    for argument, what, remedy in (
+        ("backups/nothing.dump", "there is no backup", "ls backups"),
+        ("db", "is not a backup", "sh run.sh backup"),
+        ("--swap", 'there is no database "restored"', "restore backups/NAME"),
+        ("--drop-old", 'there is no database "replaced"', "there is nothing to remove"),
+    ):
+        site.run("-0", "restore", argument, ok=False).refused(what, remedy)
+    assert site.visitor("HTTP_PORT").is_up()

@@ -85,8 +85,6 @@ def read(session: BaseDatabaseWrapper, project: Project) -> History:
 
 def names_on_disk(project: Project) -> tuple[frozenset[Name], str]:
     """The migrations that Django's loader would load, and why that is unsure, if it is."""
-    if project.overrides("migrate"):
-        return frozenset(), "an installed app brings its own migrate command"
     names: set[Name] = set()
     for app in project.apps:
         try:

@@ -139,12 +139,6 @@ def _carry_out(
             names = concurrent.apply_concurrently(run, session, before, guard)
             return names, concurrent.MODE, ""
         return plain.apply(run, session, before, guard), "plain", ""
-    if project.overrides("migrate"):
-        run.console.warn(
-            "an installed app brings its own migrate command, so nothing is rehearsed, and each "
-            "migration is kept by itself: what fails later does not undo it"
-        )
-        return plain.apply(run, session, before), "plain", ""
     from postdo.applying.careful import carry_out  # noqa: PLC0415
 
     return carry_out(run, project, session, before, way.approval, concurrently=way.concurrently)

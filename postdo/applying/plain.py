@@ -1,4 +1,4 @@
-"""Run Django's own ``migrate``, and know exactly what it left behind if it fails.
+"""Run ``migrate`` as a person would, and know exactly what it left behind if it fails.
 
 Each migration is as atomic as Django makes it: those before a failing one stay. Only called under
 the lock, with the project set up.
@@ -12,7 +12,6 @@ from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from typing import Any
 
-from django.core.management import call_command
 from django.db import DEFAULT_DB_ALIAS, DatabaseError, InterfaceError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.executor import MigrationExecutor
@@ -22,8 +21,8 @@ from postdo.changes import conflict, unreadable
 from postdo.database import cancel, eyes, rows
 from postdo.errors import NotUndone, PostdoError, Refused, Undone, one_line
 from postdo.history import COMMENT, UNFINISHED, History, Name, dotted
-from postdo.project import load_command
 from postdo.run import Run
+from postdo.running.pending import run_migrate
 from postdo.stop import Stopped
 
 
@@ -94,7 +93,7 @@ def apply(
             run.stop.guarded(lambda: worker.in_atomic_block, lambda: cancel(worker)),
             around(run, worker),
         ):
-            _migrate(progress)
+            run_migrate(progress)
             _mark(session, before.comment)
     except (Exception, SystemExit, Stopped) as error:
         # A statement that was cancelled because of a signal is an error to Django, not to us.
@@ -129,12 +128,6 @@ def _plan(run: Run, worker: BaseDatabaseWrapper) -> tuple[_Planned, ...]:
     if conflicts:
         raise conflict(conflicts, run.config.manage)
     return tuple(_Planned((step.app_label, step.name), bool(step.atomic)) for step, _ in plan)
-
-
-def _migrate(progress: _Progress) -> None:
-    command: Any = load_command("migrate")
-    command.migration_progress_callback = progress
-    call_command(command, database=DEFAULT_DB_ALIAS, interactive=False, verbosity=0, no_color=True)
 
 
 def _mark(session: BaseDatabaseWrapper, comment: str) -> None:

@@ -35,6 +35,9 @@ OTHER_DATABASE = (
     "only the default database is rehearsed: take the other one out of this migration, and change "
     "it by one of its own"
 )
+OWN_COMMAND = (
+    "let that command apply everything on the default database, as Django's own does, or remove it"
+)
 PAST_DJANGO = (
     "let it use the connection that the migration is given, or read DATABASE_URL when it runs, "
     "which names the copy in the rehearsal"
@@ -122,6 +125,7 @@ BY_WORDS_OF_PYTHON = (
     (re.compile(r"database '.*' is closed in the rehearsal"), OTHER_DATABASE),
     (re.compile(r"no other program can be run"), PROGRAMS),
     (re.compile(r"network is closed|name resolution|Name or service", re.I), NETWORK),
+    (re.compile(r"the project's own migrate command"), OWN_COMMAND),
     # 18
     (re.compile(r"FieldError|Cannot resolve keyword|unexpected keyword", re.I), LIVE_MODELS),
     (

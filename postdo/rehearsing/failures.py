@@ -18,6 +18,7 @@ from postdo.project import where
 from postdo.rehearsing.trace import Failure
 from postdo.rehearsing.tracing import LONGEST_STATEMENT, Failing
 from postdo.running.commit import TransactionControlError
+from postdo.running.pending import LeftPendingError
 
 EXAMPLES = 5
 LONGEST_EXAMPLE = 200  # characters; enough for a key, and not a whole document
@@ -98,7 +99,7 @@ def in_handlers(error: BaseException) -> bool:
 
 
 def _what(error: BaseException) -> str:
-    if isinstance(error, (Error, PostdoError)):
+    if isinstance(error, (Error, PostdoError, LeftPendingError)):
         return one_line(error)
     return f"{type(error).__name__}: {one_line(error)}"
 

@@ -1,6 +1,6 @@
 """Run all pending migrations inside the transaction that is open, as ``migrate`` runs them.
 
-Django's own command does it, so that a project's own ``migrate`` counts. What makes many
+The ``migrate`` command does it, Django's or the one that an app brings. What makes many
 migrations fit into one transaction (HAZARDS, "one outer transaction works on real projects"):
 after each of them deferred constraints are checked, and what it set for its own transaction ends;
 and CONCURRENTLY is taken out of the SQL.
@@ -10,16 +10,17 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from typing import Any, Protocol
 from unittest.mock import patch
 
 from django.core.management import call_command
-from django.db import DEFAULT_DB_ALIAS
+from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.migrations.executor import MigrationExecutor
 
-from postdo.history import Name
+from postdo.history import Name, dotted
 from postdo.project import load_command
 from postdo.running.other_sessions import OtherSessions
 from postdo.running.transaction_end import TransactionEnd
@@ -34,6 +35,19 @@ CONCURRENTLY = re.compile(
     r"|ALTER\s+TABLE\b[^;]*\bDETACH\s+PARTITION\s+\S+))\s+CONCURRENTLY\b",
     re.IGNORECASE | re.DOTALL,
 )
+
+
+DJANGOS = "django.core.management.commands.migrate"
+
+
+class LeftPendingError(Exception):
+    """The project's own ``migrate`` ended well and did not apply all that is pending."""
+
+    def __init__(self, module: str, left: Sequence[Name]) -> None:
+        super().__init__(
+            f"the project's own migrate command ({module}) leaves {len(left)} migrations pending, "
+            f"from {dotted((left[0],))} on"
+        )
 
 
 class Observer(Protocol):
@@ -58,13 +72,13 @@ def run_pending(worker: BaseDatabaseWrapper, observer: Observer) -> None:
         end.reach()
 
     with without_concurrently(worker), end.watching(), others.reading_only():
-        _migrate(_Progress(observer, reach, end.begin))
+        run_migrate(_Progress(observer, reach, end.begin))
         others.check()
 
 
 def run_plainly(observer: Observer) -> None:
     """The same as Django does it: one transaction for each migration that is atomic, kept."""
-    _migrate(_Progress(observer))
+    run_migrate(_Progress(observer))
 
 
 def progress(observer: Observer) -> Callable[..., None]:
@@ -72,13 +86,47 @@ def progress(observer: Observer) -> Callable[..., None]:
     return _Progress(observer)
 
 
-def _migrate(progress: _Progress) -> None:
+def run_migrate(progress: Callable[..., None]) -> None:
+    """The ``migrate`` command that a person would get, which tells ``progress`` each step.
+
+    Raises ``LeftPendingError`` where an app's own command leaves migrations unapplied.
+    """
     command: Any = load_command("migrate")
-    command.migration_progress_callback = progress
-    with patch.object(os, "_exit", _only_in_children(os.getpid())):
+    with (
+        patch.object(os, "_exit", _only_in_children(os.getpid())),
+        patch.object(MigrationExecutor, "__init__", _telling(progress)),
+    ):
         call_command(
             command, database=DEFAULT_DB_ALIAS, interactive=False, verbosity=0, no_color=True
         )
+    if type(command).__module__ != DJANGOS:
+        _require_all_applied(type(command).__module__)
+
+
+def _telling(progress: Callable[..., None]) -> Callable[..., None]:
+    """Instead of ``MigrationExecutor.__init__`` (Django 4.2 to 6.1): who made it is told too.
+
+    An app's own command may have a callback of its own, or call Django's command itself.
+    """
+    plain: Callable[..., None] = MigrationExecutor.__init__
+
+    def make(executor: MigrationExecutor, connection: Any, progress_callback: Any = None) -> None:
+        def both(action: str, migration: Any = None, fake: bool = False) -> None:
+            progress(action, migration, fake)
+            if progress_callback is not None:
+                progress_callback(action, migration, fake)
+
+        ours = connection is not None and connection.alias == DEFAULT_DB_ALIAS
+        plain(executor, connection, both if ours else progress_callback)
+
+    return make
+
+
+def _require_all_applied(module: str) -> None:
+    executor = MigrationExecutor(connections[DEFAULT_DB_ALIAS])
+    left = executor.migration_plan(executor.loader.graph.leaf_nodes())
+    if left:
+        raise LeftPendingError(module, [(one.app_label, one.name) for one, _ in left])
 
 
 def _only_in_children(own: int) -> Callable[[int], None]:

@@ -180,10 +180,11 @@ UPPER = (
     "models.GeneratedField(expression=models.functions.Upper('{}'), "
     "output_field=models.CharField(max_length={}), db_persist=True)"
 )
+LOWER = UPPER.replace("Upper", "Lower")
 GENERATED = {
     "changed in place": (
         f"migrations.AddField('Item', 'upper', {UPPER.format('name', 50)})",
-        f"migrations.AlterField('Item', 'upper', {UPPER.format('name', 50).replace('Upper', 'Lower')})",
+        f"migrations.AlterField('Item', 'upper', {LOWER.format('name', 50)})",
     ),
     "over a field that is gone": (
         "migrations.RenameField('Item', 'name', 'title')",

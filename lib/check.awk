@@ -81,7 +81,8 @@ BEGIN {
     # again for visitors and TLS.
     memory("PROXY_MEMORY", 64, "128m")
     rule("REHEARSE", "^(full|schema|off)$", "full, schema or off")
-    rule("REHEARSE_NETWORK", "^(block|allow)$", "block or allow")
+    host = "[][A-Za-z0-9_./-]*[.:/][][A-Za-z0-9_.:/-]*"
+    rule("REHEARSE_NETWORK", "^(block|allow|" host "(," host ")*)$", "block, allow, or hosts such as redis:6379")
     rule("REHEARSE_SECONDS", "^[1-9][0-9]*$", "a number of seconds, from 1")
     rule("REHEARSE_DUMP_MB", "^[0-9]+$", "a number of megabytes")
     rule("REHEARSE_MAX_MB", "^[0-9]+$", "a number of megabytes")
@@ -89,6 +90,7 @@ BEGIN {
     rule("ON_DRIFT", "^(allow|ask|refuse)$", "allow, ask or refuse")
     rule("ON_INCOMPATIBLE", "^(allow|ask|refuse)$", "allow, ask or refuse")
     rule("ON_LOSS", "^(allow|ask|refuse)$", "allow, ask or refuse")
+    rule("ON_FILES", "^(allow|ask|refuse)$", "allow, ask or refuse")
     rule("ON_DOWNTIME", "^(allow|ask|refuse)$", "allow, ask or refuse")
     rule("LOCK_TIMEOUT_MS", "^[1-9][0-9]*$", "a number of milliseconds, from 1")
     rule("LOCK_RETRY_SECONDS", "^[0-9]+$", "a number of seconds")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 import math
 import os
+import re
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -21,6 +22,8 @@ DEFAULT_WAIT_SECONDS = 60.0  # a first start of PostgreSQL on a slow disk takes 
 SUPERUSER_SWITCHES = frozenset({"PASSWORD", "PASSWORD_FILE", "UPDATE_PASSWORD"})
 TRUE_WORDS = frozenset({"1", "true", "yes", "on"})
 FALSE_WORDS = frozenset({"", "0", "false", "no", "off"})
+# With a dot or a port, so that no word is taken for one; or the path of a socket.
+HOST = re.compile(r"(?=.*[.:/])(?:[\w.-]+|\[[0-9A-Fa-f:.]+\]|/[\w./-]+)(?::\d{1,5})?", re.ASCII)
 
 
 Chosen = TypeVar("Chosen", bound=enum.Enum)
@@ -40,11 +43,6 @@ class Policy(enum.Enum):
     WRITE = "write"
     CHECK = "check"
     OFF = "off"
-
-
-class _Network(enum.Enum):
-    BLOCK = "block"
-    ALLOW = "allow"
 
 
 class Rehearse(enum.Enum):
@@ -69,7 +67,8 @@ class Policies:
 
     ``drift``: a pending migration touches a table that is not as expected. ``incompatible``: the
     serving release cannot work on the new schema (``allow`` if ``POSTDO_SERVING`` says that none
-    is serving). ``loss``: rows or columns would be gone. ``downtime``: tables locked for longer
+    is serving). ``loss``: rows or columns would be gone. ``files``: a migration would change files,
+    which nothing brings back. ``downtime``: tables locked for longer
     than ``lock_seconds``, or a swap (``allow`` likewise). ``rehearse``: on what.
     ``lock_timeout_ms``: how long one statement waits for a lock. ``lock_retry_seconds``: for how
     long the whole is tried again when it did not get one. ``rehearse_seconds``: the most that copy
@@ -78,13 +77,15 @@ class Policies:
     base backup. ``copy_port``: where the server with that copy is, 0 if there is none; it took
     ``copy_seconds``. ``memory_mb``: what the rehearsal may use; 0 for no limit.
     ``server_free_mb``: free disk of the database server, if somebody told.
-    ``network``: whether the rehearsal may reach the network. ``in_kit``: whether people type
+    ``network``: whether the rehearsal may reach the network; ``hosts``: what of it in any case, as
+    ``host`` or ``host:port``. ``in_kit``: whether people type
     ``sh run.sh``.
     """
 
     drift: Answer = Answer.REFUSE
     incompatible: Answer = Answer.ASK
     loss: Answer = Answer.ASK
+    files: Answer = Answer.ASK
     downtime: Answer = Answer.ASK
     rehearse: Rehearse = Rehearse.FULL
     lock_timeout_ms: int = 300  # HAZARDS 43: worst request 0.3 s instead of 4.5 s
@@ -99,6 +100,7 @@ class Policies:
     memory_mb: int = 0
     server_free_mb: int | None = None
     network: bool = False
+    hosts: tuple[str, ...] = ()
     in_kit: bool = False
 
 
@@ -206,7 +208,7 @@ def read(environment: Mapping[str, str], settings_module: str | None = None) -> 
 
 def _policies(environment: Mapping[str, str]) -> Policies:
     usual = Policies()
-    network = _choice(environment, "REHEARSE_NETWORK", _Network, _Network.BLOCK)
+    network, hosts = _network(environment)
     # Where nothing serves, nobody meets the new schema with old code, and nobody waits for a table.
     none_serves = environment.get("POSTDO_SERVING") == "no"
     copy_server = environment.get("POSTDO_COPY_SERVER", "")  # "offered", or its port
@@ -216,6 +218,7 @@ def _policies(environment: Mapping[str, str]) -> Policies:
         drift=_choice(environment, "ON_DRIFT", Answer, usual.drift),
         incompatible=Answer.ALLOW if none_serves else incompatible,
         loss=_choice(environment, "ON_LOSS", Answer, usual.loss),
+        files=_choice(environment, "ON_FILES", Answer, usual.files),
         downtime=Answer.ALLOW if none_serves else downtime,
         rehearse=_choice(environment, "REHEARSE", Rehearse, usual.rehearse),
         lock_timeout_ms=_whole(
@@ -235,7 +238,8 @@ def _policies(environment: Mapping[str, str]) -> Policies:
         server_free_mb=_whole(environment, "POSTDO_SERVER_FREE_MB", -1, "megabytes")
         if environment.get("POSTDO_SERVER_FREE_MB")
         else None,
-        network=network is _Network.ALLOW,
+        network=network,
+        hosts=hosts,
         in_kit=bool(environment.get("POSTDO_MODE")),
     )
 
@@ -342,6 +346,22 @@ def _whole(
             f"set {name} to a whole number of at least {least}, such as {default}",
         )
     return int(value)
+
+
+def _network(environment: Mapping[str, str]) -> tuple[bool, tuple[str, ...]]:
+    """Whether all of the network is open in a rehearsal, and else which hosts."""
+    value = environment.get("REHEARSE_NETWORK", "").strip()
+    if value.lower() in ("", "block", "allow"):
+        return value.lower() == "allow", ()
+    hosts = tuple(value.split(","))
+    for host in hosts:
+        if not HOST.fullmatch(host):
+            raise Misconfigured(
+                f"REHEARSE_NETWORK is {value!r}, which is none of: block, allow, hosts with commas",
+                "set REHEARSE_NETWORK to block, to allow, or to hosts such as redis:6379,"
+                "api.example.com",
+            )
+    return False, hosts
 
 
 def _path(environment: Mapping[str, str], name: str) -> Path | None:

@@ -6,6 +6,7 @@ name, a bounded time to connect, autocommit and no pool.
 
 from __future__ import annotations
 
+import enum
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -20,6 +21,11 @@ from postdo.errors import Misconfigured, one_line
 
 APPLICATION_NAME_BYTES = 63  # NAMEDATALEN - 1; PostgreSQL cuts what is longer
 KEEPALIVE_SECONDS = 60  # below the idle limits of cloud firewalls, 350 s and more
+# PostgreSQL 14 to 18.
+IDENTITY = """
+SELECT system_identifier, current_database(), pg_postmaster_start_time(), pg_is_in_recovery()
+FROM pg_control_system()
+"""
 PID = "SELECT pg_backend_pid()"
 LOOK_SECONDS = 5.0  # to connect once more and see what a failure left
 
@@ -61,9 +67,68 @@ def target() -> Target:
     )
 
 
+class Kinship(enum.Enum):
+    """What an alias is to the default one: its address again, a copy by the settings' own word
+    (``TEST["MIRROR"]``), the same database by another address, a standby of it, or another one.
+    """
+
+    SAME = "same"
+    MIRROR = "mirror"
+    ALIAS = "alias"
+    STANDBY = "standby"
+    OTHER = "other"
+
+
+def kinship(alias: str) -> Kinship:
+    """Asks both servers where the settings do not tell; one that does not answer is another."""
+    ours, entry = (_settings_of(one) for one in (DEFAULT_DB_ALIAS, alias))
+    if (entry.get("TEST") or {}).get("MIRROR") == DEFAULT_DB_ALIAS:
+        return Kinship.MIRROR
+    if _address(entry) == _address(ours):
+        return Kinship.SAME
+    # A standby has the name of what it copies, and so has whoever stands in front of a server.
+    alike = all(entry.get(key) == ours.get(key) for key in ("ENGINE", "NAME"))
+    return _by_asking(alias) if alike and _default().vendor == "postgresql" else Kinship.OTHER
+
+
+def _by_asking(alias: str) -> Kinship:
+    try:
+        here, there = _identity(DEFAULT_DB_ALIAS), _identity(alias)
+    except (DatabaseError, InterfaceError, ImproperlyConfigured):
+        return Kinship.OTHER
+    if here[:2] != there[:2]:
+        return Kinship.OTHER
+    if here[2] == there[2]:
+        return Kinship.ALIAS
+    return Kinship.STANDBY if there[3] and not here[3] else Kinship.OTHER
+
+
 def other_databases() -> tuple[str, ...]:
     """Aliases of the project's further databases, which nothing here prepares."""
-    return tuple(alias for alias in connections if alias != DEFAULT_DB_ALIAS)
+    return tuple(alias for alias in connections if kinship(alias) is Kinship.OTHER)
+
+
+def _settings_of(alias: str) -> dict[str, Any]:
+    found: dict[str, Any] = connections.settings[alias]
+    return found
+
+
+def _address(entry: dict[str, Any]) -> tuple[str, ...]:
+    service = (entry.get("OPTIONS") or {}).get("service", "")
+    keys = ("ENGINE", "HOST", "PORT", "NAME")
+    return (*(str(entry.get(key) or "") for key in keys), str(service))
+
+
+def _identity(alias: str) -> tuple[Any, ...]:
+    """Of which cluster and database it is, since when its server runs, and whether it recovers."""
+    wrapper: BaseDatabaseWrapper = connections.create_connection(alias).copy()
+    options: dict[str, Any] = wrapper.settings_dict["OPTIONS"]
+    options.pop("pool", None)
+    options["connect_timeout"] = 2
+    wrapper.settings_dict["AUTOCOMMIT"] = True
+    wrapper.ensure_connection()
+    with closing(wrapper):
+        return rows(wrapper, IDENTITY)[0]
 
 
 def connect(

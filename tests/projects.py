@@ -13,8 +13,6 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import forkserver
-
 REPOSITORY = Path(__file__).resolve().parents[1]
 TIMEOUT_SECONDS = 60
 
@@ -160,7 +158,7 @@ class Project:
         self, words: Sequence[str], environment: Mapping[str, str] | None = None
     ) -> Outcome:
         """Run a program in the project's folder, to its end."""
-        done = forkserver.run(
+        done = subprocess.run(
             words,
             cwd=self.root,
             env=self.variables(environment),
@@ -175,7 +173,7 @@ class Project:
         self, *arguments: str, environment: Mapping[str, str] | None = None
     ) -> subprocess.Popen[str]:
         """`python -m postdo ARGUMENTS`, left running; both outputs in its `stdout`."""
-        return forkserver.Popen(
+        return subprocess.Popen(
             [*self.python, "-m", "postdo", *arguments],
             cwd=self.root,
             env=self.variables(environment),

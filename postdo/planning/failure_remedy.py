@@ -24,16 +24,25 @@ DEPENDENT = (
     "before this one, and create it again afterwards; `{postdo} drift` has the SQL for both"
 )
 NETWORK = (
-    "a rehearsal has no network: make the migration work without it, or set REHEARSE_NETWORK=allow"
-    "{in .env} if what it calls may be called twice"
+    "a rehearsal has no network: make the migration work without it, or, if what it calls may be "
+    "called twice, set REHEARSE_NETWORK to its host, such as redis:6379{in .env}, or "
+    "REHEARSE_NETWORK=allow"
 )
 PROGRAMS = (
     "a rehearsal runs no other programs: make the migration work without them, or do that by hand "
     "and go with REHEARSE=off{in .env}"
 )
+FILES = (
+    "a rehearsal changes no files: let the migration use os, shutil, pathlib or Django's storages, "
+    "whose changes are made aside and asked about; or do it by hand"
+)
+SERVER = (
+    "do this by hand, once, before the release, and take it out of the migration; or go with "
+    "REHEARSE=off{in .env}, at your own risk"
+)
 OTHER_DATABASE = (
-    "only the default database is rehearsed: take the other one out of this migration, and change "
-    "it by one of its own"
+    "only the default database is rehearsed, and others can only be read: write to the other one "
+    "by a migration of its own, or by hand"
 )
 OWN_COMMAND = (
     "let that command apply everything on the default database, as Django's own does, or remove it"
@@ -60,10 +69,6 @@ UNIQUE_DEFAULT = (
 GENERATED = (
     "the generated field has to go first: remove it, change the other, and add it again, in one "
     "migration"
-)
-GENERATED_STATE = (
-    "remove the generated field in an operation before this one, and add it again afterwards, over "
-    "fields that the models have then: it cannot be changed in place"
 )
 CAST = "say how values become the new type: RunSQL with ALTER COLUMN ... TYPE ... USING ..."
 
@@ -126,7 +131,9 @@ BY_WORDS_OF_PYTHON = (
     (re.compile(r"REHEARSE_SECONDS"), SECONDS),
     # 19, 61
     (re.compile(r"past Django to the database|all but Django's own driver"), PAST_DJANGO),
-    (re.compile(r"database '.*' is closed in the rehearsal"), OTHER_DATABASE),
+    (re.compile(r"database '.*' (is closed|can only be read) in the reh"), OTHER_DATABASE),
+    (re.compile(r"reaches beyond the copy"), SERVER),
+    (re.compile(r"files outside the rehearsal's own folder"), FILES),
     (re.compile(r"no other program can be run"), PROGRAMS),
     (re.compile(r"network is closed|name resolution|Name or service", re.I), NETWORK),
     (re.compile(r"the project's own migrate command"), OWN_COMMAND),
@@ -157,10 +164,8 @@ def _known(failure: Failure) -> str:
     code = failure.sqlstate
     if code == "23505" and re.search(r"ADD COLUMN.*UNIQUE", failure.statement, re.I | re.S):
         return UNIQUE_DEFAULT  # 33
-    if not code and (failure.generated or "GeneratedField" in failure.what):
-        return GENERATED_STATE  # 27
     for words, advice in BY_WORDS if code else BY_WORDS + BY_WORDS_OF_PYTHON:
-        if words.search(failure.what) and (failure.in_python or advice is not LIVE_MODELS):
+        if words.search(failure.what):
             return advice
     if code.startswith(("08", "57P")):
         return "the database server ended the session: read its log, then try again"

@@ -195,8 +195,7 @@ def _clashes(
     if rehearsal is None or rehearsal.trace is None:
         return None
     use = serving or _serving_use()
-    trace = rehearsal.trace
-    return None if use is None else clashes(use, trace.before, trace.after, trace.renames)
+    return None if use is None else clashes(use, rehearsal.trace.before, rehearsal.trace.after)
 
 
 def _statements(

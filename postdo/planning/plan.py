@@ -12,6 +12,7 @@ from postdo.planning import notes, verdict
 from postdo.planning.compatibility import Clash
 from postdo.planning.renames import hints
 from postdo.planning.verdict import Concern, Reason
+from postdo.rehearsing import file_changes
 from postdo.rehearsing.rehearsal import FULL, Rehearsal
 from postdo.schema.differences import Difference
 
@@ -167,7 +168,8 @@ def _concerns(findings: Findings, policies: Policies) -> list[Concern]:
 
 
 def _of_rehearsal(rehearsal: Rehearsal, policies: Policies) -> list[Concern]:
-    concerns = verdict.failed(rehearsal)
+    concerns = verdict.failed(rehearsal) + verdict.files_changed(rehearsal, policies.files)
+    concerns += verdict.server_changed(rehearsal)
     if rehearsal.mode == "swap":
         concerns.append(verdict.swapped(rehearsal, policies.downtime))
     if rehearsal.trace is None:
@@ -176,8 +178,7 @@ def _of_rehearsal(rehearsal: Rehearsal, policies: Policies) -> list[Concern]:
         concerns += verdict.locked(rehearsal.trace, policies.lock_seconds, policies.downtime)
     trace = rehearsal.trace
     losses = verdict.real(trace.losses)
-    renamed = hints(losses, trace.before, trace.after, trace.renames)
-    return concerns + verdict.lost(losses, renamed, policies.loss)
+    return concerns + verdict.lost(losses, hints(losses, trace.before, trace.after), policies.loss)
 
 
 def _standing_in_the_way(problem: Problem) -> Concern:
@@ -268,6 +269,8 @@ def _checksum(
         "downtime": mode if stops else "",
         "reasons": sorted({reason.kind for reason in reasons}),
     }
+    if files := file_changes.approved(rehearsal.outside if rehearsal else ()):
+        approved["files"] = files
     text = json.dumps(approved, sort_keys=True, ensure_ascii=True)
     return hashlib.sha256(text.encode()).hexdigest()[:CHECKSUM_DIGITS]
 

@@ -268,7 +268,7 @@ def _other_aliases() -> Iterable[Problem]:
         yield Problem(
             19,
             f"only the database 'default' is looked after, not {', '.join(others)}",
-            "migrate the others by manage.py migrate --database",
+            "migrate the others by manage.py migrate --database, unless they are read only",
             blocking=False,
         )
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from postdo.config import Answer
 from postdo.planning.compatibility import Clash
 from postdo.planning.failure_remedy import remedy
+from postdo.rehearsing.file_changes import of_files
 from postdo.rehearsing.rehearsal import DUMP, FULL, Rehearsal
 from postdo.rehearsing.trace import Failure, Lock, Loss, Trace
 from postdo.schema.differences import Difference
@@ -44,6 +45,7 @@ POLICY = {
     "loss": "ON_LOSS",
     "drift": "ON_DRIFT",
     "incompatible": "ON_INCOMPATIBLE",
+    "files": "ON_FILES",
 }
 
 
@@ -52,7 +54,7 @@ class Reason:
     """Why the verdict is not "go". ``policy``: the key of the environment that decides, if any.
 
     ``approvable``: whether an approval of the plan's checksum lifts it. ``kind``: problem,
-    rehearsal, not-rehearsed, downtime, loss, drift or incompatible.
+    rehearsal, not-rehearsed, downtime, loss, drift, incompatible or files.
     """
 
     what: str
@@ -244,6 +246,43 @@ def lost(losses: list[Loss], renames: tuple[str, ...], answer: Answer) -> list[C
 def _first_of(sentences: list[str]) -> str:
     more = len(sentences) - 1
     return sentences[0] + (f", and {number(more)} more" if more else "")
+
+
+def server_changed(rehearsal: Rehearsal) -> list[Concern]:
+    """The server is not as it was before the rehearsal, in what belongs to all its databases."""
+    if not rehearsal.server:
+        return []
+    return [
+        _concern(
+            Answer.REFUSE,
+            "rehearsal",
+            "the database server was changed while the migrations were tried on the copy: "
+            + _first_of(list(rehearsal.server)),
+            "if it was not you, a migration did it past the rehearsal: change it back by hand, and "
+            "take that out of the migration; then try again",
+            rehearsal.server if len(rehearsal.server) > 1 else (),
+        )
+    ]
+
+
+# --- Files ----------------------------------------------------------------------------------------
+
+
+def files_changed(rehearsal: Rehearsal, answer: Answer) -> list[Concern]:
+    """Files that the migrations would change: no rollback brings them back, and no backup."""
+    found = [line(one) for one in of_files(rehearsal.outside)]
+    if not found or not rehearsal.mode:
+        return []
+    return [
+        _concern(
+            answer,
+            "files",
+            f"would change {_first_of(found)}; a rollback does not undo that, and the backup of "
+            "the database does not contain it",
+            "move the files outside of the migration; or copy them away and {accept}",
+            found if len(found) > 1 else (),
+        )
+    ]
 
 
 # --- Drift and compatibility ----------------------------------------------------------------------

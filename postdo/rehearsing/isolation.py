@@ -6,29 +6,40 @@ process calls it. A session with the database is libpq's own and needs no permis
 
 from __future__ import annotations
 
+import errno
+import logging
 import os
-import shutil
 import socket
 import sys
-from collections.abc import Callable, Mapping, Sequence
+import tempfile
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
 from django.conf import settings
+from django.core.cache.backends.locmem import LocMemCache
 from django.core.files.storage import FileSystemStorage, storages
 from django.core.mail.backends.base import BaseEmailBackend
-from django.db import DEFAULT_DB_ALIAS
-from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.utils import OperationalError
-from django.utils._os import safe_join
+from django.utils.module_loading import import_string
+
+from postdo.rehearsing import landlock
+from postdo.rehearsing.file_changes import FileChanges
+from postdo.rehearsing.side_files import WRITING, SideFiles
 
 NO_NETWORK = "the network is closed in the rehearsal"
 NO_PROGRAMS = "no other program can be run in the rehearsal"
 NO_OTHER_DRIVER = "the database server is closed in the rehearsal to all but Django's own driver"
+NO_FILES = "files outside the rehearsal's own folder are closed to it"
+NO_LANDLOCK = (
+    "this machine's kernel has no Landlock: while migrations were rehearsed, files were kept from "
+    "changes by Python's own functions, and not from those by libraries in C"
+)
+NOT_FILES = ("/dev/", "/proc/", "pipe:", "socket:")  # the kernel decides
 STORAGE = "django.core.files.storage.FileSystemStorage"
 OWN = "postdo.rehearsing.isolation"
+LOCAL_CACHES = tuple(f"django.core.cache.backends.{one}" for one in ("locmem", "dummy", "db"))
 SOCKET_FILE = ".s.PGSQL."  # in the name of a PostgreSQL server's socket
-CONNECTING = ("ENGINE", "HOST", "PORT", "NAME", "USER", "PASSWORD", "OPTIONS")
 MOST_NOTES = 50  # one per address; more say nothing new
 
 
@@ -38,6 +49,7 @@ class Outside:
     def __init__(self) -> None:
         self._notes: dict[str, None] = {}
         self._recipients = 0
+        self.files = FileChanges(os.getcwd(), _is_logging)
 
     def note(self, text: str) -> None:
         """Remember one thing, such as ``network api.example.com:443``."""
@@ -53,7 +65,17 @@ class Outside:
         """All of it, for ``Rehearsal.outside``."""
         people = "1 recipient" if self._recipients == 1 else f"{self._recipients} recipients"
         mail = (f"mail to {people}",) if self._recipients else ()
-        return (*mail, *self._notes)
+        return (*mail, *self._notes, *self.files.lines)
+
+
+def _is_logging() -> bool:
+    """Whether it is a log that is written: that says nothing of the migration."""
+    frame: Any = sys._getframe(1)
+    while frame is not None:
+        if frame.f_globals.get("__name__", "").partition(".")[0] == "logging":
+            return True
+        frame = frame.f_back
+    return False
 
 
 OUTSIDE = Outside()
@@ -70,109 +92,166 @@ class CountedMail(BaseEmailBackend):
         return len(email_messages)
 
 
-class CopiedFiles(FileSystemStorage):
-    """Files in a folder of our own; one of the site's that is asked for is copied there first."""
+class OwnCache(LocMemCache):
+    """A cache of this process's own, empty: a cache may be, at any time.
 
-    def __init__(self, location: str, site: str, base_url: str | None = None) -> None:
-        super().__init__(location=location, base_url=base_url)
-        self._site = site
-        self._deleted: set[str] = set()
-
-    def path(self, name: str) -> str:
-        here = Path(super().path(name))
-        there = Path(safe_join(self._site, name))
-        if name not in self._deleted and not here.exists() and there.is_file():
-            here.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(there, here)
-        return str(here)
-
-    def delete(self, name: str) -> None:
-        super().delete(name)
-        self._deleted.add(name)
-
-
-def use_database(name: str, port: int = 0) -> None:
-    """Point the settings to this database of the project's server, and every other one to nothing.
-
-    ``port``: of another server at the same address. To be called before ``django.setup()``. An
-    alias for the same database goes with the default.
+    With what django-redis adds to Django's.
     """
-    databases: dict[str, dict[str, Any]] = settings.DATABASES
-    ours = dict(databases[DEFAULT_DB_ALIAS])
-    place = {"NAME": name, "PORT": str(port or ours.get("PORT") or "")}
-    for entry in databases.values():
-        if _is_replica(entry):
-            # Read where routers send reads; a write there fails, as it does on the real one.
-            entry.update({key: ours.get(key) for key in CONNECTING if key in ours})
-        if _address(entry) == _address(ours):
-            options = dict(entry.get("OPTIONS") or {})
-            for spare in ("pool", "dbname", "database"):
-                options.pop(spare, None)
-            entry.update(place, OPTIONS=options)
-        else:
-            # Behind the guard below nobody asks for it; a second reason why it is not the real one.
-            closed = {"NAME": ":memory:", "HOST": "/closed", "PORT": "", "USER": "", "PASSWORD": ""}
-            entry.update(closed, OPTIONS={})
-    _guard_connections(place)
 
+    def delete_pattern(self, *_: object, **__: object) -> int:
+        """Nobody needs what is left."""
+        self.clear()
+        return 0
 
-def _is_replica(entry: Mapping[str, Any]) -> bool:
-    """Whether the settings say that it is a copy of the default one: Django's own word for it."""
-    return bool((entry.get("TEST") or {}).get("MIRROR") == DEFAULT_DB_ALIAS)
+    def keys(self, *_: object, **__: object) -> list[str]:
+        """None that anybody else has set."""
+        return []
 
+    iter_keys = keys
 
-def _address(entry: Mapping[str, Any]) -> tuple[str, ...]:
-    service = (entry.get("OPTIONS") or {}).get("service", "")
-    keys = ("ENGINE", "HOST", "PORT", "NAME")
-    return (*(str(entry.get(key) or "") for key in keys), str(service))
+    def ttl(self, *_: object, **__: object) -> int:
+        """Gone at once."""
+        return 0
 
+    pttl = ttl
 
-def _guard_connections(place: Mapping[str, str]) -> None:
-    connect: Callable[[BaseDatabaseWrapper], None] = BaseDatabaseWrapper.connect
+    def persist(self, *_: object, **__: object) -> bool:
+        """There is none of that key."""
+        return False
 
-    def guarded(wrapper: BaseDatabaseWrapper) -> None:
-        if any(str(wrapper.settings_dict[key] or "") != value for key, value in place.items()):
-            OUTSIDE.note(f"database {wrapper.alias}")
-            raise OperationalError(f"the database '{wrapper.alias}' is closed in the rehearsal")
-        connect(wrapper)
+    expire = pexpire = expire_at = pexpire_at = persist
 
-    BaseDatabaseWrapper.connect = guarded  # type: ignore[assignment,method-assign]
+    def lock(self, *_: object, **__: object) -> AbstractContextManager[None]:
+        """Nobody else wants it."""
+        return nullcontext()
 
 
 def use_no_mail_and_files(folder: str) -> None:
-    """Count mail instead of sending it, and keep files in ``folder``. Before ``django.setup()``."""
+    """Count mail instead of sending it; caches and temporary files are ours, in ``folder``.
+
+    Storages in folders stay as they are: see ``close_files``. Before ``django.setup()``.
+    """
     mailers = getattr(settings, "MAILERS", None)  # Django 6.1 and newer
     if mailers:
         settings.MAILERS = {alias: {"BACKEND": f"{OWN}.CountedMail"} for alias in mailers}
     else:
         settings.EMAIL_BACKEND = f"{OWN}.CountedMail"
-    site: Any = settings.MEDIA_ROOT
     handler: Any = storages
     ours: dict[str, Any] = handler.backends
-    settings.MEDIA_ROOT = folder
     ours.setdefault("default", {"BACKEND": STORAGE})
     for number, (alias, entry) in enumerate(ours.items()):
-        name = str(entry["BACKEND"]).rpartition(".")[2]
-        # A storage that is no folder (S3) cannot be read without the network.
-        local = name == "FileSystemStorage"
-        location = (entry.get("OPTIONS") or {}).get("location") or site
-        if alias != "default" and not local:
-            continue  # such as that of static files, which no migration writes
-        own = folder if alias == "default" else str(Path(folder) / str(number))
-        if local and location:
-            options = {"location": own, "site": os.fspath(location)}
-            ours[alias] = {"BACKEND": f"{OWN}.CopiedFiles", "OPTIONS": options}
-        else:
-            ours[alias] = {"BACKEND": STORAGE, "OPTIONS": {"location": own}}
+        if alias != "staticfiles" and not _is_folder(entry):
+            # Such as S3, which cannot be read without the network.
+            location = str(Path(folder) / f"storage-{number}")
+            ours[alias] = {"BACKEND": STORAGE, "OPTIONS": {"location": location}}
+    settings.CACHES = {
+        alias: entry if _is_local(entry) else _own_cache(alias, entry)
+        for alias, entry in settings.CACHES.items()
+    }
+    temporary = Path(folder) / "tmp"
+    temporary.mkdir()
+    os.environ["TMPDIR"] = tempfile.tempdir = str(temporary)
+    sys.dont_write_bytecode = True
 
 
-def close_network_and_programs(*, network: bool, servers: frozenset[tuple[str, str]]) -> None:
-    """From now on both fail with ``OSError``, and are noted. ``network``: whether it may be used.
+def _is_local(cache: Mapping[str, Any]) -> bool:
+    """Whether it keeps what it has in this process, or in the copy."""
+    return str(cache["BACKEND"]).startswith(LOCAL_CACHES)
 
-    ``servers``: where the databases are. libpq gets there by itself, and may look up their names.
-    Python asks the hook before it acts, whichever module is used. The events are those of
-    CPython's audit table, 3.10 to 3.14.
+
+def _own_cache(alias: str, cache: Mapping[str, Any]) -> dict[str, Any]:
+    usual = {key: value for key, value in cache.items() if key not in ("BACKEND", "OPTIONS")}
+    return {**usual, "BACKEND": f"{OWN}.OwnCache", "LOCATION": f"postdo-{alias}"}
+
+
+def _is_folder(entry: Mapping[str, Any]) -> bool:
+    with suppress(Exception):  # the project's own code, and some needs its apps first
+        backend: Any = import_string(str(entry["BACKEND"]))
+        return isinstance(backend, type) and issubclass(backend, FileSystemStorage)
+    return False
+
+
+def close_files(folder: str) -> str:
+    """From now on files are written only below ``folder``; what is tried elsewhere is noted.
+
+    Once the project is set up, so that its logs are open. Returns what is not closed, if the
+    kernel cannot help; what Python does is seen in any case.
     """
+    side = SideFiles(folder, OUTSIDE.files)
+    side.install()
+    _open_logs_aside()
+    closed = landlock.restrict(folder)
+    own = os.path.realpath(folder)
+
+    def hook(event: str, arguments: tuple[Any, ...]) -> None:
+        if event == "open" and side.is_opening():
+            return
+        for path, folder_fd in _written(event, arguments):
+            where = _real_path(path, folder_fd)
+            ours = where == own or where.startswith((own + os.sep, *NOT_FILES))
+            if ours and not where.startswith(landlock.SEMAPHORES):
+                continue
+            OUTSIDE.files.note("refused", where)
+            raise PermissionError(errno.EACCES, NO_FILES, where)
+
+    sys.addaudithook(hook)
+    return "" if closed else NO_LANDLOCK
+
+
+# Which arguments of an event name a file that it changes, each with that of the folder to which it
+# is relative (-1: the current one). CPython's audit table, 3.10 to 3.14.
+_WRITTEN = {
+    "os.chmod": ((0, 2),),
+    "os.chown": ((0, 3),),
+    "os.utime": ((0, 3),),
+    "os.setxattr": ((0, None),),
+    "os.removexattr": ((0, None),),
+    "os.truncate": ((0, None),),
+    "os.remove": ((0, 1),),
+    "os.rmdir": ((0, 1),),
+    "os.mkdir": ((0, 2),),
+    "os.rename": ((0, 2), (1, 3)),
+    "os.link": ((1, 3),),
+    "os.symlink": ((1, 2),),
+}
+
+
+def _written(event: str, arguments: tuple[Any, ...]) -> list[tuple[Any, int]]:
+    if event == "open":
+        path, flags = arguments[0], arguments[2]
+        return [(path, -1)] if isinstance(flags, int) and flags & WRITING else []
+    places = _WRITTEN.get(event, ())
+    return [(arguments[at], -1 if fd is None else arguments[fd]) for at, fd in places]
+
+
+def _real_path(path: Any, folder_fd: int) -> str:
+    """Of a path or an open file."""
+    if isinstance(path, int):
+        return os.path.realpath(f"/proc/self/fd/{path}")
+    base = os.getcwd() if folder_fd < 0 else os.path.realpath(f"/proc/self/fd/{folder_fd}")
+    parent, name = os.path.split(os.path.normpath(os.path.join(base, os.fsdecode(path))))
+    return os.path.join(os.path.realpath(parent), name)
+
+
+def _open_logs_aside() -> None:
+    """Those that are opened only when they are written: they keep ``open`` as it was."""
+    for reference in logging._handlerList:  # type: ignore[attr-defined]
+        handler: Any = reference()
+        if hasattr(handler, "_builtin_open"):
+            handler._builtin_open = open
+
+
+def close_network_and_programs(
+    *, network: bool, hosts: tuple[str, ...], servers: frozenset[tuple[str, str]]
+) -> None:
+    """From now on both fail, and are noted. ``network``: whether all of it may be used.
+
+    ``hosts``: ``host`` or ``host:port`` that may be reached all the same. ``servers``: where the
+    databases are: libpq gets there by itself, and may look up their names. Python asks the hook
+    before it acts, whichever module is used. The events are those of CPython's audit table, 3.10
+    to 3.14.
+    """
+    _close_spawning()
 
     def hook(event: str, arguments: tuple[Any, ...]) -> None:
         program = _PROGRAMS.get(event)
@@ -186,11 +265,46 @@ def close_network_and_programs(*, network: bool, servers: frozenset[tuple[str, s
             if event not in _LOOKUPS:
                 OUTSIDE.note("database at " + ":".join(part for part in address if part))
                 raise OSError(NO_OTHER_DRIVER)
-        elif not network:
+        elif not (network or is_named(address, hosts)):
             OUTSIDE.note("network " + ":".join(part for part in address if part))
-            raise OSError(NO_NETWORK)
+            # As on a day on which nobody listens there: libraries know what to do then.
+            raise ConnectionRefusedError(NO_NETWORK)
 
     sys.addaudithook(hook)
+
+
+def is_named(address: tuple[str, str], hosts: tuple[str, ...]) -> bool:
+    """Whether an address, by name or number, is one of ``hosts``."""
+    for text in hosts:
+        host, port = split_host(text)
+        if port and address[1] and port != address[1]:
+            continue
+        if address[0] == host:
+            return True
+        if _is_number(address[0]):
+            with suppress(OSError):
+                if address[0] in {str(entry[4][0]) for entry in socket.getaddrinfo(host, None)}:
+                    return True
+    return False
+
+
+def split_host(text: str) -> tuple[str, str]:
+    """``redis:6379`` → ``("redis", "6379")``; ``[::1]:80`` too; the port may be missing."""
+    host, _, port = text.rpartition(":")
+    if not port.isdigit() or (":" in host and not host.endswith("]")):
+        host, port = text, ""
+    return host.strip("[]"), port
+
+
+def _close_spawning() -> None:
+    """multiprocessing starts a Python past ``subprocess``, which would know nothing of all this."""
+    from multiprocessing import util  # noqa: PLC0415  few need it
+
+    def spawn(path: Any, *_: object) -> int:
+        OUTSIDE.note(f"program {_program_name(path)}")
+        raise OSError(f"{NO_PROGRAMS}; a process that is forked can (get_context('fork'))")
+
+    util.spawnv_passfds = spawn  # type: ignore[assignment]
 
 
 # Which argument of the event names the program.
@@ -223,7 +337,9 @@ def _address_of(event: str, arguments: tuple[Any, ...]) -> tuple[str, str] | Non
         return None
     opened, address = arguments[0], arguments[1]
     if getattr(opened, "family", None) == getattr(socket, "AF_UNIX", -1):
-        return _pair(address, "") if SOCKET_FILE in str(address) else None
+        path = os.fsdecode(address)
+        ours = path.startswith(tempfile.gettempdir() + os.sep) or _is_logging()
+        return None if ours else _pair(path, "")
     if address is None:
         return None
     return _pair(*address[:2]) if isinstance(address, tuple) else _pair(address, "")

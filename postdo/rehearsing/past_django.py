@@ -93,14 +93,14 @@ class PastDjango:
         self,
         *,
         lock_timeout_ms: int,
-        network: bool,
+        network: Callable[[Address], bool],
         opened: Callable[[], None],
         note: Callable[[str], None],
     ) -> None:
         """From now on refuse, and note, what leads to another database.
 
         A session with the copy waits for a lock no longer than told, since what it waits for may be
-        ours, and is told to ``opened``. ``network``: whether other servers may be reached.
+        ours, and is told to ``opened``. ``network``: whether another server may be reached.
         """
 
         def look(parameters: dict[str, str]) -> Mapping[str, str]:
@@ -112,7 +112,7 @@ class PastDjango:
                 opened()
                 return with_settings(parameters, lock_timeout=f"{lock_timeout_ms}ms")
             elsewhere = name not in (self.production.name, "")
-            if network and elsewhere and not self._is_ours(host, port):
+            if elsewhere and network((host, port)) and not self._is_ours(host, port):
                 return {}
             place = f"'{name}' at {host or 'the local socket'}:{port}"
             note(f"database {place}, past Django")

@@ -13,7 +13,8 @@ from postdo.console import Stopwatch
 from postdo.copying import backup, copy_server, scratch
 from postdo.copying.backup import Copied
 from postdo.database import rows
-from postdo.rehearsing import row_effects, worker
+from postdo.rehearsing import row_effects, server_changes, worker
+from postdo.rehearsing.file_changes import of_files
 from postdo.rehearsing.losses import count_in_production
 from postdo.rehearsing.trace import Failure, Trace
 from postdo.rehearsing.worker import Result
@@ -33,13 +34,16 @@ class Rehearsal:
     ``transaction`` or ``swap``; empty if in none. ``trace``: of the successful run. ``failure``:
     of the run in one transaction, if that failed. ``plain_failure``: of the run as Django makes it,
     if that was tried and failed too. ``outside``: what it tried to reach beyond the database
-    (``mail to 3 recipients``, ``network api.example.com:443``, ``program convert``).
+    (``mail to 3 recipients``, ``network api.example.com:443``, ``program convert``, and
+    ``files in media: 2 removed (a.txt, b.txt)``, which was done aside).
     ``backup``: what the copy was restored from, by the name that it has once the change begins;
     empty if none is kept.
     ``copy_seconds``: what the copy took. ``size_bytes``: of the copied database. ``left_out``:
     extensions that the copy lacks, because only a superuser can create them. ``copied_by``:
     ``dump`` (and restore) or ``base-backup`` (of the whole server). ``changes``: the database's
     count of changed rows just before the copy was made (``row_effects.changes``).
+    ``server``: what of the database server has changed meanwhile; the migrations may have done it.
+    ``gap``: what this machine could not close, so that the migrations may have changed it already.
     ``plain_seconds``: what the run as Django makes it took with all that belongs to it, if it was
     tried.
     """
@@ -57,6 +61,8 @@ class Rehearsal:
     copied_by: str = DUMP
     changes: int = 0
     plain_seconds: float = 0.0
+    gap: str = ""
+    server: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -92,6 +98,7 @@ def rehearse(run: Run, session: BaseDatabaseWrapper) -> Rehearsal:
                     seconds=left if policies.rehearse_seconds else 0.0,
                     memory_mb=policies.memory_mb,
                     network=policies.network,
+                    hosts=policies.hosts,
                     rows=full,
                 ),
             )
@@ -99,12 +106,15 @@ def rehearse(run: Run, session: BaseDatabaseWrapper) -> Rehearsal:
         run.console.say(f"rehearsing the pending migrations on the copy ({copied.seconds:.1f} s)")
         first = attempt("transaction")
         second, plain_seconds = None, 0.0
+        changed: tuple[str, ...] = ()
         if first.failure is not None and first.failure.single_only:
             run.console.say(
                 f"not possible in one transaction ({first.failure.what}): trying as Django does it"
             )
             began = watch.seconds
+            server = server_changes.state(session)
             second = attempt("plain")
+            changed = server_changes.differences(server, server_changes.state(session))
             plain_seconds = watch.seconds - began
     last = second or first
     return Rehearsal(
@@ -113,7 +123,7 @@ def rehearse(run: Run, session: BaseDatabaseWrapper) -> Rehearsal:
         trace=_counted(session, last),
         failure=first.failure,
         plain_failure=second.failure if second else None,
-        outside=tuple(dict.fromkeys(first.outside + (second.outside if second else ()))),
+        outside=_outside(first, second),
         backup=str(copied.backup or ""),
         copy_seconds=copied.seconds,
         size_bytes=copied.size_bytes,
@@ -121,6 +131,8 @@ def rehearse(run: Run, session: BaseDatabaseWrapper) -> Rehearsal:
         copied_by=BASE_BACKUP if copy.port else DUMP,
         changes=changes,
         plain_seconds=plain_seconds,
+        gap=last.gap,
+        server=changed,
     )
 
 
@@ -136,6 +148,14 @@ def _copy(run: Run, session: BaseDatabaseWrapper, *, full: bool) -> Iterator[_Co
     backup.check_room(run, session)
     with scratch.scratch_database(run, session) as name:
         yield _Copy(name, 0, backup.copy(run, session, name, schema_only=not full))
+
+
+def _outside(first: Result, second: Result | None) -> tuple[str, ...]:
+    if second is None:
+        return first.outside
+    # Of files, what the run did that got to the end: both do the same.
+    files = set(of_files(first.outside))
+    return tuple(dict.fromkeys([x for x in first.outside if x not in files] + [*second.outside]))
 
 
 def _counted(session: BaseDatabaseWrapper, result: Result) -> Trace | None:

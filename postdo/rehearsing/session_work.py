@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import asdict, replace
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, ExitStack, suppress
+from dataclasses import asdict
 from functools import partial
 from typing import Any
 
@@ -18,11 +18,11 @@ from django.db.models.signals import pre_migrate
 from postdo.database import cancel, rows
 from postdo.history import Name
 from postdo.project import set_up
-from postdo.rehearsing import failures, isolation, losses
+from postdo.rehearsing import aliases, failures, isolation, losses, server_changes
 from postdo.rehearsing.archived import ArchivedExecutor, ArchivedLoader
-from postdo.rehearsing.losses import Columns, Place, Uncounted
+from postdo.rehearsing.losses import Columns, Uncounted
 from postdo.rehearsing.past_django import PastDjango
-from postdo.rehearsing.trace import Loss, Rename, Trace, to_values
+from postdo.rehearsing.trace import Loss, Trace, to_values
 from postdo.rehearsing.tracing import LAST_STEP, Tracer
 from postdo.rehearsing.worker import Job
 from postdo.running import own_session, pending
@@ -60,6 +60,8 @@ class _Sessions:
         self.count = 0
 
     def __call__(self, connection: BaseDatabaseWrapper, **_: object) -> None:
+        if connection.settings_dict["NAME"] != self._job.database:
+            return  # another database, which can be read
         self.opened()
         # Nobody misses a copy after a power failure; the one that is swapped in must be durable.
         durable = "off" if self._job.isolated else "on"
@@ -120,17 +122,11 @@ class _Attempt:
         return {"failure": {**asdict(failure), "rows": found}}
 
     def succeeded(
-        self,
-        before: Catalogue,
-        after: Catalogue,
-        lost: tuple[Loss, ...],
-        open_: list[Uncounted],
-        renames: tuple[Rename, ...] = (),
+        self, before: Catalogue, after: Catalogue, lost: tuple[Loss, ...], open_: list[Uncounted]
     ) -> Done:
         """The trace, and what has to be counted elsewhere."""
         altered = losses.altered(before, after)
         trace: Trace = self.tracer.trace(before, after, lost, altered)
-        trace = replace(trace, renames=renames)
         return {"trace": to_values(trace), "uncounted": [asdict(one) for one in open_]}
 
 
@@ -142,11 +138,13 @@ def work(job: Job, send: Send, stop: StopSignals) -> Done:
     """
     sessions = _Sessions(job)
     past_django = PastDjango(job.database, job.port)
-    isolation.use_database(job.database, job.port)
+    aliases.use_database(job.database, job.port)
     past_django.point_environment()
     past_django.guard(
         lock_timeout_ms=job.lock_timeout_ms,
-        network=job.network or not job.isolated,
+        network=lambda place: (
+            job.network or not job.isolated or isolation.is_named(place, job.hosts)
+        ),
         opened=sessions.opened,
         note=isolation.OUTSIDE.note,
     )
@@ -158,7 +156,10 @@ def work(job: Job, send: Send, stop: StopSignals) -> Done:
         # it did in the process that started us, and that says nothing of the migrations.
         load_all_models()
     if job.isolated:
-        isolation.close_network_and_programs(network=job.network, servers=past_django.servers)
+        send("guarded", gap=isolation.close_files(job.folder))
+        isolation.close_network_and_programs(
+            network=job.network, hosts=job.hosts, servers=past_django.servers
+        )
     connections.close_all()  # what an AppConfig opened; it is opened anew, and prepared
     connection_created.connect(sessions, weak=False)
     attempt = _Attempt(job, send, sessions)
@@ -166,7 +167,9 @@ def work(job: Job, send: Send, stop: StopSignals) -> Done:
         _close_foreign_servers(attempt.worker)
     pre_migrate.connect(_Planned(send), weak=False)
     modes = {"transaction": _transaction, "plain": _plain, "expected": _expected}
-    with stop.guarded(lambda: True, lambda: cancel(attempt.worker)):
+    with ExitStack() as stack, stop.guarded(lambda: True, lambda: cancel(attempt.worker)):
+        if job.isolated:
+            stack.enter_context(_server_closed(attempt))
         try:
             return modes[job.mode](attempt)
         except Stopped:
@@ -174,6 +177,14 @@ def work(job: Job, send: Send, stop: StopSignals) -> Done:
         except BaseException as error:  # noqa: BLE001  a migration may call sys.exit()
             stop.check()
             return attempt.failed(error)
+
+
+def _server_closed(attempt: _Attempt) -> AbstractContextManager[None]:
+    """A server of the copy's own (``port``) may be changed as it likes."""
+    job = attempt.job
+    kept = job.mode != "transaction" and not job.port
+    skip = job.mode == "expected"
+    return server_changes.refused(attempt.worker, job.database, kept=kept, skip=skip)
 
 
 def _close_foreign_servers(worker: BaseDatabaseWrapper) -> None:
@@ -197,17 +208,11 @@ def _transaction(attempt: _Attempt) -> Done:
         after, left = catalogue.read(worker), losses.columns(worker)
         remaining = _remaining(worker, tracer, columns, left)
         transaction.set_rollback(True)
-    open_ = losses.uncounted(columns, left, _dropped(attempt))
-    renames = losses.renames(columns, left)
+    open_ = losses.uncounted(columns, left)
     if not attempt.job.rows:
-        return attempt.succeeded(before, after, (), list(open_), renames)
+        return attempt.succeeded(before, after, (), list(open_))
     lost = losses.count(worker, open_) + _rows_lost(attempt, columns, left, remaining)
-    return attempt.succeeded(before, after, lost, [], renames)
-
-
-def _dropped(attempt: _Attempt) -> Mapping[Place, int]:
-    """What was counted when columns were dropped; without rows that says nothing."""
-    return attempt.tracer.dropped if attempt.job.rows else {}
+    return attempt.succeeded(before, after, lost, [])
 
 
 def _remaining(
@@ -231,13 +236,11 @@ def _rows_lost(
     """``remaining``: of ``_remaining``; what is not in it was as PostgreSQL counted.
 
     It counts what was rolled back to a savepoint too, and nothing of a TRUNCATE. So a table has
-    lost at most what is missing, and as many more as others may have come in their place; and
-    nothing of what the tracer saw a savepoint bring back.
+    lost at most what is missing, and as many more as others may have come in their place.
     """
     effects = losses.by_old_name(before, after, attempt.tracer.effects)
     emptied = {column.table for column in losses.truncated(before, attempt.tracer.steps())}
-    back = attempt.tracer.brought_back
-    counts = {table: effect.deleted - _of(table, back) for table, effect in effects.items()}
+    counts = {table: effect.deleted for table, effect in effects.items()}
     for (table, _), column in before.items():
         left = remaining.pop(table, None)
         if left is None:
@@ -255,11 +258,6 @@ def _rows_lost(
     )
 
 
-def _of(table: str, counts: Mapping[str, int]) -> int:
-    """What a table has there, by its name with its schema or without."""
-    return counts.get(table, 0) + counts.get(table.partition(".")[2], 0)
-
-
 def _plain(attempt: _Attempt) -> Done:
     """As Django does it, kept: what it lost can only be counted in another database by now."""
     worker, tracer = attempt.worker, attempt.tracer
@@ -269,8 +267,7 @@ def _plain(attempt: _Attempt) -> Done:
         tracer.finish()
     after, left = catalogue.read(worker), losses.columns(worker)
     lost = _rows_lost(attempt, columns, left, {})
-    open_ = losses.uncounted(columns, left, _dropped(attempt))
-    return attempt.succeeded(before, after, lost, list(open_), losses.renames(columns, left))
+    return attempt.succeeded(before, after, lost, list(losses.uncounted(columns, left)))
 
 
 def _expected(attempt: _Attempt) -> Done:

@@ -47,8 +47,9 @@ class Job:
     rows. ``targets``: ``(app, name)`` of what is to be applied, or ``None`` for all there is.
     ``archived``: source text per ``app.name`` that stands in for the file on disk.
     ``seconds``, ``memory_mb``: budgets; 0 for none. ``network``: whether the network is open all
-    the same. ``rows``: whether the database holds the real rows, so that losses can be counted.
-    ``folder``: for the files of the site, made by ``work``.
+    the same. ``hosts``: what of it is open in any case. ``rows``: whether the database holds the
+    real rows, so that losses can be counted. ``folder``: for the files of the site, made by
+    ``work``.
     """
 
     database: str
@@ -61,6 +62,7 @@ class Job:
     seconds: float = 0.0
     memory_mb: int = 0
     network: bool = False
+    hosts: tuple[str, ...] = ()
     rows: bool = True
     lock_timeout_ms: int = LOCK_TIMEOUT_MS
     folder: str = ""
@@ -74,6 +76,8 @@ class Result:
     ``further``: the schema of each of the job's further sets, ``None`` for one that failed.
 
     ``uncounted``: what the trace's losses lack, to be counted on data from before the run.
+
+    ``gap``: what of the migrations' surroundings this machine could not close, in words.
     """
 
     trace: Trace | None
@@ -81,6 +85,7 @@ class Result:
     outside: tuple[str, ...]
     uncounted: tuple[Uncounted, ...] = ()
     further: tuple[Catalogue | None, ...] = ()
+    gap: str = ""
 
 
 def job_from(values: Mapping[str, Any]) -> Job:
@@ -91,6 +96,7 @@ def job_from(values: Mapping[str, Any]) -> Job:
             **values,
             "targets": None if targets is None else _names(targets),
             "further": tuple(map(_names, values["further"])),
+            "hosts": tuple(values.get("hosts", ())),
             "archived": tuple((name, text) for name, text in values["archived"]),
         }
     )
@@ -163,6 +169,7 @@ class _Watch:
         )
         self._errors: deque[bytes] = deque()
         self._error_bytes = 0
+        self._gap = ""
 
     def result(self) -> Result:
         """What the worker found, or why there is nothing."""
@@ -179,7 +186,7 @@ class _Watch:
                     return self._failed(over)
                 self._display.time_passes()
             elif event["kind"] == "result":
-                return _result(event)
+                return replace(_result(event), gap=self._gap)
             else:
                 self._progress(event)
         return self._failed(_how_it_died(self._process.wait()))
@@ -238,6 +245,8 @@ class _Watch:
     def _progress(self, event: Mapping[str, Any]) -> None:
         if event["kind"] == "planned":
             self._display.planned(event["count"])
+        elif event["kind"] == "guarded":
+            self._gap = event["gap"]
         elif event["kind"] == "begin":
             self._display.begins(event["migration"])
         else:

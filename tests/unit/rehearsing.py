@@ -8,7 +8,6 @@ import sys
 from dataclasses import asdict
 from typing import Any
 
-import forkserver
 from projects import Project, query
 
 from postdo.rehearsing.trace import Failure, Step, Trace, from_values
@@ -32,6 +31,7 @@ print(json.dumps({
     "trace": to_values(result.trace) if result.trace else None,
     "failure": asdict(result.failure) if result.failure else None,
     "outside": result.outside,
+    "gap": result.gap,
     "uncounted": [one.name or one.table for one in result.uncounted],
 }))
 """
@@ -43,7 +43,7 @@ RUN_PYTHON = "migrations.RunPython(forwards)"
 
 def start(project: Project, job: Job) -> subprocess.Popen[str]:
     """The driver, with its job, left running."""
-    process = forkserver.Popen(
+    process = subprocess.Popen(
         [sys.executable, "-c", DRIVER],
         cwd=project.root,
         env=project.variables(),
@@ -69,7 +69,7 @@ def finish(process: subprocess.Popen[str]) -> tuple[Result, str]:
             **{**failure, "rows": tuple(failure["rows"]), "output": tuple(failure["output"])}
         )
     trace = from_values(values["trace"]) if values["trace"] else None
-    return Result(trace, failure, tuple(values["outside"])), err
+    return Result(trace, failure, tuple(values["outside"]), gap=values["gap"]), err
 
 
 def do(project: Project, mode: str = "transaction", **more: Any) -> Result:
@@ -131,7 +131,7 @@ def migrated(project: Project, *, extra: str = "") -> Project:
 
 
 def _migrate(project: Project) -> None:
-    done = forkserver.run(
+    done = subprocess.run(
         [sys.executable, "-m", "django", "migrate", "-v0"],
         cwd=project.root,
         env=project.variables(),

@@ -7,7 +7,6 @@ import sys
 import threading
 from pathlib import Path
 
-import forkserver
 import pytest
 from projects import Project, make_shop, open_connection, query
 from waiting import until
@@ -84,7 +83,7 @@ def migration(shop: Project, name: str, operations: str, *, after: str, header: 
 
 
 def start(shop: Project, environment: dict[str, str] | None = None) -> subprocess.Popen[str]:
-    return forkserver.Popen(
+    return subprocess.Popen(
         [sys.executable, "-c", DRIVER],
         cwd=shop.root,
         env=shop.variables(environment),

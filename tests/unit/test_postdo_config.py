@@ -123,3 +123,34 @@ def test_where_nothing_serves_neither_downtime_nor_the_old_models_are_asked_abou
     policies = configured(POSTDO_SERVING="no", ON_DOWNTIME="refuse").policies
     assert (policies.downtime, policies.incompatible) == (Answer.ALLOW, Answer.ALLOW)
     assert configured(POSTDO_SERVING="yes", ON_DOWNTIME="refuse").policies.downtime is Answer.REFUSE
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("", (False, ())),
+        ("Block", (False, ())),
+        ("allow", (True, ())),
+        ("redis:6379", (False, ("redis:6379",))),
+        (
+            "api.example.com,[::1]:80,/run/redis.sock",
+            (False, ("api.example.com", "[::1]:80", "/run/redis.sock")),
+        ),
+    ],
+)
+def test_the_network_of_a_rehearsal_is_closed_open_or_open_for_hosts(
+    value: str, expected: tuple[bool, tuple[str, ...]]
+) -> None:
+    policies = configured(REHEARSE_NETWORK=value).policies
+    assert (policies.network, policies.hosts) == expected
+
+
+@pytest.mark.parametrize("value", ["yes", "redis", "a.b, c.d", "a.b,", "http://a.b", "a b:1"])
+def test_what_is_no_host_is_refused(value: str) -> None:
+    with pytest.raises(Misconfigured, match="none of: block, allow, hosts"):
+        configured(REHEARSE_NETWORK=value)
+
+
+def test_files_are_asked_about_unless_told() -> None:
+    assert configured().policies.files is Answer.ASK
+    assert configured(ON_FILES="refuse").policies.files is Answer.REFUSE

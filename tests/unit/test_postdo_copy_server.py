@@ -42,15 +42,23 @@ def shop(tmp_path: Path, database: str) -> Project:
 
 
 @contextmanager
-def base_backup(of: Cluster, folder: Path, *, durable: bool = False) -> Iterator[int]:
-    """A second server with everything that a cluster holds now; its port."""
+def base_backup(
+    of: Cluster, folder: Path, *, durable: bool = False, standby: bool = False
+) -> Iterator[int]:
+    """A second server with everything that a cluster holds now; its port.
+
+    `standby`: whether it follows what is written to the first one.
+    """
     data = Layout(folder).data
     data.parent.mkdir(parents=True)
     source = of.connection()
     programs = of.status().programs
     assert programs is not None
     subprocess.run(
-        [programs / "pg_basebackup", "-D", data, "--checkpoint=fast", "--no-sync"],
+        [
+            *(programs / "pg_basebackup", "-D", data, "--checkpoint=fast", "--no-sync"),
+            *(["--write-recovery-conf"] if standby else []),
+        ],
         env=source.environment(),
         check=True,
     )

@@ -79,7 +79,9 @@ def test_the_network_is_closed(shop: Project, way: str) -> None:
         python(shop, "0002_call", f"import socket\n{call}", after="0001_initial")
         result = do(shop)
         assert result.failure is not None
-        assert result.failure.what == "OSError: the network is closed in the rehearsal"
+        assert (
+            result.failure.what == "ConnectionRefusedError: the network is closed in the rehearsal"
+        )
         assert result.failure.place.endswith("shop/migrations/0002_call.py:7")
         assert result.failure.migration == "shop.0002_call"
         assert result.outside == (f"network 127.0.0.1:{port}",)
@@ -101,6 +103,115 @@ def test_the_network_can_be_allowed(shop: Project) -> None:
         server.accept()[0].close()
 
 
+CALLS = "import socket\nsocket.create_connection(('{host}', {port}))"
+
+
+@pytest.mark.parametrize("named", ["localhost:{port}", "a.example,127.0.0.1:{port}", "127.0.0.1"])
+def test_a_host_that_is_named_can_be_reached_and_no_other(shop: Project, named: str) -> None:
+    with socket.socket() as server, socket.socket() as other:
+        for one in (server, other):
+            one.bind(("127.0.0.1", 0))
+            one.listen()
+            one.settimeout(5)
+        port = server.getsockname()[1]
+        hosts = tuple(named.format(port=port).split(","))
+        body = CALLS.format(host="localhost" if "localhost" in named else "127.0.0.1", port=port)
+        python(shop, "0002_call", body, after="0001_initial")
+        result = do(shop, hosts=hosts)
+        assert result.failure is None
+        assert result.outside == ()
+        server.accept()[0].close()
+        if ":" in named:
+            body = CALLS.format(host="127.0.0.1", port=other.getsockname()[1])
+            python(shop, "0002_call", body, after="0001_initial")
+            assert "the network is closed" in failed(shop, hosts=hosts).what
+
+
+def test_a_socket_in_a_folder_is_the_network_too(shop: Project, tmp_path: Path) -> None:
+    """Redis, Docker and others listen there."""
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(tmp_path / "redis.sock"))
+        server.listen()
+        body = "import socket\nsocket.socket(socket.AF_UNIX).connect('redis.sock')"
+        python(shop, "0002_call", body, after="0001_initial")
+        result = do(shop)
+        assert result.failure is not None
+        assert result.outside == ("network redis.sock",)
+
+
+CACHES = {
+    "redis": "'BACKEND': 'django.core.cache.backends.redis.RedisCache'",
+    "django-redis": "'BACKEND': 'django_redis.cache.RedisCache'",
+    "memcached": "'BACKEND': 'django.core.cache.backends.memcached.PyMemcacheCache'",
+    "files": "'BACKEND': 'django.core.cache.backends.filebased.FileBasedCache'",
+}
+CLEARS = """
+from django.apps import AppConfig
+from django.db.models.signals import post_migrate
+
+
+def clear(**_):
+    from django.core.cache import caches
+    caches["remote"].clear()
+    caches["remote"].set("key", "value")
+    assert caches["remote"].get("key") == "value"
+    {more}
+
+
+class Shop(AppConfig):
+    name = "shop"
+
+    def ready(self):
+        post_migrate.connect(clear)
+"""
+
+
+@pytest.mark.parametrize("cache", CACHES)
+def test_a_handler_may_clear_a_cache_that_is_elsewhere(shop: Project, cache: str) -> None:
+    """A cache may be empty at any time, so that one of our own does for the rehearsal."""
+    location = f"'LOCATION': {'cache' if cache == 'files' else 'redis://127.0.0.1:1'!r}"
+    default = "'default': {'BACKEND': 'django.core.cache.backends.locmem.LocMemCache'}"
+    settings(shop, f"CACHES = {{{default}, 'remote': {{{CACHES[cache]}, {location}}}}}")
+    more = "caches['remote'].delete_pattern('*')" if cache == "django-redis" else ""
+    shop.write("shop/apps.py", CLEARS.format(more=more))
+    python(shop, "0002_nothing", "pass", after="0001_initial")
+    result = do(shop)
+    assert result.failure is None
+    assert result.outside == ()
+    assert not (shop.root / "cache").exists()
+
+
+def test_a_handler_that_can_live_without_its_host_goes_on(shop: Project) -> None:
+    """What it meets is what a host gives that does not listen."""
+    body = (
+        "import socket\ntry:\n    socket.create_connection(('redis.example', 6379))\n"
+        "except ConnectionError:\n    pass"
+    )
+    python(shop, "0002_call", body, after="0001_initial")
+    result = do(shop)
+    assert result.failure is None
+    assert result.outside == ("network redis.example:6379",)
+
+
+SPAWNS = """
+import multiprocessing
+try:
+    multiprocessing.get_context('{way}').Process(target=print).start()
+except OSError as error:
+    assert 'no other program' in str(error), error
+else:
+    raise AssertionError('it was started')
+"""
+
+
+@pytest.mark.parametrize("way", ["spawn", "forkserver"])
+def test_a_process_that_would_know_nothing_of_this_is_not_started(shop: Project, way: str) -> None:
+    python(shop, "0002_spawn", SPAWNS.format(way=way).strip(), after="0001_initial")
+    result = do(shop)
+    assert result.failure is None
+    assert [line.partition(" ")[0] for line in result.outside] == ["program"]
+
+
 def test_a_name_is_not_even_looked_up(shop: Project) -> None:
     body = "from urllib.request import urlopen\nurlopen('https://api.example.com/')"
     python(shop, "0002_call", body, after="0001_initial")
@@ -120,9 +231,73 @@ def test_no_program_is_run(shop: Project, call: str) -> None:
     assert not (shop.root / "ran").exists()
 
 
-def test_another_database_of_the_project_is_never_reached(shop: Project) -> None:
-    settings(shop, "DATABASES['reports'] = dict(DATABASES['default'], NAME='postgres')")
-    body = "from django.db import connections\nconnections['reports'].cursor()"
+REPORTS = {
+    "postgresql": "DATABASES['reports'] = dict(DATABASES['default'], NAME='postgres')",
+    "sqlite": (
+        "DATABASES['reports'] = {'ENGINE': 'django.db.backends.sqlite3', 'NAME': 'reports.sqlite'}"
+    ),
+}
+COPY_JOB = """
+from django.db import connections
+with connections['reports'].cursor() as cursor:
+    cursor.execute("SELECT 'from ' || 'another one'")
+    for (name,) in cursor.fetchall():
+        apps.get_model('shop', 'Item').objects.create(name=name)
+assert apps.get_model('shop', 'Item').objects.filter(name='from another one').count() == 1
+"""
+
+
+@pytest.mark.parametrize("vendor", REPORTS)
+@pytest.mark.parametrize("mode", ["transaction", "plain"])
+def test_another_database_of_the_project_can_be_read(shop: Project, vendor: str, mode: str) -> None:
+    settings(shop, REPORTS[vendor])
+    shop.write("reports.sqlite", "")
+    python(shop, "0002_other", COPY_JOB.strip(), after="0001_initial")
+    result = do(shop, mode)
+    assert result.failure is None
+    assert result.outside == ()
+
+
+WRITES = {
+    "postgresql": [
+        "CREATE TABLE postdo_made (i int)",
+        "SET default_transaction_read_only = off",
+        "SET TRANSACTION READ WRITE",
+        "SELECT pg_reload_conf()",
+    ],
+    "sqlite": ["CREATE TABLE postdo_made (i int)", "PRAGMA query_only = OFF"],
+}
+
+
+@pytest.mark.parametrize(("vendor", "sql"), [(v, sql) for v in WRITES for sql in WRITES[v]])
+def test_another_database_of_the_project_is_never_written(
+    shop: Project, vendor: str, sql: str
+) -> None:
+    settings(shop, REPORTS[vendor])
+    shop.write("reports.sqlite", "")
+    body = f"from django.db import connections\nconnections['reports'].cursor().execute({sql!r})"
+    python(shop, "0002_other", body, after="0001_initial")
+    result = do(shop)
+    assert result.failure is not None
+    assert result.failure.what == "the database 'reports' can only be read in the rehearsal"
+    assert not result.failure.single_only
+    assert result.outside == ("database reports, to write",)
+    maintenance = shop.url.rpartition("/")[0] + "/postgres"
+    assert query(maintenance, "SELECT to_regclass('postdo_made')") == [(None,)]
+
+
+def test_another_database_that_cannot_be_held_to_reading_is_closed(shop: Project) -> None:
+    engine = "django.db.backends.mysql"
+    settings(
+        shop,
+        f"DATABASES['reports'] = {{'ENGINE': {engine!r}, 'NAME': 'x'}}\n"
+        "import sys, types\n"
+        "from django.db.backends.dummy import base\n"
+        "class DatabaseWrapper(base.DatabaseWrapper):\n    vendor = 'mysql'\n"
+        "sys.modules['django.db.backends.mysql.base'] = types.SimpleNamespace("
+        "DatabaseWrapper=DatabaseWrapper)",
+    )
+    body = "from django.db import connections\nconnections['reports'].connect()"
     python(shop, "0002_other", body, after="0001_initial")
     result = do(shop)
     assert result.failure is not None
@@ -189,20 +364,151 @@ def test_the_copy_is_used_whatever_the_settings_name(shop: Project) -> None:
 FILES = """
 from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
+assert default_storage.listdir('') == (['up'], ['logo.txt'])
+assert default_storage.listdir('up') == ([], ['a.txt'])
 assert default_storage.open('logo.txt').read() == b'ours'
 default_storage.delete('logo.txt')
 assert not default_storage.exists('logo.txt')
 default_storage.save('new.txt', ContentFile(b'new'))
+assert default_storage.save('up/a.txt', ContentFile(b'b')) != 'up/a.txt'
+assert sorted(default_storage.listdir('')[1]) == ['new.txt']
+import os
+from django.conf import settings
+os.rename(os.path.join(settings.MEDIA_ROOT, 'up'), os.path.join(settings.MEDIA_ROOT, 'down'))
+assert len(default_storage.listdir('down')[1]) == 2
 """
+STORAGES = {
+    "media root": "MEDIA_ROOT = 'media'",
+    "a storage of its own": """
+from django.core.files.storage import FileSystemStorage
+class Overwriting(FileSystemStorage):
+    pass
+MEDIA_ROOT = 'media'
+STORAGES = {'default': {'BACKEND': 'config.settings.Overwriting'},
+            'staticfiles': {'BACKEND': 'django.core.files.storage.FileSystemStorage'}}
+""",
+}
 
 
-def test_files_of_the_site_can_be_read_and_stay_as_they_are(shop: Project) -> None:
-    settings(shop, "MEDIA_ROOT = 'media'")
+@pytest.mark.parametrize("storage", STORAGES)
+def test_files_of_the_site_can_be_read_and_stay_as_they_are(shop: Project, storage: str) -> None:
+    settings(shop, STORAGES[storage])
     shop.write("media/logo.txt", "ours")
+    shop.write("media/up/a.txt", "a")
     python(shop, "0002_files", FILES.strip(), after="0001_initial")
-    traced(shop)
-    assert [file.name for file in (shop.root / "media").iterdir()] == ["logo.txt"]
+    result = do(shop)
+    assert result.failure is None
+    assert [line for line in result.outside if "written" not in line] == [
+        "files in media: 1 removed (logo.txt)",
+        "files in media: 1 renamed (up to down)",
+    ]
+    files = {str(file.relative_to(shop.root)) for file in (shop.root / "media").rglob("*.txt")}
+    assert files == {"media/logo.txt", "media/up/a.txt"}
     assert (shop.root / "media/logo.txt").read_text() == "ours"
+
+
+# By what does not come by Python's own functions, and what does not come by the changed ones.
+PAST = {
+    "in C": "import ctypes\nassert ctypes.CDLL(None).unlink(b'kept.txt') == -1",
+    "renamed in C": "import ctypes\nassert ctypes.CDLL(None).rename(b'kept.txt', b'lost') == -1",
+    "opened in C": "import ctypes\nassert ctypes.CDLL(None).open(b'kept.txt', 0o1002) == -1",
+    "by sqlite": (
+        "import sqlite3\ntry:\n    sqlite3.connect('made.sqlite').execute('CREATE TABLE t (i)')\n"
+        "except sqlite3.OperationalError:\n    pass\nelse:\n    raise AssertionError"
+    ),
+    "in a child": (
+        "import os\nif os.fork() == 0:\n    import ctypes\n"
+        "    os._exit(ctypes.CDLL(None).unlink(b'kept.txt') + 5)\nassert os.wait()[1] == 4 << 8"
+    ),
+}
+
+
+@pytest.mark.parametrize("way", PAST)
+def test_the_kernel_keeps_what_does_not_come_by_python(shop: Project, way: str) -> None:
+    shop.write("kept.txt", "kept")
+    python(shop, "0002_files", PAST[way], after="0001_initial")
+    result = do(shop)
+    assert result.failure is None
+    assert result.gap == ""
+    assert (shop.root / "kept.txt").read_text() == "kept"
+    assert not (shop.root / "made.sqlite").exists()
+    assert not (shop.root / "lost").exists()
+
+
+SHARED = Path("/dev/shm", "postdo-test-made")  # noqa: S108  must not be made
+# What is not the function that is looked up in ``os``: told, and refused.
+BOUND = {
+    "remove": "import posix\nposix.remove('kept.txt')",
+    "rename": "import posix\nposix.rename('kept.txt', 'lost')",
+    "open": "import io\nio.FileIO('kept.txt', 'w')",
+    "chmod": "import posix\nposix.chmod('kept.txt', 0)",
+    "chmod of an open one": "import os\nkept = open('kept.txt')\nos.fchmod(kept.fileno(), 0)",
+    "utime": "import posix\nposix.utime('kept.txt', (1, 1))",
+    "mkdir": "import posix\nposix.mkdir('made')",
+    "in the folder for shared memory": f"open('{SHARED}', 'w')",
+}
+
+
+@pytest.mark.parametrize("kernel", [True, False])
+@pytest.mark.parametrize("way", BOUND)
+def test_what_python_changes_is_refused_also_without_the_kernel(
+    shop: Project, way: str, kernel: bool
+) -> None:
+    if not kernel:
+        without_landlock(shop)
+    file = shop.write("kept.txt", "kept")
+    before = file.stat()
+    python(shop, "0002_files", BOUND[way], after="0001_initial")
+    result = do(shop)
+    assert result.failure is not None
+    assert "files outside the rehearsal's own folder are closed to it" in result.failure.what
+    assert "1 refused" in result.outside[0]
+    assert ("Landlock" in result.gap) is not kernel
+    after = file.stat()
+    assert (after.st_mode, after.st_mtime_ns, after.st_size) == (
+        before.st_mode,
+        before.st_mtime_ns,
+        before.st_size,
+    )
+    assert not (shop.root / "made").exists()
+    assert not SHARED.exists()
+
+
+def without_landlock(shop: Project) -> None:
+    """As on an older kernel: there the call answers so."""
+    settings(shop, "from postdo.rehearsing import landlock\nlandlock.restrict = lambda _: False")
+
+
+def test_files_are_aside_without_the_kernel_too(shop: Project) -> None:
+    without_landlock(shop)
+    shop.write("kept.txt", "kept")
+    body = "import os\nos.rename('kept.txt', 'lost')\nassert open('lost').read() == 'kept'"
+    python(shop, "0002_files", body, after="0001_initial")
+    result = do(shop)
+    assert result.failure is None
+    assert result.outside == ("files in .: 1 renamed (kept.txt to lost)",)
+    assert (shop.root / "kept.txt").read_text() == "kept"
+
+
+def test_logs_and_temporary_files_are_no_files_of_the_site(shop: Project) -> None:
+    """Also a log that is only opened when it is written."""
+    handler = "{'class': 'logging.FileHandler', 'filename': 'log.txt', 'delay': True}"
+    settings(
+        shop,
+        f"LOGGING = {{'version': 1, 'handlers': {{'file': {handler}}}, "
+        "'root': {'handlers': ['file']}}",
+    )
+    body = (
+        "import logging, tempfile\nlogging.error('told')\n"
+        "with tempfile.TemporaryDirectory() as folder:\n"
+        "    open(folder + '/x', 'w').write('x')\n"
+        "tempfile.TemporaryFile().write(b'x')\n"
+        "import multiprocessing\nmultiprocessing.get_context('fork').Lock()"
+    )
+    python(shop, "0002_files", body, after="0001_initial")
+    result = do(shop)
+    assert result.failure is None
+    assert result.outside == ()
 
 
 def test_what_a_migration_prints_does_not_disturb(shop: Project) -> None:

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
+import forkserver
 import pytest
 from projects import Outcome, Project, query
 
@@ -62,7 +63,7 @@ def start(
     project: Project, body: str, environment: Mapping[str, str] | None = None
 ) -> subprocess.Popen[str]:
     """Run a body and leave it running; both outputs in its `stdout`, and a pipe to its `stdin`."""
-    return subprocess.Popen(
+    return forkserver.Popen(
         script(body),
         cwd=project.root,
         env=project.variables(environment),

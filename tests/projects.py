@@ -13,6 +13,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import forkserver
+
 REPOSITORY = Path(__file__).resolve().parents[1]
 TIMEOUT_SECONDS = 60
 
@@ -158,7 +160,7 @@ class Project:
         self, words: Sequence[str], environment: Mapping[str, str] | None = None
     ) -> Outcome:
         """Run a program in the project's folder, to its end."""
-        done = subprocess.run(
+        done = forkserver.run(
             words,
             cwd=self.root,
             env=self.variables(environment),
@@ -173,7 +175,7 @@ class Project:
         self, *arguments: str, environment: Mapping[str, str] | None = None
     ) -> subprocess.Popen[str]:
         """`python -m postdo ARGUMENTS`, left running; both outputs in its `stdout`."""
-        return subprocess.Popen(
+        return forkserver.Popen(
             [*self.python, "-m", "postdo", *arguments],
             cwd=self.root,
             env=self.variables(environment),

@@ -6,7 +6,7 @@ Which steps would avoid it is in ``recipes.py``.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 from postdo.memory.model_use import ColumnUse, ModelUse, TableUse
@@ -14,6 +14,7 @@ from postdo.planning import recipes
 from postdo.planning.column_types import fits, parse, same_kind
 from postdo.planning.constraints import CHECK, FOREIGN, Rule, Writing, broken, rules
 from postdo.planning.recipes import Place, Steps
+from postdo.rehearsing.trace import Rename
 from postdo.schema.catalogue import Catalogue
 
 Facts = Mapping[str, str]
@@ -53,21 +54,37 @@ def places(catalogue: Catalogue, table: str) -> tuple[str, ...]:
     return tuple(sorted(one for one in catalogue.tables if one.partition(".")[2] == table))
 
 
-def clashes(use: ModelUse, before: Catalogue, after: Catalogue) -> tuple[Clash, ...]:
-    """What ``use`` could do on ``before`` and can not on ``after``; empty: compatible."""
+def clashes(
+    use: ModelUse,
+    before: Catalogue,
+    after: Catalogue,
+    renames: Collection[Rename] | None = None,
+) -> tuple[Clash, ...]:
+    """What ``use`` could do on ``before`` and can not on ``after``; empty: compatible.
+
+    ``renames``: what is the same under another name. ``None`` if nobody knows: then what looks
+    like it is told as a guess.
+    """
     old, new = _Schema(before), _Schema(after)
     return tuple(
         clash
         for table in use.tables
         for name in places(before, table.table)
-        for clash in _Comparison(table, name, old, new).clashes()
+        for clash in _Comparison(table, name, old, new, renames).clashes()
     )
 
 
 class _Comparison:
     """One table that a model uses, before and after."""
 
-    def __init__(self, use: TableUse, name: str, old: _Schema, new: _Schema) -> None:
+    def __init__(
+        self,
+        use: TableUse,
+        name: str,
+        old: _Schema,
+        new: _Schema,
+        known: Collection[Rename] | None,
+    ) -> None:
         self.use = use
         self.name = name
         self.short = name.removeprefix("public.")
@@ -75,6 +92,7 @@ class _Comparison:
         self.new = new
         self.before = old.columns.get(name, {})
         self.after = new.columns.get(name, {})
+        self.known = known
         # Renamed columns: the old name and the new one.
         self.renamed = dict(self._renames())
 
@@ -90,19 +108,40 @@ class _Comparison:
             yield self._table_gone()
 
     def _table_gone(self) -> Clash:
-        coming = sorted(
-            name
-            for name in self.new.tables - self.old.tables
-            if set(self.before) == set(self.new.columns.get(name, ()))
-        )
+        coming = self._new_names()
         if len(coming) != 1:
             steps = recipes.drop_table(self._place())
             return self._clash(f"table {self.short} is dropped", "reads", steps)
         other = coming[0].removeprefix("public.")
         steps = recipes.rename_table(self._place(), other)
-        return self._clash(f"table {self.short} is renamed to {other}", "reads", steps)
+        what = f"table {self.short} {self._became(other)}"
+        return self._clash(what, "reads", steps)
+
+    def _became(self, other: str) -> str:
+        return (
+            f"is gone ({other} may be its new name)"
+            if self.known is None
+            else f"is renamed to {other}"
+        )
+
+    def _new_names(self) -> list[str]:
+        if self.known is not None:
+            return [one.to for one in self.known if one.table == self.name and not one.column]
+        return sorted(
+            name
+            for name in self.new.tables - self.old.tables
+            if set(self.before) == set(self.new.columns.get(name, ()))
+        )
 
     def _renames(self) -> Iterator[tuple[str, str]]:
+        if self.known is None:
+            yield from self._look_like_renames()
+            return
+        for one in self.known:
+            if one.table == self.name and one.column in self.before and one.to in self.after:
+                yield one.column, one.to
+
+    def _look_like_renames(self) -> Iterator[tuple[str, str]]:
         gone = [name for name in self.before if name not in self.after]
         coming = [name for name in self.after if name not in self.before]
         for name in gone:
@@ -126,10 +165,11 @@ class _Comparison:
 
     def _column_gone(self, column: ColumnUse) -> Clash:
         place, new = self._place(column.name), self.renamed.get(column.name)
-        what = f"column {self.short}.{column.name} is "
+        what = f"column {self.short}.{column.name} "
         if new is None:
-            return self._clash(f"{what}dropped", "reads", recipes.drop_column(place))
-        return self._clash(f"{what}renamed to {new}", "reads", recipes.rename_column(place, new))
+            return self._clash(f"{what}is dropped", "reads", recipes.drop_column(place))
+        steps = recipes.rename_column(place, new)
+        return self._clash(f"{what}{self._became(new)}", "reads", steps)
 
     def _changes(self, column: ColumnUse, before: Facts, after: Facts) -> Iterator[Clash]:
         place, what = self._place(column.name), f"column {self.short}.{column.name}"

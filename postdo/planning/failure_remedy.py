@@ -70,6 +70,10 @@ GENERATED = (
     "the generated field has to go first: remove it, change the other, and add it again, in one "
     "migration"
 )
+GENERATED_STATE = (
+    "remove the generated field in an operation before this one, and add it again afterwards, over "
+    "fields that the models have then: it cannot be changed in place"
+)
 CAST = "say how values become the new type: RunSQL with ALTER COLUMN ... TYPE ... USING ..."
 
 # Told by the code alone.
@@ -164,8 +168,10 @@ def _known(failure: Failure) -> str:
     code = failure.sqlstate
     if code == "23505" and re.search(r"ADD COLUMN.*UNIQUE", failure.statement, re.I | re.S):
         return UNIQUE_DEFAULT  # 33
+    if not code and (failure.generated or "GeneratedField" in failure.what):
+        return GENERATED_STATE  # 27
     for words, advice in BY_WORDS if code else BY_WORDS + BY_WORDS_OF_PYTHON:
-        if words.search(failure.what):
+        if words.search(failure.what) and (failure.in_python or advice is not LIVE_MODELS):
             return advice
     if code.startswith(("08", "57P")):
         return "the database server ended the session: read its log, then try again"

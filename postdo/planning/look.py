@@ -195,7 +195,8 @@ def _clashes(
     if rehearsal is None or rehearsal.trace is None:
         return None
     use = serving or _serving_use()
-    return None if use is None else clashes(use, rehearsal.trace.before, rehearsal.trace.after)
+    trace = rehearsal.trace
+    return None if use is None else clashes(use, trace.before, trace.after, trace.renames)
 
 
 def _statements(

@@ -178,7 +178,8 @@ def _of_rehearsal(rehearsal: Rehearsal, policies: Policies) -> list[Concern]:
         concerns += verdict.locked(rehearsal.trace, policies.lock_seconds, policies.downtime)
     trace = rehearsal.trace
     losses = verdict.real(trace.losses)
-    return concerns + verdict.lost(losses, hints(losses, trace.before, trace.after), policies.loss)
+    renamed = hints(losses, trace.before, trace.after, trace.renames)
+    return concerns + verdict.lost(losses, renamed, policies.loss)
 
 
 def _standing_in_the_way(problem: Problem) -> Concern:

@@ -7,16 +7,26 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from postdo.rehearsing.trace import Loss
+from postdo.rehearsing.trace import Loss, Rename
 from postdo.schema.catalogue import Catalogue
 from postdo.words import table as short
 
 Shape = dict[str, str]  # column → type
 
 
-def hints(losses: Iterable[Loss], before: Catalogue, after: Catalogue) -> tuple[str, ...]:
-    """For each lost column or table that has a new one of the same type or form: what to write."""
+def hints(
+    losses: Iterable[Loss], before: Catalogue, after: Catalogue, renames: Iterable[Rename] = ()
+) -> tuple[str, ...]:
+    """For each lost column or table that has a new one of the same type or form: what to write.
+
+    ``renames``: what only has another name is no new one.
+    """
     old, new = _shapes(before), _shapes(after)
+    for one in renames:
+        if one.column:
+            new.get(one.table, {}).pop(one.to, None)
+        else:
+            new.pop(one.to, None)
     found = (_hint(loss, old, new) for loss in losses)
     return tuple(hint for hint in found if hint)
 

@@ -20,6 +20,10 @@ from postdo.rehearsing.tracing import LONGEST_STATEMENT, Failing
 from postdo.running.commit import TransactionControlError
 from postdo.running.pending import LeftPendingError
 
+# The files of RunPython and of GeneratedField (Django 4.2 to 6.1).
+RUN_PYTHON = "django/db/migrations/operations/special.py"
+GENERATED_FIELD = "django/db/models/fields/generated.py"
+
 EXAMPLES = 5
 LONGEST_EXAMPLE = 200  # characters; enough for a key, and not a whole document
 EXAMPLE_MS = 10_000  # for one look at the copy
@@ -63,6 +67,8 @@ _REFERS = re.compile(
 )
 _REFERS_INLINE = re.compile(rf"\bREFERENCES\s+({_NAME})\s*\(({_NAME})\)", re.IGNORECASE)
 _DUPLICATE = re.compile(r"^Key \((.*)\)=\((.*)\) is duplicated")
+_PARTIAL = re.compile(r"^\s*CREATE\s+UNIQUE\s+INDEX\b.*\sWHERE\s+(.*?)\s*;?\s*$", re.I | re.DOTALL)
+_NULL = re.compile(r"(^|, )null(,|$)")
 _VALUE = re.compile(r': "(.*)"$')
 
 
@@ -89,7 +95,15 @@ def describe(
         statement=statement.sql[:LONGEST_STATEMENT] if statement else "",
         rows=(),
         single_only=_single_only(error, atomic=atomic, sessions=sessions),
+        in_python=_passes(error, RUN_PYTHON) or not migration or in_handlers(error),
+        generated=_passes(error, GENERATED_FIELD),
     )
+
+
+def _passes(error: BaseException, file: str) -> bool:
+    """Whether an error came through a file of Django's."""
+    frames = traceback.walk_tb(error.__traceback__)
+    return any(frame.f_code.co_filename.endswith(file) for frame, _ in frames)
 
 
 def in_handlers(error: BaseException) -> bool:
@@ -188,14 +202,19 @@ def _nulls(
 
 
 def _duplicates(
-    session: BaseDatabaseWrapper, error: BaseException, table: str, _: str
+    session: BaseDatabaseWrapper, error: BaseException, table: str, statement: str
 ) -> tuple[str, ...]:
     duplicate = _DUPLICATE.match(_detail(error, "message_detail"))
     if not duplicate:
         return ()
-    columns = duplicate[1]
+    columns, values = duplicate.groups()
+    partial = _PARTIAL.search(statement)
+    conditions = [f"({partial[1]})"] if partial else []
+    if not _NULL.search(values):  # else NULLS NOT DISTINCT; as a rule one NULL is no other's equal
+        conditions.append(f"ROW({columns}) IS NOT NULL")
+    where = f"WHERE {' AND '.join(conditions)} " if conditions else ""
     sql = (
-        f"SELECT ROW({columns})::text, count(*) FROM {table} "  # noqa: S608  the server's words
+        f"SELECT ROW({columns})::text, count(*) FROM {table} {where}"  # noqa: S608  the server's words
         f"GROUP BY {columns} HAVING count(*) > 1 ORDER BY 2 DESC LIMIT {EXAMPLES}"
     )
     found = rows(session, sql)

@@ -10,7 +10,7 @@ from django.db import DatabaseError
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from postdo.database import rows
-from postdo.rehearsing.trace import Effect, Loss, Step
+from postdo.rehearsing.trace import Effect, Loss, Rename, Step
 from postdo.schema.catalogue import Catalogue, Identity
 
 # Every column of the project's tables: table's id, number in it, names plain and quoted, type,
@@ -21,7 +21,7 @@ SELECT c.oid::bigint, a.attnum::int, n.nspname || '.' || c.relname, a.attname::t
        format_type(a.atttypid, a.atttypmod), a.attgenerated <> ''
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
-WHERE c.relkind = 'r' AND n.nspname !~ '^pg_'
+WHERE c.relkind IN ('r', 'p') AND n.nspname !~ '^pg_'
   AND n.nspname NOT IN ('information_schema', 'postdo_journal')
   AND c.relname <> 'django_migrations'
 ORDER BY 1, 2
@@ -31,6 +31,8 @@ ESTIMATE = "SELECT reltuples::bigint FROM pg_class WHERE oid = to_regclass(%s)"
 TIMEOUT = "SELECT current_setting('statement_timeout')"
 SET_TIMEOUT = "SELECT set_config('statement_timeout', %s, false)"
 COUNT_MS = 10_000  # for one count in production; a longer one is replaced by an estimate
+# How many values a column has, as a text to be formatted with it.
+COUNT_VALUES = "SELECT count({column.quoted}) FROM ONLY {column.quoted_table}"
 
 TRUNCATE = re.compile(r"\btruncate\b", re.IGNORECASE)
 # Types whose values a cast can change without an error.
@@ -54,17 +56,22 @@ class Column:
     generated: bool
 
 
-Columns = Mapping[tuple[int, int], Column]
+Place = tuple[int, int]  # id of a table, number of a column in it
+Columns = Mapping[Place, Column]
 
 
 @dataclass(frozen=True)
 class Uncounted:
-    """Something that would be lost. ``sql``: counts it on data from before the run."""
+    """Something that would be lost. ``sql``: counts it on data from before the run.
+
+    ``at_most``: what was left of it when it was dropped, ``None`` if nobody counted then.
+    """
 
     kind: str
     table: str
     name: str
     sql: str
+    at_most: int | None = None
 
 
 def columns(session: BaseDatabaseWrapper) -> Columns:
@@ -72,8 +79,13 @@ def columns(session: BaseDatabaseWrapper) -> Columns:
     return {(table, number): Column(*what) for table, number, *what in rows(session, COLUMNS)}
 
 
-def uncounted(before: Columns, after: Columns) -> tuple[Uncounted, ...]:
-    """Tables and columns that are gone, and columns whose type may hold less."""
+def uncounted(
+    before: Columns, after: Columns, dropped: Mapping[Place, int]
+) -> tuple[Uncounted, ...]:
+    """Tables and columns that are gone, and columns whose type may hold less.
+
+    ``dropped``: how many values some columns had when they were dropped.
+    """
     tables = {table for table, _ in after}
     found: dict[Uncounted, None] = {}
     for (table, number), column in before.items():
@@ -83,8 +95,9 @@ def uncounted(before: Columns, after: Columns) -> tuple[Uncounted, ...]:
         elif column.generated:
             continue
         elif (table, number) not in after:
-            sql = f"SELECT count({column.quoted}) FROM ONLY {column.quoted_table}"  # noqa: S608
-            found[Uncounted("column", column.table, column.name, sql)] = None
+            at_most = dropped.get((table, number))
+            sql = COUNT_VALUES.format(column=column)
+            found[Uncounted("column", column.table, column.name, sql, at_most)] = None
         elif may_round(column.type, after[table, number].type):
             new = after[table, number].type
             sql = count_rounded(f"ONLY {column.quoted_table}", column.quoted, column.type, new)
@@ -127,10 +140,30 @@ def truncated(before: Columns, steps: Sequence[Step]) -> list[Column]:
     return list(found.values())
 
 
+def count_values(session: BaseDatabaseWrapper, column: Column) -> int:
+    """How many values a column has that are not NULL."""
+    ((count,),) = rows(session, COUNT_VALUES.format(column=column))
+    return int(count)
+
+
 def count_rows(session: BaseDatabaseWrapper, quoted_table: str) -> int:
     """How many rows a table has, without those of its children."""
     ((count,),) = rows(session, f"SELECT count(*) FROM ONLY {quoted_table}")  # noqa: S608  quoted
     return int(count)
+
+
+def renames(before: Columns, after: Columns) -> tuple[Rename, ...]:
+    """Tables and columns that have another name, and are the same ones."""
+    tables, columns = set(), []
+    for place, column in before.items():
+        now = after.get(place)
+        if now is None:
+            continue
+        if now.table != column.table:
+            tables.add(Rename(column.table, "", now.table))
+        if now.name != column.name:
+            columns.append(Rename(column.table, column.name, now.name))
+    return (*sorted(tables, key=lambda one: one.table), *columns)
 
 
 def by_old_name(before: Columns, after: Columns, effects: Sequence[Effect]) -> dict[str, Effect]:
@@ -159,6 +192,13 @@ def count_in_production(
 
 
 def _count(session: BaseDatabaseWrapper, one: Uncounted) -> int:
+    if one.at_most == 0:
+        return 0
+    count = _count_before(session, one)
+    return count if one.at_most is None else min(count, one.at_most)
+
+
+def _count_before(session: BaseDatabaseWrapper, one: Uncounted) -> int:
     try:
         return int(rows(session, one.sql)[0][0])
     except DatabaseError:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from typing import Any
 
@@ -20,9 +20,9 @@ from postdo.history import Name
 from postdo.project import set_up
 from postdo.rehearsing import aliases, failures, isolation, losses, server_changes
 from postdo.rehearsing.archived import ArchivedExecutor, ArchivedLoader
-from postdo.rehearsing.losses import Columns, Uncounted
+from postdo.rehearsing.losses import Columns, Place, Uncounted
 from postdo.rehearsing.past_django import PastDjango
-from postdo.rehearsing.trace import Loss, Trace, to_values
+from postdo.rehearsing.trace import Loss, Rename, Trace, to_values
 from postdo.rehearsing.tracing import LAST_STEP, Tracer
 from postdo.rehearsing.worker import Job
 from postdo.running import own_session, pending
@@ -122,11 +122,17 @@ class _Attempt:
         return {"failure": {**asdict(failure), "rows": found}}
 
     def succeeded(
-        self, before: Catalogue, after: Catalogue, lost: tuple[Loss, ...], open_: list[Uncounted]
+        self,
+        before: Catalogue,
+        after: Catalogue,
+        lost: tuple[Loss, ...],
+        open_: list[Uncounted],
+        renames: tuple[Rename, ...] = (),
     ) -> Done:
         """The trace, and what has to be counted elsewhere."""
         altered = losses.altered(before, after)
         trace: Trace = self.tracer.trace(before, after, lost, altered)
+        trace = replace(trace, renames=renames)
         return {"trace": to_values(trace), "uncounted": [asdict(one) for one in open_]}
 
 
@@ -208,11 +214,17 @@ def _transaction(attempt: _Attempt) -> Done:
         after, left = catalogue.read(worker), losses.columns(worker)
         remaining = _remaining(worker, tracer, columns, left)
         transaction.set_rollback(True)
-    open_ = losses.uncounted(columns, left)
+    open_ = losses.uncounted(columns, left, _dropped(attempt))
+    renames = losses.renames(columns, left)
     if not attempt.job.rows:
-        return attempt.succeeded(before, after, (), list(open_))
+        return attempt.succeeded(before, after, (), list(open_), renames)
     lost = losses.count(worker, open_) + _rows_lost(attempt, columns, left, remaining)
-    return attempt.succeeded(before, after, lost, [])
+    return attempt.succeeded(before, after, lost, [], renames)
+
+
+def _dropped(attempt: _Attempt) -> Mapping[Place, int]:
+    """What was counted when columns were dropped; without rows that says nothing."""
+    return attempt.tracer.dropped if attempt.job.rows else {}
 
 
 def _remaining(
@@ -236,11 +248,13 @@ def _rows_lost(
     """``remaining``: of ``_remaining``; what is not in it was as PostgreSQL counted.
 
     It counts what was rolled back to a savepoint too, and nothing of a TRUNCATE. So a table has
-    lost at most what is missing, and as many more as others may have come in their place.
+    lost at most what is missing, and as many more as others may have come in their place; and
+    nothing of what the tracer saw a savepoint bring back.
     """
     effects = losses.by_old_name(before, after, attempt.tracer.effects)
     emptied = {column.table for column in losses.truncated(before, attempt.tracer.steps())}
-    counts = {table: effect.deleted for table, effect in effects.items()}
+    back = attempt.tracer.brought_back
+    counts = {table: effect.deleted - _of(table, back) for table, effect in effects.items()}
     for (table, _), column in before.items():
         left = remaining.pop(table, None)
         if left is None:
@@ -258,6 +272,11 @@ def _rows_lost(
     )
 
 
+def _of(table: str, counts: Mapping[str, int]) -> int:
+    """What a table has there, by its name with its schema or without."""
+    return counts.get(table, 0) + counts.get(table.partition(".")[2], 0)
+
+
 def _plain(attempt: _Attempt) -> Done:
     """As Django does it, kept: what it lost can only be counted in another database by now."""
     worker, tracer = attempt.worker, attempt.tracer
@@ -267,7 +286,8 @@ def _plain(attempt: _Attempt) -> Done:
         tracer.finish()
     after, left = catalogue.read(worker), losses.columns(worker)
     lost = _rows_lost(attempt, columns, left, {})
-    return attempt.succeeded(before, after, lost, list(losses.uncounted(columns, left)))
+    open_ = losses.uncounted(columns, left, _dropped(attempt))
+    return attempt.succeeded(before, after, lost, list(open_), losses.renames(columns, left))
 
 
 def _expected(attempt: _Attempt) -> Done:

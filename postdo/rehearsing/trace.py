@@ -61,6 +61,18 @@ class Loss:
 
 
 @dataclass(frozen=True)
+class Rename:
+    """A table, or a column of one (else empty), that has the name ``to`` afterwards.
+
+    ``table``: the name before the run. A table's names have their schema.
+    """
+
+    table: str
+    column: str
+    to: str
+
+
+@dataclass(frozen=True)
 class Step:
     """One migration, or ``post_migrate`` at the end.
 
@@ -83,6 +95,7 @@ class Trace:
     ``seconds``: from the first migration to the last handler. ``peak_memory_mb``: of the process.
     ``lock_count``: entries in the server's lock table at the end. ``wal_bytes``: written by it.
     ``altered``: tables that were there before and whose definition was changed or dropped.
+    ``renames``: as identity shows them, so that nobody has to guess.
     ``watching_seconds``: of ``seconds``, what the watching itself took.
     """
 
@@ -98,6 +111,7 @@ class Trace:
     before: Catalogue
     after: Catalogue
     watching_seconds: float = 0.0
+    renames: tuple[Rename, ...] = ()
 
 
 def to_values(trace: Trace) -> dict[str, Any]:
@@ -107,7 +121,7 @@ def to_values(trace: Trace) -> dict[str, Any]:
         for field in fields(trace)
         if field.name not in ("before", "after")
     }
-    lists = ("steps", "locks", "effects", "losses")
+    lists = ("steps", "locks", "effects", "losses", "renames")
     return {
         **plain,
         **{name: [asdict(part) for part in plain[name]] for name in lists},
@@ -124,6 +138,7 @@ def from_values(values: Mapping[str, Any]) -> Trace:
         "locks": tuple(Lock(**lock) for lock in values["locks"]),
         "effects": tuple(Effect(**effect) for effect in values["effects"]),
         "losses": tuple(Loss(**loss) for loss in values["losses"]),
+        "renames": tuple(Rename(**one) for one in values.get("renames", ())),
         "altered": tuple(values["altered"]),
         "before": from_json(values["before"]),
         "after": from_json(values["after"]),
@@ -150,7 +165,8 @@ class Failure:
     ``place``: ``file:line`` in the project. ``sqlstate``: empty if it was no database error.
     ``statement``: the SQL that failed, if it was SQL. ``rows``: up to five examples of rows that
     stand in the way, as text. ``single_only``: whether it may be only because all ran in one
-    transaction. ``output``: the last lines of a process that died.
+    transaction. ``output``: the last lines of a process that died. ``in_python``: whether it came
+    up in code of the project (RunPython, a handler). ``generated``: in a generated field.
     """
 
     migration: str
@@ -161,3 +177,5 @@ class Failure:
     rows: tuple[str, ...]
     single_only: bool
     output: tuple[str, ...] = ()
+    in_python: bool = True
+    generated: bool = False

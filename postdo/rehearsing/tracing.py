@@ -10,15 +10,18 @@ import re
 import resource
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from django.db import Error
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from postdo.database import rows
 from postdo.history import Name, dotted
+from postdo.rehearsing.losses import Column, Place, columns, count_values
 from postdo.rehearsing.row_effects import RowEffects
 from postdo.rehearsing.trace import Effect, Lock, Loss, Statement, Step, Trace
 from postdo.rehearsing.tracing_sql import (
@@ -48,6 +51,9 @@ BOOKKEEPING = re.compile(
     re.DOTALL,
 )
 WORD = re.compile(r"\w+")
+DELETE = re.compile(r'DELETE\s+FROM\s+(?:ONLY\s+)?(?:"?(\w+)"?\.)?"?(\w+)"?', re.IGNORECASE)
+SAVEPOINT = re.compile(r'(SAVEPOINT|RELEASE SAVEPOINT|ROLLBACK TO SAVEPOINT)\s+"?(\w+)"?')
+DROP_COLUMN = re.compile(r"\bDROP\s+COLUMN\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -61,6 +67,8 @@ class Failing:
 
 @dataclass(frozen=True)
 class _Taken:
+    """``at``: by the clock that stands still while we ask our own questions."""
+
     strength: int
     at: float
 
@@ -80,7 +88,7 @@ class _Open:
 class _Closed:
     open: _Open
     seconds: float
-    ended: float
+    ended: float  # by the same clock
     rewrites: tuple[str, ...]
     effects: tuple[Effect, ...]
 
@@ -119,6 +127,10 @@ class Tracer:
         self._wal: int | None = None
         self._wal_bytes = 0
         self._lock_count = 0
+        self._released = 0.0
+        self.dropped: dict[Place, int] = {}
+        self.brought_back: Counter[str] = Counter()
+        self._savepoints: dict[str, Counter[str]] = {}
         self.own_seconds = 0.0
         self._baseline_seconds = 0.0
         self.running = ""
@@ -159,6 +171,7 @@ class Tracer:
         """After the last handler, still in the transaction, if there is one."""
         self._close()
         self.ended_at = time.monotonic()
+        self._released = self.ended_at - self.own_seconds
         if self._closely:
             self.effects = self._total.read()
             ((self._lock_count,),) = rows(self._worker, LOCK_COUNT)
@@ -209,6 +222,8 @@ class Tracer:
     def _statement(
         self, execute: Callable[..., Any], sql: Any, params: Any, many: bool, context: Any
     ) -> Any:
+        if self._closely and DROP_COLUMN.search(_text(sql, context)):
+            self._count_columns(_text(sql, context))
         began = time.monotonic()
         try:
             result = execute(sql, params, many, context)
@@ -216,11 +231,70 @@ class Tracer:
             self.failing = Failing(error, _text(sql, context), params is not None)
             raise
         text = _text(sql, context)
+        self._follow_savepoints(text, context)
         if not BOOKKEEPING.match(text):
             self._keep(text, time.monotonic() - began)
             if self._worth_a_look(text):
-                self._look(began)
+                self._look(began - self.own_seconds)
         return result
+
+    def _follow_savepoints(self, text: str, context: Any) -> None:
+        """Which deleted rows a savepoint brings back: PostgreSQL counts them all the same."""
+        told = SAVEPOINT.match(text)
+        if told:
+            word, name = told.groups()
+            if word == "SAVEPOINT":
+                self._savepoints[name] = Counter()
+                return
+            names = list(self._savepoints)
+            later = names[names.index(name) :] if name in names else []
+            found = sum((self._savepoints.pop(one) for one in later), Counter[str]())
+            if word == "ROLLBACK TO SAVEPOINT":
+                self.brought_back += found
+                if later:
+                    self._savepoints[name] = Counter()
+            elif self._savepoints:
+                self._savepoints[next(reversed(self._savepoints))].update(found)
+            return
+        deleted = DELETE.match(text.lstrip())
+        if deleted and self._savepoints:
+            count = getattr(context.get("cursor"), "rowcount", 0)
+            table = f"{deleted[1]}.{deleted[2]}" if deleted[1] else deleted[2]
+            self._savepoints[next(reversed(self._savepoints))][table] += max(0, count)
+
+    def _count_columns(self, text: str) -> None:
+        """Of each column that a statement may drop, how many values it has by now.
+
+        A migration may have moved them elsewhere, and set them NULL.
+        """
+        words = {word.lower() for word in WORD.findall(text[:LONGEST_SEARCHED])}
+
+        def named(name: str) -> bool:
+            return words.issuperset(word.lower() for word in WORD.findall(name))
+
+        if self._worker.needs_rollback:
+            return
+        with self._asking():
+            for place, column in columns(self._worker).items():
+                if named(column.name) and named(column.table.partition(".")[2]):
+                    count = self._count(column)
+                    if count is not None:
+                        self.dropped[place] = count
+
+    def _count(self, column: Column) -> int | None:
+        """How many values a column has, ``None`` if it cannot be asked; nothing is broken then."""
+        inside = self._worker.in_atomic_block
+        try:
+            if inside:
+                rows(self._worker, "SAVEPOINT postdo_count")
+            count = count_values(self._worker, column)
+        except Error:
+            if inside:
+                rows(self._worker, "ROLLBACK TO SAVEPOINT postdo_count")
+            return None
+        if inside:
+            rows(self._worker, "RELEASE SAVEPOINT postdo_count")
+        return count
 
     def _keep(self, text: str, seconds: float) -> None:
         statements = self._open.statements
@@ -260,17 +334,18 @@ class Tracer:
 
     def _close(self) -> None:
         ended = time.monotonic()
+        released = ended - self.own_seconds
         seconds = ended - self._open.began - (self.own_seconds - self._open.own)
         rewrites: tuple[str, ...] = ()
         effects: tuple[Effect, ...] = ()
         if self._closely:
             if self._single and self._names:
-                self._look(ended)
+                self._look(ended - self.own_seconds)
             with self._asking():
                 rewrites = self._rewritten()
                 effects = self._step.read()
                 self._step.baseline()
-        self._steps.append(_Closed(self._open, seconds, ended, rewrites, effects))
+        self._steps.append(_Closed(self._open, seconds, released, rewrites, effects))
 
     def _rewritten(self) -> tuple[str, ...]:
         """Tables with a new file since the last look; who writes one holds the strongest lock."""
@@ -311,7 +386,7 @@ class Tracer:
 
     def _as_lock(self, table: int, taken: _Taken, closed: _Closed) -> Lock:
         words = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", STRENGTH[taken.strength].removesuffix("Lock"))
-        released = self.ended_at if self._single else closed.ended
+        released = self._released if self._single else closed.ended
         return Lock(self._names[table], words.upper(), max(0.0, released - taken.at))
 
     def _strongest(self) -> tuple[Lock, ...]:

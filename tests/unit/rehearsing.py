@@ -8,6 +8,7 @@ import sys
 from dataclasses import asdict
 from typing import Any
 
+import forkserver
 from projects import Project, query
 
 from postdo.rehearsing.trace import Failure, Step, Trace, from_values
@@ -43,7 +44,7 @@ RUN_PYTHON = "migrations.RunPython(forwards)"
 
 def start(project: Project, job: Job) -> subprocess.Popen[str]:
     """The driver, with its job, left running."""
-    process = subprocess.Popen(
+    process = forkserver.Popen(
         [sys.executable, "-c", DRIVER],
         cwd=project.root,
         env=project.variables(),
@@ -131,7 +132,7 @@ def migrated(project: Project, *, extra: str = "") -> Project:
 
 
 def _migrate(project: Project) -> None:
-    done = subprocess.run(
+    done = forkserver.run(
         [sys.executable, "-m", "django", "migrate", "-v0"],
         cwd=project.root,
         env=project.variables(),

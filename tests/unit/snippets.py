@@ -12,6 +12,7 @@ import sys
 from dataclasses import dataclass
 from typing import Any
 
+import forkserver
 from projects import Project
 
 # A project's settings without the app that costs most time, where a test does not need it.
@@ -92,7 +93,7 @@ def inside(project: Project, code: str, **environment: str) -> Answer:
 
 def begin(project: Project, code: str) -> subprocess.Popen[str]:
     """The same, left running."""
-    return subprocess.Popen(
+    return forkserver.Popen(
         [sys.executable, "-c", f"{PRELUDE}\n{code}\n{POSTLUDE}"],
         cwd=project.root,
         env=project.variables(),

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import forkserver
 from projects import CREATE_ITEM, make_shop, query
 
 # What `postdo migrate` does in swap mode, without the command line and the plan around it.
@@ -187,7 +188,7 @@ class Swapping:
 
     def plain(self, name: str | None = None) -> None:
         url = self.url.rpartition("/")[0] + f"/{name or self.name}"
-        subprocess.run(
+        forkserver.run(
             [sys.executable, "-c", PLAIN],
             cwd=self.project.root,
             env=self.project.variables({"DATABASE_URL": url}),
@@ -196,7 +197,7 @@ class Swapping:
         )
 
     def start(self, *arguments: str, **environment: str) -> subprocess.Popen[str]:
-        return subprocess.Popen(
+        return forkserver.Popen(
             [sys.executable, "-c", DRIVER, *arguments],
             cwd=self.project.root,
             env=self.project.variables(environment),

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import forkserver
 import pytest
 from catalogues import SHOP, connected, undone
 from projects import make, query
@@ -130,7 +131,7 @@ def test_other_names_of_constraints_indexes_and_sequences_are_no_difference(
 def test_a_project_of_django_is_the_same_under_other_names(tmp_path: Path, database: str) -> None:
     apps = ("django.contrib.sessions", "django.contrib.sites", "django.contrib.redirects")
     project = make(tmp_path, database, apps=apps)
-    subprocess.run(
+    forkserver.run(
         [sys.executable, "-m", "django", "migrate"],
         cwd=tmp_path,
         env=project.variables(),

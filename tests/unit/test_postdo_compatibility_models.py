@@ -173,8 +173,14 @@ HURTFUL = (
     ("ALTER TABLE shop_item ADD CHECK (name <> '')", "shop_item_name_check"),
     ("ALTER TABLE shop_item ADD FOREIGN KEY (price) REFERENCES shop_tag", "price_fkey"),
     ("ALTER TABLE shop_item ALTER id DROP IDENTITY", "loses its default"),
-    ("ALTER TABLE shop_item RENAME name TO title", "shop_item.name is renamed to title"),
-    ("ALTER TABLE shop_item RENAME TO shop_thing", "shop_item is renamed to shop_thing"),
+    (
+        "ALTER TABLE shop_item RENAME name TO title",
+        "shop_item.name is gone (title may be its new name)",
+    ),
+    (
+        "ALTER TABLE shop_item RENAME TO shop_thing",
+        "shop_item is gone (shop_thing may be its new name)",
+    ),
 )
 
 

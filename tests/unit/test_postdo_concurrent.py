@@ -7,6 +7,7 @@ import sys
 import threading
 from pathlib import Path
 
+import forkserver
 import pytest
 from projects import Project, make_shop, open_connection, query
 from waiting import until
@@ -83,7 +84,7 @@ def migration(shop: Project, name: str, operations: str, *, after: str, header: 
 
 
 def start(shop: Project, environment: dict[str, str] | None = None) -> subprocess.Popen[str]:
-    return subprocess.Popen(
+    return forkserver.Popen(
         [sys.executable, "-c", DRIVER],
         cwd=shop.root,
         env=shop.variables(environment),

@@ -8,6 +8,8 @@ import pytest
 from projects import Project, make_shop
 from rehearsing import failed, migrated, python, traced
 
+from postdo.planning.failure_remedy import remedy
+
 
 @pytest.fixture
 def shop(tmp_path: Path, database: str) -> Project:
@@ -87,6 +89,16 @@ DATA = {
         "23505",
         ("(code)=(a): 2 rows",),
     ),
+    "UNIQUE, and NULLs that are no duplicates (32)": (
+        "CREATE UNIQUE INDEX once ON part (code, hint)",
+        "23505",
+        ("(code, hint)=(c,same): 2 rows",),
+    ),
+    "UNIQUE of some rows, and duplicates among the others (32)": (
+        "CREATE UNIQUE INDEX once ON part (hint) WHERE id > 2",
+        "23505",
+        ("(hint)=(same): 2 rows",),
+    ),
     "a value that is too long (34)": (
         "ALTER TABLE part ALTER COLUMN label TYPE varchar(5)",
         "22001",
@@ -110,8 +122,14 @@ DATA = {
     ),
 }
 PARTS = """
-CREATE TABLE part (id int PRIMARY KEY, label text, code text, item_id bigint);
+CREATE TABLE part (id int PRIMARY KEY, label text, code text, item_id bigint, hint text);
 INSERT INTO part VALUES (1, 'one', 'a', 1), (2, NULL, 'a', 2), (3, 'much longer', 'c', 99)
+"""
+HINTS = """
+INSERT INTO part VALUES (4, 'four', 'c', 1, 'same'), (5, 'five', 'c', 1, 'same');
+UPDATE part SET hint = 'twice' WHERE id < 3;
+UPDATE part SET code = code || id WHERE id < 3;
+INSERT INTO part VALUES (6, 'six', 'c', 1), (7, 'seven', 'c', 1)
 """
 
 
@@ -119,6 +137,8 @@ INSERT INTO part VALUES (1, 'one', 'a', 1), (2, NULL, 'a', 2), (3, 'much longer'
 def test_rows_that_stand_in_the_way_are_shown(shop: Project, case: str) -> None:
     statement, state_, rows = DATA[case]
     shop.sql(PARTS)
+    if "hint" in statement:
+        shop.sql(HINTS)
     operation = f"migrations.RunSQL({statement!r})"
     shop.migration("shop", "0002_strict", operation, after="0001_initial")
     failure = failed(shop)
@@ -154,3 +174,31 @@ def test_a_statement_that_the_migration_caught_is_not_blamed(shop: Project) -> N
     assert failure.what.startswith("TypeError: Item() got unexpected keyword")
     assert (failure.statement, failure.sqlstate) == ("", "")
     assert failure.place.endswith("shop/migrations/0002_caught.py:13")
+
+
+UPPER = (
+    "models.GeneratedField(expression=models.functions.Upper('{}'), "
+    "output_field=models.CharField(max_length={}), db_persist=True)"
+)
+LOWER = UPPER.replace("Upper", "Lower")
+GENERATED = {
+    "changed in place": (
+        f"migrations.AddField('Item', 'upper', {UPPER.format('name', 50)})",
+        f"migrations.AlterField('Item', 'upper', {LOWER.format('name', 50)})",
+    ),
+    "over a field that is gone": (
+        "migrations.RenameField('Item', 'name', 'title')",
+        f"migrations.AddField('Item', 'upper', {UPPER.format('name', 50)})",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", GENERATED)
+def test_what_fails_in_a_generated_field_is_no_matter_of_run_python(
+    shop: Project, case: str
+) -> None:
+    operations = ", ".join(GENERATED[case])
+    shop.migration("shop", "0002_generated", operations, after="0001_initial")
+    told = remedy(failed(shop))
+    assert "apps.get_model" not in told
+    assert "remove the generated field in an operation before this one" in told

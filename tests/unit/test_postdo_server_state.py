@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import forkserver
 import pytest
 from fake_pooler import pooler
 from projects import GROW_OLD, Project, make, open_connection, query
@@ -64,7 +64,7 @@ Found = list[dict[str, Any]]
 
 def ask(project: Project, environment: dict[str, str] | None = None, **asked: object) -> Found:
     """The problems for a rehearsal that saw this."""
-    done = subprocess.run(
+    done = forkserver.run(
         [sys.executable, "ask.py", json.dumps(asked)],
         cwd=project.root,
         env=project.variables(environment),

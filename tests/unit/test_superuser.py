@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import forkserver
 import pytest
 from projects import REPOSITORY, Outcome, Project, make, query
 
@@ -56,7 +57,7 @@ def email_site(tmp_path: Path, database: str) -> Project:
     """A project whose users log in by e-mail, one address per person, not yet migrated."""
     project = make(tmp_path, database, apps=("people",), settings="AUTH_USER_MODEL = 'people.User'")
     project.write("people/models.py", EMAIL_USER)
-    made = subprocess.run(
+    made = forkserver.run(
         [sys.executable, "-m", "django", "makemigrations", "people"],
         cwd=tmp_path,
         env=project.variables(),
@@ -83,7 +84,7 @@ def accepts(project: Project, password: str, login: str) -> bool:
         "import django; django.setup(); from django.contrib.auth import authenticate;"
         f"print(authenticate(username={login!r}, password={password!r}) is not None)"
     )
-    done = subprocess.run(
+    done = forkserver.run(
         [sys.executable, "-c", check],
         cwd=project.root,
         env=project.variables(),

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import forkserver
 from projects import TIMEOUT_SECONDS, Outcome, Project, make_shop, query
 
 from embedded_postgres import Cluster
@@ -84,7 +85,7 @@ def recorded(url: str) -> list[str]:
 
 def drive(project: Project, environment: dict[str, str] | None = None, **orders: Any) -> Outcome:
     """Apply what is pending; both outputs are in `out`."""
-    done = subprocess.run(
+    done = forkserver.run(
         [sys.executable, DRIVER],
         cwd=project.root,
         env=variables(project, environment, orders),
@@ -101,7 +102,7 @@ def start(
     project: Project, environment: dict[str, str] | None = None, **orders: Any
 ) -> subprocess.Popen[str]:
     """The same, left running; its standard input is open."""
-    return subprocess.Popen(
+    return forkserver.Popen(
         [sys.executable, DRIVER],
         cwd=project.root,
         env=variables(project, environment, orders),

@@ -143,17 +143,19 @@ def look_for_drift(run: Run, arguments: argparse.Namespace) -> Looked:
     with _subject(run) as subject:
         found = drift.find(subject) or ()
         reasons = drift.explain(subject, found)
+        attempt = drift.try_sql(subject, found)
+        found = attempt.differences
     if not arguments.json:
         explained = tuple(map(str, reasons))
         run.console.show(text.render_drift(found, explained, run.console.columns))
     alarms = tuple(one.what for one in found if one.alarm)
     looked = Looked(found, reasons, None)
     if reasons and not alarms:
-        run.console.say(f"next: {_how_to_mend(run, reasons)}")
+        run.console.say(f"next: {_how_to_mend(run, reasons, found)}")
     if alarms:
         raise Refused(
             f"the real schema differs from the migrations in {several(len(alarms), 'place')}",
-            _how_to_mend(run, reasons),
+            _how_to_mend(run, reasons, found),
             details=alarms if arguments.json else (),
             result=looked,
         )
@@ -167,9 +169,13 @@ def list_sources(run: Run, arguments: argparse.Namespace) -> SourcesReport:
         return compare_sources(run, project, session, tuple(arguments.restore), arguments.into)
 
 
-def _how_to_mend(run: Run, reasons: tuple[drift.Explanation, ...]) -> str:
+def _how_to_mend(
+    run: Run, reasons: tuple[drift.Explanation, ...], found: tuple[Difference, ...]
+) -> str:
     if reasons:
         return run.config.postdo(f"drift --{reasons[0].repair} {reasons[0].migration}")
+    if not any(one.sql for one in found if one.alarm):
+        return f"correct by hand what no SQL can be shown for, then: {run.config.postdo('drift')}"
     return f"take a backup, then paste what is right into: {run.config.psql}"
 
 

@@ -204,7 +204,7 @@ class _Attempt:
         self._require_lock()
         rows(worker, CHECK_CONSTRAINTS)
         if task.rehearsed is not None:
-            require_same_schema(task.rehearsed.after, catalogue.read(worker))
+            require_same_schema(worker, task.rehearsed.after, catalogue.read(worker))
             if task.compare_rows:
                 require_same_rows(task.rehearsed.effects, effects.read(), self._by_site())
         own_session.remove_mark(worker)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from django.db.backends.base.base import BaseDatabaseWrapper
+
 from postdo.errors import Undone
 from postdo.rehearsing.trace import Effect
 from postdo.schema.catalogue import Catalogue
 from postdo.schema.differences import compare
+from postdo.schema.reread import worded
 
 # Rows change between the copy and now, so effects need not be the same. What the site has changed
 # since is known, but told with delay, and one row may be worth several: hence a tenth, and small
@@ -17,11 +20,17 @@ SHOWN = 10  # lines in a message
 AS_BEFORE = "nothing was applied: the database is as before"
 
 
-def require_same_schema(expected: Catalogue, actual: Catalogue) -> None:
-    """Raise ``Undone`` with what differs by definition; generated names may differ."""
+def require_same_schema(
+    session: BaseDatabaseWrapper, expected: Catalogue, actual: Catalogue
+) -> None:
+    """Raise ``Undone`` with what differs by definition; generated names may differ.
+
+    ``session``: on the database that ``actual`` was read from, as it is now.
+    """
     if expected.checksum == actual.checksum:
         return
-    differences = compare(expected, actual)
+    # The copy was restored from a dump, which changes the words of definitions.
+    differences = compare(expected, worded(session, actual, expected))
     if differences:
         raise Undone(
             f"the schema is not the one that was rehearsed: {differences[0].what}",

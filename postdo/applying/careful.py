@@ -34,6 +34,7 @@ from postdo.report import as_json
 from postdo.run import Run
 from postdo.schema.advance import advance
 from postdo.schema.catalogue import Catalogue, read
+from postdo.schema.reread import worded
 from postdo.stop import Stopped
 
 # As the journal has them, besides "done".
@@ -185,7 +186,8 @@ def _to_be(change: _Change) -> Trace | None:
     if rehearsal is None or rehearsal.trace is None:
         return None
     trace = rehearsal.trace
-    return replace(trace, after=advance(change.was, trace.before, trace.after))
+    was = worded(change.subject.session, change.was, trace.before)
+    return replace(trace, after=advance(was, trace.before, trace.after))
 
 
 def _found_another_way(change: _Change, error: Undone) -> bool:

@@ -16,6 +16,7 @@ from postdo.planning.look import present_use
 from postdo.run import Run
 from postdo.schema.advance import advance
 from postdo.schema.catalogue import Catalogue, read
+from postdo.schema.reread import worded
 
 
 def remember(
@@ -37,7 +38,7 @@ def remember(
     before = subject.before.recorded & known
     expected = was if as_it_is else journal.expected(key(before, was.major))
     if expected is not None:
-        after = advance(expected, was, read(worker))
+        after = advance(worded(worker, expected, was), was, read(worker))
         journal.keep_expected(key(recorded & known, after.major), after, recorded & known)
     journal.keep_model_use(present_use(subject.run))
     return recorded - subject.before.recorded

@@ -33,6 +33,7 @@ from postdo.run import Run
 from postdo.schema import catalogue
 from postdo.schema.advance import advance
 from postdo.schema.catalogue import Catalogue
+from postdo.schema.reread import worded
 
 NAME_BYTES = 63  # NAMEDATALEN - 1, PostgreSQL 14 to 18
 
@@ -241,8 +242,9 @@ def _verify(
             "look at what the project's own migrate command does, and start again",
         )
     if rehearsed:
+        was = worded(there, was, rehearsed.before)
         expected = advance(was, rehearsed.before, rehearsed.after)
-        require_same_schema(expected, catalogue.read(there))
+        require_same_schema(there, expected, catalogue.read(there))
 
 
 def _exchange(session: BaseDatabaseWrapper, still: Standstill, exchange: Exchange) -> None:

@@ -22,7 +22,9 @@ from django.db.migrations.operations.base import Operation
 
 from postdo import history
 from postdo.comparing.expected import expected, from_nothing, with_each
+from postdo.comparing.proof import proves
 from postdo.comparing.subject import Subject, look_at
+from postdo.comparing.trial import Tried, tried
 from postdo.database import rows
 from postdo.errors import Refused
 from postdo.history import Name, dotted
@@ -33,8 +35,10 @@ from postdo.project import Project
 from postdo.run import Run
 from postdo.schema.catalogue import Catalogue, read
 from postdo.schema.differences import Difference, compare
+from postdo.schema.reread import worded
 
 CANDIDATES = 4  # migrations that are tried as the reason, of each kind
+DJANGOS_OPERATIONS = ("django.db.migrations.operations.", "django.contrib.postgres.operations")
 
 # Django's own record of an applied migration. Django 1.7 and newer.
 RECORD = "INSERT INTO django_migrations (app, name, applied) VALUES (%s, %s, now())"
@@ -59,13 +63,21 @@ class Explanation:
 
 
 def find(subject: Subject, *, build: bool = True) -> tuple[Difference, ...] | None:
-    """How the real schema differs from the expected one, alarms first.
+    """How the real schema differs from the expected one, alarms first; their SQL is not tried yet.
 
     ``build``: make the expected schema from nothing if nobody remembers it; else ``None`` then.
     Raises ``Refused`` if it cannot be made.
     """
     wanted = expected(subject, build=build)
-    return None if wanted is None else compare(wanted, read(subject.session))
+    if wanted is None:
+        return None
+    return compare(wanted, worded(subject.session, read(subject.session), wanted))
+
+
+def try_sql(subject: Subject, differences: tuple[Difference, ...]) -> Tried:
+    """The differences that ``find`` found, with SQL that was tried on a copy, or without any."""
+    wanted = expected(subject) if any(one.sql for one in differences) else None
+    return Tried(differences, "") if wanted is None else tried(subject, differences, wanted)
 
 
 def repair(
@@ -104,9 +116,10 @@ def repair(
 
 
 def explain(subject: Subject, differences: tuple[Difference, ...]) -> tuple[Explanation, ...]:
-    """Why, if a record is the reason: with it corrected, more of the schema fits, and nothing less.
+    """Why, if a record is the reason: the real schema proves it wrong (``proof.proves``).
 
-    For each migration that may be it, a schema is built.
+    For each migration that may be it, a schema is built. One that does more than a schema shows is
+    never the reason: what it did to rows, nobody sees, and a second time would do it twice.
     """
     applied = subject.known
     alarms = any(one.alarm for one in differences)
@@ -114,22 +127,24 @@ def explain(subject: Subject, differences: tuple[Difference, ...]) -> tuple[Expl
     if not (alarms or extra):
         return ()
     loader = MigrationLoader(None, ignore_no_migrations=True)
-    nodes = loader.graph.nodes
-    last = [n for n in nodes if alarms and n in applied and not _needed_by(loader, n) & applied]
-    first = [n for n in nodes if n not in applied and _needs(loader, n) <= applied]
+    nodes, concerned = loader.graph.nodes, _concerned(differences)
+    shown = [n for n in nodes if n[0] in concerned and not _does_more(loader, n)]
+    last = [n for n in shown if alarms and n in applied and not _needed_by(loader, n) & applied]
+    first = [n for n in shown if n not in applied and _needs(loader, n) <= applied]
     # A further table is no alarm, so only a migration that makes it is worth a try.
     first = [n for n in first if alarms or _makes(loader, n, extra)]
-    concerned = _concerned(differences)
-    last, first = ([n for n in names if n[0] in concerned] for names in (last, first))
     tries = [(n, "unrecord", applied - {n}) for n in _latest_first(last)]
-    tries += [
-        (n, "record", applied | {n}) for n in _latest_first(first) if not _does_more(loader, n)
-    ]
-    actual, schemas = read(subject.session), _schemas(subject, [names for _, _, names in tries])
+    tries += [(n, "record", applied | {n}) for n in _latest_first(first)]
+    if not tries:
+        return ()
+    as_recorded, *corrected = _schemas(subject, [applied, *(names for _, _, names in tries)])
+    if as_recorded is None:
+        return ()
+    actual = worded(subject.session, read(subject.session), as_recorded)
     return tuple(
         Explanation(dotted((name,)), how)
-        for (name, how, _), made in zip(tries, schemas, strict=True)
-        if made is not None and _fits(how, differences, compare(made, actual))
+        for (name, how, _), made in zip(tries, corrected, strict=True)
+        if made is not None and proves(made, as_recorded, worded(subject.session, actual, made))
     )
 
 
@@ -183,34 +198,21 @@ def _needs(loader: MigrationLoader, name: Name) -> frozenset[Name]:
 
 
 def _does_more(loader: MigrationLoader, name: Name) -> bool:
-    """Whether a migration does what a schema cannot show: then nothing proves that it was done."""
+    """Whether it may do what a schema cannot show: then nothing proves its record wrong."""
     return any(map(_is_hidden, loader.graph.nodes[name].operations))
 
 
 def _is_hidden(operation: Operation) -> bool:
     if isinstance(operation, SeparateDatabaseAndState):
         return any(map(_is_hidden, operation.database_operations))
-    return isinstance(operation, RunPython | RunSQL)
+    if isinstance(operation, RunPython):
+        return operation.code is not RunPython.noop
+    if isinstance(operation, RunSQL):
+        return operation.sql != RunSQL.noop
+    # What a project's own class of operations does, nobody knows.
+    return not type(operation).__module__.startswith(DJANGOS_OPERATIONS)
 
 
 def _latest_first(names: Iterable[Name]) -> list[Name]:
     """The highest numbers first: the apps that change are those with many migrations."""
     return sorted(names, key=lambda name: name[1], reverse=True)[:CANDIDATES]
-
-
-def _fits(how: str, differences: tuple[Difference, ...], left: tuple[Difference, ...]) -> bool:
-    """Whether ``left``, with the record corrected, proves that it is wrong as it is.
-
-    Others may be wrong too, and are explained when this one is corrected. What a migration made is
-    no alarm once it is not expected any more: if that were enough, the first migration of an app
-    would explain whatever is wrong with its tables.
-    """
-    alarms = sum(one.alarm for one in differences) - sum(one.alarm for one in left)
-    if how == "record" and not any(one.alarm for one in left):
-        return len(left) < len(differences)
-    nothing_new = {_place(one) for one in left} <= {_place(one) for one in differences}
-    return nothing_new and (alarms > 0 or not any(one.alarm for one in left))
-
-
-def _place(one: Difference) -> tuple[str, str, str]:
-    return one.kind, one.table, one.name

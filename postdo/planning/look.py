@@ -11,8 +11,9 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.loader import MigrationLoader
 
 from postdo.check import compare_models
-from postdo.comparing.drift import explain, find
+from postdo.comparing.drift import explain, find, try_sql
 from postdo.comparing.subject import Subject
+from postdo.comparing.trial import untold
 from postdo.config import Answer, Policy, Rehearse
 from postdo.copying.copy_server import ask_for_copy
 from postdo.database import rows, target
@@ -152,12 +153,18 @@ def _journal_problem(subject: Subject) -> tuple[Problem, ...]:
 
 
 def _explained(subject: Subject, plan: Plan) -> Plan:
-    """The same plan with the reason for drift that stops it: to look for one can take minutes."""
-    policies = subject.run.config.policies
-    if not plan.touched_drift or policies.drift is Answer.ALLOW:
+    """The same plan with the reason for drift that stops it, and with SQL that was tried.
+
+    Both take a copy, so that they are looked for only where drift is in the way.
+    """
+    policies, found = subject.run.config.policies, plan.findings.drift or ()
+    if not found:
         return plan
-    reasons = tuple(map(str, explain(subject, plan.findings.drift or ())))
-    return decide(replace(plan.findings, explained=reasons), policies) if reasons else plan
+    if not plan.touched_drift or policies.drift is Answer.ALLOW:
+        return decide(replace(plan.findings, drift=untold(found)), policies)
+    reasons = tuple(map(str, explain(subject, found)))
+    told = try_sql(subject, found).differences
+    return decide(replace(plan.findings, explained=reasons, drift=told), policies)
 
 
 def _drift(subject: Subject, problems: list[Problem]) -> tuple[tuple[Difference, ...] | None, str]:

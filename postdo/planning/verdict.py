@@ -306,11 +306,7 @@ def touched_drift(
     alarms = (difference for difference in drift if difference.alarm)
     if tables is None:
         return tuple(alarms)
-    return tuple(
-        alarm
-        for alarm in alarms
-        if alarm.table in tables and not (alarm.kind == "view" and alarm.again)
-    )
+    return tuple(alarm for alarm in alarms if alarm.table in tables and not alarm.only_reads)
 
 
 def drifted(
@@ -341,11 +337,11 @@ def drifted(
 
 def _out_of_the_way(difference: Difference) -> list[str]:
     """27: what depends on a column can be dropped for the migration, and made again."""
-    if not difference.again:
+    if not (difference.sql and difference.again):
         return []
     return [
-        *(f"before: {line(statement)}" for statement in difference.sql),
-        *(f"afterwards: {line(statement)}" for statement in difference.again),
+        f"before: {line(' '.join(difference.sql))}",
+        f"afterwards: {line(' '.join(difference.again))}",
     ]
 
 

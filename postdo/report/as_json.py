@@ -105,6 +105,7 @@ def _difference(difference: Difference, *, touched: bool) -> Json:
         "touched": touched,
         "sql": list(difference.sql),
         "again": list(difference.again),
+        "why": difference.why,
     }
 
 

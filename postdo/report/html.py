@@ -299,6 +299,8 @@ def _difference(difference: Difference, *, touched: bool) -> Html:
         summary = tag("summary", "SQL that would remove the difference", class_="soft small")
         back = [tag("p", "and this would make it again:"), _code(difference.again)]
         sql = tag("details", summary, _code(difference.sql), *(back if difference.again else ()))
+    elif difference.why:
+        sql = tag("p", prose(f"no SQL that would remove it: {difference.why}"), class_="soft small")
     words = tag("p", prose(difference.what), " ", here if touched else NOTHING)
     return tag("div", words, sql, class_="card")
 

@@ -15,7 +15,6 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from postdo.database import rows, sqlstate
 from postdo.schema.catalogue_sql import MAJOR, QUESTIONS, SETTINGS
-from postdo.schema.normal_form import normal
 
 Identity = tuple[str, str, str, tuple[tuple[str, str], ...]]
 
@@ -29,8 +28,6 @@ INFORMATION: Mapping[str, frozenset[str]] = {
 }
 # Kinds that are what they are under any name; so is a sequence that belongs to a column.
 BY_DEFINITION = frozenset({"constraint", "index"})
-
-WRITTEN = "\nAS $"  # before the source of a function that is kept as text
 
 IDLE = 0  # libpq's PQTRANS_IDLE, the same number in psycopg2 and psycopg 3
 # An object that another session drops while it is being read: undefined table, column, object, and
@@ -53,7 +50,7 @@ class Entry:
     trigger, policy or function. ``table``: the table (or view) that it belongs to or is, with its
     schema (``public.shop_item``), or an empty string. ``name``: its name in this database; with its
     schema for a type, collation, sequence and function (there with its argument types). ``facts``:
-    what makes it what it is, already normalised, under the names in ``catalogue_sql.QUESTIONS``;
+    what makes it what it is, in PostgreSQL's words, under the names in ``catalogue_sql.QUESTIONS``;
     one that does not apply is an empty string. Two objects are the same if ``identity`` is equal.
     """
 
@@ -139,8 +136,7 @@ def _entry(kind: str, table: str, name: str, facts: Mapping[str, str]) -> Entry:
     texts = (kind, table, name, *facts, *facts.values()) if isinstance(facts, dict) else (facts,)
     if not all(isinstance(text, str) for text in texts):
         raise TypeError("an entry holds something that is no text")
-    # What was kept by an older version may not be in the normal form of this one.
-    return Entry(kind, table, name, {fact: _text(kind, text) for fact, text in facts.items()})
+    return Entry(kind, table, name, facts)
 
 
 def read(session: BaseDatabaseWrapper) -> Catalogue:
@@ -150,7 +146,7 @@ def read(session: BaseDatabaseWrapper) -> Catalogue:
     REPEATABLE READ one of its own. Errors are Django's (``DatabaseError``, ``InterfaceError``).
     """
     session.ensure_connection()
-    if _in_transaction(session):
+    if in_transaction(session):
         return _read(session)
     for attempt in range(1, ATTEMPTS + 1):
         try:
@@ -162,7 +158,8 @@ def read(session: BaseDatabaseWrapper) -> Catalogue:
     raise AssertionError("the last attempt returns or raises")
 
 
-def _in_transaction(session: BaseDatabaseWrapper) -> bool:
+def in_transaction(session: BaseDatabaseWrapper) -> bool:
+    """Whether statements of a session belong to a transaction that somebody began."""
     connection: Any = session.connection
     return not connection.autocommit or connection.info.transaction_status != IDLE
 
@@ -179,20 +176,20 @@ def _snapshot(session: BaseDatabaseWrapper) -> Iterator[None]:
 
 
 def _read(session: BaseDatabaseWrapper) -> Catalogue:
-    with _our_settings(session):
+    with our_settings(session):
         ((major,),) = rows(session, MAJOR)
         entries = [
             Entry(question.kind, table or "", name, dict(zip(question.facts, values, strict=True)))
             for question in QUESTIONS
             for table, name, *raw in rows(session, question.sql)
-            for values in [[_text(question.kind, text) for text in raw]]
+            for values in [[text or "" for text in raw]]
         ]
     entries.sort(key=lambda entry: (entry.kind, entry.table, entry.name))
     return Catalogue(major=major, entries=tuple(entries))
 
 
 @contextmanager
-def _our_settings(session: BaseDatabaseWrapper) -> Iterator[None]:
+def our_settings(session: BaseDatabaseWrapper) -> Iterator[None]:
     """Inside, texts of definitions do not depend on how the session is set."""
     before = dict(rows(session, CURRENT, list(SETTINGS)))
     rows(session, SET, list(SETTINGS), list(SETTINGS.values()))
@@ -202,8 +199,3 @@ def _our_settings(session: BaseDatabaseWrapper) -> Iterator[None]:
         # After an error, the end of the transaction brings them back.
         with suppress(DatabaseError, InterfaceError):
             rows(session, SET, list(before), list(before.values()))
-
-
-def _text(kind: str, text: str | None) -> str:
-    """A fact in its normal form; a function's source is kept as it was written."""
-    return normal(text) if text and not (kind == "function" and WRITTEN in text) else text or ""

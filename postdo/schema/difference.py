@@ -16,7 +16,8 @@ class Difference:
     has that table. ``what``: one line for a person. ``alarm``: whether it matters; else it is
     information (an index made by hand, order of columns). ``sql``: statements that would remove
     it, empty where only a person can know. ``again``: statements that make it as it is, for what
-    a migration may need out of its way meanwhile (a view, a trigger, a policy).
+    a migration may need out of its way meanwhile (a view, a trigger, a policy). ``why``: why SQL
+    that was tried is not told.
     """
 
     kind: str
@@ -26,6 +27,12 @@ class Difference:
     alarm: bool
     sql: tuple[str, ...]
     again: tuple[str, ...] = ()
+    why: str = ""
+
+    @property
+    def only_reads(self) -> bool:
+        """Whether this is a view that nobody expects; its table is one that it reads."""
+        return self.kind == "view" and self.name != self.table.partition(".")[2]
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,8 @@ from postdo.schema.remedies_views import around_views, create_index, create_poli
 DELETES = "-- this deletes the data in it\n"
 FILL = "-- fails while the table has rows: add it without NOT NULL, fill it, then SET NOT NULL\n"
 IDENTITY = {"a": "ALWAYS", "d": "BY DEFAULT"}
+TEXTS = frozenset({"text", "character varying", "character"})
+INTEGERS = frozenset({"smallint", "integer", "bigint"})
 
 
 def alter_column(column: Entry, action: str) -> str:
@@ -143,12 +145,20 @@ def change_type(expected: Entry, actual: Entry, there: Catalogue) -> Sql:
         change += f" COLLATE {collation}"
     if actual.facts["generated"]:
         return around_views(there, [actual], (alter_column(expected, change),))
-    statements = [alter_column(expected, f"{change} USING {quote(expected.name)}::{facts['type']}")]
+    if not _assignable(actual.facts["type"], facts["type"]):
+        change += f" USING {quote(expected.name)}::{facts['type']}"
+    statements = [alter_column(expected, change)]
     if actual.facts["default"]:
         statements.insert(0, alter_column(expected, "DROP DEFAULT"))
         if facts["default"] and not facts["generated"]:
             statements.append(alter_column(expected, f"SET DEFAULT {facts['default']}"))
     return around_views(there, [actual], tuple(statements))
+
+
+def _assignable(real: str, wanted: str) -> bool:
+    """Whether values go over by themselves: they fail where a cast would cut them off."""
+    bare = real.partition("(")[0], wanted.partition("(")[0]
+    return any(family.issuperset(bare) for family in (TEXTS, INTEGERS))
 
 
 def change_null(expected: Entry) -> Sql:

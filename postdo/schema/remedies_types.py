@@ -6,11 +6,13 @@ As in ``remedies.py``: whole statements, every name quoted, empty where only a p
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
+from postdo.schema import remedies_views
 from postdo.schema.catalogue import Catalogue, Entry
 from postdo.schema.quoting import Sql, alter, literal, qualified, quote
-from postdo.schema.remedies_views import around_views
+from postdo.schema.remedies import add_constraint, drop_constraint, drop_index
+from postdo.schema.remedies_views import around_views, mentions
 
 PROVIDERS = {"c": "libc", "i": "icu", "b": "builtin"}
 LABEL = re.compile(r"'(?:[^']|'')*'")
@@ -43,20 +45,58 @@ def change_type(expected: Entry, actual: Entry, there: Catalogue) -> Sql:
     name = qualified(expected.name)
     old = f"{expected.name.partition('.')[2]}_old"
     shown = expected.name.partition(".")
+    names = {f"{shown[0]}.{shown[2]}", name}
     users = [
         column
         for column in there.of("column")
-        if column.facts["type"].removesuffix("[]") in (f"{shown[0]}.{shown[2]}", name)
-        and column.table in there.tables
+        if column.facts["type"].removesuffix("[]") in names and column.table in there.tables
     ]
     moved = tuple(statement for column in users for statement in _move(column, name))
+    names |= _functions(there, names)
+    drop, again = _out_of_the_way(there, users, names)
     statements = (
+        *drop,
         f"ALTER TYPE {name} RENAME TO {quote(old)};",
         *create_type(expected),
         *moved,
+        *again,
         f"DROP TYPE {quote(shown[0])}.{quote(old)};",
     )
-    return around_views(there, users, statements)
+    return around_views(there, users, statements, naming=names)
+
+
+def _functions(there: Catalogue, names: set[str]) -> set[str]:
+    """The names of the functions that have the enum as an argument, or name it otherwise."""
+    return {
+        function.name.partition("(")[0]
+        for function in there.of("function")
+        if mentions(f"{function.name} {function.facts['definition']}", names)
+    }
+
+
+def _out_of_the_way(there: Catalogue, users: list[Entry], names: set[str]) -> tuple[Sql, Sql]:
+    """What names the enum, or hangs on one of its columns: to drop it, and to make it again."""
+    tables = {column.table for column in users}
+    drop: list[str] = []
+    again: list[str] = []
+    for kind, (remove, create) in _DEPENDENTS.items():
+        for entry in there.of(kind):
+            on_column = kind in ("policy", "trigger") and entry.table in tables
+            texts = (entry.name, *entry.facts.values())
+            if on_column or any(mentions(text, names) for text in texts):
+                drop.extend(remove(entry))
+                again[:0] = create(entry)
+    return tuple(drop), tuple(again)
+
+
+# In the order in which they can be dropped.
+_DEPENDENTS: Mapping[str, tuple[Callable[[Entry], Sql], Callable[[Entry], Sql]]] = {
+    "policy": (remedies_views.drop_policy, remedies_views.create_policy),
+    "trigger": (remedies_views.drop_trigger, remedies_views.create_trigger),
+    "index": (lambda one: (drop_index(one),), lambda one: (remedies_views.create_index(one),)),
+    "constraint": (lambda one: (drop_constraint(one),), lambda one: (add_constraint(one),)),
+    "function": (remedies_views.drop_function, remedies_views.create_function),
+}
 
 
 def _labels(enum: Entry) -> list[str]:

@@ -48,14 +48,25 @@ def change_view(expected: Catalogue, actual: Catalogue, wanted: Entry, real: Ent
     return _around(actual, _readers(actual, real.table), statements)
 
 
-def around_views(there: Catalogue, columns: Iterable[Entry], statements: Sql) -> Sql:
-    """The statements, with the views that use these columns out of their way meanwhile."""
+def around_views(
+    there: Catalogue, columns: Iterable[Entry], statements: Sql, naming: Iterable[str] = ()
+) -> Sql:
+    """The statements, with the views that use these columns, or names, out of their way."""
     views: list[Entry] = []
-    for column in columns:
-        for view in _readers(there, column.table, column.name):
-            if view not in views:
-                views.append(view)
+    found = [_readers(there, column.table, column.name) for column in columns]
+    for view in there.of("view"):
+        if mentions(view.facts["definition"], naming):
+            found.append([view, *_readers(there, view.table)])
+    for view in (view for group in found for view in group):
+        if view in views:  # it stands after all that it reads
+            views.remove(view)
+        views.append(view)
     return _around(there, views, statements)
+
+
+def mentions(text: str, names: Iterable[str]) -> bool:
+    """Whether a definition names one of these, as whole words."""
+    return any(re.search(rf"(?<![\w.]){re.escape(name)}(?!\w)", text) for name in names)
 
 
 def _around(there: Catalogue, views: list[Entry], statements: Sql) -> Sql:

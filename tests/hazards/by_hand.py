@@ -23,8 +23,9 @@ POLICY = "CREATE POLICY shown ON shop_item USING (name <> 'hidden')"
 def mend(site: Site) -> list[str]:
     """Run the SQL that ``drift`` gives for what matters, and return it."""
     differences = site.run("drift", "--json").report["result"]["differences"]
-    statements = [sql for one in differences if one["alarm"] for sql in one["sql"]]
-    assert statements, differences
-    for statement in statements:
-        site.sql(statement)
-    return statements
+    scripts = [one["sql"] for one in differences if one["alarm"] and one["sql"]]
+    assert scripts, differences
+    for script in scripts:
+        assert (script[0].splitlines()[-1], script[-1]) == ("BEGIN;", "COMMIT;"), script
+        site.sql("\n".join(script))
+    return [statement for script in scripts for statement in script]

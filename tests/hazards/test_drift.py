@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from .by_hand import (
@@ -233,3 +235,68 @@ def test_drift_says_all_differences_at_once_and_its_sql_removes_them(site: Site)
         bare = [row for row in statement.splitlines() if not row.startswith("--")]
         assert " ".join(" ".join(bare).split()) in shown, f"{statement}\n{found.out}"
     assert site.run("drift").code == 0
+
+
+# --- The SQL that it prints -------------------------------------------------------------------
+
+ENUM = """
+CREATE TYPE mood AS ENUM ('new', 'paid');
+CREATE FUNCTION is_paid(one mood) RETURNS boolean IMMUTABLE LANGUAGE sql
+    BEGIN ATOMIC SELECT one = 'paid'; END;
+ALTER TABLE shop_item ADD mood mood NOT NULL DEFAULT 'new', ADD moods mood[],
+    ADD CONSTRAINT known CHECK (mood = ANY (ARRAY['new', 'paid']::mood[]));
+CREATE INDEX by_mood ON shop_item (price) WHERE mood = 'paid';
+CREATE INDEX by_paid ON shop_item (is_paid(mood));
+CREATE VIEW paid AS SELECT id, mood FROM shop_item WHERE is_paid(mood) AND mood <> 'new';
+CREATE POLICY paid_only ON shop_item USING (mood = 'paid');
+CREATE FUNCTION noted() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END';
+CREATE TRIGGER noted BEFORE UPDATE OF mood ON shop_item FOR EACH ROW
+    WHEN (NEW.mood = 'paid') EXECUTE FUNCTION noted();
+UPDATE shop_item SET mood = 'paid', moods = '{new,paid}' WHERE id < 50;
+"""
+
+
+def scripts(site: Site) -> dict[str, tuple[str, ...]]:
+    """What ``drift`` says, with the SQL that it shows for it."""
+    found = site.run("drift", "--json").report["result"]["differences"]
+    return {one["what"]: (*one["sql"], one["why"]) for one in found}
+
+
+def test_a_label_of_an_enum_in_use_is_removed_in_one_transaction(site: Site) -> None:
+    site.migration("0002_mood", f"migrations.RunSQL({ENUM!r})")
+    site.ends_done()
+    before = site.snapshot()
+    site.sql("ALTER TYPE mood ADD VALUE 'sent'")
+    mend(site)
+    assert site.snapshot() == before
+    assert site.run("drift").code == 0
+
+
+def test_sql_that_fails_on_the_rows_or_cuts_them_off_is_not_shown(site: Site) -> None:
+    """What is shown can be pasted; for the rest it says what stands in the way."""
+    site.sql(
+        "ALTER TABLE shop_item ALTER name TYPE text; UPDATE shop_item SET name = repeat('x', 60)"
+        " WHERE id = 1; ALTER TABLE shop_item ALTER price DROP NOT NULL;"
+        "UPDATE shop_item SET price = NULL WHERE id = 2; ALTER TABLE shop_order DROP item_id;"
+        "ALTER TABLE shop_item ADD more int"
+    )
+    before = site.snapshot()
+    found = scripts(site)
+    assert site.snapshot() == before
+    shown = {what: told for what, told in found.items() if "COMMIT;" in told}
+    assert [what for what in shown if "shop_item.more" in what], found
+    reasons = " ".join(told[-1] for what, told in found.items() if what not in shown)
+    assert "value too long for type character varying(50)" in reasons
+    assert "contains null values" in reasons
+    assert len(shown) == 1
+    text = site.run("drift").out
+    assert "no SQL that would remove it: it fails: " in text
+    for sql, *_ in shown.values():
+        assert sql in text
+
+
+def test_where_no_copy_can_be_made_no_sql_is_shown(site: Site) -> None:
+    site.sql("ALTER TABLE shop_item ADD more int")
+    found = scripts(replace(site, environment={**site.environment, "POSTDO_PG_BIN": "/nowhere"}))
+    ((told,),) = found.values()
+    assert told.startswith("it could not be tried on a copy: no pg_dump and pg_restore")

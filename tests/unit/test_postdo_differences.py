@@ -17,6 +17,7 @@ from postdo.database import rows
 from postdo.schema import catalogue
 from postdo.schema.catalogue import Catalogue
 from postdo.schema.differences import Difference, compare
+from postdo.schema.reread import worded
 
 ROWS = "SELECT (SELECT count(*) FROM shop_item), (SELECT count(*) FROM shop_category)"
 NEXT_ID = "INSERT INTO {table} (name) VALUES ('one more') RETURNING id"
@@ -44,7 +45,7 @@ def session(shop: str) -> Iterator[BaseDatabaseWrapper]:
 
 
 def differences(expected: Catalogue, session: BaseDatabaseWrapper) -> tuple[Difference, ...]:
-    return compare(expected, catalogue.read(session))
+    return compare(expected, worded(session, catalogue.read(session), expected))
 
 
 def alarms(found: tuple[Difference, ...]) -> list[Difference]:

@@ -1,0 +1,82 @@
+"""HAZARDS 12, 13: a record is corrected only where that is proved, and costs no row."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from .by_hand import mend
+from .site import Site
+
+DOUBLES = """
+CREATE TYPE shop_mood AS ENUM ('new', 'paid');
+CREATE TABLE shop_log (id int PRIMARY KEY, mood shop_mood);
+CREATE OR REPLACE FUNCTION shop_price(i int) RETURNS int LANGUAGE sql AS 'SELECT i';
+UPDATE shop_item SET price = price * 2;
+"""
+BY_HAND = {
+    "function and index": "CREATE OR REPLACE FUNCTION shop_price(i int) RETURNS int LANGUAGE sql"
+    " AS 'SELECT i + 1'; CREATE INDEX by_price ON shop_item (price)",
+    "label": "ALTER TYPE shop_mood ADD VALUE 'sent'",
+    "unlogged": "ALTER TABLE shop_log SET UNLOGGED",
+    "row security": "ALTER TABLE shop_item ENABLE ROW LEVEL SECURITY",
+    "dropped": "DROP FUNCTION shop_price(int)",
+}
+
+
+@pytest.mark.parametrize("by_hand", BY_HAND.values(), ids=BY_HAND)
+def test_a_migration_that_changed_rows_is_never_unrecorded(site: Site, by_hand: str) -> None:
+    site.migration("0002_f", f"migrations.RunSQL({DOUBLES!r})")
+    site.ends_done()
+    before = site.snapshot()
+    site.sql(by_hand)
+    found = site.run("drift")
+    assert found.code == 3, found.out
+    assert "--unrecord" not in found.out + found.err
+    refused = site.run("drift", "--unrecord", "shop.0002_f")
+    assert "the schema does not show that shop.0002_f is wrongly recorded" in refused.err
+    assert refused.code == 3
+    mend(site)  # what it does print
+    site.sql("DROP INDEX IF EXISTS by_price")
+    assert site.snapshot() == before
+    site.ends_done()
+    assert site.snapshot() == before
+
+
+@pytest.mark.parametrize(
+    ("operation", "by_hand"),
+    [
+        (
+            'migrations.AddField("item", "weight", models.IntegerField(default=3))',
+            "ALTER TABLE shop_item DROP COLUMN weight",
+        ),
+        (
+            'migrations.AddIndex("item", models.Index(fields=["price"], name="by_price"))',
+            "DROP INDEX by_price",
+        ),
+        (
+            'migrations.RenameField("item", "price", "cost")',
+            "ALTER TABLE shop_item RENAME cost TO price",
+        ),
+    ],
+    ids=["column", "index", "rename"],
+)
+def test_what_drift_says_of_a_record_is_followed_word_for_word_and_loses_nothing(
+    site: Site, operation: str, by_hand: str
+) -> None:
+    allowed = {"ON_INCOMPATIBLE": "allow"}
+    site.migration("0002_change", operation)
+    site.ends_done(**allowed)
+    before = site.snapshot()
+    site.sql(by_hand)
+    found = site.run("drift")
+    words = re.findall(
+        r"postdo: next: .*postdo (drift --unrecord shop\.0002_change)", found.err + found.out
+    )
+    assert words, found.out + found.err
+    assert site.run(*words[0].split()).code == 0
+    site.ends_done(**allowed)
+    after = site.snapshot()
+    assert after.tables["public.shop_item"] == before.tables["public.shop_item"]
+    assert site.run("drift").code == 0

@@ -1,8 +1,46 @@
 # commands/manage.sh: any manage.py command in the running mode.
-# usage: sh run.sh [-0|-1|-2] manage COMMAND [ARGUMENTS...]
+# usage: sh run.sh [-0|-1|-2] manage [--yes] COMMAND [ARGUMENTS...]
+#
+# In production, what would change the schema or delete the data beside a release is refused; --yes lets it through.
+# With the site stopped it runs in the image of the version that served last, and the database is started for as long as
+# the command runs.
 
 main() {
+    manage_sure=no
+    if [ "${1-}" = --yes ]; then
+        manage_sure=yes
+        shift
+    fi
     [ $# -gt 0 ] || usage_error "manage needs a command, such as: manage makemigrations"
     enter_mode
+    [ "$MODE" != prod ] || warn_of_production "$manage_sure" "$@"
     manage "$@"
+}
+
+# What production's data would not survive, or what belongs to a release.
+warn_of_production() { # warn_of_production SURE COMMAND ARGUMENTS...
+    case $2 in
+    migrate)
+        [ "$1" = yes ] || only_reads_migrations "$@" || refuse_migrate "$@"
+        ;;
+    flush | reset_db | reset_schema) # the last two are of django-extensions
+        [ "$1" = yes ] || fail "manage $2 deletes all data of production's database, and takes no backup of it" \
+            "keep a copy first: sh run.sh -0 dump FILE.json; then, if you mean it: sh run.sh -0 manage --yes $2"
+        ;;
+    sqlflush) warn "running what this prints deletes all data of production's database" ;;
+    loaddata) warn_of_load ;;
+    esac
+}
+
+only_reads_migrations() { # only_reads_migrations SURE migrate ARGUMENTS...: Django prunes the records before it plans
+    case " $* " in *" --pr"*) return 1 ;; esac
+    case " $* " in *" --plan "* | *" --check "* | *" --help "* | *" -h "*) ;; *) return 1 ;; esac
+}
+
+refuse_migrate() { # refuse_migrate SURE migrate ARGUMENTS...
+    case " $* " in
+    *" --fa"*) migrate_remedy="correct the record of one migration: sh run.sh drift --record APP.NAME, or --unrecord APP.NAME" ;;
+    *) migrate_remedy="see what is pending: sh run.sh plan; release it: sh run.sh -0; to go back by hand: sh run.sh help manage" ;;
+    esac
+    fail "manage migrate changes production's database without rehearsal, approval and backup" "$migrate_remedy"
 }

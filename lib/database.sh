@@ -2,12 +2,16 @@
 
 # A database that does not run is started for as long as the command needs it.
 require_database() { # require_database MODE
-    database_mode=$1
     require_engine
     make_state_folder "$STATE"
-    take_lock "$database_mode"
+    take_lock "$1"
     open_log "$COMMAND"
     export_compose_facts
+    lend_database "$1"
+}
+
+lend_database() { # lend_database MODE: for who has the lock and a log already
+    database_mode=$1
     ! is_running "$database_mode" db || return 0
     undo_with stop_database_again
     step "Start PostgreSQL" compose "$database_mode" up -d --no-build --wait --wait-timeout "$START_TIMEOUT" db >&2

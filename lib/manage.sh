@@ -1,7 +1,7 @@
 # lib/manage.sh: manage.py in the mode at hand, whether that runs or not.
 
 # In the running container if there is one; else in one of its own, which ends with the command. The local mode uses
-# the virtual environment, and starts the database for as long as the command runs.
+# the virtual environment. A database that does not run is started for as long as the command runs.
 manage() { # manage ARGUMENTS...
     case $MODE in
     local) manage_local "$@" ;;
@@ -13,20 +13,26 @@ manage_in_docker() { # manage_in_docker ARGUMENTS...
     require_engine
     export_compose_facts
     manage_service=$(web_service "$MODE")
+    manage_terminal=
+    [ -t 0 ] && [ -t 1 ] || manage_terminal=-T
     if [ "$manage_service" != web- ] && is_running "$MODE" "$manage_service"; then
-        manage_how="exec"
-    else
-        manage_how="run --rm --entrypoint python"
-        manage_service=web
-        image_exists "$MODE" || fail "the $(mode_name "$MODE") image is not built yet" "build and start it first: sh run.sh $(mode_flag "$MODE")"
-        [ "$MODE" != prod ] || prepare_backups_folder
+        compose "$MODE" exec ${manage_terminal:+"$manage_terminal"} "$manage_service" python manage.py "$@"
+        return
     fi
-    [ -t 0 ] && [ -t 1 ] || manage_how="$manage_how -T"
-    # shellcheck disable=SC2086 # split on purpose: words of our own
-    case $manage_how in
-    exec*) compose "$MODE" $manage_how "$manage_service" python manage.py "$@" ;;
-    run*) compose "$MODE" $manage_how "$manage_service" manage.py "$@" ;;
-    esac
+    manage_service=$(service_of_a_stopped_site "$MODE")
+    require_image "$MODE" "$manage_service"
+    [ "$MODE-$manage_service" != prod-web ] || prepare_backups_folder
+    is_running "$MODE" db || require_database "$MODE"
+    run_to_its_end "$MODE" ${manage_terminal:+"$manage_terminal"} --entrypoint python "$manage_service" manage.py "$@"
+}
+
+# In production what was built last may never have been released, or have been refused: the live colour's image counts.
+service_of_a_stopped_site() { # service_of_a_stopped_site MODE
+    if [ "$1" = prod ] && [ -n "$(live_colour)" ]; then web_service prod; else printf web; fi
+}
+
+warn_of_load() {
+    warn "rows of production with the same key are overwritten, and no backup is taken of them"
 }
 
 manage_local() { # manage_local ARGUMENTS...
@@ -43,7 +49,11 @@ manage_local() { # manage_local ARGUMENTS...
     in_web "$VENV/bin/python" manage.py "$@"
 }
 
-image_exists() { # image_exists MODE: the image of the one-off service `web`
-    image_tag=$([ "$1" = prod ] && printf next || printf dev)
-    docker image inspect "$PROJECT_NAME-web:$image_tag" >/dev/null 2>&1
+require_image() { # require_image MODE SERVICE
+    case $2 in
+    web) image_tag=$([ "$1" = prod ] && printf next || printf dev) ;;
+    *) image_tag=${2#web-} ;;
+    esac
+    docker image inspect "$PROJECT_NAME-web:$image_tag" >/dev/null 2>&1 ||
+        fail "the $(mode_name "$1") image is not built yet" "build and start it first: sh run.sh $(mode_flag "$1")"
 }

@@ -23,11 +23,17 @@ run_one_off() { # run_one_off ARGUMENTS...: for `compose run`
     POSTDO_SERVING=yes
     is_running prod web-blue || is_running prod web-green || POSTDO_SERVING=no
     export POSTDO_SERVER_FREE_MB POSTDO_SERVING
-    # Compose lets go of a container that it is interrupted at; that works on.
-    oneoff_name=$PROJECT_NAME-prod-once-$(date +%s)-$$
+    run_to_its_end prod --user "$oneoff_user" "$@"
+}
+
+# Compose lets go of a container that it is interrupted at; that works on.
+run_to_its_end() { # run_to_its_end MODE ARGUMENTS...: for `compose run`
+    run_mode=$1
+    shift
+    oneoff_name=$PROJECT_NAME-$run_mode-once-$(date +%s)-$$
     undo_with stop_one_off
     run_status=0
-    compose prod run --rm --no-deps --name "$oneoff_name" --user "$oneoff_user" "$@" || run_status=$?
+    compose "$run_mode" run --rm --no-deps --name "$oneoff_name" "$@" || run_status=$?
     UNDO=${UNDO#stop_one_off }
     return "$run_status"
 }
@@ -97,16 +103,9 @@ look_at_production() { # look_at_production build|keep POSTDO_ARGUMENTS...
         require_disk 1000
         build_image prod >&2
     else
-        image_exists prod || fail "the production image is not built yet" "build and start it first: sh run.sh -0"
+        require_image prod web
     fi
-    if ! is_running prod db; then
-        undo_with stop_looked_at
-        step "Start PostgreSQL" compose prod up -d --no-build --wait --wait-timeout "$START_TIMEOUT" db >&2
-    fi
+    lend_database prod
     # Who only looks keeps no backup: it would take the place of one from before a release.
     one_off -e POSTDO_BACKUPS= --entrypoint python web -m postdo "$@"
-}
-
-stop_looked_at() {
-    stop_unused_database prod
 }

@@ -217,6 +217,25 @@ def test_a_change_that_fails_in_production_alone_is_undone(site: Clone) -> None:
     assert "only in production" in undone.err
 
 
+def test_what_was_refused_is_not_applied_by_manage_while_the_site_is_stopped(site: Clone) -> None:
+    fields = with_fields({}, site)
+    del fields["note"]
+    name = change(site, fields, 'migrations.RemoveField("thing", "note")').split(".")[1]
+    assert site.run("-0", ok=False).status == REFUSED
+    site.run("-0", "stop")
+
+    refused = site.run("-0", "manage", "migrate", ok=False)
+    listed = site.run("-0", "manage", "showmigrations", "shop")
+    forced = site.run("-0", "manage", "--yes", "migrate", "--noinput")
+
+    refused.refused("manage migrate changes production's database", "sh run.sh plan")
+    assert "0001_change" in listed.out
+    assert name not in listed.out, "the image is the one that served, not the refused one"
+    assert "No migrations to apply" in forced.out
+    assert site.runs_in("prod") == set(), "the database is stopped again"
+    assert site.run("-0", "psql", "-tAc", "SELECT count(note) FROM shop_thing").out.strip() == "20"
+
+
 def test_while_nothing_serves_an_incompatible_change_needs_no_approval(site: Clone) -> None:
     site.run("-0", "stop")
     field = "models.CharField(max_length=5, default='')"

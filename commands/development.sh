@@ -9,6 +9,7 @@ main() {
     # No impact yet.
     require_engine
     prepare_environment
+    require_own_stack dev
     make_state_folder "$STATE"
     take_lock dev
     open_log dev

@@ -20,18 +20,18 @@ sh run.sh -2              local development without Docker for the web, beside -
 The same words in every mode; the mode goes first where it matters (sh run.sh -0 logs):
 
 TEXT
-    for help_name in init stop status logs manage shell psql dump load backup restore plan drift rehearse sources reset service doctor test lint help; do
-        printf '  %-9s %s\n' "$help_name" "$(summary "$help_name")"
+    for help_name in init stop status logs manage shell psql dump load backup restore plan drift rehearse sources reset service adopt-stack doctor test lint help; do
+        printf '  %-11s %s\n' "$help_name" "$(summary "$help_name")"
     done
     printf '\nsh run.sh help COMMAND tells more. The configuration is in .env.\n'
 }
 
 # The first line of a command's file is its help.
 summary() { # summary COMMAND
-    sed -n '1s/^# commands\/[a-z]*\.sh: //p' "$ROOT/commands/$1.sh"
+    sed -n '1s/^# commands\/[a-z-]*\.sh: //p' "$ROOT/commands/$1.sh"
 }
 
 show_one() { # show_one COMMAND
     require_command "$1"
-    sed -n '1s/^# commands\/[a-z]*\.sh: //p; 2,${/^#/!q; s/^# \{0,1\}//p;}' "$ROOT/commands/$1.sh"
+    sed -n '1s/^# commands\/[a-z-]*\.sh: //p; 2,${/^#/!q; s/^# \{0,1\}//p;}' "$ROOT/commands/$1.sh"
 }

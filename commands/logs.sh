@@ -11,6 +11,7 @@ main() {
 
 logs_in_docker() {
     require_engine
+    require_own_stack "$MODE"
     # In production the site is the live one of two colours.
     if [ "$MODE" = prod ] && [ "${1-}" = web ]; then
         shift

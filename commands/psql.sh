@@ -15,6 +15,7 @@ psql_in_docker() { # psql_in_docker MODE ARGUMENTS...
     psql_mode=$1
     shift
     require_engine
+    require_own_stack "$psql_mode"
     # A start that failed has stopped the database again, and psql is how to correct what it failed on.
     is_running "$psql_mode" db || require_database "$psql_mode"
     set -- db psql -U "$POSTGRES_USER" -d "$POSTGRES_DB" "$@"

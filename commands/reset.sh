@@ -17,6 +17,7 @@ main() {
 
 reset_volume() {
     require_engine
+    require_own_stack dev
     ! local_is_at_work || fail "the local server (-2) uses this database" "end it first: sh run.sh -2 stop"
     take_lock dev
     open_log reset

@@ -13,7 +13,8 @@ main() {
     1*) usage_error "service knows install, remove and status, not '$1'" ;;
     *) usage_error "service needs one of: install, remove, status" ;;
     esac
-    UNIT="$PROJECT_NAME.service"
+    UNIT="$PROJECT_NAME.service" # of another clone too, if that has this name
+    ! engine_answers || require_own_stack prod
     case $1 in
     install) install_unit "$1" ;;
     remove) remove_unit "$1" ;;

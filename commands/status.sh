@@ -17,6 +17,11 @@ main() {
 }
 
 show_mode() { # show_mode prod|dev
+    status_owner=$(other_owners "$1" | head -n 1)
+    if [ -n "$status_owner" ]; then
+        printf '%-12s belongs to the clone in %s (PROJECT_NAME %s)\n' "$(mode_name "$1")" "$status_owner" "$PROJECT_NAME"
+        return
+    fi
     if ! mode_runs "$1" && ! is_running "$1" db; then
         printf '%-12s stopped   (start: sh run.sh %s)\n' "$(mode_name "$1")" "$(mode_flag "$1")"
         return

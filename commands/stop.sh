@@ -11,6 +11,7 @@ main() {
 
 stop_prod() {
     require_engine
+    require_own_stack prod
     take_lock prod
     remove_left_copy
     # The proxy first, so that no visitor meets a site without its database.
@@ -21,6 +22,7 @@ stop_prod() {
 
 stop_dev() {
     require_engine
+    require_own_stack dev
     take_lock dev
     step "Stop the site and pgAdmin" compose dev stop web pgadmin
     if local_is_at_work; then

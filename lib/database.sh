@@ -3,6 +3,7 @@
 # A database that does not run is started for as long as the command needs it.
 require_database() { # require_database MODE
     require_engine
+    require_own_stack "$1"
     make_state_folder "$STATE"
     take_lock "$1"
     open_log "$COMMAND"

@@ -27,6 +27,7 @@ prepare_local_venv() {
 start_local_database() {
     case $LOCAL_DATABASE in
     docker)
+        require_own_stack dev
         require_volume_major dev
         export_compose_facts
         require_port DEV_DB_PORT dev

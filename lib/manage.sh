@@ -11,6 +11,7 @@ manage() { # manage ARGUMENTS...
 
 manage_in_docker() { # manage_in_docker ARGUMENTS...
     require_engine
+    require_own_stack "$MODE"
     export_compose_facts
     manage_service=$(web_service "$MODE")
     manage_terminal=

@@ -2,7 +2,7 @@
 
 require_command() { # require_command NAME: there is a file commands/NAME.sh
     case $1 in
-    '' | *[!a-z]*) ;;
+    '' | *[!a-z-]*) ;;
     *) [ ! -f "$ROOT/commands/$1.sh" ] || return 0 ;;
     esac
     command_nearest=$(find "$ROOT/commands" -name '*.sh' | sed 's/.*\///; s/\.sh$//' | sort | awk -v word="$1" -f "$ROOT/lib/nearest.awk")

@@ -93,6 +93,7 @@ look_at_production() { # look_at_production build|keep POSTDO_ARGUMENTS...
     case $MODE in '' | prod) MODE=prod ;; *) usage_error "$COMMAND is for production: sh run.sh $COMMAND" ;; esac
     require_engine
     prepare_environment >&2
+    require_own_stack prod
     make_state_folder "$STATE"
     take_lock prod
     open_log "$COMMAND"

@@ -24,6 +24,7 @@ main() {
     # No impact yet.
     require_engine
     prepare_environment
+    require_own_stack prod
     make_state_folder "$STATE"
     take_lock prod
     open_log prod
@@ -40,7 +41,12 @@ main() {
 release() {
     require_disk 1000
     build_image prod
+    release_what_was_built
+}
+
+release_what_was_built() {
     live=$(live_colour)
+    try_what_restarts
     if [ -n "$live" ] && serves_this_version "$live"; then
         say "Nothing has changed: $live goes on serving"
         settle "$live"
@@ -50,7 +56,8 @@ release() {
 
     db_was=$(state_of prod db)
     undo_with take_back
-    try "Start PostgreSQL" start_database || explain_unhealthy prod db
+    # A server that runs is left as it is until the release has passed on it: it may have to restart for the new .env.
+    is_well prod db || try "Start PostgreSQL" start_database || explain_unhealthy prod db
     try "Prepare the database" prepare_database || explain_preparation "$?"
     tell_migrated
     try "Start $new" start_colour "$new" || explain_unhealthy prod db "web-$new"
@@ -66,6 +73,12 @@ start_last_release() {
     live=$(live_colour)
     { [ -n "$live" ] && docker image inspect "$PROJECT_NAME-web:$live" >/dev/null 2>&1; } ||
         fail "nothing was built here yet" "build and start it first: sh run.sh -0"
+    # While it serves, a changed .env comes as a release of the same image, not as a restart.
+    if is_well prod "web-$live"; then
+        docker tag "$PROJECT_NAME-web:$live" "$PROJECT_NAME-web:next"
+        release_what_was_built
+        return
+    fi
     db_was=$(state_of prod db)
     is_running prod proxy || undo_with stop_what_was_started
     try "Start $live, PostgreSQL and the proxy" compose prod up -d --no-build --wait --wait-timeout "$START_TIMEOUT" db "web-$live" proxy ||
@@ -73,17 +86,11 @@ start_last_release() {
     UNDO=
 }
 
-# It is healthy, its image is the one just built, and Compose would leave its container as it is (`config --hash` does
-# not see what env_file brings in; a dry run does).
+# It is healthy, its image is the one just built, and Compose would leave its container as it is.
 serves_this_version() { # serves_this_version COLOUR
     [ "$(state_of prod "web-$1")" = healthy ] &&
         [ "$(docker inspect --format '{{.Image}}' "$(container_of prod "web-$1")")" = "$(docker image inspect --format '{{.Id}}' "$PROJECT_NAME-web:next")" ] &&
-        colour_plan=$(compose prod up -d --no-build --no-deps --dry-run "web-$1" 2>&1) || return 1
-    case $colour_plan in
-    *ecreate*) return 1 ;;
-    *" Running"*) return 0 ;;
-    *) return 1 ;;
-    esac
+        [ "$(planned_for "web-$1")" = keep ]
 }
 
 start_database() {
@@ -164,7 +171,7 @@ settle() { # settle COLOUR
 # A change of the Caddyfile is no change of the container, so Caddy is asked; the same file again changes nothing.
 start_around() {
     compose prod up -d --no-build --no-deps --wait --wait-timeout "$START_TIMEOUT" db proxy &&
-        compose prod exec -T proxy caddy reload --config /etc/caddy/site/Caddyfile --adapter caddyfile
+        in_proxy reload
 }
 
 # Caddy looks the name up every second (proxy/Caddyfile, refresh); by then no new request goes to the old colour, and

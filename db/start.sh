@@ -1,6 +1,6 @@
 #!/bin/sh
 # db/start.sh: fills this machine's memory into db/postgresql.conf, then becomes the image's own entrypoint.
-# usage, in the container: sh start.sh [postgres options]
+# usage, in the container: sh start.sh [postgres options | --check, which only tries them]
 # Environment: POSTGRES_MAX_CONNECTIONS, PGDATA (the image sets it).
 set -eu
 
@@ -18,7 +18,19 @@ main() {
         fill_in "$memory" <"$TEMPLATE"
     } >"$CONFIG"
     printf 'db/start.sh: settings for %s MB of memory in %s\n' "$memory" "$CONFIG"
+    [ "${1-}" != --check ] || try_settings
     exec docker-entrypoint.sh postgres -c "config_file=$CONFIG" "$@"
+}
+
+# PostgreSQL's own trial (as initdb does it): it takes its settings and its shared memory, and ends. In a folder that is
+# nobody's data.
+try_settings() {
+    mkdir -p /tmp/trial/pg_notify
+    cp "$PGDATA/postgresql.auto.conf" /tmp/trial/ 2>/dev/null || true # what ALTER SYSTEM has set
+    PGDATA=/tmp/trial
+    export PGDATA
+    printf '%s\n' "$PG_MAJOR" >"$PGDATA/PG_VERSION"
+    exec docker-entrypoint.sh postgres --check -D "$PGDATA" -c "config_file=$CONFIG"
 }
 
 # The least of what the machine has and what the container is limited to, cgroup v2 or v1. A file that is missing, or has

@@ -1,0 +1,80 @@
+# lib/restarts.sh: what a changed .env would restart in production: tried first, and said.
+
+CADDYFILE=/etc/caddy/site/Caddyfile # in the container
+
+# Measured from the first to the last request that fails, two CPUs, the starter under 20 requests a second.
+DATABASE_RESTART_SECONDS=4
+PROXY_RESTART_SECONDS=2
+
+# Visitors notice a restart of these two. Before anything is touched the new values are tried in a container beside each,
+# and what will restart is said.
+try_what_restarts() {
+    mode_runs prod || return 0
+    for restart_service in db proxy; do
+        is_well prod "$restart_service" || continue
+        if [ "$(planned_for "$restart_service")" = replace ]; then
+            "try_new_$restart_service"
+            tell_restart "$restart_service"
+        elif [ "$restart_service" = proxy ]; then
+            try "Try the proxy's configuration" in_proxy validate || refuse_configuration "the proxy"
+        fi
+    done
+}
+
+try_new_db() {
+    try "Try PostgreSQL's new settings" run_to_its_end prod -T --entrypoint sh db /etc/postdo/start.sh --check ||
+        refuse_configuration PostgreSQL
+}
+
+try_new_proxy() {
+    try "Try the proxy's new settings" run_to_its_end prod -T --entrypoint caddy proxy validate --config "$CADDYFILE" --adapter caddyfile ||
+        refuse_configuration "the proxy"
+}
+
+refuse_configuration() { # refuse_configuration WHOSE
+    show_tail
+    fail "$1 would not start with this configuration; its lines are above" \
+        "correct that in .env or the file that they name, and repeat: sh run.sh -0; $1 was not restarted"
+}
+
+tell_restart() { # tell_restart db|proxy
+    restart_reason=$(changed_keys "$1")
+    restart_reason=${restart_reason:+changed in .env: ${restart_reason% }}
+    restart_reason=${restart_reason:-its image or its definition has changed}
+    case $1 in
+    db) say "PostgreSQL will restart at the end ($restart_reason): pages that need it fail for about $DATABASE_RESTART_SECONDS s" ;;
+    proxy) say "The proxy will restart at the end ($restart_reason): visitors are refused for about $PROXY_RESTART_SECONDS s" ;;
+    esac
+}
+
+# What Compose would do with a container. A dry run tells: `config --hash` does not see what env_file brings in.
+planned_for() { # planned_for SERVICE: keep, replace or start
+    case $(compose prod up -d --no-build --no-deps --dry-run "$1" 2>&1) in
+    *ecreate*) printf replace ;;
+    *" Running"*) printf keep ;;
+    *) printf start ;;
+    esac
+}
+
+# Names alone: the values may be secrets.
+changed_keys() { # changed_keys SERVICE: the keys of .env whose values are not those that its container was made with
+    changed_container=$(container_of prod "$1")
+    docker inspect --format '{{range .Config.Env}}{{println .}}{{end}}' "$changed_container" |
+        while IFS='=' read -r changed_name changed_value; do
+            case $env_known in *" $changed_name "*) ;; *) continue ;; esac
+            eval "[ \"\$changed_value\" = \"\${$changed_name-}\" ]" || printf '%s ' "$changed_name"
+        done
+    case $1 in
+    db) changed_limit=$DB_MEMORY changed_name=DB_MEMORY ;;
+    proxy) changed_limit=$PROXY_MEMORY changed_name=PROXY_MEMORY ;;
+    esac
+    [ "$(docker inspect --format '{{.HostConfig.Memory}}' "$changed_container")" = "$(in_bytes "$changed_limit")" ] || printf '%s ' "$changed_name"
+}
+
+in_bytes() { # in_bytes SIZE: 512m or 2g, as lib/check.awk lets through
+    awk -v size="$1" 'BEGIN { printf "%.0f\n", (size + 0) * (size ~ /k$/ ? 1024 : size ~ /m$/ ? 1048576 : size ~ /g$/ ? 1073741824 : 1) }'
+}
+
+in_proxy() { # in_proxy validate|reload: of the Caddyfile, by the Caddy that runs
+    compose prod exec -T proxy caddy "$1" --config "$CADDYFILE" --adapter caddyfile
+}

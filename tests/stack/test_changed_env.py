@@ -1,0 +1,104 @@
+"""A changed .env in production: what can be tried is tried first, and what restarts is said."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from .clone import Clone
+from .visitor import answering
+
+GOES_ON = "what ran before goes on"
+
+
+@contextmanager
+def nothing_restarts(clone: Clone) -> Iterator[None]:
+    """Inside, a page that needs the database always comes, and nothing is started again."""
+    before = started(clone)
+    with answering(clone.visitor("HTTP_PORT"), "/readyz", 0.05):
+        yield
+    assert started(clone) == before
+
+
+def started(clone: Clone) -> dict[str, str]:
+    """When each service of production that runs was started."""
+    return {name: one.started_at for name, one in clone.containers("prod", running=True).items()}
+
+
+def test_a_password_that_the_server_does_not_know_restarts_nothing(production: Clone) -> None:
+    production.run("-0")
+    production.set_in_env(POSTGRES_PASSWORD="another-password")
+
+    with nothing_restarts(production):
+        refused = production.run("-0", ok=False)
+        by_boot = production.run("-0", "--no-build", ok=False)
+
+    refused.refused("preparing the database failed", GOES_ON)
+    by_boot.refused("preparing the database failed", GOES_ON)
+    assert "POSTGRES_PASSWORD" in refused.err
+    assert "PostgreSQL will restart at the end (changed in .env: POSTGRES_PASSWORD)" in refused.out
+    assert "another-password" not in refused.text
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"POSTGRES_MAX_CONNECTIONS": "50000", "DB_MEMORY": "256m"},
+        {"POSTGRES_MAX_CONNECTIONS": "999999"},
+    ],
+)
+def test_settings_with_which_postgresql_would_not_start_restart_nothing(
+    production: Clone, values: dict[str, str]
+) -> None:
+    production.run("-0")
+    production.set_in_env(**values)
+
+    with nothing_restarts(production):
+        refused = production.run("-0", ok=False)
+
+    refused.refused("PostgreSQL would not start with this configuration", "was not restarted")
+
+
+def test_a_broken_caddyfile_is_found_before_anything_is_touched(production: Clone) -> None:
+    production.run("-0")
+    production.write("proxy/Caddyfile", "\nno_such_word {\n", add=True)
+
+    with nothing_restarts(production):
+        refused = production.run("-0", ok=False)
+
+    refused.refused("the proxy would not start with this configuration", "was not restarted")
+    assert "Caddyfile" in refused.err
+
+
+def test_what_restarts_and_for_how_long_is_said_before(production: Clone) -> None:
+    production.run("-0")
+    before = started(production)
+    production.set_in_env(PROXY_MEMORY="200m", DB_MEMORY="700m")
+
+    said = production.run("-0").out
+
+    database = "PostgreSQL will restart at the end (changed in .env: DB_MEMORY): pages that need it"
+    proxy = "The proxy will restart at the end (changed in .env: PROXY_MEMORY): visitors are"
+    assert said.index(database) < said.index("See to the proxy and PostgreSQL ... ")
+    assert said.index(proxy) < said.index("See to the proxy and PostgreSQL ... ")
+    after = started(production)
+    assert after["db"] != before["db"]
+    assert after["proxy"] != before["proxy"]
+    assert after[production.live()] == before[production.live()]
+    assert production.visitor("HTTP_PORT").is_up()
+
+
+def test_without_a_build_a_changed_env_is_released_too_and_no_request_is_lost(
+    production: Clone,
+) -> None:
+    production.run("-0")
+    before = production.live()
+    production.set_in_env(HSTS_SECONDS="7")
+
+    with answering(production.visitor("HTTP_PORT"), "/readyz", 0.05):
+        production.run("-0", "--no-build")
+
+    assert production.live() != before
+    assert production.containers("prod")[production.live()].environment["HSTS_SECONDS"] == "7"

@@ -59,10 +59,12 @@ release_what_was_built() {
     # A server that runs is left as it is until the release has passed on it: it may have to restart for the new .env.
     is_well prod db || try "Start PostgreSQL" start_database || explain_unhealthy prod db
     try "Prepare the database" prepare_database || explain_preparation "$?"
+    prepared=$(date +%s)
     tell_migrated
     try "Start $new" start_colour "$new" || explain_unhealthy prod db "web-$new"
     step "Switch to $new" switch_to "$new"
     UNDO=
+    [ -z "$live" ] || note_switch
     record_release "$new"
     is_running prod proxy || undo_with stop_what_was_started
     settle "$new"
@@ -71,7 +73,7 @@ release_what_was_built() {
 
 start_last_release() {
     live=$(live_colour)
-    { [ -n "$live" ] && docker image inspect "$PROJECT_NAME-web:$live" >/dev/null 2>&1; } ||
+    last_version_is_left ||
         fail "nothing was built here yet" "build and start it first: sh run.sh -0"
     # While it serves, a changed .env comes as a release of the same image, not as a restart.
     if is_well prod "web-$live"; then
@@ -125,7 +127,8 @@ explain_preparation() { # explain_preparation STATUS
     # What it says in one line, and to do next, is said below.
     printf '%s\n' "$verdict" | sed '1d; /^postdo: next: /d; s/^postdo: *//' | indented >&3
     what=$(printf '%s\n' "$verdict" | sed -n '1s/^postdo: [a-z ]*: //p')
-    remedy=$(printf '%s\n' "$verdict" | sed -n 's/^postdo: next: //p' | tail -n 1)$(went_on prod)
+    remedy=$(printf '%s\n' "$verdict" | sed -n 's/^postdo: next: //p' | tail -n 1)
+    [ "$1" = 5 ] || remedy="$remedy$(went_on prod)" # after 5 no version may fit the database
     case $1 in
     3) fail "preparing the database was refused: $what" "$remedy" 3 ;;
     4) fail "preparing the database failed and was undone: $what" "$remedy" 4 ;;
@@ -179,6 +182,11 @@ start_around() {
 retire() { # retire COLOUR
     sleep 2
     compose prod stop "web-$1"
+}
+
+# A second before, in which the container of the preparation ends, and one after, in which Caddy looks the name up.
+note_switch() {
+    printf '%s\n' "$(($(date +%s) - prepared + 2))" >"$SWITCH_SECONDS" || warn "cannot write $SWITCH_SECONDS"
 }
 
 record_release() { # record_release COLOUR

@@ -63,12 +63,19 @@ build_image() { # build_image prod|dev: in the log, or its last lines and what o
         "mend what the lines above say, and repeat: sh run.sh $(mode_flag "$1")$(went_on "$1")"
 }
 
-went_on() { # went_on MODE: what a visitor sees meanwhile
+went_on() { # went_on MODE: what a visitor sees meanwhile, or what brings back the version that served last
     if site_is_well "$1"; then
         printf '; what ran before goes on'
     elif is_running "$1" proxy || is_running "$1" "$(web_service "$1")"; then
         printf '; the site may be down meanwhile: sh run.sh %s status' "$(mode_flag "$1")"
+    elif [ "$1" = prod ] && [ "${build-}" != no ] && last_version_is_left; then
+        printf '; meanwhile start the version that served last: sh run.sh -0 --no-build'
+        ! grep -q '^postdo: migrated: ' "$LOG_FILE" || printf ' (the database was migrated for the new one)'
     fi
+}
+
+last_version_is_left() {
+    [ -n "$(live_colour)" ] && docker image inspect "$PROJECT_NAME-web:$(live_colour)" >/dev/null 2>&1
 }
 
 site_is_well() { # site_is_well MODE: all that a visitor's request goes through

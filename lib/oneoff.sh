@@ -1,5 +1,7 @@
 # lib/oneoff.sh: postdo in a container of its own, of the image that was built last, on production's database.
 
+SWITCH_SECONDS="$STATE/switch-seconds" # from the prepared database to the new version serving
+
 # Whoever owns backups/ works there, so that what is written belongs to them. Made by root, it belongs to the image's own
 # user; a rootless engine maps its root to the owner already.
 one_off() { # one_off ARGUMENTS...: for `compose run`
@@ -22,7 +24,9 @@ run_one_off() { # run_one_off ARGUMENTS...: for `compose run`
     POSTDO_SERVER_FREE_MB=$(free_for_database)
     POSTDO_SERVING=yes
     is_running prod web-blue || is_running prod web-green || POSTDO_SERVING=no
-    export POSTDO_SERVER_FREE_MB POSTDO_SERVING
+    # What an incompatible change would cost visitors: about what the last release took to take over.
+    POSTDO_SWITCH_SECONDS=$(cat "$SWITCH_SECONDS" 2>/dev/null || true)
+    export POSTDO_SERVER_FREE_MB POSTDO_SERVING POSTDO_SWITCH_SECONDS
     run_to_its_end prod --user "$oneoff_user" "$@"
 }
 

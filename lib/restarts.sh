@@ -38,9 +38,9 @@ refuse_configuration() { # refuse_configuration WHOSE
 }
 
 tell_restart() { # tell_restart db|proxy
-    restart_reason=$(changed_keys "$1")
-    restart_reason=${restart_reason:+changed in .env: ${restart_reason% }}
-    restart_reason=${restart_reason:-its image or its definition has changed}
+    restart_keys=$(changed_keys "$1")
+    restart_reason="its image or its definition has changed"
+    [ -z "$restart_keys" ] || restart_reason="changed in .env:$restart_keys"
     case $1 in
     db) say "PostgreSQL will restart at the end ($restart_reason): pages that need it fail for about $DATABASE_RESTART_SECONDS s" ;;
     proxy) say "The proxy will restart at the end ($restart_reason): visitors are refused for about $PROXY_RESTART_SECONDS s" ;;
@@ -62,13 +62,14 @@ changed_keys() { # changed_keys SERVICE: the keys of .env whose values are not t
     docker inspect --format '{{range .Config.Env}}{{println .}}{{end}}' "$changed_container" |
         while IFS='=' read -r changed_name changed_value; do
             case $env_known in *" $changed_name "*) ;; *) continue ;; esac
-            eval "[ \"\$changed_value\" = \"\${$changed_name-}\" ]" || printf '%s ' "$changed_name"
+            eval "changed_now=\${$changed_name-}"
+            [ "$changed_value" = "$changed_now" ] || printf ' %s' "$changed_name"
         done
     case $1 in
     db) changed_limit=$DB_MEMORY changed_name=DB_MEMORY ;;
     proxy) changed_limit=$PROXY_MEMORY changed_name=PROXY_MEMORY ;;
     esac
-    [ "$(docker inspect --format '{{.HostConfig.Memory}}' "$changed_container")" = "$(in_bytes "$changed_limit")" ] || printf '%s ' "$changed_name"
+    [ "$(docker inspect --format '{{.HostConfig.Memory}}' "$changed_container")" = "$(in_bytes "$changed_limit")" ] || printf ' %s' "$changed_name"
 }
 
 in_bytes() { # in_bytes SIZE: 512m or 2g, as lib/check.awk lets through

@@ -78,8 +78,8 @@ class Policies:
     ``copy_seconds``. ``memory_mb``: what the rehearsal may use; 0 for no limit.
     ``server_free_mb``: free disk of the database server, if somebody told.
     ``network``: whether the rehearsal may reach the network; ``hosts``: what of it in any case, as
-    ``host`` or ``host:port``. ``in_kit``: whether people type
-    ``sh run.sh``.
+    ``host`` or ``host:port``. ``switch_seconds``: how long the last release took from the migrated
+    schema to serving, 0 if nobody knows. ``in_kit``: whether people type ``sh run.sh``.
     """
 
     drift: Answer = Answer.REFUSE
@@ -101,6 +101,7 @@ class Policies:
     server_free_mb: int | None = None
     network: bool = False
     hosts: tuple[str, ...] = ()
+    switch_seconds: float = 0.0
     in_kit: bool = False
 
 
@@ -240,6 +241,7 @@ def _policies(environment: Mapping[str, str]) -> Policies:
         else None,
         network=network,
         hosts=hosts,
+        switch_seconds=_seconds(environment, "POSTDO_SWITCH_SECONDS", 0.0),
         in_kit=bool(environment.get("POSTDO_MODE")),
     )
 

@@ -55,6 +55,9 @@ def _verdict(plan: Plan) -> str:
 
 def _next_step(config: Config, plan: Plan) -> str:
     if plan.verdict == "ask":
+        # A single reason that can be avoided says how, and then what is asked for.
+        if len(plan.reasons) == 1 and plan.reasons[0].kind == "incompatible":
+            return f"{plan.reasons[0].next_step}: {config.approve(plan.checksum)}"
         return f"if that is what you want: {config.approve(plan.checksum)}"
     first: Reason | None = next((one for one in plan.reasons if not one.approvable), None)
     return first.next_step if first else "read the plan"
@@ -67,7 +70,9 @@ def _details(plan: Plan, said: tuple[str, ...] = ()) -> tuple[str, ...]:
         (reason,) = plan.reasons
         lines += [] if reason.what in said else [reason.what]
         lines += reason.details
-        lines += [] if reason.next_step in said else [f"next: {reason.next_step}"]
+        lines += (
+            [] if any(reason.next_step in one for one in said) else [f"next: {reason.next_step}"]
+        )
         return tuple(lines)
     for reason in plan.reasons:
         lines.append(f"{reason.what} ({reason.policy})" if reason.policy else reason.what)

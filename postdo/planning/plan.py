@@ -162,7 +162,7 @@ def _concerns(findings: Findings, policies: Policies) -> list[Concern]:
         policies.drift,
     )
     concerns += verdict.incompatible(
-        findings.clashes or (), findings.serving, policies.incompatible
+        findings.clashes or (), findings.serving, policies.incompatible, policies.switch_seconds
     )
     return concerns
 

@@ -345,19 +345,34 @@ def _out_of_the_way(difference: Difference) -> list[str]:
     ]
 
 
-def incompatible(clashes: tuple[Clash, ...], serving: str, answer: Answer) -> list[Concern]:
-    """What the serving release cannot live with."""
+def incompatible(
+    clashes: tuple[Clash, ...], serving: str, answer: Answer, switch_seconds: float = 0.0
+) -> list[Concern]:
+    """What the serving release cannot live with.
+
+    ``switch_seconds``: from the migrated schema to the new release serving, 0 if not known.
+    """
     if not clashes:
         return []
     release = f"what is serving (models of {serving})" if serving else "the release that is serving"
     sentences = [f"{line(clash.what)} (breaks {clash.breaks})" for clash in clashes]
+    about = f", for about {duration(switch_seconds)}" if switch_seconds else ""
     return [
         _concern(
             answer,
             "incompatible",
-            f"{release} would fail until it is replaced: {_first_of(sentences)}",
-            f"`{COMMAND} plan` shows how to do it without errors; or accept them (500 until the "
-            f"switch) and {ACCEPT}",
+            f"{release} would fail until it is replaced{about}: {_first_of(sentences)}",
+            f"{_without_errors(clashes)}; or accept the errors (500 until the switch{about}) and "
+            f"{ACCEPT}",
             sentences if len(sentences) > 1 else (),
         )
     ]
+
+
+def _without_errors(clashes: tuple[Clash, ...]) -> str:
+    """How the first clash is avoided; of more, and of a long way, where the rest is shown."""
+    steps = clashes[0].steps
+    all_of_it = f"`{COMMAND} plan` shows how to do it without errors"
+    if not steps:
+        return all_of_it
+    return steps[0] if len(steps) == len(clashes) == 1 else f"{steps[0]} ({all_of_it})"

@@ -120,7 +120,8 @@ def test_a_release_that_fails_leaves_the_old_version_live_with_a_fake_docker(
 ) -> None:
     make_live(dash_clone, "web-blue")
     docker.has_container("web-blue")
-    docker.has_container("db")
+    # One that is well is left as it is until the release has passed on it.
+    docker.has_container("db", "unhealthy" if step.endswith(" db") else "healthy")
     docker.has_container("web-green", "unhealthy")
     docker.answer("*logs*web-green", out="this is why")
     docker.answer(f"compose {step}", out="this is why", status=1)
@@ -221,6 +222,50 @@ def test_the_boot_builds_and_pulls_nothing_with_a_fake_docker(
     calls = docker.compose_calls()
     assert not [call for call in calls if call.split()[0] in ("build", "pull", "run")]
     assert all("--no-build" in call for call in calls if call.startswith("up "))
+
+
+@pytest.mark.parametrize(
+    ("words", "status"),
+    [("compose * build web", 1), ("*run --rm * web true", 3), ("*up *web-blue", 1)],
+)
+def test_a_release_that_fails_while_the_site_is_stopped_says_how_to_bring_it_back(
+    dash_clone: Clone, docker: FakeDocker, words: str, status: int
+) -> None:
+    make_live(dash_clone, "web-green")
+    said = "postdo: refused: the reason\npostdo: next: the remedy" if status > 1 else ""
+    docker.answer(words, err=said, status=status)
+
+    result = dash_clone.run("-0")
+
+    assert result.status == status
+    assert "start the version that served last: sh run.sh -0 --no-build" in result.err
+    assert "migrated for the new one" not in result.err
+
+
+def test_after_the_migrations_the_version_before_is_named_with_that(
+    dash_clone: Clone, docker: FakeDocker
+) -> None:
+    make_live(dash_clone, "web-green")
+    docker.answer("*run --rm * web true", out="postdo: migrated: 1 applied (1 s)")
+    docker.answer("*up *web-blue", status=1)
+
+    said = dash_clone.run("-0").err
+
+    assert "sh run.sh -0 --no-build (the database was migrated for the new one)" in said
+
+
+def test_where_nothing_was_released_and_where_it_is_what_failed_it_is_not_named(
+    dash_clone: Clone, docker: FakeDocker
+) -> None:
+    docker.answer("compose * up *", status=1)
+    assert "--no-build" not in dash_clone.run("-0").err
+    make_live(dash_clone, "web-green")
+    assert "--no-build" not in dash_clone.run("-0", "--no-build").err
+    docker.answer("compose * up *")
+    docker.answer(
+        "*run --rm * web true", err="postdo: failed and not undone: x\npostdo: next: y", status=5
+    )
+    assert "--no-build" not in dash_clone.run("-0").err
 
 
 def test_the_log_keeps_no_secret_with_a_fake_docker(dash_clone: Clone, docker: FakeDocker) -> None:

@@ -71,9 +71,9 @@ def fresh(engine: None, origin: Path, clones: list[Clone]) -> Iterator[Clone]:
 @pytest.fixture
 def production(shared: Clone) -> Iterator[Clone]:
     """The shared clone with production serving. Its files are put back after each test."""
+    if not shared.visitor("HTTP_PORT").is_up():
+        shared.bring_up("-0")  # before its files are noted: the first one writes .env
     with put_back(shared):
-        if not shared.visitor("HTTP_PORT").is_up():
-            shared.bring_up("-0")
         yield shared
 
 

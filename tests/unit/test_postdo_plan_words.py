@@ -11,10 +11,11 @@ import plans
 import pytest
 from plans import DEFAULT, locking, losing
 
-from postdo.config import Answer, read
+from postdo.config import Answer, Policies, read
 from postdo.console import Console
 from postdo.errors import Refused
 from postdo.planning import recipes
+from postdo.planning.compatibility import Clash
 from postdo.planning.gate import pass_gate, refusal
 from postdo.planning.plan import Findings, Plan, decide
 from postdo.planning.recipes import Place
@@ -158,6 +159,51 @@ def test_nobody_is_called_serving_who_only_changed_the_schema_last(answer: Answe
     assert "last release that changed the schema 1.4" in report
     assert "what is serving (models of 1.4)" in report
     assert "now serving" not in report
+
+
+REQUIRED = replace(
+    plans.CLASH,
+    what="column shop_item.note is new: NOT NULL without a default",
+    breaks="writes",
+    steps=recipes.add_not_null(recipes.Place("shop.Item", "shop_item", "note")),
+)
+MANY_STEPS = replace(
+    plans.CLASH, steps=recipes.rename_column(recipes.Place("shop.Item", "shop_item", "note"), "n")
+)
+
+
+def refused(findings: Findings, policies: Policies) -> Refused:
+    """What the gate says of a plan that has to be approved."""
+    run, _ = run_of(POSTDO_MODE="production")
+    return refusal(run, decide(findings, policies), "")
+
+
+@pytest.mark.parametrize(
+    ("clash", "remedy"),
+    [(REQUIRED, 'a db_default (such as db_default=""'), (MANY_STEPS, 'db_column="note"')],
+)
+def test_the_refusal_of_an_incompatible_change_says_what_avoids_it_and_what_it_costs(
+    clash: Clash, remedy: str
+) -> None:
+    policies = replace(DEFAULT, switch_seconds=7.6, in_kit=True)
+    error = refused(plans.findings(clashes=(clash,)), policies)
+
+    assert f"would fail until it is replaced, for about 7.6 s: {clash.what}" in error.what
+    assert remedy in error.next_step
+    assert "accept the errors (500 until the switch, for about 7.6 s)" in error.next_step
+    assert re.search(r": sh run\.sh -0 --approve [0-9a-f]{12}$", error.next_step)
+    assert error.next_step.index(remedy) < error.next_step.index("accept the errors")
+    assert not any("next: " in detail for detail in error.details), "it is said once"
+
+
+def test_the_first_box_of_a_plan_says_what_avoids_an_incompatible_change() -> None:
+    plan = decide(plans.findings(clashes=(REQUIRED,)), DEFAULT)
+    report = " ".join(text.render(plan).split())
+    first_box = report.partition("Pending: ")[0]
+
+    assert "a db_default (such as" in first_box
+    assert "would fail until it is replaced: column" in first_box, "no seconds that nobody measured"
+    assert "sh run.sh plan" not in first_box
 
 
 # --- CONCURRENTLY ---------------------------------------------------------------------------------

@@ -1,51 +1,107 @@
-# commands/status.sh: what runs, in which mode, whether it is healthy, which version, and where.
+# commands/status.sh: what runs, in which mode, whether visitors get their pages, which version, and where.
 # usage: sh run.sh [-0|-1|-2] status
+#
+# Ends with 0 if the mode is well, 1 if it is ill, 2 if it is down. What counts is what a visitor gets now: the page
+# HEALTH_PATH, through the proxy. Without a mode the worst counts, of those that run and of a production that was released.
+
+WELL=0 ILL=1 DOWN=2
 
 main() {
     [ $# -eq 0 ] || usage_error "status takes no argument '$1'"
     read_environment
-    status_modes=${MODE:-$(possible_modes)}
-    if problem=$(engine_problem); then :; else
-        say "Docker: $(printf '%s\n' "$problem" | head -n 1)"
-    fi
-    for status_mode in $status_modes; do
-        case $status_mode in
-        local) show_local ;;
-        *) [ -n "$problem" ] || show_mode "$status_mode" ;;
-        esac
+    problem=$(engine_problem) || say "Docker: $(printf '%s\n' "$problem" | head -n 1)"
+    status_worst=$WELL
+    for status_mode in ${MODE:-prod dev local}; do
+        status_code=$WELL
+        "status_of_$status_mode" || status_code=$?
+        ! status_counts "$status_mode" || [ "$status_code" -le "$status_worst" ] || status_worst=$status_code
     done
+    exit "$status_worst"
 }
 
-show_mode() { # show_mode prod|dev
+# A mode that nobody has started is not ill.
+status_counts() { # status_counts MODE
+    [ -z "$MODE" ] || return 0
+    case $1 in
+    prod) [ -n "$(live_colour)" ] && return ;;
+    local) local_server_runs && return ;;
+    esac
+    [ -z "$problem" ] && mode_runs "$1"
+}
+
+status_of_prod() {
+    begin_in_docker prod || return "$DOWN"
+    status_web=$(web_service prod)
+    ANSWER=$(ask_as_visitor prod "$status_web" proxy "$([ -z "$DOMAIN" ] && printf 80 || printf 443)" "$DOMAIN")
+    show_service prod proxy "$(production_address)"
+    show_service prod "$status_web" live
+    show_service prod db ""
+    judge prod proxy "$status_web" db
+}
+
+status_of_dev() {
+    begin_in_docker dev || return "$DOWN"
+    ANSWER=$(ask_as_visitor dev web 127.0.0.1 8000)
+    show_service dev web "http://127.0.0.1:$DEV_PORT/"
+    show_service dev pgadmin "http://127.0.0.1:$PGADMIN_PORT/"
+    show_service dev db "127.0.0.1:$DEV_DB_PORT"
+    judge dev web db
+}
+
+# The head of a mode's lines. False if nobody can be served: no engine, another folder's, stopped.
+begin_in_docker() { # begin_in_docker prod|dev
+    [ -z "$problem" ] || return 1
     status_owner=$(other_owners "$1" | head -n 1)
     if [ -n "$status_owner" ]; then
         printf '%-12s belongs to the clone in %s (PROJECT_NAME %s)\n' "$(mode_name "$1")" "$status_owner" "$PROJECT_NAME"
-        return
-    fi
-    if ! mode_runs "$1" && ! is_running "$1" db; then
-        printf '%-12s stopped   (start: sh run.sh %s)\n' "$(mode_name "$1")" "$(mode_flag "$1")"
-        return
+        return 1
     fi
     if mode_runs "$1"; then
         printf '%-12s version %s\n' "$(mode_name "$1")" "$(version_of "$1")"
-    else
-        printf '%-12s its database only\n' "$(mode_name "$1")"
+        return
     fi
-    case $1 in
-    prod)
-        show_service prod proxy "$(production_address)"
-        show_service prod "$(web_service prod)" "live"
-        ;;
-    dev)
-        show_service dev web "http://127.0.0.1:$DEV_PORT/"
-        show_service dev pgadmin "http://127.0.0.1:$PGADMIN_PORT/"
-        ;;
-    esac
-    show_service "$1" db "$([ "$1" = prod ] || printf '127.0.0.1:%s' "$DEV_DB_PORT")"
+    if is_running "$1" db; then
+        printf '%-12s its database only\n' "$(mode_name "$1")"
+        show_service "$1" db "$([ "$1" = prod ] || printf '127.0.0.1:%s' "$DEV_DB_PORT")"
+    else
+        printf '%-12s stopped   (start: sh run.sh %s)\n' "$(mode_name "$1")" "$(mode_flag "$1")"
+    fi
+    return 1
 }
 
+# Asked now, by this clone's own script in the site's container: Docker's check is half a minute behind.
+ask_as_visitor() { # ask_as_visitor MODE SERVICE HOST PORT [DOMAIN]: prints what a visitor gets, such as "200 for /readyz"
+    is_running "$1" "$2" || { printf 'no page: %s does not run' "$2" && return; }
+    visitor_container=$(container_of "$1" "$2")
+    shift 2
+    in_time docker exec -i "$visitor_container" python -I -S - "$HEALTH_PATH" "$@" <"$ROOT/healthcheck.py" 2>&1 | tail -n 1
+}
+
+is_a_page() { # is_a_page ANSWER
+    case $1 in [1-4][0-9][0-9]" for "*) ;; *) return 1 ;; esac
+}
+
+# The last line, and the verdict.
+judge() { # judge MODE SERVICE...: those without which no visitor gets a page
+    printf '  %-10s %s\n' visitors "get ${ANSWER:-no answer}"
+    judge_mode=$1
+    shift
+    judge_code=$WELL
+    is_a_page "$ANSWER" || judge_code=$ILL
+    for judge_service in "$@"; do
+        is_well "$judge_mode" "$judge_service" || judge_code=$ILL
+    done
+    for judge_service in "$@"; do
+        [ "$judge_service" = db ] || is_running "$judge_mode" "$judge_service" || judge_code=$DOWN
+    done
+    return "$judge_code"
+}
+
+# A site that gives no visitor the page is not healthy, whatever Docker has last seen.
 show_service() { # show_service MODE SERVICE WHERE
-    printf '  %-10s %-10s %s\n' "$2" "$(state_of "$1" "$2")" "$3"
+    show_state=$(state_of "$1" "$2")
+    case $2-$show_state in web*-healthy) is_a_page "$ANSWER" || show_state=unhealthy ;; esac
+    printf '  %-10s %-10s %s\n' "$2" "$show_state" "$3"
 }
 
 version_of() { # version_of MODE: what the serving container was told of itself
@@ -54,16 +110,20 @@ version_of() { # version_of MODE: what the serving container was told of itself
     docker inspect --format '{{range .Config.Env}}{{println .}}{{end}}' "$version_container" | sed -n 's/^APP_VERSION=//p'
 }
 
-show_local() {
+status_of_local() {
     if ! local_server_runs; then
         printf '%-12s stopped   (start: sh run.sh -2)\n' local
-        return
+        return "$DOWN"
     fi
+    local_code=$WELL
+    local_answer=$("$VENV/bin/python" -I -S "$ROOT/healthcheck.py" "$HEALTH_PATH" 127.0.0.1 "$LOCAL_PORT" 2>&1) || local_code=$ILL
     printf '%-12s process %s\n' local "$(cut -d ' ' -f 1 "$SERVER_PID_FILE")"
-    printf '  %-10s %-10s %s\n' web running "http://127.0.0.1:$LOCAL_PORT/"
+    printf '  %-10s %-10s %s\n' web "$([ "$local_code" = "$WELL" ] && printf running || printf unhealthy)" "http://127.0.0.1:$LOCAL_PORT/"
     choose_local_database
     case $LOCAL_DATABASE in
     docker) show_service dev db "127.0.0.1:$DEV_DB_PORT" ;;
     embedded) printf '  %-10s %-10s %s\n' db "$(case $(embedded status --data "$EMBEDDED" 2>&1) in *" runs on "*) printf running ;; *) printf stopped ;; esac)" "127.0.0.1:$DEV_DB_PORT" ;;
     esac
+    printf '  %-10s %s\n' visitors "get $local_answer"
+    return "$local_code"
 }

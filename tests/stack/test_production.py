@@ -96,7 +96,7 @@ def test_stop_ends_everything_and_the_next_start_has_the_data(production: Clone)
 
     assert production.runs_in("prod") == set()
     assert not production.visitor("HTTP_PORT").is_up()
-    assert "stopped" in production.run("-0", "status").text
+    assert "stopped" in production.run("-0", "status", ok=False).text
 
     production.run("-0")
 

@@ -10,7 +10,7 @@ set -eu
 ROOT=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd -P)
 STATE="$ROOT/.postdo"
 
-for library in log lock env engine owner ports compose database modes oneoff restarts copy python local manage tests; do
+for library in log lock env engine owner ports compose explain database modes oneoff restarts copy python local manage tests; do
     # shellcheck source=/dev/null
     . "$ROOT/lib/$library.sh"
 done

@@ -55,12 +55,19 @@ export_version() {
     export APP_VERSION APP_REVISION
 }
 
-build_image() { # build_image prod|dev: in the log, or its last lines and what our Dockerfile says of them
+build_image() { # build_image prod|dev: in the log, or the lines that name the cause and what our Dockerfile says of them
     ! try "Build the image" compose "$1" build web || return 0
-    build_reason=$(tail -n "+$((LOG_MARK + 1))" "$LOG_FILE" | sed -n 's/^#[0-9]* [0-9.]* error: //p' | tail -n 1)
-    show_tail
-    fail "the image could not be built${build_reason:+: $build_reason}" \
-        "mend what the lines above say, and repeat: sh run.sh $(mode_flag "$1")$(went_on "$1")"
+    build_log=$(tail -n "+$((LOG_MARK + 1))" "$LOG_FILE")
+    build_cause=$(printf '%s\n' "$build_log" | awk -v want=cause -f "$ROOT/lib/build.awk")
+    printf '%s\n' "$build_log" | awk -v want=lines -f "$ROOT/lib/build.awk" | indented >&3
+    # Our own scripts end with WHAT; REMEDY.
+    build_reason=$(printf '%s\n' "$build_log" | sed -n 's/^#[0-9]* [0-9.]* error: //p' | tail -n 1)
+    build_remedy=$(build_hint "$build_cause")
+    case $build_reason in *"; "*) build_remedy=${build_remedy:-${build_reason#*; }} ;; esac
+    build_reason=${build_reason%%; *}
+    build_reason="${build_reason:+: $build_reason}${build_cause:+: $build_cause}"
+    fail "the image could not be built$build_reason" \
+        "${build_remedy:-fix what the lines above say}, and repeat: sh run.sh $(mode_flag "$1")$(went_on "$1")"
 }
 
 went_on() { # went_on MODE: what a visitor sees meanwhile, or what brings back the version that served last
@@ -93,15 +100,18 @@ health_says() { # health_says CONTAINER: the last answer of its health check
         awk 'NF { last = $0 } END { if (last != "") print "health check: " last }'
 }
 
-# Of the services that were to be healthy, the first one that is not, with its last lines.
+# Why a step that was to start services has failed: what the engine says, or of the services the first one that is not
+# healthy, with its lines of this start.
 explain_unhealthy() { # explain_unhealthy MODE SERVICE...
     explain_mode=$1
     shift
+    explain_end="and repeat: sh run.sh $(mode_flag "$MODE")$([ "$explain_mode" = dev ] || went_on prod)"
+    explain_words=$(engine_words)
+    [ -z "$explain_words" ] || explain_engine "$explain_words" "$explain_end"
     for explain_service in "$@"; do
         ! is_well "$explain_mode" "$explain_service" || continue
         explain_container=$(container_of "$explain_mode" "$explain_service")
-        [ -z "$explain_container" ] || { docker logs --tail 20 "$explain_container" && health_says "$explain_container"; } 2>&1 | indented >&3
-        explain_end="and repeat: sh run.sh $(mode_flag "$MODE")$([ "$explain_mode" = dev ] || went_on prod)"
+        [ -z "$explain_container" ] || { docker logs --since "$try_start" --tail 20 "$explain_container" && health_says "$explain_container"; } 2>&1 | indented >&3
         ! was_killed_for_memory "$explain_container" || explain_memory "${explain_service%%-*}"
         fail "$explain_service did not get healthy; its last lines are above" "mend what they say, $explain_end"
     done

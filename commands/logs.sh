@@ -1,5 +1,8 @@
 # commands/logs.sh: what the services of a mode say; on a terminal it follows until Ctrl-C.
-# usage: sh run.sh [-0|-1|-2] logs [SERVICE] [COMPOSE LOGS ARGUMENTS...]
+# usage: sh run.sh [-0|-1|-2] logs [--json] [SERVICE] [COMPOSE LOGS ARGUMENTS...]
+#
+# The site's JSON lines are shown as a person reads them, tracebacks line by line; with --json they are as they were written.
+# What a production container wrote that a later release has replaced is in .postdo/log/, as released-*.log.
 
 main() {
     enter_mode
@@ -12,6 +15,11 @@ main() {
 logs_in_docker() {
     require_engine
     require_own_stack "$MODE"
+    logs_reader=read_as_a_person
+    if [ "${1-}" = --json ]; then
+        logs_reader="cat"
+        shift
+    fi
     # In production the site is the live one of two colours.
     if [ "$MODE" = prod ] && [ "${1-}" = web ]; then
         shift
@@ -21,7 +29,24 @@ logs_in_docker() {
     *" -"*) ;;
     *) set -- --tail 200 "$@" && [ ! -t 1 ] || set -- --follow "$@" ;;
     esac
-    compose "$MODE" logs "$@"
+    # Colours are for a terminal, and not for what a file or another program gets.
+    if [ -t 1 ]; then
+        COMPOSE_ANSI=always
+        export COMPOSE_ANSI
+    else
+        set -- --no-color "$@"
+    fi
+    # The status is that of Compose, and not of who reads what it says.
+    { logs_status=$({ { if compose "$MODE" logs "$@"; then printf 0 >&4; else printf 1 >&4; fi; } | "$logs_reader" >&5; } 4>&1); } 5>&1
+    return "$logs_status"
+}
+
+# mawk waits for a full buffer unless it is told not to; no other awk knows the option.
+read_as_a_person() {
+    case $(awk -W version 2>&1 </dev/null) in
+    mawk*) LC_ALL=C awk -W interactive -f "$ROOT/lib/logs.awk" ;;
+    *) LC_ALL=C awk -f "$ROOT/lib/logs.awk" ;;
+    esac
 }
 
 logs_local() {

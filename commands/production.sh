@@ -119,10 +119,13 @@ explain_preparation() { # explain_preparation STATUS
         NR > before && /^postdo: (misconfigured|refused|failed and undone|failed and not undone): / { verdict = 1 }
         verdict' "$LOG_FILE")
     if [ -z "$verdict" ]; then
+        prepare_words=$(tail -n "+$((LOG_MARK + 1))" "$LOG_FILE" | sed -n 's/^Error response from daemon: //p' | tail -n 1)
+        prepare_remedy=$(engine_hint "$prepare_words")
         show_tail
         [ "$1" -ne 137 ] || fail "preparing the database was killed; it may need more memory than WEB_MEMORY ($WEB_MEMORY)" \
             "raise WEB_MEMORY in .env, and repeat: sh run.sh -0$(went_on prod)"
-        fail "preparing the database failed" "mend what the lines above say, and repeat: sh run.sh -0$(went_on prod)"
+        fail "preparing the database failed${prepare_words:+: the Docker engine says: $prepare_words}" \
+            "${prepare_remedy:-mend what the lines above say}, and repeat: sh run.sh -0$(went_on prod)"
     fi
     # What it says in one line, and to do next, is said below.
     printf '%s\n' "$verdict" | sed '1d; /^postdo: next: /d; s/^postdo: *//' | indented >&3
@@ -138,14 +141,32 @@ explain_preparation() { # explain_preparation STATUS
 }
 
 start_colour() { # start_colour COLOUR
+    keep_logs "$1"
     docker tag "$PROJECT_NAME-web:next" "$PROJECT_NAME-web:$1" &&
         compose prod up -d --no-build --no-deps --force-recreate --wait --wait-timeout "$START_TIMEOUT" "web-$1"
+}
+
+# What a colour wrote goes with its container, and is asked for after it is replaced.
+KEPT_LOGS=20         # files; open_log removes those of more than a month
+KEPT_LOG_LINES=20000 # of each, the last ones: about 6 MB
+keep_logs() {        # keep_logs COLOUR
+    kept_container=$(container_of prod "web-$1")
+    [ -n "$kept_container" ] || return 0
+    kept_file="$STATE/log/released-$(date +%Y%m%d-%H%M%S)-web-$1.log"
+    docker logs --tail "$KEPT_LOG_LINES" "$kept_container" >"$kept_file" 2>&1 || warn "cannot keep the log of web-$1"
+    [ -s "$kept_file" ] || rm -f "$kept_file"
+    set -- "$STATE"/log/released-*.log
+    while [ $# -gt "$KEPT_LOGS" ]; do
+        rm -f "$1"
+        shift
+    done
 }
 
 # Before the switch nobody uses what this run has started. (An interruption can come between the switch and the end of
 # its step.)
 take_back() {
     [ "$(live_colour)" != "$new" ] || return 0
+    keep_logs "$new"
     compose prod rm --stop --force "web-$new"
     [ "$db_was" != stopped ] || stop_database prod
 }

@@ -59,7 +59,7 @@ planned_for() { # planned_for SERVICE: keep, replace or start
 # Names alone: the values may be secrets.
 changed_keys() { # changed_keys SERVICE: the keys of .env whose values are not those that its container was made with
     changed_container=$(container_of prod "$1")
-    docker inspect --format '{{range .Config.Env}}{{println .}}{{end}}' "$changed_container" |
+    docker inspect --format '{{range .Config.Env}}{{println .}}{{end}}' "$changed_container" | grep '=' |
         while IFS='=' read -r changed_name changed_value; do
             case $env_known in *" $changed_name "*) ;; *) continue ;; esac
             eval "changed_now=\${$changed_name-}"

@@ -123,7 +123,7 @@ def test_a_release_that_fails_leaves_the_old_version_live_with_a_fake_docker(
     # One that is well is left as it is until the release has passed on it.
     docker.has_container("db", "unhealthy" if step.endswith(" db") else "healthy")
     docker.has_container("web-green", "unhealthy")
-    docker.answer("*logs*web-green", out="this is why")
+    docker.answer("*logs*id-*", out="this is why")
     docker.answer(f"compose {step}", out="this is why", status=1)
     result = dash_clone.run("-0")
     assert result.status == 1, result

@@ -4,7 +4,9 @@
 # Ends with 0 if the mode is well, 1 if it is ill, 2 if it is down. What counts is what a visitor gets now: the page
 # HEALTH_PATH, through the proxy. Without a mode the worst counts, of those that run and of a production that was released.
 
-WELL=0 ILL=1 DOWN=2
+WELL=0
+ILL=1
+DOWN=2
 
 main() {
     [ $# -eq 0 ] || usage_error "status takes no argument '$1'"

@@ -145,3 +145,20 @@ wait_until() {
         sleep 0.2
     done
 }
+
+# What a colour wrote goes with its container, and is asked for after it is replaced.
+KEPT_LOGS=20         # files; open_log removes those of more than a month
+KEPT_LOG_LINES=20000 # of each, the last ones: about 6 MB
+
+keep_logs() { # keep_logs COLOUR
+    kept_container=$(container_of prod "web-$1")
+    [ -n "$kept_container" ] || return 0
+    kept_file="$STATE/log/released-$(date +%Y%m%d-%H%M%S)-web-$1.log"
+    docker logs --tail "$KEPT_LOG_LINES" "$kept_container" >"$kept_file" 2>&1 || warn "cannot keep the log of web-$1"
+    [ -s "$kept_file" ] || rm -f "$kept_file"
+    set -- "$STATE"/log/released-*.log
+    while [ $# -gt "$KEPT_LOGS" ]; do
+        rm -f "$1"
+        shift
+    done
+}

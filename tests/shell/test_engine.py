@@ -140,4 +140,4 @@ def test_the_one_mode_that_runs_is_meant_with_a_fake_docker(
     dash_clone.run("logs", "web").assert_ok()
     project = dash_clone.environment["PROJECT_NAME"]
     assert f" -p {project}-dev " in docker.calls()[-1]
-    assert docker.compose_calls()[-1] == "logs --tail 200 web"
+    assert docker.compose_calls()[-1] == "logs --no-color --tail 200 web"

@@ -33,9 +33,12 @@ def test_load_asks_which_mode_too(dash_clone: Clone) -> None:
 
 def test_what_only_looks_writes_nothing_before_the_first_start(clone: Clone) -> None:
     before = clone.files()
-    for arguments in (("status",), ("-2", "status"), ("doctor",), ("help",)):
+    for arguments in (("status",), ("doctor",), ("help",)):
         clone.run(*arguments).assert_ok()
         assert clone.files() == before, arguments
+    stopped = clone.run("-2", "status")
+    assert (stopped.status, stopped.err) == (2, ""), "2: it is down"
+    assert clone.files() == before
 
 
 def test_status_says_of_each_mode_how_to_start_it(clone: Clone) -> None:

@@ -162,6 +162,6 @@ def test_every_awk_finds_the_same_cause(toolbox: Toolbox) -> None:
     log = build_log(BUILDS[0][0])
     for awk in toolbox.awks().values():
         for want, found in (("cause", "src/x.c:1:10: fatal error"), ("lines", "before it\n")):
-            program = [awk, "-v", f"want={want}", "-f", PROJECT / "lib/build.awk"]
+            program = [str(awk), "-v", f"want={want}", "-f", str(PROJECT / "lib/build.awk")]
             done = subprocess.run(program, input=log, capture_output=True, text=True, check=True)
             assert found in done.stdout, awk

@@ -25,11 +25,12 @@ ALTER SYSTEM SET autovacuum_naptime = 1;
 ALTER SYSTEM SET wal_init_zero = off;
 ALTER SYSTEM SET wal_recycle = off
 """
-# So slow that it lasts for as long as a test looks: about 200 pages, and 0.1 s or more for each.
+# So slow that it lasts for as long as a test looks, on a slow machine too: over 1,000 pages, and
+# 0.1 s or more for each.
 SLOWLY = """
 ALTER TABLE shop_item SET (autovacuum_enabled = off,
     autovacuum_vacuum_cost_delay = 100, autovacuum_vacuum_cost_limit = 1);
-INSERT INTO shop_item (name, price) SELECT repeat('x', 50), 1 FROM generate_series(1, 20000)
+INSERT INTO shop_item (name, price) SELECT repeat('x', 50), 1 FROM generate_series(1, 100000)
 """
 VACUUMING = """
 SELECT pid FROM pg_stat_activity
@@ -119,6 +120,8 @@ def test_a_vacuum_against_wraparound_is_waited_for_and_then_it_is_done(crowded: 
     crowded.sql(f"SELECT pg_terminate_backend({pid})")
     vacuum.join()
     at_once.close()
+    # The next worker had the table on its list already, and waited behind the VACUUM.
+    until(lambda: not crowded.sql(VACUUMING), "the end of autovacuum on this table")
     crowded.ends_done()
 
 

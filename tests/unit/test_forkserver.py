@@ -13,6 +13,7 @@ from typing import Any
 
 import forkserver
 import pytest
+from driving import drive
 from projects import DEVELOPMENT, Project, make_shop, query
 from waiting import until
 
@@ -185,6 +186,8 @@ def test_a_signal_reaches_it_and_takes_the_rehearsal_along(
     assert process.returncode == expected
     until(lambda: not any(alive(int(child)) for child in children), "their end")
     until(lambda: not query(shop.url, sleeping), "the end of the statement")
+    assert drive(shop, "scratch.remove_abandoned(run, session)").code == 0
+    assert shop.copies() == []
 
 
 def alive(pid: int) -> bool:

@@ -12,8 +12,11 @@ main() {
         return
     fi
     TEST_SUMMARY_FILE="$STATE/test-summary"
-    export TEST_SUMMARY_FILE
-    : >"$TEST_SUMMARY_FILE" || fail "cannot write $TEST_SUMMARY_FILE (disk full?)" "free some disk space"
+    TEST_PASSED_FILE="$STATE/test-passed"
+    export TEST_SUMMARY_FILE TEST_PASSED_FILE
+    for test_file in "$TEST_SUMMARY_FILE" "$TEST_PASSED_FILE"; do
+        : >"$test_file" || fail "cannot write $test_file (disk full?)" "free some disk space"
+    done
 
     test_failed=
     run_linters || test_failed="linters"

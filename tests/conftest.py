@@ -10,7 +10,7 @@ import compileall
 import os
 import secrets
 import signal
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -40,6 +40,10 @@ def database(postgres: Cluster) -> Iterator[str]:
 
 
 SUMMARY = pytest.StashKey[str | None]()
+PASSED = pytest.StashKey[str | None]()
+# What these tests find does not depend on the machine or the user: where they have passed on
+# another machine (TEST_PASSED_BEFORE names the list), they are not repeated.
+ANYWHERE = ("tests/hazards/", "tests/projects_real/", "tests/starter/")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -49,9 +53,21 @@ def pytest_configure(config: pytest.Config) -> None:
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
     # Taken out of the environment: neither a worker nor a pytest that a test runs writes into it.
     config.stash[SUMMARY] = os.environ.pop("TEST_SUMMARY_FILE", None)
+    config.stash[PASSED] = os.environ.pop("TEST_PASSED_FILE", None)
     if not hasattr(config, "workerinput"):
         # Tests start it hundreds of times, in processes that keep nothing of what they compile.
         compileall.compile_dir(Path(__file__).parents[1] / "postdo", quiet=2)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what has passed on another machine."""
+    path = os.environ.get("TEST_PASSED_BEFORE")
+    if not path:
+        return
+    before = {one for one in Path(path).read_text().splitlines() if one.startswith(ANYWHERE)}
+    passed = [item for item in items if item.nodeid in before]
+    items[:] = [item for item in items if item.nodeid not in before]
+    config.hook.pytest_deselected(items=passed)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -109,8 +125,36 @@ def pytest_terminal_summary(
         for outcome in ("passed", "failed", "skipped")
     }
     counts["failed"] += len(terminalreporter.getreports("error"))
+    lines = [", ".join(f"{count} {outcome}" for outcome, count in counts.items())]
+    lines += _left_out(terminalreporter.getreports("skipped"))
+    lines += _time_by_folder(terminalreporter)
     with Path(path).open("a") as summary:
-        summary.write(", ".join(f"{count} {outcome}" for outcome, count in counts.items()) + "\n")
-        for report in terminalreporter.getreports("skipped"):
-            reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else ""
-            summary.write(f"  skipped {report.nodeid}: {reason}\n")
+        summary.writelines(f"{line}\n" for line in lines)
+    if listed := config.stash[PASSED]:
+        with Path(listed).open("a") as file:
+            file.writelines(f"{one.nodeid}\n" for one in terminalreporter.getreports("passed"))
+
+
+def _left_out(skipped: Iterable[pytest.TestReport]) -> list[str]:
+    """One line for each reason why tests were skipped, with how many and in which files."""
+    found: dict[str, list[str]] = {}
+    for report in skipped:
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else ""
+        file = Path(report.nodeid.partition("::")[0]).name
+        found.setdefault(reason.removeprefix("Skipped: "), []).append(file)
+    return [
+        f"  left out {len(files)}: {reason} ({', '.join(sorted(set(files)))})"
+        for reason, files in sorted(found.items(), key=lambda one: -len(one[1]))
+    ]
+
+
+def _time_by_folder(reporter: pytest.TerminalReporter) -> list[str]:
+    """How long the tests of each folder took together, in whichever process."""
+    seconds: dict[str, float] = {}
+    for reports in reporter.stats.values():
+        for report in reports:
+            if isinstance(report, pytest.TestReport):
+                folder = str(Path(report.nodeid.partition("::")[0]).parent)
+                seconds[folder] = seconds.get(folder, 0.0) + report.duration
+    listed = sorted(seconds.items(), key=lambda one: -one[1])
+    return [f"  {folder}: {round(duration)} s" for folder, duration in listed]

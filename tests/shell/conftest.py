@@ -34,12 +34,6 @@ def toolbox() -> Iterator[Toolbox]:
 
 
 @pytest.fixture(scope="session")
-def shells(toolbox: Toolbox) -> dict[str, Shell]:
-    """The shells by name: those of SHELLS, and those that are called in two more ways."""
-    return toolbox.shells()
-
-
-@pytest.fixture(scope="session")
 def project_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The project's files, once; each test has its own copy of them."""
     folder = tmp_path_factory.mktemp("project") / "files"
@@ -48,9 +42,9 @@ def project_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(params=SHELLS)
-def shell(request: pytest.FixtureRequest, shells: dict[str, Shell]) -> Shell:
+def shell(request: pytest.FixtureRequest, toolbox: Toolbox) -> Shell:
     """Each of the shells in turn."""
-    return shells[str(request.param)]
+    return toolbox.shell(str(request.param))
 
 
 @pytest.fixture
@@ -60,11 +54,9 @@ def clone(shell: Shell, toolbox: Toolbox, project_files: Path, tmp_path: Path) -
 
 
 @pytest.fixture
-def dash_clone(
-    shells: dict[str, Shell], toolbox: Toolbox, project_files: Path, tmp_path: Path
-) -> Clone:
+def dash_clone(toolbox: Toolbox, project_files: Path, tmp_path: Path) -> Clone:
     """The same under dash alone, for what no shell does in a way of its own."""
-    return fresh_clone(tmp_path / "clone", shells["dash"], toolbox, project_files)
+    return fresh_clone(tmp_path / "clone", toolbox.shell("dash"), toolbox, project_files)
 
 
 @pytest.fixture

@@ -13,10 +13,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from programs import needed
 from results import Result
 
 PROJECT = Path(__file__).resolve().parents[2]
 PORT_KEYS = ("HTTP_PORT", "HTTPS_PORT", "DEV_PORT", "LOCAL_PORT", "PGADMIN_PORT", "DEV_DB_PORT")
+AWKS = ("mawk", "gawk", "original-awk", "busybox")
 IS_ROOT = os.geteuid() == 0
 NOBODY = 65534
 NOT_READ_BY_COMMANDS = ("tests", "bench", "docs", ".ci", ".github", "image")
@@ -40,29 +42,31 @@ class Toolbox:
         self.tools = self._links("tools", _tools())
         python = Path(getattr(sys, "_base_executable", sys.executable)).resolve()
         self.python = self._links("python", {"python3": python})
-        self.git = self._links("git", {"git": _found("git")})
+        self.git = self._links("git", {"git": needed("git")})
 
-    def shells(self) -> dict[str, Shell]:
-        """The shells that run.sh promises, under the name `sh` (bash is then in POSIX mode).
+    def shell(self, name: str) -> Shell:
+        """One of the shells that run.sh promises, as `sh` (bash is then in POSIX mode).
 
-        busybox has its own tools first, as on a machine that has no others; `ash` is that shell
+        `busybox` has its own tools first, as on a machine that has no others; `ash` is that shell
         with this machine's tools, and `bash-itself` is bash as those call it who type `bash`.
+        Skips the test where this machine does not have it.
         """
-        busybox, bash = _found("busybox"), _found("bash")
-        applets = self._links("applets", {})
-        subprocess.run([busybox, "--install", "-s", applets], check=True)
-        wrapper = self._links("sh-bash-itself", {}) / "sh"
-        wrapper.write_text(f'#!{bash}\nexec {bash} "$@"\n')
-        wrapper.chmod(0o755)
-        programs = {"dash": _found("dash"), "bash": bash, "ash": busybox}
-        links = {name: self._links(f"sh-{name}", {"sh": path}) for name, path in programs.items()}
-        folders = {**links, "busybox": applets, "bash-itself": wrapper.parent}
-        return {name: Shell(name, (folder,)) for name, folder in folders.items()}
+        program = needed({"ash": "busybox", "bash-itself": "bash"}.get(name, name))
+        if name == "busybox":
+            folder = self._links("applets", {})
+            if not (folder / "sh").exists():
+                subprocess.run([program, "--install", "-s", folder], check=True)
+        elif name == "bash-itself":
+            folder = self._links(f"sh-{name}", {})
+            (folder / "sh").write_text(f'#!{program}\nexec {program} "$@"\n')
+            (folder / "sh").chmod(0o755)
+        else:
+            folder = self._links(f"sh-{name}", {"sh": program})
+        return Shell(name, (folder,))
 
     def awks(self) -> dict[str, Path]:
         """The awk programs of this machine: name to program."""
-        names = ("mawk", "gawk", "original-awk", "busybox")
-        found = {name: shutil.which(name) for name in names}
+        found = {name: shutil.which(name) for name in AWKS}
         return {
             name: self._links(f"awk-{name}", {"awk": Path(program)}) / "awk"
             for name, program in found.items()
@@ -81,12 +85,6 @@ class Toolbox:
             if not (folder / link).is_symlink():
                 (folder / link).symlink_to(program)
         return folder
-
-
-def _found(name: str) -> Path:
-    program = shutil.which(name)
-    assert program, f"the shell tests need {name}: install it"
-    return Path(program)
 
 
 def _tools() -> dict[str, Path]:
@@ -152,7 +150,7 @@ class Clone:
         script = "run.sh" if cwd is None else str(self.root / "run.sh")
         shell = str(self.shell.folders[0] / "sh")
         become = [
-            str(_found("setpriv")),
+            str(needed("setpriv")),
             f"--reuid={self.user}",
             f"--regid={self.user}",
             "--clear-groups",

@@ -122,6 +122,8 @@ def test_every_awk_reads_the_same(
     awks: list[list[str]], lines: list[tuple[str, str]], end: str
 ) -> None:
     text = as_file(lines, end, end)
+    if len(awks) < 2:
+        pytest.skip("needs a second awk: busybox or gawk")
     first, *others = [read_by_awk(awk, text) for awk in awks]
     assert all(other == first for other in others)
 

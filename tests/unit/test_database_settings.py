@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
+from programs import needed
 from projects import REPOSITORY
 
 TEMPLATE = REPOSITORY / "db" / "postgresql.conf"
@@ -20,8 +20,7 @@ SHELLS = (("dash",), ("bash",), ("busybox", "sh"))
 @pytest.fixture(params=SHELLS, ids="-".join)
 def start(request: pytest.FixtureRequest, tmp_path: Path) -> Start:
     shell: tuple[str, ...] = request.param
-    if not shutil.which(shell[0]):
-        pytest.skip(f"{shell[0]} is not installed")
+    needed(shell[0])
     return Start(tmp_path, shell)
 
 

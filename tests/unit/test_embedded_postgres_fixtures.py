@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -74,3 +75,14 @@ def test_elsewhere_a_skip_is_a_skip(tmp_path: Path) -> None:
     output, _ = run.communicate(timeout=60)
     assert run.returncode == pytest.ExitCode.OK
     assert "1 passed, 1 skipped, 1 xfailed" in output
+
+
+def test_the_summary_names_what_was_left_out_once_for_each_reason(tmp_path: Path) -> None:
+    summary = tmp_path / "summary"
+    again = f"{SKIPS_ONE}\n@pytest.mark.skip(reason='because')\ndef test_three(): pass\n"
+    run = run_pytest(tmp_path, again, TEST_SUMMARY_FILE=str(summary))
+    run.communicate(timeout=60)
+    first, left_out, time = summary.read_text().splitlines()
+    assert first == "1 passed, 0 failed, 2 skipped"
+    assert left_out == "  left out 2: because (test_it.py)"
+    assert re.fullmatch(r"  \.: \d+ s", time)

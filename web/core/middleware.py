@@ -42,7 +42,7 @@ class HealthMiddleware:
 
     def healthz(self) -> HttpResponse:
         """Is the process alive? Asks nobody else, least of all the database."""
-        return JsonResponse({"status": "ok", "version": settings.APP_VERSION})
+        return JsonResponse({"status": "ok"})
 
     def readyz(self) -> HttpResponse:
         """Can requests be served? 200, or 503 with the reason."""
@@ -56,7 +56,7 @@ class HealthMiddleware:
             self.report(f"Not ready: not applied: {', '.join(database.pending)}")
             return unavailable("migrations", f"{count} {noun} not applied.")
         self.report("")
-        return JsonResponse({"status": "ok", "version": settings.APP_VERSION})
+        return JsonResponse({"status": "ok"})
 
     def report(self, problem: str) -> None:
         """Log a change, once: a check that asks every few seconds must not fill the log."""

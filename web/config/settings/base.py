@@ -11,7 +11,7 @@ BASE_DIR = Path(__file__).resolve().parents[2]
 # environment already.
 env.load_file(BASE_DIR.parent / ".env")
 
-# --- What runs here: shown on the home page and by /healthz ---------------------------------
+# --- What runs here: shown on the home page, to staff --------------------------------------------
 
 APP_MODE = env.text("POSTDO_MODE", "development")
 APP_VERSION = env.text("APP_VERSION", "unversioned")
@@ -42,6 +42,7 @@ MIDDLEWARE = [
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
+    "accounts.limits.TooManyTriesMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
 
@@ -69,6 +70,7 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 # --- People ------------------------------------------------------------------------------------
 
 AUTH_USER_MODEL = "accounts.User"
+AUTHENTICATION_BACKENDS = ["accounts.limits.LimitedBackend"]
 LOGIN_URL = "admin:login"
 LOGIN_REDIRECT_URL = "home"
 
@@ -81,6 +83,17 @@ AUTH_PASSWORD_VALIDATORS = [
         "NumericPasswordValidator",
     )
 ]
+
+# "logins" counts wrong passwords (accounts/limits.py). In memory, so for each process; name a
+# cache that all share (Redis) to count them together.
+CACHES = {
+    "default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"},
+    "logins": {
+        "BACKEND": "django.core.cache.backends.locmem.LocMemCache",
+        "LOCATION": "logins",
+        "OPTIONS": {"MAX_ENTRIES": 20_000},
+    },
+}
 
 # --- Language and time -----------------------------------------------------------------------
 

@@ -1,0 +1,121 @@
+"""How many passwords may be tried, and a line in the log for each that was wrong."""
+
+import hashlib
+import ipaddress
+import logging
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import Any
+
+from asgiref.sync import sync_to_async
+from django.contrib.auth.backends import ModelBackend
+from django.contrib.auth.signals import user_login_failed
+from django.core.cache import caches
+from django.dispatch import receiver
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+
+from accounts.models import User
+
+logger = logging.getLogger(__name__)
+
+# Nobody who knows the password needs more, and no list of common passwords is done with so few.
+# The second number is for all names together: a whole office may have one address.
+TRIES_FOR_A_NAME = 10
+TRIES_FOR_AN_ADDRESS = 100
+FORGOTTEN_AFTER_SECONDS = 15 * 60
+
+IPV6_NETWORK = 64  # what one household or server has
+
+
+class TooManyTriesError(Exception):
+    """Another password is not looked at now, right or wrong."""
+
+
+class LimitedBackend(ModelBackend):
+    """Django's own backend, for as long as an address does not try too often.
+
+    Counted by the address of the visitor, so that nobody can lock out somebody else. Each process
+    has counts of its own unless CACHES["logins"] is one that they share.
+    """
+
+    def authenticate(
+        self,
+        request: HttpRequest | None,
+        username: str | None = None,
+        password: str | None = None,
+        **kwargs: Any,
+    ) -> User | None:
+        """Return the user, or None; raises `TooManyTriesError` without a look at the password."""
+        if request is None:  # no visitor: a command
+            return super().authenticate(request, username, password, **kwargs)
+        name = username or str(kwargs.get("email", ""))
+        of_name, of_address = _keys(request, name)
+        if _count(of_name) > TRIES_FOR_A_NAME or _count(of_address) > TRIES_FOR_AN_ADDRESS:
+            logger.warning("Login not tried: too many wrong passwords from %s.", _address(request))
+            raise TooManyTriesError
+        user = super().authenticate(request, username, password, **kwargs)
+        if user is not None:
+            caches["logins"].delete_many([of_name, of_address])
+        return user
+
+    async def aauthenticate(self, request: HttpRequest | None, **credentials: Any) -> User | None:  # type: ignore[override]
+        """Do the same for views that are asynchronous, which Django asks of another method."""
+        return await sync_to_async(self.authenticate)(request, **credentials)
+
+
+class TooManyTriesMiddleware:
+    """Answer 429 where a login was not tried, whatever page or interface it came by."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        """Keep the next handler."""
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        """Pass the request on."""
+        return self.get_response(request)
+
+    def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
+        """Answer in place of the view."""
+        if not isinstance(exception, TooManyTriesError):
+            return None
+        response = render(request, "429.html", status=HTTPStatus.TOO_MANY_REQUESTS)
+        response["Retry-After"] = str(FORGOTTEN_AFTER_SECONDS)
+        return response
+
+
+@receiver(user_login_failed)
+def tell_of_a_wrong_password(
+    request: HttpRequest | None = None, credentials: dict[str, Any] | None = None, **_: object
+) -> None:
+    """Log the address, for whoever looks for attacks; not the name, which may be a password."""
+    if request is not None:
+        logger.warning("Login failed from %s.", _address(request))
+
+
+def _address(request: HttpRequest) -> str:
+    """The visitor's: Gunicorn's worker has it from the proxy and from nobody else."""
+    return str(request.META.get("REMOTE_ADDR", ""))
+
+
+def _keys(request: HttpRequest, name: str) -> tuple[str, str]:
+    """Where the tries of this address are counted: for the name, and for all names."""
+    address = _address(request)
+    try:
+        if ipaddress.ip_address(address).version == 6:  # noqa: PLR2004
+            address = str(ipaddress.ip_network(f"{address}/{IPV6_NETWORK}", strict=False))
+    except ValueError:
+        pass
+    person = hashlib.sha256(name.strip().casefold().encode()).hexdigest()
+    return f"{address}|{person}", address
+
+
+def _count(key: str) -> int:
+    """Count one more, and return how many there are. Counted before the password is looked at."""
+    cache = caches["logins"]
+    if cache.add(key, 1, FORGOTTEN_AFTER_SECONDS):
+        return 1
+    try:
+        return cache.incr(key)
+    except ValueError:  # forgotten in between
+        return 1

@@ -57,6 +57,7 @@ FROM base AS kit
 WORKDIR /opt/kit
 COPY create-super-user.py entrypoint.sh gunicorn.conf.py healthcheck.py ./
 COPY postdo/ postdo/
+COPY postdo_serving/ postdo_serving/
 # A clone made under umask 077 has files that the user "app" could not read.
 RUN chmod -R a+rX . && chmod a+x entrypoint.sh \
     && python -m compileall -q --invalidation-mode unchecked-hash .
@@ -107,6 +108,9 @@ COPY --from=requirements-production /venv /venv
 COPY --from=squawk /opt/squawk /opt/squawk
 COPY --from=postgresql /opt/postgresql /opt/postgresql
 ENV PATH=$PATH:/opt/squawk
+# Where uploads are while they come in. On disk: Compose mounts a volume there, which takes its owner from here.
+ENV POSTDO_UPLOADS=/uploads
+RUN install -d -m 700 -o app -g app /uploads
 # One that does not start here (another C library) is found now, and not at the first release that changes the schema.
 RUN /opt/postgresql/bin/pg_dump --version && /opt/postgresql/bin/pg_restore --version
 COPY --from=project /opt/kit /opt/kit

@@ -2,7 +2,8 @@
 
 Gunicorn runs this file and takes each name that is one of its settings; the rest is ours.
 Environment in: WSGI_APPLICATION, WEB_CONCURRENCY (processes), WEB_THREADS (in each process),
-WEB_TIMEOUT (seconds), POSTGRES_MAX_CONNECTIONS, LOG_LEVEL, HEALTH_PATH.
+WEB_TIMEOUT (seconds), POSTGRES_MAX_CONNECTIONS, LOG_LEVEL, HEALTH_PATH; MAX_REQUEST_BODY and
+POSTDO_UPLOADS, a folder on disk, are read by postdo_serving/.
 What was measured for these choices, and how: docs/decisions/gunicorn.md.
 """
 
@@ -21,6 +22,8 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from gunicorn.glogging import Logger
+
+from postdo_serving import bodies, uploads
 
 CGROUP = Path("/sys/fs/cgroup")
 DEFAULT_THREADS = 4  # docs/decisions/gunicorn.md
@@ -133,8 +136,7 @@ class JsonLogger(Logger):  # type: ignore[misc]  # Gunicorn has no types
             "status": status,
             "bytes": resp.sent,
             "seconds": round(request_time.total_seconds(), 4),
-            # Caddy writes the client's address there and throws away what the client claimed.
-            "client": text_of(environ, "HTTP_X_FORWARDED_FOR") or text_of(environ, "REMOTE_ADDR"),
+            "client": text_of(environ, "REMOTE_ADDR"),  # the visitor's: postdo_serving/clients.py
             "host": text_of(environ, "HTTP_HOST"),
             "referer": text_of(environ, "HTTP_REFERER"),
             "agent": text_of(environ, "HTTP_USER_AGENT"),
@@ -165,7 +167,13 @@ def when_ready(server: Any) -> None:
     # What is loaded by now stays. Out of the collector's sight, its memory stays shared as well.
     gc.collect()
     gc.freeze()
+    uploads.remove_left_folders()
     server.log.info("%s processes of %s threads", server.cfg.workers, server.cfg.threads)
+
+
+def child_exit(server: Any, worker: Any) -> None:
+    """A worker has ended, perhaps killed: remove what it has left of uploads."""
+    uploads.remove_folder_of(worker.pid)
 
 
 def post_fork(server: Any, worker: Any) -> None:
@@ -187,9 +195,15 @@ def post_worker_init(worker: Any) -> None:
 
 # ---- What Gunicorn reads ----
 
+try:
+    bodies.limits(os.environ, 1)
+except ValueError as error:
+    what, _, remedy = str(error).partition("; ")
+    misconfigured(what, remedy)
+
 wsgi_app = os.environ.get("WSGI_APPLICATION") or "config.wsgi:application"
 bind = "0.0.0.0:8000"
-worker_class = "gthread"
+worker_class = "postdo_serving.worker.Worker"  # gthread, with whole requests: see there
 workers, threads = processes_and_threads(usable_cpus(), os.environ)
 preload_app = True  # one copy in memory, and a project that cannot start says so once
 # Heartbeats in memory: on a slow disk they look like a worker that hangs.
@@ -205,8 +219,8 @@ max_requests = 0  # no recycling: it would close connections that the proxy is a
 limit_request_line = 8190  # bytes; the default of 4094 is less than some advertisers' links
 control_socket_disable = True
 
-# Only the proxy reaches this port, whatever its address, and it sets X-Forwarded-Proto itself. What
-# else a client sends goes through, and must not count: other headers of that kind, and one named
+# Others than the proxy lose these headers before they count: postdo_serving/clients.py. What else a
+# client sends goes through, and must not count: other headers of that kind, and one named
 # SCRIPT_NAME, which would move the site's root.
 forwarded_allow_ips = "*"
 secure_scheme_headers = {"X-FORWARDED-PROTO": "https"}

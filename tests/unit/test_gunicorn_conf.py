@@ -2,43 +2,18 @@
 
 from __future__ import annotations
 
-import http.client
 import importlib.util
-import json
 import os
 import re
-import signal
-import socket
 import subprocess
-import sys
 import threading
-import time
 from collections.abc import Iterator
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 import pytest
-from projects import REPOSITORY
-
-CONFIGURATION = REPOSITORY / "gunicorn.conf.py"
-START_SECONDS = 20.0
-
-APPLICATION = """
-import pathlib
-import time
-import urllib.parse
-
-
-def application(environ, start_response):
-    query = urllib.parse.parse_qs(environ["QUERY_STRING"])
-    if "seconds" in query:
-        pathlib.Path("busy").touch()
-        time.sleep(float(query["seconds"][0]))
-    start_response("200 OK", [("Content-Length", "2")])
-    return [b"ok"]
-"""
+from gunicorns import APPLICATION, CONFIGURATION, ENVIRONMENT, GUNICORN, Server, serving, wait_for
 
 
 @pytest.fixture(scope="module")
@@ -131,75 +106,10 @@ def test_what_cannot_work_is_refused_in_one_line(
 # ---- With a server ----
 
 
-class Server:
-    """Gunicorn with our configuration, on a free port."""
-
-    def __init__(self, folder: Path, configuration: Path = CONFIGURATION) -> None:
-        (folder / "app.py").write_text(APPLICATION)
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port: int = free.getsockname()[1]
-        self.log = folder / "log"
-        self.busy = folder / "busy"
-        with self.log.open("wb") as log:
-            self.process = subprocess.Popen(
-                [*GUNICORN, "--config", str(configuration), "--bind", f"127.0.0.1:{self.port}"],
-                cwd=folder,
-                env={**os.environ, **ENVIRONMENT},
-                stdout=log,
-                stderr=subprocess.STDOUT,
-            )
-
-    def wait(self) -> None:
-        deadline = time.monotonic() + START_SECONDS
-        while True:
-            try:
-                assert self.get("/first") == (200, b"ok")
-            except OSError:
-                assert time.monotonic() < deadline, self.log.read_text()
-                time.sleep(0.05)
-            else:
-                return
-
-    def get(self, path: str, **headers: str) -> tuple[int, bytes]:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=START_SECONDS)
-        connection.request("GET", path, headers={"Connection": "close", **headers})
-        answer = connection.getresponse()
-        return answer.status, answer.read()
-
-    def send(self, raw: bytes) -> bytes:
-        """Send these bytes and no others; returns the beginning of the answer."""
-        with socket.create_connection(("127.0.0.1", self.port), START_SECONDS) as client:
-            client.sendall(raw)
-            client.shutdown(socket.SHUT_WR)
-            return client.recv(200)
-
-    def stop(self) -> float:
-        """SIGTERM; returns the seconds until it has ended."""
-        begin = time.monotonic()
-        self.process.send_signal(signal.SIGTERM)
-        self.process.wait(START_SECONDS)
-        return time.monotonic() - begin
-
-    def lines(self) -> list[dict[str, Any]]:
-        """The log. Fails if a line of it is no JSON object."""
-        entries = [json.loads(line) for line in self.log.read_bytes().split(b"\n") if line]
-        assert all(isinstance(entry, dict) for entry in entries)
-        return entries
-
-
-GUNICORN = [sys.executable, "-m", "gunicorn"]
-ENVIRONMENT = {"WSGI_APPLICATION": "app:application", "WEB_CONCURRENCY": "2", "WEB_THREADS": "2"}
-
-
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Server]:
-    running = Server(tmp_path)
-    try:
-        running.wait()
+    with serving(tmp_path) as running:
         yield running
-    finally:
-        running.process.kill()
-        running.process.wait()
 
 
 NASTY = (
@@ -274,13 +184,6 @@ def test_a_stop_that_comes_before_a_worker_listens_to_signals_is_not_lost(tmp_pa
     finally:
         server.process.kill()
         server.process.wait()
-
-
-def wait_for(file: Path) -> None:
-    deadline = time.monotonic() + START_SECONDS
-    while not file.exists():
-        assert time.monotonic() < deadline, f"{file.name} did not appear"
-        time.sleep(0.01)
 
 
 def test_gunicorn_takes_every_setting_and_opens_no_control_socket(tmp_path: Path) -> None:

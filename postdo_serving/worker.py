@@ -1,0 +1,62 @@
+"""Gunicorn's gthread worker, in which slow clients take no thread of the application.
+
+gthread gives a request its thread when the first byte comes, so that as many slow uploads as there
+are threads stop the site. Here other threads, which are cheap and hold no database connection,
+receive the body (bodies.py); the application's threads only see requests that are complete.
+"""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from threading import BoundedSemaphore
+from typing import Any
+
+from gunicorn import util
+from gunicorn.workers.gthread import ThreadWorker
+
+from postdo_serving import bodies, clients, uploads
+
+RECEIVERS = 64  # threads that wait for a client or for the application, in each process
+UPLOADS_AT_ONCE = 48  # of them with a body on its way; the others are left for everything else
+
+
+class Worker(ThreadWorker):  # type: ignore[misc]  # Gunicorn has no types
+    """gthread with a body received before the application is called, and cleaned up after it."""
+
+    def get_thread_pool(self) -> ThreadPoolExecutor:
+        """Return the pool that Gunicorn hands connections to; the application has its own."""
+        self.application = ThreadPoolExecutor(self.cfg.threads, "application")
+        self.proxies = clients.Proxies(os.environ)
+        self.receiving = BoundedSemaphore(UPLOADS_AT_ONCE)
+        self.room = bodies.Room(bodies.limits(os.environ, self.cfg.workers))
+        return ThreadPoolExecutor(RECEIVERS, "receiver")
+
+    def run(self) -> None:
+        """Serve, with a folder of this process's own for what Django writes of uploads."""
+        problem = uploads.use_own_folder()
+        if problem:
+            self.log.warning("Uploads of a worker that is killed will stay: %s", problem)
+        super().run()
+
+    def handle_request(self, req: Any, conn: Any) -> bool:
+        """Receive the body in this thread, then have the application answer in one of its own."""
+        body = req.body
+        try:
+            with (
+                clients.named(req, conn, self.proxies),
+                bodies.received(req, conn.sock, self.room, self.receiving),
+            ):
+                return bool(self.application.submit(self.answer, req, conn).result())
+        except bodies.RefusedError as refused:
+            self.log.warning("%s %s: %s", req.method, req.uri[:2048], refused)
+            util.write(conn.sock, refused.answer())
+            util.close_graceful(conn.sock)  # here, since Gunicorn would make its main thread wait
+            raise StopIteration from None
+        finally:
+            req.body = body
+
+    def answer(self, req: Any, conn: Any) -> bool:
+        """Call the application, as gthread does, and close what is left of its uploads."""
+        with uploads.closed_at_the_end():
+            return bool(super().handle_request(req, conn))

@@ -1,0 +1,254 @@
+"""What a request gets when something is wrong with it, with its client, or with the site."""
+
+from __future__ import annotations
+
+import http.client
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import pytest
+
+from .clone import Clone
+from .engine import Container
+from .visitor import Visitor
+from .waiting import eventually
+
+MEGABYTE = 10**6
+BOUNDARY = "xxBOUNDARYxx"
+VIEWS = '''
+
+from django.db import transaction
+from django.views.decorators.csrf import csrf_exempt
+
+
+@csrf_exempt
+def echo(request):
+    """Added by a test."""
+    from django.http import HttpResponse
+    return HttpResponse(request.body)
+
+
+@csrf_exempt
+def upload(request):
+    from django.http import HttpResponse
+    return HttpResponse(str(sum(file.size for file in request.FILES.values())))
+
+
+@csrf_exempt
+@transaction.non_atomic_requests
+def order(request):
+    """Commits, and dies before it has answered."""
+    import os
+    from accounts.models import User
+    User.objects.create(email=request.body.decode())
+    os.kill(os.getpid(), 9)
+
+
+@csrf_exempt
+def late(request):
+    import time
+    time.sleep(25)
+
+
+def who(request):
+    from django.http import HttpResponse
+    return HttpResponse(f"{request.META['REMOTE_ADDR']} {request.scheme}")
+'''
+URLS = "\nurlpatterns += [path(f'{name}/', getattr(views, name)) for name in %r]\n"
+
+
+@pytest.fixture(scope="module")
+def site(own: Clone) -> Clone:
+    """Production with pages of all kinds, which gives up on a page after 20 s."""
+    own.environment["WEB_TIMEOUT"] = "20"
+    own.write("web/core/views.py", VIEWS, add=True)
+    names = ["echo", "upload", "order", "late", "who"]
+    own.write("web/core/urls.py", URLS % (names,), add=True)
+    own.run("-0")
+    return own
+
+
+def connect(site: Clone) -> socket.socket:
+    """A connection to the proxy."""
+    return socket.create_connection(("127.0.0.1", int(site.environment["HTTP_PORT"])), 30)
+
+
+def send(site: Clone, raw: bytes) -> http.client.HTTPResponse:
+    """Send these bytes to the proxy, and return its answer, read to its end."""
+    client = connect(site)
+    client.sendall(raw)
+    answer = http.client.HTTPResponse(client)
+    answer.begin()
+    answer.body = answer.read().decode()  # type: ignore[attr-defined]
+    return answer
+
+
+def post(path: str, body: bytes, *headers: str) -> bytes:
+    """A POST, as bytes."""
+    lines = [f"POST {path} HTTP/1.1", "Host: localhost", "Connection: close", *headers]
+    return "\r\n".join([*lines, "", ""]).encode() + body
+
+
+# ---- Bodies ----
+
+
+@pytest.mark.parametrize("size", [8, 100_000, 2_000_000])
+def test_a_body_in_chunks_arrives(site: Clone, size: int) -> None:
+    """As `curl -H 'Transfer-Encoding: chunked' -d number=5` sends it, and longer ones."""
+    connection = http.client.HTTPConnection("127.0.0.1", int(site.environment["HTTP_PORT"]))
+    body = b"x" * size
+
+    connection.request("POST", "/echo/", iter([body[:5], body[5:]]), {"Host": "localhost"})
+
+    answer = connection.getresponse()
+    assert (answer.status, answer.read()) == (200, body)
+
+
+@pytest.mark.parametrize(
+    "chunks",
+    [
+        b"zz\r\nabc\r\n0\r\n\r\n",
+        b"3\r\nabcd\r\n0\r\n\r\n",
+        b"f" * 17 + b"\r\n",
+        b"\r\n",
+        b"11170\r\n" + b"x" * 70000 + b"\r\nzz\r\n",
+        b"3\r\nabc\r\n0\r\n:::\r\n\r\n",
+    ],
+    ids=["no number", "longer than it says", "too large", "empty", "the second", "trailer"],
+)
+def test_a_malformed_chunk_is_the_clients_fault(site: Clone, chunks: bytes) -> None:
+    answer = send(site, post("/echo/", chunks, "Transfer-Encoding: chunked"))
+
+    assert answer.status == 400
+    assert answer.getheader("Retry-After") is None
+
+
+def upload(size: int) -> Iterator[bytes]:
+    """A form with one file, in pieces."""
+    yield f"--{BOUNDARY}\r\n".encode()
+    yield b'Content-Disposition: form-data; name="one"; filename="one.bin"\r\n\r\n'
+    for _ in range(size // MEGABYTE):
+        yield b"x" * MEGABYTE
+    yield f"\r\n--{BOUNDARY}--\r\n".encode()
+
+
+def send_upload(site: Clone, megabytes: int) -> tuple[int, bytes]:
+    """Upload a file of that size."""
+    connection = http.client.HTTPConnection("127.0.0.1", int(site.environment["HTTP_PORT"]))
+    headers = {"Host": "localhost", "Content-Type": f"multipart/form-data; boundary={BOUNDARY}"}
+    size = sum(len(piece) for piece in upload(0)) + megabytes * MEGABYTE
+    headers["Content-Length"] = str(size)
+    connection.request("POST", "/upload/", upload(megabytes * MEGABYTE), headers)
+    answer = connection.getresponse()
+    return answer.status, answer.read()
+
+
+def test_seven_uploads_of_90_mb_at_once_arrive_and_leave_nothing(site: Clone) -> None:
+    answers: list[tuple[int, bytes]] = []
+    threads = [
+        threading.Thread(target=lambda: answers.append(send_upload(site, 90))) for _ in range(7)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert answers == [(200, b"90000000")] * 7
+    assert send_upload(site, 3) == (200, b"3000000")
+    web = live(site)
+    eventually(lambda: not web.run("find", "/uploads", "/tmp", "-type", "f"), "no file")  # noqa: S108
+    opened = "ls -l /proc/[0-9]*/fd | grep /uploads || true"
+    eventually(lambda: not web.run("sh", "-c", opened), "no file to be open")
+    assert not web.facts()["State"]["OOMKilled"]
+
+
+def test_slow_uploads_keep_nobody_waiting(site: Clone) -> None:
+    """Twice as many as the site has threads."""
+    head = post("/echo/", b"x" * 200_000, "Content-Length: 3000000")
+    visitor = site.visitor("HTTP_PORT")
+    with ExitStack() as stack:
+        for _ in range(16):
+            stack.enter_context(connect(site)).sendall(head)
+        eventually(lambda: tells_of_bodies(live(site)) >= 16, "the site to receive them")
+
+        assert visitor.get("/healthz").status == 200
+        assert visitor.get("/").status == 200
+
+
+def tells_of_bodies(web: Container) -> int:
+    """How many connections the server has open, beside the one that it listens on."""
+    return web.run("cat", "/proc/net/tcp").count(":1F40 ") - 1
+
+
+# ---- A site that breaks off ----
+
+
+def live(site: Clone) -> Container:
+    """The container that serves."""
+    return site.containers("prod")[site.live()]
+
+
+def users(site: Clone, email: str) -> int:
+    """How many users of that address there are."""
+    return site.query("prod", "SELECT email FROM accounts_user").split().count(email)
+
+
+def test_an_order_that_was_committed_is_not_asked_for_again(site: Clone) -> None:
+    answer = send(site, post("/order/", b"a@example.com", "Content-Length: 13"))
+
+    assert users(site, "a@example.com") == 1
+    assert answer.status == 502
+    assert answer.getheader("Retry-After") is None
+    assert "http-equiv" not in answer.body, "a page that repeats by itself would repeat it"  # type: ignore[attr-defined]
+    eventually(site.visitor("HTTP_PORT").is_up, "the site")
+
+
+def test_a_page_that_takes_too_long_says_so(site: Clone) -> None:
+    answer = send(site, post("/late/", b"", "Content-Length: 0"))
+
+    assert answer.status == 504
+    assert answer.getheader("Retry-After") is None
+    assert "in time" in answer.body  # type: ignore[attr-defined]
+
+
+def test_a_site_that_is_down_may_be_asked_again(site: Clone) -> None:
+    site.compose("prod", "stop", site.live())
+    try:
+        answer = send(site, post("/order/", b"b@example.com", "Content-Length: 13"))
+    finally:
+        site.compose("prod", "start", site.live())
+
+    assert (answer.status, answer.getheader("Retry-After")) == (503, "5")
+    eventually(site.visitor("HTTP_PORT").is_up, "the site")
+    assert users(site, "b@example.com") == 0
+
+
+def test_a_body_that_is_too_large_is_413(site: Clone) -> None:
+    answer = send(site, post("/echo/", b"x" * 100_000, "Content-Length: 100000001"))
+
+    assert answer.status == 413
+
+
+# ---- Who asks ----
+
+
+def test_a_visitor_cannot_choose_an_address(site: Clone) -> None:
+    seen = site.visitor("HTTP_PORT").get("/who/", X_Forwarded_For="192.0.2.7").text
+
+    assert seen.endswith(" http")
+    assert not seen.startswith("192.0.2.7")
+    proxy = site.containers("prod")["proxy"]
+    assert seen.split()[0] != proxy.address(f"{site.project('prod')}_frontend")
+
+
+def test_past_the_proxy_nobody_is_believed(site: Clone) -> None:
+    """Every user of the host reaches the containers' ports."""
+    address = live(site).address(f"{site.project('prod')}_frontend")
+    claims = {"X_Forwarded_For": "192.0.2.7", "X_Forwarded_Proto": "https", "Host": "localhost"}
+
+    seen = Visitor(f"http://{address}:8000").get("/who/", **claims).text
+
+    assert seen.endswith(" http"), seen
+    assert not seen.startswith("192.0.2.7"), seen

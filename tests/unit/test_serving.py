@@ -1,0 +1,337 @@
+"""postdo_serving/: whole requests for any project, no files left behind. Real Gunicorn, Django."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import signal
+import socket
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from gunicorns import Server, serving
+from waiting import until
+
+MEGABYTE = 10**6
+BOUNDARY = "xxBOUNDARYxx"
+
+# A project that knows nothing of the kit: one file, no database.
+SITE = '''
+import gc, os, pathlib, time
+import django
+from django.conf import settings
+from django.core.handlers.wsgi import WSGIHandler
+from django.http import HttpResponse, JsonResponse
+from django.http.multipartparser import MultiPartParser
+from django.urls import path
+
+settings.configure(
+    ALLOWED_HOSTS=["*"],
+    DEBUG=False,
+    ROOT_URLCONF="app",
+    SECRET_KEY="x" * 50,
+    DATA_UPLOAD_MAX_MEMORY_SIZE=None,
+    LOGGING_CONFIG=None,
+)
+gc.disable()  # what only the collector would close stays open, however short the test is
+
+
+def body(request):
+    return JsonResponse({
+        "body": request.body.decode(),
+        "length": request.META["CONTENT_LENGTH"],
+        "encoding": request.META.get("HTTP_TRANSFER_ENCODING"),
+    })
+
+
+def upload(request):
+    if request.method == "PUT":
+        fields, files = MultiPartParser(request.META, request, request.upload_handlers).parse()
+    else:
+        files = request.FILES
+    return JsonResponse({name: file.size for name, file in files.items()})
+
+
+def hold(request):
+    file = request.FILES["one"]
+    pathlib.Path("held").write_text(f"{os.getpid()} {file.temporary_file_path()}")
+    time.sleep(60)
+
+
+urlpatterns = [
+    path("first", lambda request: HttpResponse("ok")),
+    path("body", body),
+    path("form", lambda request: JsonResponse(request.POST.dict())),
+    path("upload", upload),
+    path("hold", hold),
+    path("files", lambda request: JsonResponse({"open": open_files(), "pid": os.getpid()})),
+]
+
+
+def open_files():
+    """The files of this process that are on disk and not part of the system."""
+    links = []
+    for number in os.listdir("/proc/self/fd"):
+        try:
+            links.append(os.readlink(f"/proc/self/fd/{number}"))
+        except OSError:
+            pass
+    return [link for link in links if link.startswith(os.environ["POSTDO_UPLOADS"])]
+
+
+django.setup()
+application = WSGIHandler()
+'''
+
+
+@pytest.fixture(scope="module")
+def uploads(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the shared site keeps bodies and uploads."""
+    return tmp_path_factory.mktemp("uploads")
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory, uploads: Path) -> Iterator[Server]:
+    """The project, for the tests that end no process of it."""
+    with project(tmp_path_factory.mktemp("site"), uploads) as server:
+        yield server
+
+
+@contextmanager
+def project(folder: Path, uploads: Path, text: str = SITE) -> Iterator[Server]:
+    """The project on one process of two threads."""
+    (folder / "app.py").write_text(text)
+    with serving(
+        folder,
+        WEB_CONCURRENCY="1",
+        POSTDO_UPLOADS=str(uploads),
+        MAX_REQUEST_BODY="20MB",
+        WEB_TIMEOUT="2",
+    ) as server:
+        yield server
+
+
+def part(name: str, content: bytes, *more: str) -> bytes:
+    """One file of a form."""
+    lines = [f"--{BOUNDARY}", f'Content-Disposition: form-data; name="{name}"; filename="{name}"']
+    return "\r\n".join([*lines, *more, "", ""]).encode() + content + b"\r\n"
+
+
+def form(*parts: bytes) -> bytes:
+    """A whole form of such parts."""
+    return b"".join(parts) + f"--{BOUNDARY}--\r\n".encode()
+
+
+def send(site: Server, path: str, body: Any, method: str = "POST", **headers: str) -> Any:
+    """Send a body, in chunks if it is an iterator; returns status and what came back."""
+    connection = http.client.HTTPConnection("127.0.0.1", site.port, timeout=20)
+    kind = f"multipart/form-data; boundary={BOUNDARY}"
+    connection.request(method, path, body, {"Content-Type": kind, **headers})
+    answer = connection.getresponse()
+    text = answer.read()
+    if answer.status != http.client.OK:
+        return answer.status, answer.headers
+    return answer.status, json.loads(text)
+
+
+def left_over(site: Server, uploads: Path) -> list[str]:
+    """The uploads that are there or open, with nothing going on."""
+    status, found = send(site, "/files", None, "GET")
+    assert status == 200
+    return [*found["open"], *(str(file) for file in uploads.rglob("*") if file.is_file())]
+
+
+def assert_nothing_is_left(site: Server, uploads: Path) -> None:
+    """The last answer came a moment before its request has ended."""
+    until(lambda: left_over(site, uploads) == [], "the files to be closed", 10)
+
+
+# ---- Bodies in chunks ----
+
+
+@pytest.mark.parametrize("chunks", [[b"number=5"], [b"num", b"ber", b"=5"]])
+def test_a_body_in_chunks_arrives(site: Server, chunks: list[bytes]) -> None:
+    status, found = send(site, "/body", iter(chunks), **{"Content-Type": "text/plain"})
+
+    assert (status, found) == (200, {"body": "number=5", "length": "8", "encoding": None})
+
+
+def test_a_form_in_chunks_arrives(site: Server) -> None:
+    kind = {"Content-Type": "application/x-www-form-urlencoded"}
+
+    assert send(site, "/form", iter([b"a=1&", b"b=2"]), **kind) == (200, {"a": "1", "b": "2"})
+
+
+def test_an_upload_in_chunks_arrives_and_leaves_nothing(site: Server, uploads: Path) -> None:
+    pieces = iter([form(part("one", b"x" * 5 * MEGABYTE))])
+
+    assert send(site, "/upload", pieces) == (200, {"one": 5 * MEGABYTE})
+    assert_nothing_is_left(site, uploads)
+
+
+@pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE"])
+def test_a_body_in_chunks_arrives_by_every_method(site: Server, method: str) -> None:
+    status, found = send(site, "/body", iter([b"abc"]), method)
+
+    assert (status, found["body"]) == (200, "abc")
+
+
+def test_the_connection_is_kept_after_chunks(site: Server) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", site.port, timeout=20)
+    for text in ("one", "two", "three"):
+        connection.request("POST", "/body", iter([text.encode()]))
+        assert json.loads(connection.getresponse().read())["body"] == text
+
+
+@pytest.mark.parametrize("in_chunks", [True, False])
+def test_a_body_over_the_limit_is_413(site: Server, uploads: Path, in_chunks: bool) -> None:
+    pieces = [b"x" * MEGABYTE] * 21
+    body = iter(pieces) if in_chunks else b"".join(pieces)
+
+    try:
+        assert send(site, "/body", body)[0] == 413
+    except ConnectionError:  # it is still sending when it is told
+        assert any("413" in line["message"] for line in site.lines())
+    assert_nothing_is_left(site, uploads)
+
+
+@pytest.mark.parametrize("chunk", [b"zz\r\nabc\r\n0\r\n\r\n", b"3\r\nabcd\r\n0\r\n\r\n", b"\r\n"])
+def test_a_chunk_that_is_none_is_the_clients_fault(site: Server, chunk: bytes) -> None:
+    head = b"POST /body HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+    assert site.send(head + chunk).startswith(b"HTTP/1.1 400 ")
+
+
+def test_who_asks_before_sending_is_told_to_go_on(site: Server) -> None:
+    head = b"POST /body HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\nExpect: 100-continue\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", site.port), 20) as client:
+        client.sendall(head)
+        assert client.recv(100) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        client.sendall(b"abc")
+        assert client.recv(100).startswith(b"HTTP/1.1 200 ")
+
+
+# ---- Slow clients ----
+
+
+def test_uploads_that_never_end_do_not_keep_anybody_waiting(site: Server) -> None:
+    """As many as there are threads of the application, and more."""
+    head = b"POST /body HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\nabc"
+    with ExitStack() as stack:
+        for _ in range(12):
+            client = socket.create_connection(("127.0.0.1", site.port), 20)
+            stack.enter_context(client).sendall(head)
+
+        assert site.get("/first") == (200, b"ok")
+
+
+def test_a_client_that_stops_sending_is_given_up(site: Server) -> None:
+    head = b"POST /body HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\nabc"
+    with socket.create_connection(("127.0.0.1", site.port), 20) as client:
+        client.sendall(head)
+        assert client.recv(100).startswith(b"HTTP/1.1 408 ")
+
+
+def test_a_body_that_breaks_off_never_reaches_the_site(site: Server, uploads: Path) -> None:
+    head = b"POST /hold HTTP/1.1\r\nHost: x\r\nContent-Length: 5000000\r\n\r\n"
+
+    assert site.send(head + b"x" * MEGABYTE) == b""
+    assert_nothing_is_left(site, uploads)
+
+
+def test_more_bodies_than_there_is_room_for_are_told_to_come_again(
+    site: Server, uploads: Path
+) -> None:
+    """20 of the largest size."""
+    head = b"POST /body HTTP/1.1\r\nHost: x\r\nContent-Length: 20000000\r\n\r\nabc"
+    with ExitStack() as stack:
+        clients = [
+            stack.enter_context(socket.create_connection(("127.0.0.1", site.port), 20))
+            for _ in range(25)
+        ]
+        for client in clients:
+            client.sendall(head)
+        answers = [client.recv(300) for client in clients]
+
+    refused = [answer for answer in answers if answer.startswith(b"HTTP/1.1 503 ")]
+    assert len(refused) == 5, answers
+    assert all(b"\r\nRetry-After: 5\r\n" in answer for answer in refused)
+    assert_nothing_is_left(site, uploads)
+    assert send(site, "/upload", form(part("one", b"x" * 5 * MEGABYTE)))[0] == 200
+
+
+# ---- Files of uploads ----
+
+
+def test_an_upload_that_breaks_off_in_the_middle_leaves_nothing(
+    site: Server, uploads: Path
+) -> None:
+    """Django keeps the unfinished file in a cycle of the request and its handlers."""
+    encoded = "Content-Transfer-Encoding: base64"
+    broken = form(
+        part("one", b"x" * 4 * MEGABYTE), part("two", b"QUJD" * MEGABYTE + b"!QUJDA", encoded)
+    )
+
+    assert send(site, "/upload", broken)[0] == 400
+    assert_nothing_is_left(site, uploads)
+
+
+def test_an_upload_that_a_view_parses_itself_leaves_nothing(site: Server, uploads: Path) -> None:
+    body = form(part("one", b"x" * 4 * MEGABYTE), part("two", b"y" * 4 * MEGABYTE))
+
+    status, sizes = send(site, "/upload", body, "PUT")
+
+    assert (status, sizes) == (200, {"one": 4 * MEGABYTE, "two": 4 * MEGABYTE})
+    assert_nothing_is_left(site, uploads)
+
+
+def test_a_worker_that_is_killed_leaves_no_upload(tmp_path: Path, uploads: Path) -> None:
+    body = form(part("one", b"x" * 4 * MEGABYTE))
+    head = (
+        f"POST /hold HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n"
+        f"Content-Type: multipart/form-data; boundary={BOUNDARY}\r\n\r\n"
+    )
+    held = tmp_path / "held"
+    with project(tmp_path, uploads) as site:
+        with socket.create_connection(("127.0.0.1", site.port), 20) as client:
+            client.sendall(head.encode() + body)
+            until(lambda: held.exists() and held.read_text(), "the view to have the upload")
+            pid, file = held.read_text().split()
+            assert Path(file).is_relative_to(uploads)
+
+            os.kill(int(pid), signal.SIGKILL)
+            assert client.recv(100) == b""
+
+        until(lambda: not Path(file).exists(), "the upload to be removed")
+        assert_nothing_is_left(site, uploads)
+
+
+def test_what_a_killed_server_left_is_removed_by_the_next(tmp_path: Path) -> None:
+    uploads = tmp_path / "uploads"
+    uploads.mkdir()
+    with project(tmp_path, uploads) as site:
+        worker = send(site, "/files", None, "GET")[1]["pid"]
+        (folder,) = uploads.glob("uploads-of-*")
+        (folder / "tmpabc.upload.pdf").write_bytes(b"x" * 1000)
+        for pid in (site.process.pid, worker):  # the arbiter first: it makes no new worker
+            os.kill(pid, signal.SIGKILL)
+        site.process.wait()
+        until(lambda: not Path("/proc", str(worker)).exists(), "the worker to end")
+
+    with project(tmp_path, uploads) as second:
+        assert_nothing_is_left(second, uploads)
+
+
+def test_a_folder_that_the_project_chose_is_kept_to(tmp_path: Path) -> None:
+    chosen, uploads = tmp_path / "chosen", tmp_path / "uploads"
+    chosen.mkdir()
+    uploads.mkdir()
+    choice = f"settings.configure(FILE_UPLOAD_TEMP_DIR={str(chosen)!r},"
+    with project(tmp_path, uploads, SITE.replace("settings.configure(", choice)) as site:
+        assert send(site, "/upload", form(part("one", b"x" * 4 * MEGABYTE)))[0] == 200
+        assert [folder.name.startswith("uploads-of-") for folder in chosen.iterdir()] == [True]
+        assert list(uploads.iterdir()) == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from postdo.errors import Misconfigured, Refused, one_line
 from postdo.lock import exclusive
 from postdo.project import Project
 from postdo.run import Run
+from postdo.words import listed
 
 if TYPE_CHECKING:
     from postdo.changes import ModelChanges
@@ -27,6 +29,8 @@ VISIBLE_TABLES = """
     SELECT relname FROM pg_catalog.pg_class
     WHERE relkind IN ('r', 'p', 'v', 'm', 'f') AND pg_catalog.pg_table_is_visible(oid)
 """
+# How Django describes that the type of a primary key changes (4.2 to 6.1).
+KEY_CHANGES = re.compile(r"Alter field id on ")
 
 
 @dataclass(frozen=True)
@@ -141,11 +145,7 @@ def _changes(run: Run) -> ModelChanges:
             error.next_step = f"`{plan}` says which file is missing, and how it comes back"
         raise
     if found.installed:
-        run.console.warn(
-            "installed apps have models that their own migrations do not know: "
-            f"{_listed(found.installed)}. DEFAULT_AUTO_FIELD is the usual reason: give the app "
-            "its own default_auto_field in an AppConfig"
-        )
+        run.console.warn(_unknown_to_packages(run, found.installed))
     return found
 
 
@@ -266,5 +266,14 @@ class _Lines:
         """Each line has been flushed already."""
 
 
-def _listed(changes: Mapping[str, tuple[str, ...]]) -> str:
-    return "; ".join(f"{label}: {', '.join(lines)}" for label, lines in changes.items())
+def _unknown_to_packages(run: Run, changes: Mapping[str, tuple[str, ...]]) -> str:
+    """The warning about installed apps whose migrations are behind their models."""
+    told = listed([f"{label}: {listed(lines)}" for label, lines in changes.items()])
+    keys = all(KEY_CHANGES.match(one) for lines in changes.values() for one in lines)
+    why = (
+        "DEFAULT_AUTO_FIELD is the reason: give the app its own default_auto_field in an AppConfig"
+        if keys
+        else "nothing is written for them; see all of it: "
+        f"{run.config.manage('makemigrations --dry-run ' + next(iter(changes)))}"
+    )
+    return f"installed apps have models that their own migrations do not know ({told}); {why}"

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 DEFAULT_SCHEMA = "public."
 APPROVE = "--approve"  # the option of the command line that names an approved plan
+MOST_DETAILS = 5  # of one reason, before the whole report
 MOST_LISTED = 3  # in one sentence; more are counted
 # In a text: our name as a command, and where a key of the environment is set; see ``spoken``.
 COMMAND, IN_ENV = "{postdo}", "{in .env}"
@@ -66,6 +67,14 @@ def listed(items: Sequence[str], most: int = MOST_LISTED) -> str:
     """``a, b, c and 4 more``."""
     shown = ", ".join(items[:most])
     return f"{shown} and {len(items) - most:,} more" if len(items) > most else shown
+
+
+def shortened(items: Sequence[str], where: str) -> tuple[str, ...]:
+    """The first of many lines, and how many more there are ``where``."""
+    more = len(items) - MOST_DETAILS
+    if more <= 1:  # a line that says so takes as much room
+        return tuple(items)
+    return (*items[:MOST_DETAILS], f"and {number(more)} more: {where}")
 
 
 def line(text: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from postdo.config import Config
 from postdo.errors import Refused
-from postdo.planning.plan import Plan, Reason
+from postdo.planning.plan import Plan, Reason, evidence
 from postdo.run import Run
 from postdo.words import APPROVE
 
@@ -28,7 +28,8 @@ def pass_gate(run: Run, plan: Plan, approval: str) -> None:
 def refusal(run: Run, plan: Plan, approval: str, result: object = None) -> Refused:
     """The error for a plan that may not be carried out, with every reason."""
     what, next_step = _what(plan, approval), _next_step(run.config, plan)
-    return Refused(what, next_step, details=_details(plan, (what, next_step)), result=result)
+    details = _details(run.config, plan, (what, next_step))
+    return Refused(what, next_step, details=details, result=result)
 
 
 def _a_person_agrees(run: Run, plan: Plan) -> bool:
@@ -36,7 +37,7 @@ def _a_person_agrees(run: Run, plan: Plan) -> bool:
     if not run.console.interactive:
         return False
     run.console.say(plan.line)
-    for line in _details(plan):
+    for line in _details(run.config, plan):
         run.console.say(f"  {line}")
     return run.console.ask(f"Carry out plan {plan.checksum}?")
 
@@ -63,20 +64,21 @@ def _next_step(config: Config, plan: Plan) -> str:
     return first.next_step if first else "read the plan"
 
 
-def _details(plan: Plan, said: tuple[str, ...] = ()) -> tuple[str, ...]:
+def _details(config: Config, plan: Plan, said: tuple[str, ...] = ()) -> tuple[str, ...]:
     """Every reason with its remedy; of a single one, only what is not ``said`` already."""
+    whole = config.postdo("plan")
     lines: list[str] = []
     if len(plan.reasons) == 1:
         (reason,) = plan.reasons
         lines += [] if reason.what in said else [reason.what]
-        lines += reason.details
+        lines += evidence(reason, whole)
         lines += (
             [] if any(reason.next_step in one for one in said) else [f"next: {reason.next_step}"]
         )
         return tuple(lines)
     for reason in plan.reasons:
         lines.append(f"{reason.what} ({reason.policy})" if reason.policy else reason.what)
-        lines.extend(f"  {detail}" for detail in reason.details)
+        lines.extend(f"  {detail}" for detail in evidence(reason, whole))
         if reason.next_step:
             lines.append(f"  next: {reason.next_step}")
     return tuple(lines)

@@ -10,6 +10,7 @@ from postdo import words
 from postdo.config import Answer, Policies, Rehearse
 from postdo.planning import notes, verdict
 from postdo.planning.compatibility import Clash
+from postdo.planning.origins import Origins
 from postdo.planning.renames import hints
 from postdo.planning.verdict import Concern, Reason
 from postdo.rehearsing import file_changes
@@ -117,6 +118,15 @@ class Plan:
         return _touched(self.findings)
 
 
+def evidence(reason: Reason, whole: str) -> tuple[str, ...]:
+    """What a person reads of a reason before deciding; ``whole``: where the rest of a list is.
+
+    SQL and explanations of drift are no list, and are not cut.
+    """
+    cut = reason.kind not in ("drift", "rehearsal")
+    return words.shortened(reason.details, whole) if cut else reason.details
+
+
 def decide(findings: Findings, policies: Policies) -> Plan:
     """The verdict over these findings under these policies."""
     found = _concerns(findings, policies)
@@ -146,7 +156,7 @@ def _concerns(findings: Findings, policies: Policies) -> list[Concern]:
     concerns = [_standing_in_the_way(problem) for problem in blocking]
     if not findings.pending:
         return concerns
-    rehearsal = findings.rehearsal
+    rehearsal, origins = findings.rehearsal, _origins(findings)
     if rehearsal is None:
         # What kept the rehearsal from beginning is among the problems, if there are any.
         if not (blocking or _may_go_unrehearsed(findings, policies)):
@@ -154,7 +164,7 @@ def _concerns(findings: Findings, policies: Policies) -> list[Concern]:
     else:
         # Nobody waits for a database in which nothing was ever applied.
         nobody = replace(policies, downtime=Answer.ALLOW)
-        concerns += _of_rehearsal(rehearsal, nobody if findings.empty else policies)
+        concerns += _of_rehearsal(rehearsal, nobody if findings.empty else policies, origins)
     concerns += verdict.drifted(
         _touched(findings),
         findings.explained,
@@ -162,24 +172,36 @@ def _concerns(findings: Findings, policies: Policies) -> list[Concern]:
         policies.drift,
     )
     concerns += verdict.incompatible(
-        findings.clashes or (), findings.serving, policies.incompatible, policies.switch_seconds
+        findings.clashes or (),
+        findings.serving,
+        policies.incompatible,
+        policies.switch_seconds,
+        origins,
     )
     return concerns
 
 
-def _of_rehearsal(rehearsal: Rehearsal, policies: Policies) -> list[Concern]:
-    concerns = verdict.failed(rehearsal) + verdict.files_changed(rehearsal, policies.files)
+def _origins(findings: Findings) -> Origins:
+    trace = findings.rehearsal.trace if findings.rehearsal else None
+    packages = {one.name: one.package for one in findings.pending}
+    return Origins(packages, trace.steps if trace else ())
+
+
+def _of_rehearsal(rehearsal: Rehearsal, policies: Policies, origins: Origins) -> list[Concern]:
+    concerns = verdict.failed(rehearsal, origins)
+    concerns += verdict.files_changed(rehearsal, policies.files)
     concerns += verdict.server_changed(rehearsal)
     if rehearsal.mode == "swap":
-        concerns.append(verdict.swapped(rehearsal, policies.downtime))
+        concerns.append(verdict.swapped(rehearsal, policies.downtime, origins))
     if rehearsal.trace is None:
         return concerns
     if rehearsal.mode == "transaction":
-        concerns += verdict.locked(rehearsal.trace, policies.lock_seconds, policies.downtime)
+        most = policies.lock_seconds
+        concerns += verdict.locked(rehearsal.trace, most, policies.downtime, origins)
     trace = rehearsal.trace
     losses = verdict.real(trace.losses)
     renamed = hints(losses, trace.before, trace.after, trace.renames)
-    return concerns + verdict.lost(losses, renamed, policies.loss)
+    return concerns + verdict.lost(losses, renamed, policies.loss, origins)
 
 
 def _standing_in_the_way(problem: Problem) -> Concern:

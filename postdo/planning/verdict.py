@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from postdo.config import Answer
 from postdo.planning.compatibility import Clash
 from postdo.planning.failure_remedy import remedy
+from postdo.planning.origins import REPLACE, STAY, Origins
 from postdo.rehearsing.file_changes import of_files
 from postdo.rehearsing.rehearsal import DUMP, FULL, Rehearsal
 from postdo.rehearsing.trace import Failure, Lock, Loss, Trace
@@ -33,6 +34,9 @@ from postdo.words import (
 CHANGES = BLOCKS_WRITES | {"SHARE UPDATE EXCLUSIVE"}
 ACCEPT = "{accept}"  # in a next step: where it says how a person can accept what is found
 APPROVE = "approve the plan"
+QUIET = "choose a quiet time and {accept}"
+DATA_CLASSES = ("22", "23")  # SQLSTATE: values and constraints
+OWN = Origins()  # nothing is known to come from elsewhere
 MOST_ROWS = 5  # examples of rows in a reason
 # By dump and restore, on two cores: 1 GB in 6 to 7 s, 10 GB in 76 s, as PostgreSQL counts a
 # database (docs/decisions/measured-migrations.md). Bytes.
@@ -100,7 +104,7 @@ def in_words_of(concern: Concern, *, in_kit: bool) -> Concern:
 # --- The rehearsal --------------------------------------------------------------------------------
 
 
-def failed(rehearsal: Rehearsal) -> list[Concern]:
+def failed(rehearsal: Rehearsal, origins: Origins = OWN) -> list[Concern]:
     """Why it failed in every mode; nothing if it succeeded in one."""
     if rehearsal.mode:
         return []
@@ -113,7 +117,20 @@ def failed(rehearsal: Rehearsal) -> list[Concern]:
     if not failures:
         return [_failed("the migrations failed on the copy", "read the log above")]
     outside = rehearsal.outside
-    return [_failed(_blame(one), remedy(one, outside), _evidence(one)) for one in failures]
+    return [
+        _failed(_blame(one), _remedy(one, outside, origins), _evidence(one)) for one in failures
+    ]
+
+
+def _remedy(failure: Failure, outside: tuple[str, ...], origins: Origins) -> str:
+    package = origins.of_migration(failure.migration)
+    usual = remedy(failure, outside)
+    if not package:
+        return usual
+    theirs = f"{failure.migration} comes with {package}: {STAY}, or {REPLACE}"
+    if failure.sqlstate.startswith(DATA_CLASSES):
+        return f"{usual} (one of your own, with run_before); {theirs}"
+    return theirs
 
 
 def _failed(what: str, next_step: str, details: Iterable[str] = ()) -> Concern:
@@ -161,20 +178,30 @@ def longest_lock(trace: Trace) -> Lock | None:
     return max(blocking, key=lambda lock: (lock.seconds, lock.table), default=None)
 
 
-def swapped(rehearsal: Rehearsal, answer: Answer) -> Concern:
+def swapped(rehearsal: Rehearsal, answer: Answer, origins: Origins = OWN) -> Concern:
     """The site cannot write while the migrations are applied to a copy."""
     seconds = duration(swap_seconds(rehearsal))
     why = [f"why: {_blame(rehearsal.failure)}"] if rehearsal.failure else []
+    package = origins.of_migration(rehearsal.failure.migration) if rehearsal.failure else ""
     return _concern(
         answer,
         "downtime",
         f"would stop the site for about {seconds}: these migrations cannot run in one transaction",
-        "change the migration that fails; or choose a quiet time and {accept}",
+        _or_theirs(
+            package, "change the migration that fails; or choose a quiet time and {accept}", QUIET
+        ),
         why,
     )
 
 
-def locked(trace: Trace, most_seconds: float, answer: Answer) -> list[Concern]:
+def _or_theirs(package: str, usual: str, theirs: str) -> str:
+    """The next step; what a package does cannot be written otherwise."""
+    return f"{theirs}; or {STAY}: {package} does this" if package else usual
+
+
+def locked(
+    trace: Trace, most_seconds: float, answer: Answer, origins: Origins = OWN
+) -> list[Concern]:
     """Tables that were there before and that nobody could use for longer than allowed."""
     worst = longest_lock(trace)
     if worst is None or worst.seconds <= most_seconds:
@@ -190,7 +217,11 @@ def locked(trace: Trace, most_seconds: float, answer: Answer) -> list[Concern]:
             "downtime",
             f"{whom} {table(worst.table)} for {duration(worst.seconds)}, and LOCK_SECONDS allows "
             f"{most_seconds:g} s",
-            "make the change in smaller steps; or choose a quiet time and {accept}",
+            _or_theirs(
+                origins.of_tables([worst.table]),
+                "make the change in smaller steps; or choose a quiet time and {accept}",
+                QUIET,
+            ),
             [f"{table(lock.table)}: {lock.mode} for {duration(lock.seconds)}" for lock in over],
         )
     ]
@@ -226,7 +257,9 @@ def loss_sentence(loss: Loss) -> str:
     }.get(loss.kind, f"lose {count} of {of_table}")
 
 
-def lost(losses: list[Loss], renames: tuple[str, ...], answer: Answer) -> list[Concern]:
+def lost(
+    losses: list[Loss], renames: tuple[str, ...], answer: Answer, origins: Origins = OWN
+) -> list[Concern]:
     """Data that would be gone; ``losses`` are ``real`` ones, ``renames`` what may be meant."""
     if not losses:
         return []
@@ -236,8 +269,12 @@ def lost(losses: list[Loss], renames: tuple[str, ...], answer: Answer) -> list[C
             answer,
             "loss",
             "would " + _first_of(sentences),
-            "; ".join(renames or ("take it out of the migrations",))
-            + "; or, if the loss is meant, {accept}",
+            _or_theirs(
+                origins.of_tables(loss.table for loss in losses),
+                "; ".join(renames or ("take it out of the migrations",))
+                + "; or, if the loss is meant, {accept}",
+                "if nobody needs these data any more, {accept}",
+            ),
             sentences if len(sentences) > 1 else (),
         )
     ]
@@ -346,7 +383,11 @@ def _out_of_the_way(difference: Difference) -> list[str]:
 
 
 def incompatible(
-    clashes: tuple[Clash, ...], serving: str, answer: Answer, switch_seconds: float = 0.0
+    clashes: tuple[Clash, ...],
+    serving: str,
+    answer: Answer,
+    switch_seconds: float = 0.0,
+    origins: Origins = OWN,
 ) -> list[Concern]:
     """What the serving release cannot live with.
 
@@ -362,8 +403,12 @@ def incompatible(
             answer,
             "incompatible",
             f"{release} would fail until it is replaced{about}: {_first_of(sentences)}",
-            f"{_without_errors(clashes)}; or accept the errors (500 until the switch{about}) and "
-            f"{ACCEPT}",
+            _or_theirs(
+                origins.of_tables(clash.table for clash in clashes),
+                f"{_without_errors(clashes)}; or accept the errors (500 until the switch{about}) "
+                f"and {ACCEPT}",
+                f"accept the errors (500 until the switch{about}), in a quiet time, and {ACCEPT}",
+            ),
             sentences if len(sentences) > 1 else (),
         )
     ]

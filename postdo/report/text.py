@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Iterable
 
 from postdo.planning.failure_remedy import remedy
-from postdo.planning.plan import Pending, Plan, Reason
+from postdo.planning.plan import Pending, Plan, Reason, evidence
 from postdo.planning.verdict import loss_sentence, real
 from postdo.rehearsing.rehearsal import Rehearsal
 from postdo.rehearsing.trace import Step
@@ -146,7 +146,7 @@ def _why(page: _Page, plan: Plan) -> None:
 
 def _reason(page: _Page, reason: Reason) -> None:
     page.bullet(reason.what)
-    page.bullets(reason.details, 6)
+    page.bullets(evidence(reason, ELSEWHERE), 6)
     page.line(reason.next_step, 4, "-> ")
     if say.decided_by(reason):
         page.line(say.decided_by(reason), 4)

@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from projects import ITEM, Outcome, Project, make, make_shop
+from projects import ITEM, REPOSITORY, Outcome, Project, make, make_shop
 
 NOWHERE = "postgres://nobody:x@127.0.0.1:1/none"
 DEVELOPMENT = {"POSTDO_MODE": "development", "DEBUG": "on"}
@@ -185,7 +185,7 @@ def test_an_installed_package_without_its_migration_is_a_warning_only(
         outcome = prepare(project, environment)
         assert outcome.code == 0, outcome.err
         assert "library: Create model Item" in outcome.err
-        assert "DEFAULT_AUTO_FIELD" in outcome.err
+        assert "DEFAULT_AUTO_FIELD" not in outcome.err  # no primary key is concerned
     assert len(list(packages.glob("library/migrations/0*"))) == 1
 
 
@@ -246,3 +246,42 @@ def test_without_a_file_that_others_need_production_says_who_knows_which(
     assert outcome.code == 3
     assert "NodeNotFoundError" in outcome.err
     assert "next: `sh run.sh plan` says which file is missing" in outcome.err
+
+
+PART = "class Part{0}(models.Model):\n    label = models.CharField(max_length=50)\n\n\n"
+
+
+@pytest.mark.parametrize(
+    ("made", "said", "not_said"),
+    [
+        ("id AutoField", "DEFAULT_AUTO_FIELD is the reason", "makemigrations --dry-run"),
+        ("nothing", "manage makemigrations --dry-run parts", "DEFAULT_AUTO_FIELD"),
+    ],
+)
+def test_what_the_migrations_of_a_package_do_not_know_is_one_short_line_that_is_right(
+    tmp_path: Path, made: str, said: str, not_said: str
+) -> None:
+    """29: it was one line of 24,687 characters, with a hint that was wrong there."""
+    project = make(
+        tmp_path,
+        NOWHERE,
+        apps=("parts",),
+        environment={"PYTHONPATH": f"{REPOSITORY}:{tmp_path}/site-packages"},
+    )
+    shutil.move(tmp_path / "parts", tmp_path / "site-packages" / "parts")
+    models = "from django.db import models\n\n\n" + "".join(PART.format(n) for n in range(99))
+    project.write("site-packages/parts/models.py", models)
+    key = "('id', models.AutoField(primary_key=True))"
+    label = "('label', models.CharField(max_length=50))"
+    creates = (f"migrations.CreateModel('Part{n}', [{key}, {label}])," for n in range(99))
+    operations = "\n".join(creates) if made == "id AutoField" else ""
+    project.migration("site-packages/parts", "0001_initial", operations)
+
+    outcome = project.run("check", environment=PRODUCTION)
+
+    assert outcome.code == 0, outcome.err
+    (warning,) = [line for line in outcome.err.splitlines() if "warning" in line]
+    assert said in warning
+    assert not_said not in warning
+    assert "and 96 more" in warning
+    assert len(warning) < 500

@@ -60,18 +60,27 @@ def migrate(run: Run, project: Project, session: BaseDatabaseWrapper, way: Way) 
             "use manage.py migrate --database"
         )
     before = history.read(session, project)
-    if before.settled:
+    always = _is_always_run(run, project)
+    if before.settled and not always:
         return _nothing(run, project, session, before, watch, waited=False)
     set_up()
     _require_steady(run, session)
     with exclusive(run, session) as waited:
         before = history.read(session, project)
-        if before.settled:
+        if before.settled and not always:
             return _nothing(run, project, session, before, watch, waited=waited)
         applied, mode, checksum = _carry_out(run, project, session, before, way)
     run.console.say(f"migrated: {len(applied)} applied ({watch})")
     already = len(before.recorded & before.on_disk)
     return Migrated(applied, already, waited, watch.seconds, mode, checksum)
+
+
+def _is_always_run(run: Run, project: Project) -> bool:
+    """A command that an app brings may do more, which developers have at each start.
+
+    In production nothing is done that was not planned, and with nothing pending there is no plan.
+    """
+    return run.config.mode is not Mode.PRODUCTION and project.overrides("migrate")
 
 
 def _nothing(

@@ -8,6 +8,7 @@ phase of ``django.setup()`` does, and imports no model: enough to know which mig
 from __future__ import annotations
 
 import os
+import pkgutil
 import sys
 from dataclasses import dataclass
 from pathlib import Path, PurePath
@@ -47,6 +48,14 @@ class Project:
     settings_module: str
     root: Path
     apps: tuple[App, ...]
+
+    def overrides(self, command: str) -> bool:
+        """Whether an installed app brings its own management command of this name."""
+        return any(
+            name == command
+            for app in self.apps
+            for _, name, _ in pkgutil.iter_modules([str(app.path / "management" / "commands")])
+        )
 
 
 def load(settings_module: str) -> Project:

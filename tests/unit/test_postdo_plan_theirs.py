@@ -82,6 +82,6 @@ def test_an_ask_with_many_lines_says_the_first_and_where_the_others_are() -> Non
     assert len(refused.details) < 20
     assert "  and 55 more: postdo plan" in refused.details
     why = text.render(plan).partition("Pending: ")[0]
-    assert len(why.splitlines()) < 30
+    assert len(why.splitlines()) < 35  # 150 if all are listed
     assert "and 55 more: in full: --html or --json" in why
     assert "--approve" in why

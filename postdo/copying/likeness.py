@@ -59,7 +59,9 @@ WITH own AS (
   UNION ALL
   SELECT 'pg_type'::regclass, t.oid, format('TYPE %I.%I', nspname, typname), '', typowner, typacl,
          acldefault('T', typowner)
-  FROM pg_type t JOIN own n ON n.oid = t.typnamespace WHERE typtype IN ('e', 'd')
+  FROM pg_type t JOIN own n ON n.oid = t.typnamespace
+  WHERE typtype IN ('e', 'd', 'r')
+     OR EXISTS (SELECT FROM pg_class c WHERE c.oid = t.typrelid AND c.relkind = 'c')
 ), ours AS (
   SELECT * FROM object WHERE NOT EXISTS (SELECT FROM pg_depend d
     WHERE d.classid = class AND d.objid = id AND d.objsubid = 0 AND d.deptype = 'e')
@@ -77,13 +79,16 @@ SELECT format('default of %s for %s in %s: %s', pg_get_userbyid(defaclrole), def
 FROM pg_default_acl CROSS JOIN unnest(defaclacl) a
 """  # noqa: S608  all of it is ours
 # The statements that give these privileges to the same objects elsewhere: first those that take
-# the usual ones away. PostgreSQL 14 to 18.
+# the usual ones away. Schemas come last, because nobody reaches an object in one without USAGE, not
+# even who owns both: from 15 on, public belongs to pg_database_owner. PostgreSQL 14 to 18.
 PRIVILEGES = f"""{OBJECT}
 SELECT statement FROM (
-  SELECT 1, format('REVOKE ALL ON %s FROM PUBLIC, %I', target, pg_get_userbyid(owner))
+  SELECT CASE class WHEN 'pg_namespace'::regclass THEN 5 ELSE 1 END,
+         format('REVOKE ALL ON %s FROM PUBLIC, %I', target, pg_get_userbyid(owner))
   FROM ours WHERE acl IS NOT NULL AND part = ''
   UNION ALL
-  SELECT 2, format('GRANT %s %s ON %s TO %s', a.privilege_type, part, target,
+  SELECT CASE class WHEN 'pg_namespace'::regclass THEN 6 ELSE 2 END,
+         format('GRANT %s %s ON %s TO %s', a.privilege_type, part, target,
                    coalesce(quote_ident(r.rolname), 'PUBLIC'))
          || CASE WHEN a.is_grantable THEN ' WITH GRANT OPTION' ELSE '' END
   FROM ours CROSS JOIN aclexplode(acl) a LEFT JOIN pg_roles r ON r.oid = a.grantee
@@ -104,6 +109,7 @@ SELECT statement FROM (
                                       WHEN 'f' THEN 'ROUTINES' WHEN 'n' THEN 'SCHEMAS'
                                       ELSE 'TYPES' END,
                    coalesce(quote_ident(r.rolname), 'PUBLIC'))
+         || CASE WHEN a.is_grantable THEN ' WITH GRANT OPTION' ELSE '' END
   FROM pg_default_acl CROSS JOIN aclexplode(defaclacl) a LEFT JOIN pg_roles r ON r.oid = a.grantee
 ) AS ordered(place, statement) ORDER BY place
 """  # noqa: S608  all of it is ours

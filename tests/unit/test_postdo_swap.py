@@ -69,6 +69,60 @@ def test_what_cannot_run_in_one_transaction_is_done_by_a_swap(each_role: Swappin
     assert f"kept as {report['old']}" in printed
 
 
+# Who may do what, of every kind of object that has privileges.
+PRIVILEGES = """
+SELECT 'schema', nspname::text, nspacl::text FROM pg_namespace
+WHERE nspname IN ('public', 'within')
+UNION ALL SELECT 'routine', proname::text, proacl::text FROM pg_proc
+WHERE pronamespace IN ('public'::regnamespace, 'within'::regnamespace)
+UNION ALL SELECT 'relation', relname::text, relacl::text FROM pg_class
+WHERE relnamespace IN ('public'::regnamespace, 'within'::regnamespace) AND relacl IS NOT NULL
+UNION ALL SELECT 'type', typname::text, typacl::text FROM pg_type WHERE typacl IS NOT NULL
+UNION ALL SELECT 'default', defaclobjtype::text, defaclacl::text FROM pg_default_acl
+ORDER BY 1, 2, 3
+"""
+REVOKED = """
+CREATE FUNCTION secret() RETURNS int LANGUAGE sql AS 'SELECT 1';
+CREATE FUNCTION apart(n int) RETURNS int LANGUAGE sql AS 'SELECT n';
+CREATE PROCEDURE done() LANGUAGE sql AS 'SELECT 1';
+CREATE AGGREGATE total(int) (SFUNC = int4pl, STYPE = int);
+CREATE TYPE shade AS ENUM ('red');
+CREATE TYPE pair AS (one int, two int);
+CREATE SCHEMA within;
+CREATE FUNCTION within.deep() RETURNS int LANGUAGE sql AS 'SELECT 1';
+CREATE TABLE within.kept (id int);
+REVOKE ALL ON FUNCTION secret(), apart(int), within.deep() FROM PUBLIC;
+REVOKE ALL ON PROCEDURE done() FROM PUBLIC;
+REVOKE ALL ON FUNCTION total(int) FROM PUBLIC;
+REVOKE ALL ON TYPE shade, pair FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION apart(int), within.deep() TO {reader};
+GRANT USAGE ON TYPE pair TO {reader};
+REVOKE ALL ON SCHEMA public FROM PUBLIC;
+GRANT USAGE ON SCHEMA public, within TO {reader};
+GRANT SELECT ON within.kept TO {reader};
+ALTER DEFAULT PRIVILEGES REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC;
+ALTER DEFAULT PRIVILEGES IN SCHEMA within GRANT SELECT ON TABLES TO {reader} WITH GRANT OPTION;
+"""
+
+
+def privileges(shop: Swapping) -> set[tuple[str, str, str]]:
+    """Who may do what; one of several grants may come first."""
+    found = shop.project.sql(PRIVILEGES)
+    return {
+        (kind, name, one) for kind, name, acl in found for one in (acl or "").strip("{}").split(",")
+    }
+
+
+def test_what_was_revoked_from_all_stays_revoked(each_role: Swapping) -> None:
+    shop = each_role
+    reader, _ = role(shop.admin, "")
+    shop.project.sql(REVOKED.format(reader=reader))
+    before = privileges(shop)
+    code, printed = shop.run()
+    assert code == 0, printed
+    assert privileges(shop) == before
+
+
 def test_a_migration_that_fails_changes_nothing_and_leaves_nothing(each_role: Swapping) -> None:
     shop = each_role
     shop.migration("0006_broken", BROKEN, after="0005_vacuum")

@@ -12,8 +12,8 @@ from postdo.rehearsing.trace import Failure
 
 ALREADY_THERE = (
     "it is there already: `{postdo} drift` says whether it was made by hand (remove it, or adopt "
-    "it in the migration) or whether its own migration is only not recorded; tables from before "
-    "the project had migrations want `manage.py migrate --fake-initial` first"
+    "it in the migration) or whether its own migration is only not recorded, and then the command "
+    "that records it; so for tables from before the project had migrations"
 )
 NOT_THERE = (
     "something that it needs is missing: `{postdo} drift` shows what was changed by hand; code in "

@@ -184,7 +184,10 @@ def _ahead(seen: Seen, *, blocking: bool) -> Iterable[Problem]:
             "deploy the release that made them"
             + (f", or `{restore(seen.run, archived)}` and commit" if archived else "")
             + (
-                "" if archived else "; if they are left from a reset: manage.py migrate APP --prune"
+                ""
+                if archived
+                else "; if they are left from a reset, and no release will ever bring them again: "
+                "manage.py migrate APP --prune"
             ),
             blocking=blocking,
         )

@@ -80,3 +80,22 @@ def test_what_drift_says_of_a_record_is_followed_word_for_word_and_loses_nothing
     after = site.snapshot()
     assert after.tables["public.shop_item"] == before.tables["public.shop_item"]
     assert site.run("drift").code == 0
+
+
+def test_tables_from_before_there_were_migrations_are_recorded_as_the_remedy_says(
+    site: Site,
+) -> None:
+    before = site.snapshot()
+    site.sql("DELETE FROM django_migrations WHERE app = 'shop'; DROP SCHEMA postdo_journal CASCADE")
+    refused = site.run("migrate")
+    assert refused.code == 3
+    assert "drift` says" in refused.err
+    found = site.run("drift")
+    words = re.findall("(drift --record shop.0001_initial)", found.err + found.out)
+    assert words, found.out + found.err
+    assert site.run(*words[0].split()).code == 0
+    site.ends_done()
+    after = site.snapshot()
+    assert after.schema == before.schema
+    items = ("public.shop_item", "public.shop_order")
+    assert [after.tables[name] for name in items] == [before.tables[name] for name in items]

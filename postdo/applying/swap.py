@@ -24,6 +24,7 @@ from postdo.applying.standstill import Standstill, standstill, tables
 from postdo.changes import unreadable
 from postdo.console import Stopwatch
 from postdo.copying import backup, likeness, scratch
+from postdo.copying.foreign import Foreign, foreign
 from postdo.database import closing, rows
 from postdo.errors import PostdoError, Refused, Undone, one_line
 from postdo.history import RECORDED, Name, dotted
@@ -34,6 +35,7 @@ from postdo.schema import catalogue
 from postdo.schema.advance import advance
 from postdo.schema.catalogue import Catalogue
 from postdo.schema.reread import worded
+from postdo.words import listed
 
 NAME_BYTES = 63  # NAMEDATALEN - 1, PostgreSQL 14 to 18
 
@@ -140,6 +142,14 @@ def require(run: Run, session: BaseDatabaseWrapper) -> None:
             "database and to have CREATEDB",
             "as a superuser: ALTER ROLE … CREATEDB, and ALTER DATABASE … OWNER TO that role",
         )
+    others = Foreign() if superuser else foreign(session, ())
+    if others != Foreign():
+        names = (*others.names, *(("an event trigger",) if others.event_triggers else ()))
+        raise Refused(
+            "a swap would lose what belongs to others in this database, as this user may not copy "
+            f"it: {listed(names or ('functions in C',))}",
+            "migrate as a superuser, or make the migration one that fits into a transaction",
+        )
     bound = tuple(what for (what,) in rows(session, BOUND))
     if bound:
         raise Refused(
@@ -204,7 +214,7 @@ def _fill(
         unlike = likeness.differences(session, there, current, copy)
         was = catalogue.read(there)
     _require_still(still)
-    unlike += tuple(f"missing in the copy: extension {name}" for name in copied.left_out)
+    unlike += tuple(f"missing in the copy: {what}" for what in copied.left_out)
     if unlike:
         raise Undone(
             "this user cannot make a copy that is all that the database is",

@@ -7,9 +7,10 @@ is from before a change.
 
 from __future__ import annotations
 
+import tempfile
 import time
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from postdo.console import Stopwatch
 from postdo.copying import extensions, rights, standbys
 from postdo.copying.backup_folder import BackupFolder
 from postdo.copying.budget import MB, check_size, in_mb
+from postdo.copying.foreign import Foreign, contents, foreign
 from postdo.copying.programs import (
     OutOfTimeError,
     ProgramFailedError,
@@ -34,6 +36,7 @@ from postdo.copying.scratch import connect_to
 from postdo.database import cancel, closing, message, rows, sqlstate
 from postdo.errors import Refused
 from postdo.run import Run
+from postdo.words import listed
 
 __all__ = ["Copied", "Programs", "check_room", "copy", "programs"]
 
@@ -44,11 +47,13 @@ MARGIN_MB = 200  # for what else is written meanwhile
 # gzip, because 14 and 15 have nothing else. Of 232 MB: 48 MB in 1.0 s; level 6 46 MB in 2.3 s,
 # level 0 128 MB in 0.5 s.
 COMPRESSION = "--compress=1"
+PIPED = ("--format=custom", "--compress=0")
 # Tables whose rows are part of the schema to Django: post_migrate and migrations look at them.
 KEPT_ROWS = ("django_migrations", "django_content_type", "auth_permission", "django_site")
 DISK_FULL = ("No space left on device", "Disk quota exceeded", "Check free disk space")
 LESS_ROOM = "free some disk space there, or set REHEARSE=schema for a copy without rows"
 CANCELLED = "57014"
+NAMED = 20  # of what a copy goes without; more are counted
 
 # Its size in bytes, and the WAL that PostgreSQL keeps before it recycles it. PostgreSQL 14 to 18.
 SIZE = """
@@ -81,7 +86,8 @@ class Copied:
     """``backup``: the name of the backup once it is finished, ``None`` if there is none.
 
     ``seconds``: what it took. ``size_bytes``: of the source database, as PostgreSQL counts it.
-    ``left_out``: extensions that the copy lacks, because only a superuser can create them.
+    ``left_out``: what the copy lacks, because it belongs to others and only a superuser can make or
+    read it: the names of extensions, then the rest with its kind (``event trigger watch``).
     """
 
     backup: Path | None
@@ -100,7 +106,7 @@ class _Job:
     deadline: float
     flags: tuple[str, ...]
     restoring: tuple[str, ...]
-    left_out: tuple[str, ...]
+    without: Foreign
 
 
 def check_room(run: Run, session: BaseDatabaseWrapper, *, schema_only: bool | None = None) -> int:
@@ -148,13 +154,11 @@ def copy(run: Run, session: BaseDatabaseWrapper, scratch: str, *, schema_only: b
         folder = _folder(run, session)
         if schema_only:
             run.console.say("copying the schema without rows; no backup is kept of that")
-            _through_a_pipe(job, _without_rows(session))
-            backup = None
+            backup, left_out = None, _through_a_pipe(job, _without_rows(session))
         elif folder:
-            backup = _through_a_folder(job, folder)
+            backup, left_out = _through_a_folder(job, folder)
         else:
-            _through_a_pipe(job, ())
-            backup = None
+            backup, left_out = None, _through_a_pipe(job, ())
         _analyze(run, job, scratch)
     except OutOfTimeError as error:
         raise Refused(
@@ -164,7 +168,12 @@ def copy(run: Run, session: BaseDatabaseWrapper, scratch: str, *, schema_only: b
         ) from error
     except ProgramFailedError as error:
         raise _failed(run, job, error) from error
-    return Copied(backup, watch.seconds, int(size), job.left_out)
+    left_out += tuple(name.replace('"', "") for name in job.without.names)
+    if left_out:
+        run.console.say(
+            f"the copy goes without {listed(left_out, NAMED)}: this role may not copy that"
+        )
+    return Copied(backup, watch.seconds, int(size), (*job.without.extensions, *left_out))
 
 
 def _job(run: Run, session: BaseDatabaseWrapper, scratch: str) -> _Job:
@@ -172,7 +181,9 @@ def _job(run: Run, session: BaseDatabaseWrapper, scratch: str) -> _Job:
     found = programs(run, connection.info.server_version // 10_000)
     seconds = run.config.policies.rehearse_seconds
     ((superuser, assumed),) = rows(session, ROLE)
-    left_out = () if superuser else extensions.forbidden(run, session, scratch)
+    without = Foreign()
+    if not superuser:
+        without = foreign(session, extensions.forbidden(run, session, scratch))
     extensions.same_versions(run, session, scratch)
     flags = ["--no-password", *([f"--role={assumed}"] if assumed else [])]
     # A subscription would be one to production's own publisher, and keep the copy from being
@@ -187,25 +198,62 @@ def _job(run: Run, session: BaseDatabaseWrapper, scratch: str) -> _Job:
         deadline=time.monotonic() + seconds if seconds else float("inf"),
         flags=tuple(flags),
         restoring=tuple(restoring),
-        left_out=left_out,
+        without=without,
     )
 
 
-def _through_a_folder(job: _Job, folder: BackupFolder) -> Path:
+def _through_a_folder(job: _Job, folder: BackupFolder) -> tuple[Path, tuple[str, ...]]:
+    """Where the backup is, and what the copy lacks."""
     with folder.unfinished() as part:
-        dump = [str(job.found.pg_dump), *job.flags, "--format=directory", f"--jobs={JOBS}"]
-        _programs(job, [[*dump, COMPRESSION, f"--file={part.path}"]])
-        restore = [str(job.found.pg_restore), *job.flags, f"--jobs={JOBS}", *job.restoring]
-        with extensions.list_without(job.found, part.path, job.left_out) as wanted:
-            _programs(job, [[*restore, *wanted, str(part.path)]])
-        return part.prove()
+        dump = [*_dump(job), "--format=directory", f"--jobs={JOBS}", COMPRESSION]
+        _programs(job, [[*dump, f"--file={part.path}"]])
+        restore = [*_restore(job), f"--jobs={JOBS}"]
+        if not job.without.unwanted:
+            _programs(job, [[*restore, str(part.path)]])
+            return part.prove(), ()
+        wanted = contents(job.found, part.path, job.without)
+        with wanted.flags() as flags:
+            _programs(job, [[*restore, *flags, str(part.path)]])
+        return part.prove(), wanted.left_out
 
 
-def _through_a_pipe(job: _Job, dumping: Sequence[str]) -> None:
-    dump = [str(job.found.pg_dump), *job.flags, "--format=custom", "--compress=0", *dumping]
-    dump += extensions.flags_without(job.session, job.left_out)
-    restore = [str(job.found.pg_restore), *job.flags, *job.restoring]
-    _programs(job, [dump, restore])
+def _through_a_pipe(job: _Job, dumping: Sequence[str]) -> tuple[str, ...]:
+    """What the copy lacks."""
+    through = [*_dump(job), *PIPED, *dumping]
+    if not job.without.unwanted:
+        _programs(job, [through, _restore(job)])
+        return ()
+    # A restore can leave something out of a file only. So the definitions go through one, and the
+    # rows between them through a pipe; one snapshot makes them one dump.
+    with (
+        tempfile.TemporaryDirectory(prefix="postdo-") as folder,
+        _snapshot(job) as snapshot,
+    ):
+        file, of = f"{folder}/definitions", f"--snapshot={snapshot}"
+        _programs(job, [[*_dump(job), *PIPED, "--schema-only", of, f"--file={file}"]])
+        wanted = contents(job.found, Path(file), job.without)
+        with wanted.flags() as flags:
+            _programs(job, [[*_restore(job), *flags, "--section=pre-data", file]])
+            _programs(job, [[*through, "--section=data", of], _restore(job)])
+            _programs(job, [[*_restore(job), *flags, "--section=post-data", file]])
+    return wanted.left_out
+
+
+def _dump(job: _Job) -> list[str]:
+    return [str(job.found.pg_dump), *job.flags, *job.without.flags]
+
+
+def _restore(job: _Job) -> list[str]:
+    return [str(job.found.pg_restore), *job.flags, *job.restoring]
+
+
+@contextmanager
+def _snapshot(job: _Job) -> Iterator[str]:
+    """A snapshot of the database that several dumps can be made of."""
+    ((name,),) = rows(job.session, "SELECT current_database()")
+    with closing(connect_to(str(name), "postdo copy")) as holder:
+        rows(holder, "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        yield str(rows(holder, "SELECT pg_export_snapshot()")[0][0])
 
 
 def _programs(job: _Job, commands: Sequence[Sequence[str]]) -> None:
@@ -260,8 +308,9 @@ def _failed(run: Run, job: _Job, error: ProgramFailedError) -> Refused:
             "has all rows; or REHEARSE=schema for a copy without rows",
         )
     details = error.details
-    if job.left_out:
-        details += (f"left out, because only a superuser can create it: {', '.join(job.left_out)}",)
+    if job.without.extensions:
+        names = ", ".join(job.without.extensions)
+        details += (f"left out, because only a superuser can create it: {names}",)
     return Refused(
         f"the database cannot be copied: {error.program}: {error.said}",
         "correct that, or migrate as a role that may do it, or go without a copy: REHEARSE=off",

@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-import re
-import subprocess
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from pathlib import Path
+from contextlib import suppress
 
 from django.db import DatabaseError
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from postdo.copying.programs import Programs
 from postdo.copying.scratch import connect_to
 from postdo.database import closing, rows, sqlstate
 from postdo.run import Run
@@ -34,7 +28,6 @@ FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace
 JOIN pg_available_extensions a ON a.name = e.extname
 WHERE e.extversion <> a.default_version AND n.nspname IN ('public', 'pg_catalog') ORDER BY e.oid
 """
-EXTENSIONS = "SELECT extname FROM pg_extension ORDER BY extname"
 
 
 def forbidden(run: Run, session: BaseDatabaseWrapper, scratch: str) -> tuple[str, ...]:
@@ -72,36 +65,3 @@ def same_versions(run: Run, session: BaseDatabaseWrapper, scratch: str) -> None:
         for (statement,) in older:
             with suppress(DatabaseError):
                 rows(there, statement)
-
-
-def flags_without(session: BaseDatabaseWrapper, left_out: tuple[str, ...]) -> list[str]:
-    """Flags for pg_dump that leave out some extensions; none if none is left out.
-
-    They name what is dumped; plpgsql is always there, so that the list is never empty.
-    """
-    if not left_out:
-        return []
-    present = [name for (name,) in rows(session, EXTENSIONS)]
-    kept = {"plpgsql", *present} - set(left_out)
-    return [f'--extension="{name}"' for name in sorted(kept)]
-
-
-@contextmanager
-def list_without(
-    found: Programs, dump: Path, left_out: tuple[str, ...]
-) -> Iterator[tuple[str, ...]]:
-    """Flags for pg_restore that leave out some extensions; none if none is left out."""
-    if not left_out:
-        yield ()
-        return
-    names = "|".join(re.escape(name) for name in left_out)
-    unwanted = re.compile(rf"\d+; \d+ \d+ (EXTENSION -|COMMENT - EXTENSION) ({names})\s")
-    listed = subprocess.run(
-        [found.pg_restore, "--list", dump], capture_output=True, text=True, check=True
-    )
-    with tempfile.NamedTemporaryFile("w", dir=dump) as file:
-        file.writelines(
-            line for line in listed.stdout.splitlines(keepends=True) if not unwanted.match(line)
-        )
-        file.flush()
-        yield (f"--use-list={file.name}",)

@@ -39,7 +39,7 @@ class Rehearsal:
     ``backup``: what the copy was restored from, by the name that it has once the change begins;
     empty if none is kept.
     ``copy_seconds``: what the copy took. ``size_bytes``: of the copied database. ``left_out``:
-    extensions that the copy lacks, because only a superuser can create them. ``copied_by``:
+    what the copy lacks because it belongs to others (``backup.Copied``). ``copied_by``:
     ``dump`` (and restore) or ``base-backup`` (of the whole server). ``changes``: the database's
     count of changed rows just before the copy was made (``row_effects.changes``).
     ``server``: what of the database server has changed meanwhile; the migrations may have done it.

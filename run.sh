@@ -5,9 +5,17 @@
 #   sh run.sh -2 [command]   local, without Docker for the web
 #
 # POSIX sh: dash, bash and busybox sh all run it.
-set -eu
+# Until the line ends are checked, each line ends in a comment: it takes the carriage return of a line that has one.
+set -eu                                                                                                                   #
+ROOT=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd -P)                                                                    #
+KIT="run.sh entrypoint.sh .env.example Dockerfile lib/* commands/* image/* db/*.sh db/*.conf pgadmin/* proxy/* service/*" #
+# shellcheck disable=SC2086 # split on purpose: a list of patterns
+if (cd "$ROOT" && grep -qs "$(printf '\r')" $KIT); then                                                  #
+    printf '%s\n' "error: files of the kit have Windows line ends (CRLF), which a shell cannot read" >&2 #
+    printf '%s\n' "  next: convert them: cd '$ROOT' && sed -i 's/\\r\$//' $KIT" >&2                      #
+    exit 1                                                                                               #
+fi                                                                                                       #
 
-ROOT=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd -P)
 STATE="$ROOT/.postdo"
 
 for library in log lock env engine owner ports compose explain database modes oneoff restarts copy python local manage tests; do

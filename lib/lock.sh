@@ -11,7 +11,7 @@ take_lock() { # take_lock NAME
     lock_path="$STATE/lock-$1"
     lock_mine="$STATE/owner.$$"
     printf '%s %s %s\n' "$$" "$(process_start "$$")" "$(date '+%Y-%m-%d %H:%M:%S')" 2>/dev/null >"$lock_mine" || {
-        rm -f "$lock_mine"
+        rm -f "$lock_mine" 2>/dev/null || true
         fail "cannot write in $STATE (disk full, or no permission)" "free some disk space, or make it writable"
     }
     lock_tries=0
@@ -19,7 +19,7 @@ take_lock() { # take_lock NAME
         # A lock that is there and cannot be read, or a file system without links: no reason to try for ever.
         lock_tries=$((lock_tries + 1))
         [ "$lock_tries" -lt 50 ] || {
-            rm -f "$lock_mine"
+            rm -f "$lock_mine" 2>/dev/null || true
             fail "cannot take the lock $lock_path" "see whose it is: ls -l $STATE; if no run.sh is at work, remove it"
         }
         lock_holder=$(cat "$lock_path" 2>/dev/null) || continue

@@ -20,6 +20,38 @@ open_log() { # open_log NAME
 make_state_folder() { # make_state_folder PATH: 0700, since it holds logs, keys and data
     [ -d "$1" ] || (umask 077 && mkdir -p "$1" 2>/dev/null) ||
         fail "cannot create $1 (disk full, or no permission)" "free some disk space, or make $ROOT writable for $(id -un 2>/dev/null || id -u)"
+    for state_part in "$1" "$1"/*/; do
+        # The embedded PostgreSQL judges its own data.
+        if [ -d "$state_part" ] && [ "$state_part" != "$STATE/postgres/" ]; then
+            { [ -w "$state_part" ] && [ -x "$state_part" ]; } || refuse_state "${state_part%/}"
+        fi
+    done
+}
+
+# What another user has made there: root, mostly, in a run that was killed before it could give it back.
+refuse_state() { # refuse_state PATH
+    # shellcheck disable=SC2012 # only a name is read of it, and stat is another one on each system
+    state_owner=$(ls -ld "$1" | awk '{ print $3 }')
+    fail "cannot write in $1, which belongs to $state_owner" \
+        "make it writable for $(id -un 2>/dev/null || id -u): sudo chown -R $(id -u):$(id -g) $STATE"
+}
+
+# As root in a user's clone (sudo): what root has made there becomes the user's, whose next run has to change it. Not
+# the embedded PostgreSQL while it runs: it would lose sight of its files.
+give_back() {
+    [ "$(id -u)" -eq 0 ] || return 0
+    # shellcheck disable=SC2012 # only numbers are read of it
+    give_to=$(ls -ldn "$ROOT" | awk '{ print $3 ":" $4 }')
+    [ "${give_to%%:*}" != 0 ] || return 0
+    for give_path in "$ENV_FILE" "$ROOT/backups" "$ROOT/web" "$STATE" "$STATE"/*; do
+        case $give_path in
+        "$STATE") give_how=-prune ;;
+        *) give_how= ;;
+        esac
+        [ ! -e "$give_path/server/data/postmaster.pid" ] || continue
+        # shellcheck disable=SC2086 # split on purpose: a word or none
+        [ ! -e "$give_path" ] || find "$give_path" $give_how -user 0 -exec chown -h "$give_to" {} + 2>/dev/null || true
+    done
 }
 
 say() {
@@ -133,6 +165,7 @@ finish() {
         "$finish_undo" >>"$LOG_FILE" 2>&1 || warn "could not take everything back ($finish_undo)$([ "$LOG_FILE" = /dev/null ] || printf '; see %s' "$LOG_FILE")"
     done
     release_locks
+    give_back
     exit "$finish_status"
 }
 

@@ -52,7 +52,10 @@ prepare_backups_folder() {
         fail "cannot create $ROOT/backups" "free some disk space, or make $ROOT writable for $(id -un 2>/dev/null || id -u)"
     # Made by root, which includes Docker when it finds no folder to mount.
     [ -n "$(find "$ROOT/backups" -prune -user 0)" ] && ! engine_is_rootless || return 0
-    { chown 10001:10001 "$ROOT/backups" && chmod 700 "$ROOT/backups"; } 2>/dev/null ||
+    # In a user's clone to the user, who has to reach them.
+    # shellcheck disable=SC2012 # only numbers are read of it
+    backups_owner=$(ls -ldn "$ROOT" | awk '{ print $3 == 0 ? "10001:10001" : $3 ":" $4 }')
+    { chown "$backups_owner" "$ROOT/backups" && chmod 700 "$ROOT/backups"; } 2>/dev/null ||
         fail "$ROOT/backups belongs to root" "make it yours: sudo chown $(id -u):$(id -g) $ROOT/backups"
 }
 

@@ -1,12 +1,21 @@
 # lib/check.awk: which values of the environment cannot work. Prints WHAT and REMEDY, a line each, for the first one.
 # No {n,m} in the patterns: the awk of Debian 12 (mawk 1.3.4) does not know it.
 
+# Where the value was written that counts. `given`: the keys that the environment had before .env was read.
+function place(key) {
+    return index(given, " " key " ") ? "the environment" : ".env"
+}
+
+function remedy_of(key, remedy) {
+    return remedy (index(given, " " key " ") ? ", or unset " key " so that the line in .env counts" : "")
+}
+
 function rule(key, pattern, allowed,    value) {
     value = ENVIRON[key]
     if (value ~ pattern) return
     if (key ~ /PASSWORD$|SECRET/ && key !~ /UPDATE/) value = value == "" ? "is empty" : "cannot work (it is not shown here)"
     else value = value == "" ? "is empty" : "is '" value "'"
-    refuse(key " in .env " value, "set it to " allowed)
+    refuse(key " in " place(key) " " value, remedy_of(key, "set it to " allowed))
 }
 
 # A limit below LEAST megabytes: Docker takes it, and the kernel kills what runs in it, again and again.
@@ -16,7 +25,7 @@ function memory(key, least, example,    value, size) {
     if (value ~ /k$/) size = size / 1024
     if (value ~ /g$/) size = size * 1024
     if (value == "0" || (value ~ /^[1-9][0-9]*[kmg]$/ && size >= least)) return
-    refuse(key " in .env is " (value == "" ? "empty" : "'" value "'"), "set it to a size from " least "m, such as " example ", or 0 for no limit")
+    refuse(key " in " place(key) " is " (value == "" ? "empty" : "'" value "'"), remedy_of(key, "set it to a size from " least "m, such as " example ", or 0 for no limit"))
 }
 
 function refuse(what, remedy) {
@@ -30,9 +39,9 @@ function ports(names,    count, list, i, value, seen) {
     for (i = 1; i <= count; i++) {
         value = ENVIRON[list[i]]
         if (value !~ /^[1-9][0-9]*$/ || value + 0 > 65535)
-            refuse(list[i] " in .env is '" value "'", "set it to a port, 1 to 65535")
+            refuse(list[i] " in " place(list[i]) " is '" value "'", remedy_of(list[i], "set it to a port, 1 to 65535"))
         if (value in seen)
-            refuse(list[i] " and " seen[value] " in .env are both " value, "give each its own port")
+            refuse(list[i] (place(list[i]) == place(seen[value]) ? "" : " in " place(list[i])) " and " seen[value] " in " place(seen[value]) " are both " value, "give each its own port")
         seen[value] = list[i]
     }
 }
@@ -46,9 +55,10 @@ BEGIN {
     rule("SECRET_KEY", "^................................", "a random word of at least 32 characters")
     rule("DOMAIN", "^(" label "(\\." label ")*)?$", "one name such as www.example.com, without http:// and port, or empty")
     # Lists are read by the project in web/: the starter splits them at spaces too, others at the commas alone.
-    address = "([A-Za-z0-9._-]+|\\[[0-9A-Fa-f:.]+\\])"
+    # Without underscores: Django answers 400 to every name that has one, whatever the list says.
+    address = "([A-Za-z0-9.-]+|\\[[0-9A-Fa-f:.]+\\])"
     host = "(\\*|" address ")?"
-    rule("ALLOWED_HOSTS", "^" host "(," host ")*$", "host names with commas and no spaces between them, such as www.example.com,.example.org (with all that end in it), without http://, port and path")
+    rule("ALLOWED_HOSTS", "^" host "(," host ")*$", "host names with commas and no spaces between them, such as www.example.com,.example.org (with all that end in it), without http://, port, path and underscore")
     origin = "(https?://(\\*\\.)?" address "(:[0-9]+)?)?"
     rule("CSRF_TRUSTED_ORIGINS", "^" origin "(," origin ")*$", "origins with commas and no spaces between them, such as https://shop.example.com, with http:// or https:// and nothing after the name but a port")
     rule("DEV_BIND", "^([0-9]+\\.[0-9]+\\.[0-9]+\\.[0-9]+|\\[[0-9a-fA-F:.]+\\])$", "an address of this machine, such as 127.0.0.1 or [::1]")
@@ -71,6 +81,14 @@ BEGIN {
     rule("MAX_REQUEST_BODY", "^[1-9][0-9]*(KB|MB|GB)$", "a size such as 100MB")
     rule("HEALTH_PATH", "^/[A-Za-z0-9_./-]*$", "a path such as /readyz")
     rule("ACME_EMAIL", "^([^ @]+@[^ @]+)?$", "an e-mail address, or empty")
+    # Development's alone, and no reason to keep a server from starting. pgAdmin does not start with such an address.
+    if (mode != "prod") {
+        part = "[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?"
+        rule("PGADMIN_DEFAULT_EMAIL", "^[A-Za-z0-9._%+-]+@(" part "\\.)+[A-Za-z][A-Za-z]+$", "an e-mail address whose domain has a dot, such as admin@example.com")
+        if (ENVIRON["PGADMIN_DEFAULT_EMAIL"] ~ /\.(arpa|invalid|local|localhost|onion|test)$/)
+            refuse("PGADMIN_DEFAULT_EMAIL in " place("PGADMIN_DEFAULT_EMAIL") " is '" ENVIRON["PGADMIN_DEFAULT_EMAIL"] "'", "set it to an address that is not of a reserved domain, such as admin@example.com")
+        rule("PGADMIN_DEFAULT_PASSWORD", "^......", "at least 6 characters")
+    }
     # Tried out, with the starter and two CPUs. Two processes of Gunicorn are killed at 48m and serve at 64m; as much again
     # for a third one, and for uploads.
     memory("WEB_MEMORY", 128, "512m or 2g")
@@ -96,5 +114,5 @@ BEGIN {
     rule("LOCK_RETRY_SECONDS", "^[0-9]+$", "a number of seconds")
     rule("LOCK_SECONDS", "^[0-9]+$", "a number of seconds")
     rule("BACKUP_KEEP", "^[1-9][0-9]*$", "a number of backups, from 1")
-    ports("HTTP_PORT HTTPS_PORT DEV_PORT LOCAL_PORT PGADMIN_PORT DEV_DB_PORT")
+    ports("HTTP_PORT HTTPS_PORT DEV_PORT LOCAL_PORT PGADMIN_PORT DEV_DB_PORT" (ENVIRON["PROD_DB_PORT"] == "" ? "" : " PROD_DB_PORT"))
 }

@@ -1,68 +1,94 @@
 # lib/dotenv.awk: an .env file as lines that a shell can read, one for each key:
-#     key NUMBER NAME [VALUE]        the brackets keep the spaces at both ends
+#     key NUMBER NAME [VALUE]        the brackets keep the spaces at both ends; a line end in VALUE is the character 1
 #     bad NUMBER WHAT [REMEDY]       the line cannot be read as Compose would read it
 # The grammar is the part of Compose's (docs: "Syntax for environment variables file") in which nothing is
 # interpolated or escaped, so that this kit, Compose and python-dotenv read the same value.
 
 function bad(what, remedy) {
-    line[NR] = sprintf("bad %d %s [%s]", NR, what, remedy)
+    out[at] = sprintf("bad %d %s [%s]", at, what, remedy)
 }
 
-{
-    sub(/\r+$/, "")
-    sub(/^[ \t]+/, "")
-    sub(/^export[ \t]+/, "")
+# A value in quotes may go over several lines, as a private key does. Sets `last` to its last line; 0 if it has no end.
+function in_quotes(value, quote,    end) {
+    value = substr(value, 2)
+    for (last = at; ; ) {
+        end = index(value, quote)
+        if (end) {
+            rest = substr(value, end + 1)
+            return substr(value, 1, end - 1)
+        }
+        if (++last > NR) break
+        value = value "\001" line[last]
+    }
+    last = 0
+    return ""
 }
 
-/^$/ || /^#/ { next }
-
-!/^[A-Za-z_][A-Za-z0-9_]*=/ {
-    bad("it_is_not_KEY=VALUE", "write it as KEY=VALUE (letters, digits and _, no space before the =), or put a # before it")
-    next
-}
-
-{
-    name = $0
+function parse(text,    name, value, quote) {
+    sub(/\r+$/, "", text)
+    sub(/^[ \t]+/, "", text)
+    sub(/^export[ \t]+/, "", text)
+    if (text == "" || text ~ /^#/) return
+    if (text !~ /^[A-Za-z_][A-Za-z0-9_]*=/) {
+        bad("it_is_not_KEY=VALUE", "write it as KEY=VALUE (letters, digits and _, no space before the =), or put a # before it; a value of several lines in quotes: KEY='...'")
+        return
+    }
+    name = text
     sub(/=.*/, "", name)
-    value = substr($0, length(name) + 2)
+    value = substr(text, length(name) + 2)
     # Compose and python-dotenv do not agree on where these comments begin.
     if (value ~ /^[ \t]+#/ || value ~ /^[^'"]/ && match(value, /[ \t]#/) && substr(value, RSTART, 1) == "\t") {
         bad(name, "put one space before the # of a comment, or the value in quotes: " name "='...'")
-        next
+        return
     }
     sub(/^[ \t]+/, "", value)
     quote = substr(value, 1, 1)
     if (quote == "'" || quote == "\"") {
-        end = index(substr(value, 2), quote)
-        rest = substr(value, end + 2)
-        if (end == 0 || rest !~ /^[ \t]*(#.*)?$/) {
+        value = in_quotes(value, quote)
+        sub(/\r+$/, "", rest)
+        if (!last || rest !~ /^[ \t]*(#.*)?$/) {
             bad(name, "its quotes do not match: write " name "='...'")
-            next
+            return
         }
-        value = substr(value, 2, end - 1)
+        if (value ~ /\r/ || last > at && line[at] ~ /\r$/) {
+            bad(name, "its value goes over several lines that end as on Windows (CRLF), which are read in more than one way: save .env with LF")
+            return
+        }
     } else {
+        last = at
         sub(/[ \t]+#.*/, "", value)
         sub(/[ \t]+$/, "", value)
     }
     if (quote != "'" && value ~ /[$\\]/) {
         bad(name, "it holds a $ or a \\, which Compose would take for a variable or an escape: write " name "='...'")
-        next
+        return
     }
-    if (value ~ /\\\\|\\$/) {
-        bad(name, "it holds two \\ in a row or one at its end, which are read in more than one way: choose another value")
-        next
+    if (value ~ /\\\\|\\$|\\\001/) {
+        bad(name, "it holds two \\ in a row or one at the end of a line, which are read in more than one way: choose another value")
+        return
     }
     if (value ~ /[$][{]/) {
         bad(name, "it holds ${, which python-dotenv would take for a variable even in quotes: choose another value")
-        next
+        return
     }
     # Of two lines with the same key the last one counts.
-    if (name in line_of) delete line[line_of[name]]
-    line_of[name] = NR
-    line[NR] = sprintf("key %d %s [%s]", NR, name, value)
+    if (name in line_of) delete out[line_of[name]]
+    line_of[name] = at
+    out[at] = sprintf("key %d %s [%s]", at, name, value)
+    next_line = last + 1
 }
 
+BEGIN { mark = "\357\273\277" } # what editors on Windows put before UTF-8
+
+{ line[NR] = $0 }
+
+NR == 1 && index($0, mark) == 1 { line[1] = substr($0, length(mark) + 1) }
+
 END {
+    for (at = 1; at <= NR; at = next_line) {
+        next_line = at + 1
+        parse(line[at])
+    }
     for (i = 1; i <= NR; i++)
-        if (i in line) print line[i]
+        if (i in out) print out[i]
 }

@@ -60,12 +60,17 @@ known_keys() { # every key of .env.example, whether set or commented out
     sed -n 's/^#\{0,1\} \{0,1\}\([A-Z][A-Z0-9_]*\)=[^ ]*$/\1/p' "$ENV_EXAMPLE"
 }
 
+GIVEN=     # the keys that the environment had before .env was read; empty as long as it was not
+OWN=       # the project's own keys that .env has and the environment had not
+OWN_GIVEN= # those that both have
+
 # Known keys become variables. What the environment has already wins, as in Compose; what .env lacks (it was written by
 # an older kit) has the default of .env.example. A project's own keys are handed on as they are.
 load_env_file() {
     [ ! -e "$ENV_FILE" ] || { [ -f "$ENV_FILE" ] && [ -r "$ENV_FILE" ]; } ||
         fail ".env cannot be read" "make it a file that you can read: ls -l $ENV_FILE, then chown or chmod 600"
     env_known=" $(known_keys | tr '\n' ' ') "
+    note_given
     [ ! -e "$ENV_FILE" ] || read_keys "$ENV_FILE"
     read_keys "$ENV_EXAMPLE"
 }
@@ -73,9 +78,15 @@ load_env_file() {
 read_keys() { # read_keys FILE
     env_lines=$(awk -f "$ROOT/lib/dotenv.awk" "$1")
     [ -n "$env_lines" ] || return 0
+    env_line_end=$(printf '\001')
     while read -r env_kind env_number env_key env_value; do
         env_value=${env_value#?}
         env_value=${env_value%?}
+        case $env_value in *"$env_line_end"*)
+            env_value=$(printf '%s.' "$env_value" | tr '\001' '\n')
+            env_value=${env_value%.}
+            ;;
+        esac
         case $env_kind in
         key) take_key "$env_key" "$env_value" ;;
         bad) fail ".env line $env_number cannot be read: $env_key" "$env_value" ;;
@@ -85,20 +96,47 @@ $env_lines
 LINES
 }
 
+# Asked before the first file is read: afterwards its keys are in the environment too.
+note_given() {
+    [ -z "$GIVEN" ] || return 0
+    GIVEN=" "
+    for given_key in $env_known; do
+        ! is_set "$given_key" || GIVEN="$GIVEN$given_key "
+    done
+}
+
+is_set() { # is_set NAME
+    eval "[ -n \"\${$1+set}\" ]"
+}
+
+# Where the value that counts was written, for messages.
+place_of() { # place_of KEY
+    case $GIVEN in *" $1 "*) printf 'the environment' ;; *) printf '.env' ;; esac
+}
+
 take_key() { # take_key NAME VALUE
     case $env_known in
-    *" $1 "*) eval "[ -n \"\${$1+set}\" ]" || export "$1=$2" ;;
+    *" $1 "*) is_set "$1" || export "$1=$2" ;;
     *)
         warn_unknown_key "$1"
-        eval "[ -n \"\${$1+set}\" ]" || export "$1=$2" # the project's own, for -2; the containers have it by env_file
+        case "$OWN $OWN_GIVEN " in *" $1 "*) return ;; esac # .env was read before
+        if is_set "$1"; then
+            OWN_GIVEN="$OWN_GIVEN $1"
+        else
+            OWN="$OWN $1"
+            export "$1=$2" # for -2; the containers have it by env_file
+        fi
         ;;
     esac
 }
 
-# A key that the kit does not know is the project's own if the project names it; else it is a typo or an old name.
+# A key that the kit does not know is the project's own, or that of a library, which nothing here can see. Only what
+# looks like one of ours is likely to be a mistake.
 warn_unknown_key() { # warn_unknown_key NAME
-    ! project_reads "$1" || return 0
+    case $1 in DJANGO_SUPERUSER_*) return 0 ;; esac
     nearest=$(known_keys | awk -v word="$1" -f "$ROOT/lib/nearest.awk")
+    [ "${nearest%% *}" -le 2 ] && [ "$((${nearest%% *} * 4))" -le "${#1}" ] || return 0
+    ! project_reads "$1" || return 0
     warn ".env line $env_number: nothing reads $1; the nearest known key is ${nearest#* }"
 }
 
@@ -108,6 +146,6 @@ project_reads() { # project_reads NAME
 }
 
 check_environment() {
-    check_found=$(awk -f "$ROOT/lib/check.awk" </dev/null)
+    check_found=$(awk -v given="$GIVEN" -v mode="$MODE" -f "$ROOT/lib/check.awk" </dev/null)
     [ -z "$check_found" ] || fail "$(printf '%s\n' "$check_found" | head -n 1)" "$(printf '%s\n' "$check_found" | tail -n 1), then start again"
 }

@@ -6,6 +6,7 @@ import re
 
 import pytest
 
+from .fakes import FakeDocker
 from .machine import PORT_KEYS, PROJECT, Clone
 
 # key, what it may not be, what the remedy says
@@ -27,6 +28,8 @@ RULES = [
             "[::1]:8000",
             "::1",
             "*.example.com",
+            "my_site.example.com",
+            "www.example.com,my_site",
         ],
         "commas and no spaces",
     ),
@@ -40,6 +43,7 @@ RULES = [
             "https://*",
             "//a.example",
             "ftp://a.example",
+            "https://my_site.example",
         ],
         "with http:// or https://",
     ),
@@ -62,6 +66,12 @@ RULES = [
     ("HSTS_SECONDS", ["", "1y", "-1"], "seconds"),
     ("HSTS_INCLUDE_SUBDOMAINS", ["yes", "ON", "1"], "on, off or empty"),
     ("HSTS_PRELOAD", ["yes", "true"], "on, off or empty"),
+    (
+        "PGADMIN_DEFAULT_EMAIL",
+        ["", "admin", "admin@localhost", "admin@site.local", "a@b.test", "a b@c.de", "a@.de"],
+        "such as admin@example.com",
+    ),
+    ("PGADMIN_DEFAULT_PASSWORD", ["", "short"], "at least 6 characters"),
     ("ACME_EMAIL", ["me", "a@b c", "@"], "an e-mail address, or empty"),
     ("WEB_MEMORY", ["", "1", "1gb", "1.5g", "1G", "127m", "131071k"], "from 128m, such as 512m"),
     ("DB_MEMORY", ["", "half", "512", "8m", "255m"], "from 256m, such as 512m"),
@@ -103,7 +113,11 @@ def test_a_value_that_cannot_work_is_refused_by_name_before_anything_is_touched(
     for value in values:
         ready.set_in_env(**{key: value})
         before = ready.files()
-        cannot_be_shown = value and key in ("POSTGRES_PASSWORD", "SECRET_KEY")
+        cannot_be_shown = value and key in (
+            "POSTGRES_PASSWORD",
+            "SECRET_KEY",
+            "PGADMIN_DEFAULT_PASSWORD",
+        )
         found = "cannot work" if cannot_be_shown else f"is '{value}'" if value else "is "
         result = ready.run("-2").assert_refused(f"{key} in .env {found}", remedy)
         assert "then start again" in result.err
@@ -149,8 +163,39 @@ def test_two_services_on_one_port_are_refused_with_both_names(ready: Clone) -> N
     for key, other in zip(PORT_KEYS[1:], PORT_KEYS, strict=False):
         ready.environment = {key: "4711", other: "4711"}
         ready.run("init").assert_refused(
-            f"{key} and {other} in .env are both 4711", "give each its own port"
+            f"{key} and {other} in the environment are both 4711", "give each its own port"
         )
+    ready.environment = {"PROD_DB_PORT": ready.env()["HTTP_PORT"]}
+    ready.run("init").assert_refused(
+        "PROD_DB_PORT in the environment and HTTP_PORT in .env are both", "give each its own port"
+    )
+    ready.environment = {}
+    ready.set_in_env(PROD_DB_PORT="5432 ")
+    ready.run("init").assert_ok()
+    ready.set_in_env(PROD_DB_PORT="127.0.0.1:5432")
+    ready.run("init").assert_refused("PROD_DB_PORT in .env is '127.0.0.1:5432'", "1 to 65535")
+
+
+def test_a_value_of_the_shell_is_not_blamed_on_the_file(clone: Clone) -> None:
+    clone.first_start()
+    for key, value in (("LOG_LEVEL", "debug"), ("WEB_MEMORY", "1"), ("DEV_PORT", "http")):
+        result = clone.run("init", **{key: value})
+        result.assert_refused(f"{key} in the environment is '{value}'", f"or unset {key} so that")
+        assert ".env is" not in result.err
+    # The kit's own reading of the file is no environment, also at a second look.
+    clone.set_in_env(LOG_LEVEL="debug")
+    clone.run("doctor", LOG_LEVEL="INFO").assert_ok()
+    assert "LOG_LEVEL in .env is 'debug'" in clone.run("doctor").out
+
+
+def test_what_only_development_needs_does_not_stop_production(
+    dash_clone: Clone, docker: FakeDocker
+) -> None:
+    dash_clone.first_start()
+    dash_clone.set_in_env(PGADMIN_DEFAULT_EMAIL="admin@localhost")
+    dash_clone.run("-1").assert_refused("PGADMIN_DEFAULT_EMAIL in .env is 'admin@localhost'", "set")
+    assert not docker.compose_calls()
+    dash_clone.run("-0").assert_ok()
 
 
 def test_a_secret_is_never_shown(clone: Clone) -> None:
@@ -160,7 +205,7 @@ def test_a_secret_is_never_shown(clone: Clone) -> None:
         clone.environment[key] = "hush: §$"
         text = clone.run("init").text
         del clone.environment[key]
-        assert f"{key} in .env cannot work (it is not shown here)" in text
+        assert f"{key} in the environment cannot work (it is not shown here)" in text
         assert "hush" not in text
     secrets = [secret for key in keys if len(secret := clone.env()[key]) > 10]
     assert len(secrets) == 4
@@ -193,7 +238,7 @@ def test_what_the_patterns_need_of_awk_each_awk_can_do(clone: Clone) -> None:
         ("PROXY_MEMORY", "512k"),
     ):
         clone.environment[key] = value
-        clone.run("init").assert_refused(f"{key} in .env is '{value}'", "set it to ")
+        clone.run("init").assert_refused(f"{key} in the environment is '{value}'", "set it to ")
         del clone.environment[key]
 
 

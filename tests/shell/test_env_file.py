@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import re
 import stat
+import subprocess
 
 import pytest
 
-from .machine import PATIENCE, Clone
+from .fakes import FakeDocker
+from .machine import PATIENCE, Clone, Toolbox
 
 SECRETS = (
     "SECRET_KEY",
@@ -107,22 +110,90 @@ def test_an_unknown_key_is_named_with_its_line_and_the_nearest_known_one(clone: 
 
 
 @pytest.mark.parametrize("reader", ["web/config/own.py", "docker-compose.override.yml"])
-def test_a_key_that_the_project_reads_is_its_own_and_not_warned_of(
+def test_a_key_that_looks_like_ours_is_the_projects_own_if_the_project_reads_it(
     clone: Clone, reader: str
 ) -> None:
     clone.first_start()
-    clone.set_in_env(SHOP_TOKEN="x")
-    assert "nothing reads SHOP_TOKEN" in clone.run("init").err
-    (clone.root / reader).write_text('os.environ["SHOP_TOKEN_OLD"]\n')
-    assert "nothing reads SHOP_TOKEN" in clone.run("init").err, "another name is not this one"
-    (clone.root / reader).write_text('os.environ["SHOP_TOKEN"]  # ${SHOP_TOKEN}\n')
+    clone.set_in_env(WEB_MEMORYS="x")
+    assert "nothing reads WEB_MEMORYS" in clone.run("init").err
+    (clone.root / reader).write_text('os.environ["WEB_MEMORYS_OLD"]\n')
+    assert "nothing reads WEB_MEMORYS" in clone.run("init").err, "another name is not this one"
+    (clone.root / reader).write_text('os.environ["WEB_MEMORYS"]  # ${WEB_MEMORYS}\n')
     clone.run("init").assert_ok()
 
 
-def test_the_words_of_a_comment_in_the_example_are_no_keys(dash_clone: Clone) -> None:
+@pytest.mark.parametrize(
+    "key",
+    [
+        *("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION", "SENTRY_DSN"),
+        *("GOOGLE_APPLICATION_CREDENTIALS", "OTEL_EXPORTER_OTLP_ENDPOINT", "STRIPE_API_KEY"),
+        *("DJANGO_SUPERUSER_FIRST_NAME", "REDIS_URL", "DB_PORT", "TZ", "KEY"),
+    ],
+)
+def test_a_key_that_only_a_library_reads_is_not_warned_of(dash_clone: Clone, key: str) -> None:
     dash_clone.first_start()
-    dash_clone.set_in_env(KEY="1")
-    assert "nothing reads KEY;" in dash_clone.run("init").err
+    dash_clone.set_in_env(**{key: "x"})
+    assert dash_clone.run("init").assert_ok().err == ""
+
+
+@pytest.mark.parametrize(
+    ("key", "meant"),
+    [
+        *(("HTTP_PRT", "HTTP_PORT"), ("ALOWED_HOSTS", "ALLOWED_HOSTS"), ("DOMAINE", "DOMAIN")),
+        *(("TIMEZONE", "TIME_ZONE"), ("SECRETKEY", "SECRET_KEY"), ("CSRF_TRUSTED_ORIGIN", "CSRF_")),
+    ],
+)
+def test_a_mistyped_key_is_named_with_the_one_that_was_meant(
+    dash_clone: Clone, key: str, meant: str
+) -> None:
+    dash_clone.first_start()
+    dash_clone.set_in_env(**{key: "x"})
+    assert f"nothing reads {key}; the nearest known key is {meant}" in dash_clone.run("init").err
+
+
+def test_a_file_with_a_byte_order_mark_and_a_private_key_is_read(clone: Clone) -> None:
+    clone.add_command("tell", TELL)
+    clone.first_start()
+    path = clone.root / ".env"
+    key = "-----BEGIN PRIVATE KEY-----\nMIIE+/vQ=\n -n * $HOME `id`\n\n-----END PRIVATE KEY-----"
+    path.write_text(f"\ufeff{path.read_text()}SIGNING_KEY='{key}'\nTIME_ZONE=Asia/Seoul\n")
+    assert clone.run("tell", "SIGNING_KEY", "TIME_ZONE").assert_ok().out == f"{key}\nAsia/Seoul\n"
+
+
+def test_several_lines_that_end_as_on_windows_are_refused(dash_clone: Clone) -> None:
+    dash_clone.first_start()
+    path = dash_clone.root / ".env"
+    path.write_bytes(path.read_bytes() + b"SIGNING_KEY='one\r\ntwo'\r\n")
+    dash_clone.run("init").assert_refused("SIGNING_KEY", "save .env with LF")
+
+
+def test_the_environment_wins_over_a_key_of_the_project_in_the_containers_too(
+    dash_clone: Clone, docker: FakeDocker, toolbox: Toolbox
+) -> None:
+    """What run.sh asks Compose for is read by Compose itself."""
+    dash_clone.first_start()
+    dash_clone.set_in_env(SHOP_TOKEN="of the file", SHOP_NAME="'of the file'")
+    given = "of the \"shell': $a ${b}\nsecond line"
+    compose = toolbox.real_docker()
+    if compose is None:
+        pytest.skip("needs docker compose")
+    for mode, services in (("-0", ("web", "web-blue", "web-green")), ("-1", ("web",))):
+        dash_clone.run(mode, SHOP_TOKEN=given)
+        call = next(c for c in docker.calls() if c.startswith("compose --project") and " up " in c)
+        (docker.folder / "calls").write_text("")
+        words = call.split(" up ", maxsplit=1)[0].split()
+        done = subprocess.run(
+            [compose / "docker", *words, "--profile", "tool", "config", "--format", "json"],
+            env=dash_clone.surroundings(SHOP_TOKEN=given, POSTDO_RUN="yes"),
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        config = json.loads(done.stdout)["services"]
+        for service in services:
+            environment = config[service]["environment"]
+            assert environment["SHOP_TOKEN"].replace("$$", "$") == given, (mode, service)
+            assert environment["SHOP_NAME"] == "of the file"
 
 
 def test_a_line_that_cannot_be_read_is_named_and_nothing_is_done(clone: Clone) -> None:

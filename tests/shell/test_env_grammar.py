@@ -51,7 +51,7 @@ def read_by_awk(awk: list[str], text: str) -> tuple[dict[str, str], set[int]]:
         kind, number, name, value = line.split(" ", 3)
         assert value[0] + value[-1] == "[]"
         if kind == "key":
-            values[name] = value[1:-1]
+            values[name] = value[1:-1].replace("\1", "\n")
         else:
             refused.add(int(number))
     return values, refused
@@ -75,7 +75,7 @@ def read_by_python(text: str) -> dict[str, str | None]:
     with tempfile.NamedTemporaryFile("w", newline="", suffix=".env") as file:
         file.write(text)
         file.flush()
-        return dict(dotenv_values(file.name, encoding="utf-8"))
+        return dict(dotenv_values(file.name, encoding="utf-8-sig"))  # as web/config/env.py
 
 
 def as_file(lines: list[tuple[str, str]], end: str, last: str) -> str:
@@ -144,6 +144,16 @@ CASES = {
     "an equals sign": ("A=b=c==", {"A": "b=c=="}),
     "a space before the value": ("A= 1", {"A": "1"}),
     "letters of the world": ("A=é€ü", {"A": "é€ü"}),
+    "a byte order mark before a comment": ("\ufeff# A=0\nA=1", {"A": "1"}),
+    "a byte order mark before a key": ("\ufeffA=1\nB=2", {"A": "1", "B": "2"}),
+    "a private key": (
+        "A='-----BEGIN KEY-----\nab+/=#c\n  d\n\n-----END KEY-----'\nB=2",
+        {"A": "-----BEGIN KEY-----\nab+/=#c\n  d\n\n-----END KEY-----", "B": "2"},
+    ),
+    "several lines in double quotes": (
+        'A="one\nB=2\nit\'s" # c\nC=3',
+        {"A": "one\nB=2\nit's", "C": "3"},
+    ),
 }
 REFUSED = [
     "words", "A B=1", "A =1", "-A=1", "1A=1", "A", "A='open", 'A="open', "A='a'b", "A=a$b",

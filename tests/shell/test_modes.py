@@ -98,8 +98,8 @@ def test_a_clone_may_have_any_path_under_every_shell(
     assert len(env["SECRET_KEY"]) == 64
     clone.run("status").assert_ok()
     clone.run("stop").assert_refused("which mode?", "-0 stop", status=2)
-    clone.set_in_env(SHOP="1")
-    assert "nothing reads SHOP" in clone.run("status").err
+    clone.set_in_env(HTTP_PRT="1")
+    assert "nothing reads HTTP_PRT" in clone.run("status").err
     clone.add_command("hold", "main() { take_lock prod; open_log test; step Work true; }")
     clone.run("hold").assert_ok()
     assert [path.name for path in clone.state.iterdir()] == ["log"]

@@ -24,7 +24,7 @@ HOST_NAME = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)(\.(?!-)[a-z0-9-]{1,63}(?<!-)
 def load_file(path: Path) -> None:
     """Add what the environment file at `path` says, if there is one; never override a variable."""
     try:
-        load_dotenv(path)
+        load_dotenv(path, encoding="utf-8-sig")  # editors on Windows write a byte order mark
     except (OSError, UnicodeDecodeError) as error:
         raise ImproperlyConfigured(
             f"{path} cannot be read ({_reason(error)}). "

@@ -18,7 +18,16 @@ fi                                                                              
 
 STATE="$ROOT/.postdo"
 
-for library in log lock env engine owner ports compose explain database modes oneoff restarts copy python local manage tests; do
+# What a shell has for other work, or a Git hook sets, and would change what Compose, pip, Python, PostgreSQL's clients
+# and Git do here. A line of that name in .env counts.
+unset COMPOSE_ANSI COMPOSE_DISABLE_ENV_FILE COMPOSE_ENV_FILES COMPOSE_FILE COMPOSE_IGNORE_ORPHANS COMPOSE_PATH_SEPARATOR \
+    COMPOSE_PROGRESS COMPOSE_PROJECT_NAME COMPOSE_REMOVE_ORPHANS COMPOSE_STATUS_STDOUT \
+    PIP_DRY_RUN PIP_NO_DEPS PIP_PREFIX PIP_ROOT PIP_TARGET PYTHONHOME PYTHONPATH \
+    PGDATABASE PGHOST PGHOSTADDR PGOPTIONS PGPASSFILE PGPASSWORD PGPORT PGSERVICE PGSSLMODE PGUSER \
+    GIT_DIR GIT_INDEX_FILE GIT_WORK_TREE
+export DOCKER_BUILDKIT=1 PIP_USER=0
+
+for library in log lock env engine owner ports compose override explain database modes oneoff restarts copy python local manage tests; do
     # shellcheck source=/dev/null
     . "$ROOT/lib/$library.sh"
 done

@@ -35,12 +35,37 @@ explain_silence() { # explain_silence WHAT_DOCKER_SAID
         printf '%s\n' "no permission to talk to Docker" "sudo usermod -aG docker $(id -un), log in again, and repeat; or run this with sudo"
         ;;
     *"annot connect"* | *"no such file"* | *"onnection refused"*)
-        printf '%s\n' "the Docker engine is not running" "start it: sudo systemctl start docker (Docker Desktop: open it), or use sh run.sh -2"
+        printf '%s\n' "the Docker engine is not running$(engine_asked)" "$(other_engine)start it: sudo systemctl start docker (Docker Desktop: open it), or use sh run.sh -2"
         ;;
     *)
-        printf '%s\n' "the Docker engine does not answer: $(printf '%s\n' "$1" | tail -n 1)" "look at: docker version, and sudo journalctl -u docker -n 50"
+        printf '%s\n' "the Docker engine does not answer$(engine_asked): $(printf '%s\n' "$1" | tail -n 1)" "$(other_engine)look at: docker version, and sudo journalctl -u docker -n 50"
         ;;
     esac
+}
+
+# Left over from something else, these lead to an engine that is not this machine's.
+engine_asked() { # which engine was asked, if it is not the default one
+    if [ -n "${DOCKER_HOST-}" ]; then
+        printf ' at %s, which DOCKER_HOST names' "$DOCKER_HOST"
+    elif engine_context=$(chosen_context); then
+        printf ' at %s, the Docker context %s' "$(docker context inspect --format '{{.Endpoints.docker.Host}}' "$engine_context" 2>/dev/null)" "$engine_context"
+    fi
+}
+
+other_engine() { # what to do if that was not meant
+    if [ -n "${DOCKER_HOST-}" ]; then
+        printf "for this machine's own engine: unset DOCKER_HOST; else "
+    elif [ -n "${DOCKER_CONTEXT-}" ] && chosen_context >/dev/null; then
+        printf "for this machine's own engine: unset DOCKER_CONTEXT; else "
+    elif chosen_context >/dev/null; then
+        printf "for this machine's own engine: docker context use default; else "
+    fi
+}
+
+chosen_context() { # its name; false for the default one
+    context_name=${DOCKER_CONTEXT:-$(docker context show 2>/dev/null)}
+    case $context_name in '' | default) return 1 ;; esac
+    printf '%s' "$context_name"
 }
 
 # An engine that hangs is not waited for without end. timeout(1) is no POSIX tool, but every Linux has it.

@@ -171,6 +171,7 @@ class Kit(Stack):
         self.environment |= {
             "PROJECT_NAME": name,
             "PROD_SETTINGS": "bench_settings",
+            "POSTDO_RUN": "yes",
             "HTTP_PORT": str(http),
             **dict(zip(keys, map(str, others), strict=True)),
         }

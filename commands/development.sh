@@ -23,8 +23,11 @@ main() {
     # Before the build: a local server that ends meanwhile leaves its database to this run.
     is_running dev web || undo_with stop_what_was_started
     build_image dev
-    try "Start PostgreSQL, the site and pgAdmin" compose dev up -d --wait --wait-timeout "$START_TIMEOUT" || explain_unhealthy dev db web pgadmin
+    # shellcheck disable=SC2046 # split on purpose: a list of words
+    set -- db web $(additions dev)
+    try "Start PostgreSQL and the site" compose dev up -d --wait --wait-timeout "$START_TIMEOUT" "$@" || explain_unhealthy dev "$@"
     UNDO=
+    start_pgadmin
     announce
 }
 
@@ -33,11 +36,18 @@ stop_what_was_started() {
     stop_unused_database dev
 }
 
+# Not waited for: it takes a minute and more on a small machine, and the site does without.
+start_pgadmin() {
+    try "Start pgAdmin" compose dev up -d --no-deps pgadmin && return
+    show_tail
+    warn "pgAdmin could not be started; the reason is above, and the site is up without it"
+}
+
 announce() {
     say ""
     say "  site     http://127.0.0.1:$DEV_PORT/"
     say "  admin    http://127.0.0.1:$DEV_PORT/admin/   $(superuser_login)"
-    say "  pgAdmin  http://127.0.0.1:$PGADMIN_PORT/$(pgadmin_login)"
+    say "  pgAdmin  http://127.0.0.1:$PGADMIN_PORT/$(pgadmin_login)$(is_well dev pgadmin || printf '   (starting: it takes a minute)')"
     say "  logs     sh run.sh -1 logs        end it  sh run.sh -1 stop"
     say ""
 }

@@ -73,7 +73,7 @@ check_configuration() {
 }
 
 check_own_ports() {
-    for doctor_key in HTTP_PORT ${DOMAIN:+HTTPS_PORT} DEV_PORT LOCAL_PORT PGADMIN_PORT DEV_DB_PORT; do
+    for doctor_key in HTTP_PORT ${DOMAIN:+HTTPS_PORT} DEV_PORT LOCAL_PORT PGADMIN_PORT DEV_DB_PORT ${PROD_DB_PORT:+PROD_DB_PORT}; do
         eval "doctor_port=\$$doctor_key"
         if port_is_taken "$doctor_port"; then
             printf '  i    port %s (%s) is in use by %s\n' "$doctor_port" "$doctor_key" "$(port_owner "$doctor_port")"

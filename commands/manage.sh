@@ -4,6 +4,7 @@
 # In production, what would change the schema or delete the data beside a release is refused; --yes lets it through.
 # With the site stopped it runs in the image of the version that served last, and the database is started for as long as
 # the command runs.
+# In a loop that reads a list (while read), the list is left to the loop. A command gets input by < FILE or by a pipe.
 
 main() {
     manage_sure=no

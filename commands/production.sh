@@ -31,6 +31,7 @@ main() {
     remove_left_copy
     require_port HTTP_PORT prod
     [ -z "$DOMAIN" ] || require_port HTTPS_PORT prod
+    [ -z "$PROD_DB_PORT" ] || require_port PROD_DB_PORT prod
     export_compose_facts
     require_volume_major prod
 
@@ -58,6 +59,7 @@ release_what_was_built() {
     undo_with take_back
     # A server that runs is left as it is until the release has passed on it: it may have to restart for the new .env.
     is_well prod db || try "Start PostgreSQL" start_database || explain_unhealthy prod db
+    start_additions prod
     try "Prepare the database" prepare_database || explain_preparation "$?"
     prepared=$(date +%s)
     tell_migrated
@@ -83,8 +85,10 @@ start_last_release() {
     fi
     db_was=$(state_of prod db)
     is_running prod proxy || undo_with stop_what_was_started
-    try "Start $live, PostgreSQL and the proxy" compose prod up -d --no-build --wait --wait-timeout "$START_TIMEOUT" db "web-$live" proxy ||
-        explain_unhealthy prod db "web-$live" proxy
+    # shellcheck disable=SC2046 # split on purpose: a list of words
+    set -- db "web-$live" proxy $(additions prod)
+    try "Start $live, PostgreSQL and the proxy" compose prod up -d --no-build --wait --wait-timeout "$START_TIMEOUT" "$@" ||
+        explain_unhealthy prod "$@"
     UNDO=
 }
 
@@ -152,13 +156,13 @@ take_back() {
     [ "$(live_colour)" != "$new" ] || return 0
     keep_logs "$new"
     compose prod rm --stop --force "web-$new"
-    [ "$db_was" != stopped ] || stop_database prod
+    [ "$db_was" != stopped ] || { stop_additions prod && stop_database prod; }
 }
 
 # Without a proxy before, nobody has been let in yet: all of it goes.
 stop_what_was_started() {
     compose prod stop proxy web-blue web-green
-    [ "$db_was" != stopped ] || stop_database prod
+    [ "$db_was" != stopped ] || { stop_additions prod && stop_database prod; }
 }
 
 # Caddy reads the name at each look-up; the rename lets it see the old one or the new one, never half of one.
@@ -171,14 +175,16 @@ switch_to() { # switch_to COLOUR
 # Whatever else belongs to production: up if it is down, left alone if it is as it should be; and of the two colours
 # only the live one runs, also when an earlier run was interrupted after its switch.
 settle() { # settle COLOUR
-    try "See to the proxy and PostgreSQL" start_around || explain_unhealthy prod db "web-$1" proxy
+    # shellcheck disable=SC2046 # split on purpose: a list of words
+    try "See to the proxy and PostgreSQL" start_around || explain_unhealthy prod db "web-$1" proxy $(additions prod)
     settle_other=$(other_colour "$1")
     ! is_running prod "web-$settle_other" || step "Stop $settle_other" retire "$settle_other"
 }
 
 # A change of the Caddyfile is no change of the container, so Caddy is asked; the same file again changes nothing.
 start_around() {
-    compose prod up -d --no-build --no-deps --wait --wait-timeout "$START_TIMEOUT" db proxy &&
+    # shellcheck disable=SC2046 # split on purpose: a list of words
+    compose prod up -d --no-build --no-deps --wait --wait-timeout "$START_TIMEOUT" db proxy $(additions prod) &&
         in_proxy reload
 }
 

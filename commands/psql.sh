@@ -1,7 +1,9 @@
 # commands/psql.sh: psql on the database of a mode.
 # usage: sh run.sh [-0|-1|-2] psql [PSQL ARGUMENTS...]
 #
-# A database that does not run is started for as long as psql does. In Docker it goes through the container's own socket, so that it works also when the password in .env is wrong.
+# A database that does not run is started for as long as psql does. In Docker it goes through the container's own
+# socket, so that it works also when the password in .env is wrong. In a loop that reads a list, psql -c leaves the
+# list alone.
 
 main() {
     enter_mode
@@ -20,7 +22,20 @@ psql_in_docker() { # psql_in_docker MODE ARGUMENTS...
     is_running "$psql_mode" db || require_database "$psql_mode"
     set -- db psql -U "$POSTGRES_USER" -d "$POSTGRES_DB" "$@"
     [ -t 0 ] && [ -t 1 ] || set -- -T "$@"
+    ! psql_reads_input "$@" && input_is_a_loops || COMPOSE_INPUT=given
     compose "$psql_mode" exec "$@"
+}
+
+# Without a command or a file its input is what it works on.
+psql_reads_input() { # psql_reads_input ARGUMENTS...
+    case " $* " in *" -f - "* | *" --file=- "* | *[Ss][Tt][Dd][Ii][Nn]*) return 0 ;; esac
+    for psql_argument in "$@"; do
+        case $psql_argument in
+        --command | --command=* | --file | --file=* | --list) return 1 ;;
+        --*) ;;
+        -*[cfl]*) return 1 ;;
+        esac
+    done
 }
 
 psql_local() { # psql_local ARGUMENTS...

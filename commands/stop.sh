@@ -17,6 +17,7 @@ stop_prod() {
     # The proxy first, so that no visitor meets a site without its database.
     step "Stop the proxy" compose prod stop proxy
     step "Stop the site" compose prod stop web-blue web-green
+    [ -z "$(additions prod)" ] || step "Stop your own services" stop_additions prod
     step "Stop PostgreSQL" stop_database prod
 }
 
@@ -28,6 +29,7 @@ stop_dev() {
     if local_is_at_work; then
         say "PostgreSQL goes on: the local server (-2) uses it"
     else
+        [ -z "$(additions dev)" ] || step "Stop your own services" stop_additions dev
         step "Stop PostgreSQL" stop_database dev
     fi
 }

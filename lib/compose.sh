@@ -1,17 +1,61 @@
 # lib/compose.sh: one place that knows how Compose is called, and what runs under it.
 
+# Compose reads its whole input, also what a loop around run.sh still needs: so it gets none. A terminal cannot be used up.
+COMPOSE_INPUT=none # given: the command at hand may read what run.sh was given
+
 compose() { # compose prod|dev ARGUMENTS...
+    if [ -t 0 ] || [ "$COMPOSE_INPUT" = given ]; then call_compose "$@"; else call_compose "$@" </dev/null; fi
+}
+
+# POSTDO_RUN: docker-compose.yml refuses to be used without run.sh, under another name and with another volume.
+call_compose() { # call_compose prod|dev ARGUMENTS...
     compose_mode=$1
     shift
-    [ ! -f "$ROOT/docker-compose.override.yml" ] || set -- -f "$ROOT/docker-compose.override.yml" "$@"
-    [ "$compose_mode" != prod ] || [ -z "$DOMAIN" ] || set -- -f "$ROOT/docker-compose.https.yml" "$@"
-    docker compose --project-directory "$ROOT" --env-file "$ENV_FILE" --progress plain -p "$PROJECT_NAME-$compose_mode" \
+    read_override "$compose_mode"
+    # Put in front one by one: the last of them is read first.
+    if [ "$compose_mode" = prod ]; then
+        [ -z "$(additions prod)" ] || set -- -f "$ROOT/docker-compose.additions.yml" "$@"
+        ! override_has web || set -- -f "$ROOT/docker-compose.colours.yml" "$@"
+    fi
+    [ ! -f "$OVERRIDE_FILE" ] || set -- -f "$OVERRIDE_FILE" "$@"
+    [ -z "$OWN_GIVEN" ] || set -- -f "$(own_keys_file)" "$@"
+    if [ "$compose_mode" = prod ]; then
+        [ -z "$PROD_DB_PORT" ] || set -- -f "$ROOT/docker-compose.db-port.yml" "$@"
+        [ -z "$DOMAIN" ] || set -- -f "$ROOT/docker-compose.https.yml" "$@"
+    fi
+    POSTDO_RUN=yes docker compose --project-directory "$ROOT" --env-file "$ENV_FILE" --progress plain -p "$PROJECT_NAME-$compose_mode" \
         -f "$ROOT/docker-compose.yml" -f "$ROOT/docker-compose.$compose_mode.yml" "$@"
+}
+
+# The project's own keys reach the containers as .env has them. Where the environment has one too, it wins, as for ours:
+# Compose takes a key without a value from there.
+own_keys_file() { # prints the path of a Compose file that names them
+    make_state_folder "$STATE"
+    own_file="$STATE/own-keys.yml"
+    {
+        printf 'services:\n'
+        for own_service in web web-blue web-green; do
+            [ "$compose_mode" = prod ] || [ "$own_service" = web ] || continue
+            printf '  %s:\n    environment: [%s]\n' "$own_service" "$(printf '%s' "${OWN_GIVEN# }" | sed 's/ /, /g')"
+        done
+    } >"$own_file.$$" && mv "$own_file.$$" "$own_file"
+    printf '%s' "$own_file"
+}
+
+# For a command that may want its input: it gets what was meant for it. What run.sh has in common with the shell that
+# called it may be a list that a loop reads, and is left to that; behind a pipe or a < it is the command's own.
+# The shell has the same input, for a `< FILE` too (dash opens it before it forks); but of that nobody has
+# read anything yet.
+input_is_a_loops() {
+    # shellcheck disable=SC3013 # POSIX since 2024, in every shell long before
+    [ /proc/self/fd/0 -ef "/proc/$PPID/fd/0" ] || return 1
+    [ ! -f /proc/self/fd/0 ] || [ "$(awk '/^pos:/ { print $2 }' /proc/self/fdinfo/0)" != 0 ]
 }
 
 # What the Compose files ask for besides .env. The same in every command, so that none of them sees a change where
 # there is none.
 export_compose_facts() {
+    read_override "$([ "$MODE" = prod ] && printf prod || printf dev)"
     export_version
     # What Caddy serves: the domain, with HTTPS by itself, or plain HTTP under every name.
     SITE_ADDRESS=${DOMAIN:-:80}
@@ -125,7 +169,7 @@ explain_memory() { # explain_memory db|web|proxy|pgadmin, which has no limit
     if [ "$explain_limit" = 0 ]; then
         fail "$explain_service was killed because the memory of this machine ran out" "give it more, or end what needs it, $explain_end"
     fi
-    fail "$explain_service was killed because it needs more memory than $explain_key ($explain_limit)" "raise $explain_key in .env, $explain_end"
+    fail "$explain_service was killed because it needs more memory than $explain_key ($explain_limit)" "raise $explain_key in $(place_of "$explain_key"), $explain_end"
 }
 
 # Its first process, or another one in it. Once it is started again, only the events tell.
@@ -166,7 +210,7 @@ database_hears() { # database_hears MODE: its first process is PostgreSQL itself
 
 # Who has started a database, for a look or beside it, is not always the last one to need it.
 stop_unused_database() { # stop_unused_database MODE
-    mode_runs "$1" || one_off_runs "$1" || { [ "$1" = dev ] && local_is_at_work; } || stop_database "$1"
+    mode_runs "$1" || one_off_runs "$1" || { [ "$1" = dev ] && local_is_at_work; } || { stop_additions "$1" && stop_database "$1"; }
 }
 
 one_off_runs() { # one_off_runs MODE: a manage command in a container of its own

@@ -31,8 +31,10 @@ start_local_database() {
         require_volume_major dev
         export_compose_facts
         require_port DEV_DB_PORT dev
-        try "Start PostgreSQL (Docker, shared with -1)" compose dev up -d --wait --wait-timeout "$START_TIMEOUT" db ||
-            explain_unhealthy dev db
+        # shellcheck disable=SC2046 # split on purpose: a list of words
+        set -- db $(additions dev early)
+        try "Start PostgreSQL (Docker, shared with -1)" compose dev up -d --wait --wait-timeout "$START_TIMEOUT" "$@" ||
+            explain_unhealthy dev "$@"
         ;;
     embedded) start_embedded ;;
     esac

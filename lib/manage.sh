@@ -17,14 +17,28 @@ manage_in_docker() { # manage_in_docker ARGUMENTS...
     manage_terminal=
     [ -t 0 ] && [ -t 1 ] || manage_terminal=-T
     if [ "$manage_service" != web- ] && is_running "$MODE" "$manage_service"; then
+        ! manage_reads_input "$@" && input_is_a_loops || COMPOSE_INPUT=given
         compose "$MODE" exec ${manage_terminal:+"$manage_terminal"} "$manage_service" python manage.py "$@"
         return
     fi
     manage_service=$(service_of_a_stopped_site "$MODE")
     require_image "$MODE" "$manage_service"
     [ "$MODE-$manage_service" != prod-web ] || prepare_backups_folder
-    is_running "$MODE" db || require_database "$MODE"
+    if ! is_running "$MODE" db; then
+        require_database "$MODE"
+        start_additions "$MODE" >&2
+    fi
+    ! manage_reads_input "$@" && input_is_a_loops || COMPOSE_INPUT=given
     run_to_its_end "$MODE" ${manage_terminal:+"$manage_terminal"} --entrypoint python "$manage_service" manage.py "$@"
+}
+
+# Those whose input is what they work on.
+manage_reads_input() { # manage_reads_input COMMAND ARGUMENTS...
+    case " $* " in
+    " shell"*" -c "* | " shell"*" --command"*) return 1 ;;
+    " shell "* | " dbshell "* | " loaddata "*" - "*) ;;
+    *) return 1 ;;
+    esac
 }
 
 # In production what was built last may never have been released, or have been refused: the live colour's image counts.

@@ -169,7 +169,7 @@ class Clone:
             *(part if part == "-f" else str(self.root / part) for part in files),
             *arguments,
             seconds=PATIENCE,
-            environment=self.environment,
+            environment={**self.environment, "POSTDO_RUN": "yes"},
         )
 
     # --- The end, and the report ---

@@ -1,0 +1,65 @@
+# lib/override.awk: what docker-compose.override.yml adds to the kit, and what it cannot.
+# usage: docker compose -f docker-compose.override.yml config ... | awk -v mode=prod|dev -v kit=" SERVICE... " \
+#            -v image=PREFIX -f lib/override.awk
+#
+# Prints a line for each fact:
+#     bad WHAT [REMEDY]       it cannot be so
+#     web                     it has something for the site
+#     web-ports               ... and ports of it
+#     early NAME              a service of its own, which starts with the database
+#     late NAME               the same, of the site's own image (PREFIX): it starts when the database is prepared
+# What it reads was written by Compose itself: services are indented by 2, their keys by 4.
+
+function bad(what, remedy) {
+    printf "bad %s [%s]\n", what, remedy
+}
+
+function own() {
+    return index(kit, " " service " ") == 0
+}
+
+function end_of_service() {
+    if (service != "" && own() && !has_profile) print (is_site ? "late" : "early"), service
+    service = ""
+    has_profile = is_site = 0
+}
+
+/^[^ ]/ {
+    end_of_service()
+    in_services = $0 == "services:"
+    next
+}
+
+!in_services { next }
+
+/^  [^ ]/ {
+    end_of_service()
+    service = $1
+    sub(/:$/, "", service)
+    gsub(/"/, "", service)
+    if (service == "web") print "web"
+    if (mode == "prod" && service == "copy")
+        bad("changes copy, which is there for a rehearsal only", "take copy out of the file")
+    next
+}
+
+/^    [^ ]/ {
+    key = $1
+    sub(/:$/, "", key)
+    if (mode == "prod" && service ~ /^(web-blue|web-green)$/ && key != "ports")
+        bad("changes " key " of " service " alone, and both colours have to be the same site", "write it under web: it reaches both, and the commands that run once")
+    if (key == "profiles") {
+        has_profile = 1
+        if (!own()) bad("gives " service " a profile, and it would not start with the others", "take profiles out of " service)
+    }
+    if (own() && key == "image" && index($2, image) == 1) is_site = 1
+    if (service == "web" && key == "image")
+        bad("gives web another image, and run.sh builds and names it itself", "take image out of web; Debian packages: APT_PACKAGES in .env")
+    if (service == "web" && key ~ /^(container_name|network_mode)$/)
+        bad("gives web a " key ", and there are several containers of it", "take " key " out of web")
+    if (service == "web" && key == "ports" && mode == "prod") print "web-ports"
+    if (service == "db" && key == "ports" && mode == "prod")
+        bad("publishes ports of db, and production's database is in a network that nothing is published from", "take ports out of db, and set PROD_DB_PORT in .env: it listens on 127.0.0.1 alone")
+}
+
+END { end_of_service() }

@@ -1,0 +1,56 @@
+# lib/override.sh: docker-compose.override.yml, the one place for what a site adds to the kit (docs/additions.md).
+
+OVERRIDE_FILE="$ROOT/docker-compose.override.yml"
+OVERRIDE=      # what lib/override.awk says of it
+OVERRIDE_MODE= # for this mode
+
+# Read once for a mode. What cannot be is refused by name, before Compose meets it half-way.
+read_override() { # read_override prod|dev
+    [ -f "$OVERRIDE_FILE" ] || return 0
+    [ "$OVERRIDE_MODE" != "$1" ] || return 0
+    override_text=$(POSTDO_RUN=yes docker compose --project-directory "$ROOT" --env-file "$ENV_FILE" -f "$OVERRIDE_FILE" \
+        --profile "*" config --no-normalize --no-consistency 2>&1) ||
+        fail "docker-compose.override.yml cannot be used: $(printf '%s\n' "$override_text" | tail -n 1)" "correct it; docs/additions.md has examples"
+    OVERRIDE=$(printf '%s\n' "$override_text" |
+        awk -v mode="$1" -v kit="$(kit_services)" -v image="$PROJECT_NAME-web:" -f "$ROOT/lib/override.awk")
+    OVERRIDE_MODE=$1
+    override_bad=$(printf '%s\n' "$OVERRIDE" | sed -n 's/^bad //p' | head -n 1)
+    [ -z "$override_bad" ] ||
+        fail "docker-compose.override.yml ${override_bad%% \[*}" "$(printf '%s\n' "$override_bad" | sed 's/.* \[//; s/\]$//')"
+}
+
+override_has() { # override_has FACT
+    case "
+$OVERRIDE
+" in *"
+$1
+"*) ;; *) return 1 ;; esac
+}
+
+kit_services() { # the services that the kit itself has, in one mode or the other
+    awk '/^[^ #]/ { services = $1 == "services:" }
+        services && /^  [a-z0-9-]+:/ { sub(/:.*/, "", $1); names = names " " $1 }
+        END { print names " " }' "$ROOT/docker-compose.yml" "$ROOT/docker-compose.dev.yml" "$ROOT/docker-compose.prod.yml"
+}
+
+# The site's own services, which start and stop with the mode. Those of a profile are the user's to start, as in Compose.
+additions() { # additions MODE [early|late]: their names, in one line
+    read_override "$1"
+    [ -n "$OVERRIDE" ] || return 0
+    printf '%s\n' "$OVERRIDE" | awk -v when="${2-}" '/^(early|late) / && (when == "" || $1 == when) { printf "%s ", $2 }'
+}
+
+# With the database: preparing it may need them.
+start_additions() { # start_additions MODE
+    start_added=$(additions "$1" early)
+    [ -n "$start_added" ] || return 0
+    # shellcheck disable=SC2086 # split on purpose: a list of words
+    try "Start your own services" compose "$1" up -d --no-deps --wait --wait-timeout "$START_TIMEOUT" $start_added ||
+        explain_unhealthy "$1" $start_added
+}
+
+stop_additions() { # stop_additions MODE
+    stop_added=$(additions "$1")
+    # shellcheck disable=SC2086 # split on purpose: a list of words
+    [ -z "$stop_added" ] || compose "$1" stop $stop_added
+}

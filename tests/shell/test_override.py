@@ -1,0 +1,107 @@
+"""docker-compose.override.yml: what the kit sees in it, and what it refuses by name.
+
+Compose itself reads the file; no engine is needed. That it reaches the containers: tests/stack.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from .machine import PROJECT, Toolbox
+
+KIT = " db web pgadmin copy web-blue web-green proxy "
+
+
+@pytest.fixture
+def awk(toolbox: Toolbox) -> str:
+    """The simplest awk of this machine."""
+    return str(toolbox.awks()["busybox"])
+
+
+def seen(awk: str, folder: Path, text: str, mode: str = "prod") -> list[str]:
+    """What lib/override.awk says of an override file, as Compose writes that file out."""
+    (folder / "docker-compose.override.yml").write_text(text)
+    read = ["docker", "compose", "-f", "docker-compose.override.yml", "--profile", "*"]
+    options = ["config", "--no-normalize", "--no-consistency"]
+    done = subprocess.run([*read, *options], cwd=folder, capture_output=True, text=True, check=True)
+    variables = {"mode": mode, "kit": KIT, "image": "shop-web:"}
+    given = [word for name, value in variables.items() for word in ("-v", f"{name}={value}")]
+    return subprocess.run(
+        [awk, *given, "-f", str(PROJECT / "lib" / "override.awk")],
+        input=done.stdout,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.splitlines()
+
+
+def test_services_of_the_site_are_told_from_those_of_the_kit(
+    awk: str, has_compose: None, tmp_path: Path
+) -> None:
+    text = """
+services:
+  redis: {image: "redis:7"}
+  web: {environment: {A: "services:"}, volumes: ["./media:/media"]}
+  worker: {image: "shop-web:next", command: [python, manage.py, work]}
+  once: {image: "redis:7", profiles: [tool]}
+  "9": {image: "shop-webhook:1", environment: {TEXT: "a\\nservices:\\n  web-blue:\\n"}}
+  pgadmin: {environment: {A: b}}
+  proxy: {volumes: ["./certificates:/certificates:ro"]}
+  db: {command: [-c, work_mem=64MB]}
+volumes:
+  web-green: {}
+"""
+    for mode in ("prod", "dev"):
+        found = seen(awk, tmp_path, text, mode)
+        assert sorted(found) == ["early 9", "early redis", "late worker", "web"], mode
+
+
+@pytest.mark.usefixtures("has_compose")
+@pytest.mark.parametrize(
+    ("text", "modes", "expected"),
+    [
+        (
+            "web-blue: {environment: {A: b}}",
+            {"prod"},
+            ("environment of web-blue alone", "write it under web"),
+        ),
+        ("web-green: {image: x}", {"prod"}, ("image of web-green alone", "write it under web")),
+        ("copy: {mem_limit: 2g}", {"prod"}, ("changes copy", "take copy out")),
+        ("web: {image: mine}", {"prod", "dev"}, ("gives web another image", "APT_PACKAGES")),
+        ("web: {container_name: site}", {"prod", "dev"}, ("container_name", "take container_name")),
+        ("web: {network_mode: host}", {"prod", "dev"}, ("network_mode", "take network_mode")),
+        ("db: {profiles: [x]}", {"prod", "dev"}, ("gives db a profile", "take profiles out of db")),
+        (
+            'db: {ports: ["127.0.0.1:5432:5432"]}',
+            {"prod"},
+            ("publishes ports of db", "PROD_DB_PORT"),
+        ),
+        ('db: {ports: ["5432:5432"]}', {"prod"}, ("publishes ports of db", "127.0.0.1 alone")),
+    ],
+)
+def test_what_cannot_be_is_named_with_what_to_do_instead(
+    awk: str, tmp_path: Path, text: str, modes: set[str], expected: tuple[str, str]
+) -> None:
+    for mode in ("prod", "dev"):
+        bad = [
+            line
+            for line in seen(awk, tmp_path, f"services: {{{text}}}", mode)
+            if line.startswith("bad ")
+        ]
+        assert len(bad) == (mode in modes)
+        what, remedy = expected
+        assert all(what in line and remedy in line.partition(" [")[2] for line in bad)
+
+
+@pytest.mark.parametrize("command", [("up", "-d", "db"), ("down", "-v"), ("ps",), ("config",)])
+def test_plain_docker_compose_says_what_to_use_and_does_nothing(
+    has_compose: None, command: tuple[str, ...]
+) -> None:
+    done = subprocess.run(
+        ["docker", "compose", *command], cwd=PROJECT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode != 0
+    assert "use sh run.sh -0, -1 or -2 in place of docker compose" in done.stderr

@@ -179,9 +179,11 @@ def test_two_services_on_one_port_are_refused_with_both_names(ready: Clone) -> N
 def test_a_value_of_the_shell_is_not_blamed_on_the_file(clone: Clone) -> None:
     clone.first_start()
     for key, value in (("LOG_LEVEL", "debug"), ("WEB_MEMORY", "1"), ("DEV_PORT", "http")):
-        result = clone.run("init", **{key: value})
+        clone.environment[key] = value
+        result = clone.run("init")
         result.assert_refused(f"{key} in the environment is '{value}'", f"or unset {key} so that")
         assert ".env is" not in result.err
+        del clone.environment[key]
     # The kit's own reading of the file is no environment, also at a second look.
     clone.set_in_env(LOG_LEVEL="debug")
     clone.run("doctor", LOG_LEVEL="INFO").assert_ok()

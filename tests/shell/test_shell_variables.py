@@ -32,7 +32,8 @@ LEFT_OVER = {
 
 def test_what_is_left_over_in_the_shell_reaches_no_program(clone: Clone) -> None:
     clone.add_command("tell", 'main() { "$PYTHON_OF_TEST" -c "import os; print(*os.environ)"; }')
-    told = clone.run("tell", PYTHON_OF_TEST="python3", PIP_USER="1", **LEFT_OVER).assert_ok().out
+    clone.environment |= LEFT_OVER
+    told = clone.run("tell", PYTHON_OF_TEST="python3", PIP_USER="1").assert_ok().out
     assert "PIP_USER" in told.split()
     assert set(LEFT_OVER) & set(told.split()) == set()
 
@@ -54,7 +55,8 @@ def test_a_virtual_environment_is_installed_into_although_pip_is_told_otherwise(
         'main() { make_state_folder "$STATE"; require_python; prepare_venv "$VENV" "$ROOT/own.txt"'
         ' && "$VENV/bin/python" -c "import shop_test_package as p; print(p.__file__)"; }',
     )
-    told = dash_clone.run("install", PIP_USER="1", PIP_NO_INDEX="1", **LEFT_OVER).assert_ok().out
+    dash_clone.environment |= LEFT_OVER
+    told = dash_clone.run("install", PIP_USER="1", PIP_NO_INDEX="1").assert_ok().out
     assert str(dash_clone.state / "venv") in told
 
 
@@ -95,7 +97,8 @@ def test_the_engine_of_another_context_is_named_with_the_way_back(
     if not given:
         docker.answer("context show", out="staging")
     remedy = "unset DOCKER_CONTEXT" if given else "docker context use default"
-    dash_clone.run("-0", **given).assert_refused(
+    dash_clone.environment |= given
+    dash_clone.run("-0").assert_refused(
         "is not running at ssh://deploy@staging, the Docker context staging", remedy
     )
 

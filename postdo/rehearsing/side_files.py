@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import builtins
 import errno
+import glob
 import io
 import os
 import pathlib
@@ -36,6 +37,12 @@ MARKING = ("chmod", "lchmod", "chown", "lchown", "utime", "setxattr", "removexat
 NOT_FOLLOWING = frozenset({"lstat", "readlink", "lchmod", "lchown"})
 
 Real = Any  # a function of ``os`` as it was
+# Python 3.10's, and that of 3.13 and newer.
+HOLDERS = [
+    getattr(module, name)
+    for module, name in ((pathlib, "_NormalAccessor"), (glob, "_StringGlobber"))
+    if hasattr(module, name)
+]
 
 
 class SideFiles:
@@ -86,14 +93,10 @@ class SideFiles:
                 known: set[Any] = getattr(os, f"supports_{supports}")
                 if self._real[name] in known:
                     known.add(function)
-            # Python 3.10 keeps them in a class of its own.
-            accessor = getattr(pathlib, "_NormalAccessor", None)
-            if accessor is not None and hasattr(accessor, name):
-                setattr(accessor, name, staticmethod(function))
+            _replace_where_kept(self._real[name], function)
         opening = _named(self._opening, "open")
         builtins.open = io.open = opening
-        if (accessor := getattr(pathlib, "_NormalAccessor", None)) is not None:
-            accessor.open = staticmethod(opening)
+        _replace_where_kept(self._open, opening)
 
     # --- Where a path leads -----------------------------------------------------------------------
 
@@ -547,6 +550,14 @@ class _Scan:
     def close(self) -> None:
         """Nothing is open."""
         self._entries = iter(())
+
+
+def _replace_where_kept(real: Real, function: Callable[..., Any]) -> None:
+    """In the classes that have taken a function of ``os`` for their own."""
+    for holder in HOLDERS:
+        for name, value in tuple(vars(holder).items()):
+            if getattr(value, "__func__", value) is real:
+                setattr(holder, name, staticmethod(function))
 
 
 def _named(function: Callable[..., Any], name: str) -> Callable[..., Any]:

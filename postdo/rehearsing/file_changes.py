@@ -7,7 +7,7 @@ approval is for what is done to how many files in which folder.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import PurePath
 
 from postdo.words import listed, number
@@ -17,20 +17,14 @@ _SAID = re.compile(rf"{PREFIX}(?P<folder>.*?): (?P<count>[\d,]+) (?P<verb>\w+) \
 
 
 class FileChanges:
-    """Collects changes, each once. ``root``: folders below it are named without it.
+    """Collects changes, each once. ``root``: folders below it are named without it."""
 
-    ``ignored``: whether what is going on is none of the migration's.
-    """
-
-    def __init__(self, root: str, ignored: Callable[[], bool] = lambda: False) -> None:
+    def __init__(self, root: str) -> None:
         self._root = root
-        self._ignored = ignored
         self._found: dict[tuple[str, str], dict[str, None]] = {}
 
     def note(self, verb: str, path: str, to: str = "") -> None:
         """``verb``: as in "3 removed"; ``to``: the new path of a file that is moved or linked."""
-        if self._ignored():
-            return
         folder, name = PurePath(path).parent, PurePath(path).name
         if to:
             near = PurePath(to).parent == folder

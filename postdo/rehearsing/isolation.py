@@ -7,6 +7,7 @@ process calls it. A session with the database is libpq's own and needs no permis
 from __future__ import annotations
 
 import errno
+import json
 import logging
 import os
 import socket
@@ -49,23 +50,58 @@ class Outside:
     def __init__(self) -> None:
         self._notes: dict[str, None] = {}
         self._recipients = 0
-        self.files = FileChanges(os.getcwd(), _is_logging)
+        self._files = FileChanges("")
+        self._process = os.getpid()
+        self._told = -1  # where children that a migration forks write what they would note
+
+    def begin(self, folder: str) -> None:
+        """In the worker's process, before anything is noted. ``folder``: its own."""
+        self._files = FileChanges(os.getcwd())
+        self._process = os.getpid()
+        file, path = tempfile.mkstemp(dir=folder)
+        os.close(file)
+        self._told = os.open(path, os.O_RDWR | os.O_APPEND)
+        os.unlink(path)
 
     def note(self, text: str) -> None:
         """Remember one thing, such as ``network api.example.com:443``."""
-        if len(self._notes) < MOST_NOTES:
+        if not self._is_told("note", text) and len(self._notes) < MOST_NOTES:
             self._notes[text] = None
 
     def mail(self, recipients: int) -> None:
         """Remember a mail to this many."""
-        self._recipients += recipients
+        if not self._is_told("mail", recipients):
+            self._recipients += recipients
+
+    def changed(self, verb: str, path: str, to: str = "") -> None:
+        """Remember what is done to a file: see ``FileChanges.note``."""
+        if not (_is_logging() or self._is_told("changed", verb, path, to)):
+            self._files.note(verb, path, to)
 
     @property
     def notes(self) -> tuple[str, ...]:
         """All of it, for ``Rehearsal.outside``."""
+        self._hear()
         people = "1 recipient" if self._recipients == 1 else f"{self._recipients} recipients"
         mail = (f"mail to {people}",) if self._recipients else ()
-        return (*mail, *self._notes, *self.files.lines)
+        return (*mail, *self._notes, *self._files.lines)
+
+    def _is_told(self, what: str, *values: object) -> bool:
+        """Whether this is a child, whose parent is to note it."""
+        if os.getpid() == self._process or self._told < 0:
+            return False
+        os.write(self._told, json.dumps([what, *values]).encode() + b"\n")
+        return True
+
+    def _hear(self) -> None:
+        if self._told < 0:
+            return
+        os.lseek(self._told, 0, os.SEEK_SET)
+        with open(os.dup(self._told), "rb") as told:
+            lines = told.readlines()
+        os.truncate(self._told, 0)
+        for what, *values in map(json.loads, lines):
+            getattr(self, what)(*values)
 
 
 def _is_logging() -> bool:
@@ -131,6 +167,7 @@ def use_no_mail_and_files(folder: str) -> None:
 
     Storages in folders stay as they are: see ``close_files``. Before ``django.setup()``.
     """
+    OUTSIDE.begin(folder)
     mailers = getattr(settings, "MAILERS", None)  # Django 6.1 and newer
     if mailers:
         settings.MAILERS = {alias: {"BACKEND": f"{OWN}.CountedMail"} for alias in mailers}
@@ -177,7 +214,7 @@ def close_files(folder: str) -> str:
     Once the project is set up, so that its logs are open. Returns what is not closed, if the
     kernel cannot help; what Python does is seen in any case.
     """
-    side = SideFiles(folder, OUTSIDE.files)
+    side = SideFiles(folder, OUTSIDE.changed)
     side.install()
     _open_logs_aside()
     closed = landlock.restrict(folder)
@@ -191,7 +228,7 @@ def close_files(folder: str) -> str:
             ours = where == own or where.startswith((own + os.sep, *NOT_FILES))
             if ours and not where.startswith(landlock.SEMAPHORES):
                 continue
-            OUTSIDE.files.note("refused", where)
+            OUTSIDE.changed("refused", where)
             raise PermissionError(errno.EACCES, NO_FILES, where)
 
     sys.addaudithook(hook)

@@ -25,8 +25,6 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any
 
-from postdo.rehearsing.file_changes import FileChanges
-
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 # Devices and what belongs to processes: the kernel decides.
 SYSTEM = ("/dev/", "/proc/", "/sys/")
@@ -46,12 +44,12 @@ HOLDERS = [
 
 
 class SideFiles:
-    """``folder``: ours, which is left alone. ``changes``: is told what is changed elsewhere."""
+    """``folder``: ours, which is left alone. ``changed``: told what is done elsewhere."""
 
-    def __init__(self, folder: str, changes: FileChanges) -> None:
+    def __init__(self, folder: str, changed: Callable[..., None]) -> None:
         self._own = os.path.realpath(folder)
         self._side = os.path.join(self._own, "side")
-        self._changes = changes
+        self._changed = changed
         self._entries: dict[str, str | None] = {}  # None: removed
         self._folders: dict[int, str] = {}  # open descriptors of folders
         self._made = 0
@@ -176,7 +174,8 @@ class SideFiles:
     def _new(self, place: str) -> str:
         """A path for it in our folder."""
         self._made += 1
-        folder = os.path.join(self._side, str(self._made))
+        # A child that a migration forks has a table of its own from then on.
+        folder = os.path.join(self._side, f"{os.getpid()}-{self._made}")
         self._real["mkdir"](folder)
         return os.path.join(folder, os.path.basename(place))
 
@@ -298,7 +297,7 @@ class SideFiles:
             raise _error(errno.EISDIR, place)
         else:
             target = self._copied(place, target, keep=not flags & os.O_TRUNC)
-        self._changes.note("written", place)
+        self._changed("written", place)
         return target
 
     def _copied(self, place: str, target: str, *, keep: bool = True) -> str:
@@ -333,7 +332,7 @@ class SideFiles:
             self._require(here)
             shutil.copy2(here, dst)
             self._gone(here)
-            self._changes.note("removed", here)
+            self._changed("removed", here)
         else:
             self._moved(here, there)
 
@@ -345,7 +344,7 @@ class SideFiles:
         self._real["rename"](source, new)
         self._forget_below(there)
         self._entries[there] = new
-        self._changes.note("written", there)
+        self._changed("written", there)
 
     def _moved(self, here: str, there: str) -> None:
         status = self._require(here)
@@ -365,7 +364,7 @@ class SideFiles:
         self._forget_below(there)
         self._entries[there] = target
         self._entries.update({there + one[len(here) :]: to for one, to in below.items()})
-        self._changes.note("renamed", here, there)
+        self._changed("renamed", here, there)
 
     def _make_way(self, there: str, *, folder: bool) -> None:
         """That something can be renamed to this, as the kernel has it."""
@@ -398,7 +397,7 @@ class SideFiles:
             raise _error(errno.EISDIR, path)
         self._require_room(place)
         self._gone(place)
-        self._changes.note("removed", place)
+        self._changed("removed", place)
 
     def _removing_folder(self, path: Any, *, dir_fd: int | None = None) -> None:
         place = self._place(path, dir_fd, follow=False)
@@ -411,7 +410,7 @@ class SideFiles:
             raise _error(errno.ENOTEMPTY, path)
         self._require_room(place)
         self._gone(place)
-        self._changes.note("removed", place)
+        self._changed("removed", place)
 
     def _making_folder(self, path: Any, mode: int = 0o777, *, dir_fd: int | None = None) -> None:
         place = self._place(path, dir_fd, follow=False)
@@ -424,7 +423,7 @@ class SideFiles:
         new = self._new(place)
         self._real["mkdir"](new, mode)
         self._entries[place] = new
-        self._changes.note("made", place)
+        self._changed("made", place)
 
     def _linking_by_name(
         self, src: Any, dst: Any, target_is_directory: bool = False, *, dir_fd: int | None = None
@@ -440,7 +439,7 @@ class SideFiles:
         to = os.path.join(os.path.dirname(place), os.fsdecode(src))
         self._real["symlink"](self._target(os.path.normpath(to)) or to, new)
         self._entries[place] = new
-        self._changes.note("linked", place, os.fsdecode(src))
+        self._changed("linked", place, os.fsdecode(src))
 
     def _linking(self, src: Any, dst: Any, **options: Any) -> None:
         here = self._place(src, options.get("src_dir_fd"), follow=False)
@@ -457,7 +456,7 @@ class SideFiles:
             self._require(here)
         self._require_room(there)
         self._entries[there] = os.fsdecode(src) if here is None else self._target(here)
-        self._changes.note("linked", there)
+        self._changed("linked", there)
 
     def _truncating(self, path: Any, length: int) -> None:
         place = None if isinstance(path, int) else self._place(path, follow=True)
@@ -482,7 +481,7 @@ class SideFiles:
                 return real(target, *args, **options)
             if status.st_uid != os.geteuid() and os.geteuid() != 0:
                 raise _error(errno.EPERM, path)
-            self._changes.note("marked", place)
+            self._changed("marked", place)
             return None
 
         return mark

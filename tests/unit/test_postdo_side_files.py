@@ -19,8 +19,9 @@ body, aside = sys.stdin.read(), sys.argv[1]
 changes = None
 if aside:
     from postdo.rehearsing import isolation
+    isolation.OUTSIDE.begin(aside)
     assert isolation.close_files(aside) == ""
-    changes = isolation.OUTSIDE.files
+    changes = isolation.OUTSIDE
 said = {"error": ""}
 try:
     exec(body, {"said": said})
@@ -33,7 +34,7 @@ for folder, folders, files in os.walk("."):
     for name in files:
         path = os.path.join(folder, name)
         tree[path] = open(path).read() if os.path.exists(path) else "broken"
-print(json.dumps([said, tree, changes.lines if changes else []]))
+print(json.dumps([said, tree, changes.notes if changes else []]))
 """
 FILES = {"up/a.txt": "a", "up/b.txt": "b", "up/deep/c.txt": "c", "other/d.txt": "d"}
 

@@ -490,6 +490,44 @@ def test_files_are_aside_without_the_kernel_too(shop: Project) -> None:
     assert (shop.root / "kept.txt").read_text() == "kept"
 
 
+IN_CHILDREN = """
+import multiprocessing, os
+
+
+def work(name):
+    open('made-' + name, 'w').write(name)
+    os.remove(name)
+    from django.core.mail import send_mail
+    send_mail('News', 'Text', 'us@example.com', ['a@example.com'])
+    import socket
+    try:
+        socket.create_connection(('api.example.com', 443))
+    except ConnectionError:
+        return os.path.exists(name), open('made-' + name).read()
+"""
+
+
+def test_what_forked_children_do_is_done_aside_and_told_too(shop: Project) -> None:
+    for name in "abc":
+        shop.write(name, name)
+    shop.write("shop/work.py", IN_CHILDREN)
+    body = (
+        "import multiprocessing\nfrom shop.work import work\n"
+        "with multiprocessing.get_context('fork').Pool(2) as pool:\n"
+        "    assert pool.map(work, 'abc') == [(False, name) for name in 'abc']"
+    )
+    python(shop, "0002_files", body, after="0001_initial")
+    result = do(shop)
+    assert result.failure is None
+    assert result.outside[:2] == ("mail to 3 recipients", "network api.example.com:443")
+    assert sorted(line.partition(" (")[0] for line in result.outside[2:]) == [
+        "files in .: 3 removed",
+        "files in .: 3 written",
+    ]
+    assert [(shop.root / name).read_text() for name in "abc"] == ["a", "b", "c"]
+    assert list(shop.root.glob("made-*")) == []
+
+
 def test_logs_and_temporary_files_are_no_files_of_the_site(shop: Project) -> None:
     """Also a log that is only opened when it is written."""
     handler = "{'class': 'logging.FileHandler', 'filename': 'log.txt', 'delay': True}"

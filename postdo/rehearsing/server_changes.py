@@ -14,7 +14,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
@@ -46,7 +47,9 @@ _BEYOND = re.compile(
     re.IGNORECASE | re.VERBOSE,
 )
 # What may carry another statement inside of it, as text.
-_CARRIES = re.compile(r"\b(?:DO|FUNCTION|PROCEDURE|EXECUTE|CALL)\b", re.IGNORECASE)
+_CARRIES = re.compile(
+    r"\bDO\s*(?:LANGUAGE\b|\$|E?')|\b(?:FUNCTION|PROCEDURE|EXECUTE|CALL)\b", re.IGNORECASE
+)
 _COMMENTS = re.compile(r"--[^\n]*|/\*.*?\*/", re.DOTALL)
 _TEXTS = re.compile(r"'(?:[^']|'')*'|(\$(?:[^\W\d]\w*)?\$).*?\1", re.DOTALL)
 _ALTERED = re.compile(r'\bALTER\s+DATABASE\s+("(?:[^"]|"")+"|\w+)', re.IGNORECASE)
@@ -92,17 +95,45 @@ def refused(session: BaseDatabaseWrapper, copy: str, *, kept: bool, skip: bool) 
     applied.
     """
 
+    def check(text: str) -> None:
+        found = beyond(text) or (shared(text, copy) if kept else "")
+        if found:
+            raise ServerChangeError(f"it runs {found}, which reaches beyond the copy")
+
     def look(execute: Callable[..., Any], sql: Any, params: Any, many: bool, context: Any) -> Any:
         text = text_of(sql, context)
-        found = beyond(text) or (shared(text, copy) if kept else "")
-        if not found:
-            return execute(sql, params, many, context)
-        if skip and _is_all(text):
+        if skip and shared(text, copy) and _is_all(text):
             return None
-        raise ServerChangeError(f"it runs {found}, which reaches beyond the copy")
+        check(text)
+        return execute(sql, params, many, context)
 
-    with session.execute_wrapper(look):
-        yield
+    connection: Any = session.connection
+    usual = connection.cursor_factory
+    connection.cursor_factory = _watched(connection, check)
+    try:
+        with session.execute_wrapper(look):
+            yield
+    finally:
+        connection.cursor_factory = usual
+
+
+def _watched(connection: Any, check: Callable[[str], None]) -> type:
+    """The driver's cursors (psycopg2, psycopg 3), which a migration can use past Django's."""
+    with connection.cursor() as cursor:
+        usual: Any = type(cursor)
+
+    def asking(name: str) -> Callable[..., Any]:
+        def ask(self: Any, sql: Any, *args: Any, **options: Any) -> Any:
+            check(text_of(sql, {"cursor": SimpleNamespace(cursor=self)}))
+            return getattr(super(watched, self), name)(sql, *args, **options)
+
+        return ask
+
+    ways = ("execute", "executemany", "copy_expert", "copy", "stream")
+    watched: Any = type(
+        usual.__name__, (usual,), {name: asking(name) for name in ways if hasattr(usual, name)}
+    )
+    return cast("type", watched)
 
 
 def shared(sql: str, copy: str) -> str:

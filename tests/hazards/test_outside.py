@@ -172,6 +172,26 @@ def test_what_no_transaction_takes_back_is_refused_before(
     assert "reaches beyond the copy" in plan["reasons"][0]["what"]
 
 
+BY_A_CURSOR = {
+    "raw": "schema_editor.connection.connection.cursor().execute({sql!r})",
+    "below Django's": "schema_editor.connection.cursor().cursor.execute({sql!r})",
+    "copy": "schema_editor.connection.cursor().copy_expert({sql!r}, None)",
+    "composed": (
+        "from psycopg2 import sql\nschema_editor.connection.connection.cursor().execute("
+        "sql.SQL({sql!r}))"
+    ),
+}
+
+
+@pytest.mark.parametrize("way", BY_A_CURSOR)
+def test_the_drivers_own_cursors_are_looked_at_too(site: Site, folder: Path, way: str) -> None:
+    body = BY_A_CURSOR[way].format(sql=sql(site, BEYOND["program"], folder))
+    run_python(site, "0002_raw", body)
+    plan = site.plan(**ALLOWED)
+    assert plan["verdict"] == "refuse"
+    assert "reaches beyond the copy" in plan["reasons"][0]["what"]
+
+
 ROLE = f"DO $$ BEGIN EXECUTE 'CREATE ' || 'ROLE {NAME}'; END $$"
 
 
@@ -192,6 +212,10 @@ def test_what_was_built_from_pieces_is_noticed_and_named(site: Site) -> None:
 HARMLESS = {
     "a role in one transaction": f"CREATE ROLE {NAME}; DROP ROLE {NAME}",
     "words in a text": "UPDATE shop_item SET note = 'how to CREATE ROLE, COPY x TO PROGRAM'",
+    "words in a text of a statement with DO": (
+        "INSERT INTO shop_item (name, price) VALUES ('dblink(COPY x TO PROGRAM ''y'')', 1) "
+        "ON CONFLICT DO NOTHING"
+    ),
     "words in a comment": "-- ALTER SYSTEM\nUPDATE shop_item SET note = 'x'",
     "privileges of a table": "GRANT SELECT ON shop_item TO PUBLIC",
 }

@@ -24,7 +24,7 @@ from postdo import history
 from postdo.comparing.expected import expected, from_nothing, with_each
 from postdo.comparing.proof import proves
 from postdo.comparing.subject import Subject, look_at
-from postdo.comparing.trial import Tried, tried
+from postdo.comparing.trial import UNRECORD, Tried, applies, tried
 from postdo.database import rows
 from postdo.errors import Refused
 from postdo.history import Name, dotted
@@ -42,7 +42,6 @@ DJANGOS_OPERATIONS = ("django.db.migrations.operations.", "django.contrib.postgr
 
 # Django's own record of an applied migration. Django 1.7 and newer.
 RECORD = "INSERT INTO django_migrations (app, name, applied) VALUES (%s, %s, now())"
-UNRECORD = "DELETE FROM django_migrations WHERE app = %s AND name = %s"
 
 
 @dataclass(frozen=True)
@@ -119,7 +118,8 @@ def explain(subject: Subject, differences: tuple[Difference, ...]) -> tuple[Expl
     """Why, if a record is the reason: the real schema proves it wrong (``proof.proves``).
 
     For each migration that may be it, a schema is built. One that does more than a schema shows is
-    never the reason: what it did to rows, nobody sees, and a second time would do it twice.
+    never the reason: what it did to rows, nobody sees, and a second time would do it twice. And one
+    that would be un-recorded was applied to a copy, because that is what comes next.
     """
     applied = subject.known
     alarms = any(one.alarm for one in differences)
@@ -141,10 +141,15 @@ def explain(subject: Subject, differences: tuple[Difference, ...]) -> tuple[Expl
     if as_recorded is None:
         return ()
     actual = worded(subject.session, read(subject.session), as_recorded)
-    return tuple(
-        Explanation(dotted((name,)), how)
+    proved = (
+        (name, how)
         for (name, how, _), made in zip(tries, corrected, strict=True)
         if made is not None and proves(made, as_recorded, worded(subject.session, actual, made))
+    )
+    return tuple(
+        Explanation(dotted((name,)), how)
+        for name, how in proved
+        if how == "record" or applies(subject, name)
     )
 
 

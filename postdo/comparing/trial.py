@@ -15,10 +15,12 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from postdo.comparing.subject import Subject
 from postdo.config import Rehearse
-from postdo.copying import backup
+from postdo.copying import backup, likeness
 from postdo.copying.scratch import connect_to, scratch_database
 from postdo.database import closing, message, rows
 from postdo.errors import Refused
+from postdo.history import Name, dotted
+from postdo.rehearsing.worker import Job, work
 from postdo.schema.catalogue import Catalogue, read
 from postdo.schema.differences import Difference, compare
 from postdo.schema.quoting import qualified
@@ -28,6 +30,8 @@ from postdo.schema.reread import worded
 
 BEGIN, COMMIT = "BEGIN;", "COMMIT;"
 CHANGES = "-- this changes values of {}\n"
+# Django's own record of an applied migration. Django 1.7 and newer.
+UNRECORD = "DELETE FROM django_migrations WHERE app = %s AND name = %s"
 
 # Columns of a table that are no row's own: computed ones come again by themselves. 14 to 18.
 COLUMNS = """
@@ -64,7 +68,7 @@ def tried(subject: Subject, differences: tuple[Difference, ...], wanted: Catalog
         with _copy(subject) as (there, how):
             subject.run.console.say(f"trying the SQL that removes the differences on {how}")
             _bring(subject, there)
-            return Tried(_Trial(there, wanted).all(differences), how)
+            return Tried(_Trial(subject.session, there, wanted).all(differences), how)
     except Refused as error:
         why = f"it could not be tried on a copy: {error.what} ({error.next_step})"
         return Tried(
@@ -73,6 +77,31 @@ def tried(subject: Subject, differences: tuple[Difference, ...], wanted: Catalog
             ),
             "",
         )
+
+
+def applies(subject: Subject, migration: Name) -> bool:
+    """Whether Django applies a recorded migration to a copy that has no record of it.
+
+    With rows where ``REHEARSE`` and the budgets allow that; what other pending migrations do there
+    does not count. Without any copy nobody knows, and the answer is no.
+    """
+    policies = subject.run.config.policies
+    try:
+        with _copy(subject) as (there, how):
+            subject.run.console.say(f"trying {dotted((migration,))} without its record on {how}")
+            rows(there, UNRECORD, *migration)
+            ((name,),) = rows(there, "SELECT current_database()")
+            job = Job(
+                database=str(name),
+                mode="plain",
+                trace=False,
+                seconds=policies.rehearse_seconds,
+                memory_mb=policies.memory_mb,
+            )
+            failure = work(subject.run, job).failure
+    except Refused:
+        return False
+    return failure is None or failure.migration not in ("", dotted((migration,)))
 
 
 @contextmanager
@@ -99,7 +128,10 @@ def _bring(subject: Subject, there: BaseDatabaseWrapper) -> None:
 class _Trial:
     """Tries one after the other; each by itself first, so that any one of them can be chosen."""
 
-    def __init__(self, there: BaseDatabaseWrapper, wanted: Catalogue) -> None:
+    def __init__(
+        self, session: BaseDatabaseWrapper, there: BaseDatabaseWrapper, wanted: Catalogue
+    ) -> None:
+        self._session = session
         self._there = there
         self._wanted = wanted
         self._left = self._differences()
@@ -123,7 +155,7 @@ class _Trial:
         rows(self._there, "BEGIN")
         try:
             values = self._values(one.table)
-            _run(self._there, statements)
+            statements += self._rights(statements)
             left, changed = self._differences(), self._changed(one.table, values)
             back = self._comes_back(one)
         except DatabaseError as error:
@@ -142,6 +174,16 @@ class _Trial:
         )
         sql = (warning + BEGIN, *statements, COMMIT)
         return replace(one, sql=sql, again=back)
+
+    def _rights(self, statements: tuple[str, ...]) -> tuple[str, ...]:
+        """Run them. What gives the objects that were made anew their owner and privileges back."""
+        before = likeness.objects(self._there)
+        _run(self._there, statements)
+        now = likeness.objects(self._there)
+        anew = frozenset(name for name, oid in before.items() if now.get(name, oid) != oid)
+        rights = likeness.rights(self._session, anew) if anew else ()
+        _run(self._there, rights)
+        return rights
 
     def _comes_back(self, one: Difference) -> tuple[str, ...]:
         """What makes it again, if that works too; the copy is then as it was."""

@@ -113,6 +113,34 @@ SELECT statement FROM (
   FROM pg_default_acl CROSS JOIN aclexplode(defaclacl) a LEFT JOIN pg_roles r ON r.oid = a.grantee
 ) AS ordered(place, statement) ORDER BY place
 """  # noqa: S608  all of it is ours
+# Each object as GRANT names it, and its id. PostgreSQL 14 to 18.
+NAMES = OBJECT + "SELECT target, class::oid::text || ' ' || id FROM ours WHERE part = ''"  # noqa: S608
+# The statements that give an object that is made anew its owner and privileges: its name, and each
+# statement, with the ending of a line that a person is shown. PostgreSQL 14 to 18.
+RIGHTS = f"""{OBJECT}
+SELECT target, statement || ';' FROM (
+  SELECT 0, target, format('ALTER %s OWNER TO %I', target, pg_get_userbyid(owner))
+  FROM ours WHERE part = '' AND pg_get_userbyid(owner) <> current_user
+  UNION ALL
+  SELECT 1, target, format('REVOKE ALL ON %s FROM PUBLIC, %I', target, pg_get_userbyid(owner))
+  FROM ours WHERE acl IS NOT NULL AND part = ''
+  UNION ALL
+  SELECT 2, target, format('GRANT %s %s ON %s TO %s', a.privilege_type, part, target,
+                           coalesce(quote_ident(r.rolname), 'PUBLIC'))
+                    || CASE WHEN a.is_grantable THEN ' WITH GRANT OPTION' ELSE '' END
+  FROM ours CROSS JOIN aclexplode(acl) a LEFT JOIN pg_roles r ON r.oid = a.grantee
+) AS ordered(place, target, statement) ORDER BY place, statement
+"""  # noqa: S608  all of it is ours
+
+
+def objects(session: BaseDatabaseWrapper) -> dict[str, str]:
+    """The ids of all objects that have privileges, by the name that GRANT uses."""
+    return dict(rows(session, NAMES))
+
+
+def rights(session: BaseDatabaseWrapper, names: frozenset[str]) -> tuple[str, ...]:
+    """The statements that give these objects their owner and privileges once they are made anew."""
+    return tuple(statement for name, statement in rows(session, RIGHTS) if name in names)
 
 
 def give_privileges(original: BaseDatabaseWrapper, copy: BaseDatabaseWrapper) -> None:

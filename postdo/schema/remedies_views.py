@@ -11,7 +11,6 @@ from collections.abc import Iterable
 from postdo.schema.catalogue import Catalogue, Entry
 from postdo.schema.quoting import Sql, alter, qualified, quote
 
-GRANTS = "-- what was granted on it has to be granted again\n"
 FIRES = {"O": "ENABLE", "D": "DISABLE", "R": "ENABLE REPLICA", "A": "ENABLE ALWAYS"}
 
 
@@ -71,7 +70,7 @@ def mentions(text: str, names: Iterable[str]) -> bool:
 
 def _around(there: Catalogue, views: list[Entry], statements: Sql) -> Sql:
     return (
-        *(GRANTS + statement for view in reversed(views) for statement in drop_view(view)),
+        *(statement for view in reversed(views) for statement in drop_view(view)),
         *statements,
         *(statement for view in views for statement in create_whole_view(there, view)),
     )

@@ -252,6 +252,8 @@ CREATE POLICY paid_only ON shop_item USING (mood = 'paid');
 CREATE FUNCTION noted() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END';
 CREATE TRIGGER noted BEFORE UPDATE OF mood ON shop_item FOR EACH ROW
     WHEN (NEW.mood = 'paid') EXECUTE FUNCTION noted();
+GRANT SELECT ON paid TO PUBLIC;
+REVOKE ALL ON FUNCTION is_paid FROM PUBLIC;
 UPDATE shop_item SET mood = 'paid', moods = '{new,paid}' WHERE id < 50;
 """
 

@@ -13,6 +13,7 @@ import signal
 from collections.abc import Generator, Iterable, Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 from embedded_support import Embedded, embedded_folder
 
@@ -21,6 +22,10 @@ from embedded_postgres.binaries import available
 
 # The clones with a running stack, which the stack tests and the browser tests share.
 pytest_plugins = ("stack.fixtures",)
+
+# How long one example takes says how busy the machine is, and nothing of the code.
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")
 
 SKIPS_FAIL = os.environ.get("CI", "").lower() in ("1", "true")
 

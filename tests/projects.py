@@ -15,6 +15,8 @@ from typing import Any
 
 import forkserver
 
+from embedded_postgres.binaries import choose
+
 REPOSITORY = Path(__file__).resolve().parents[1]
 TIMEOUT_SECONDS = 60
 
@@ -187,7 +189,7 @@ class Project:
     def variables(self, environment: Mapping[str, str] | None = None) -> dict[str, str]:
         """The whole environment of a command: nothing of the tests' own leaks in."""
         return {
-            "PATH": os.environ["PATH"],
+            "PATH": search_path(),
             "PYTHONPATH": str(REPOSITORY),
             "PYTHONDONTWRITEBYTECODE": "1",  # two writes within a second look alike to a .pyc
             "DJANGO_SETTINGS_MODULE": "config.settings",
@@ -204,6 +206,11 @@ class Project:
     def copies(self) -> list[str]:
         """The scratch databases of this database that are on the server."""
         return [name for (name,) in self.sql(SCRATCH)]
+
+
+def search_path() -> str:
+    """The PATH of a project's commands: ours, and last the programs of the tests' PostgreSQL."""
+    return f"{os.environ['PATH']}{os.pathsep}{choose().folder}"
 
 
 def query(url: str, statement: str) -> list[tuple[Any, ...]]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
-from projects import DATABASE_SETTINGS, REPOSITORY, Outcome, query
+from projects import DATABASE_SETTINGS, REPOSITORY, Outcome, query, search_path
 
 from embedded_postgres.binaries import choose
 
@@ -164,7 +164,7 @@ class Installed:
             [str(self.python), "-W", "ignore", *arguments],
             cwd=self.root,
             env={
-                "PATH": os.environ["PATH"],
+                "PATH": search_path(),
                 "PYTHONPATH": f"{self.root}{os.pathsep}{REPOSITORY}",
                 "DJANGO_SETTINGS_MODULE": "settings",
                 "DATABASE_URL": self.url,

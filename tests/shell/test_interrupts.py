@@ -20,7 +20,7 @@ LONG = """main() {
     step "Work" work
     touch "$ROOT/next-step"
 }
-work() { echo begun; sh -c 'touch "$1/begun"; exec sleep 600' sh "$ROOT"; }
+work() { echo begun; sh -c ': >"$1/begun"; exec sleep 600' sh "$ROOT"; }
 take_back() { echo back; echo first >>"$ROOT/undone"; }
 take_back_more() { echo second >>"$ROOT/undone"; }"""
 

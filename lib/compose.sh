@@ -236,6 +236,16 @@ production_address() {
     if [ -n "$DOMAIN" ]; then
         printf 'https://%s%s/' "$DOMAIN" "$([ "$HTTPS_PORT" = 443 ] || printf ':%s' "$HTTPS_PORT")"
     else
-        printf 'http://localhost%s/' "$([ "$HTTP_PORT" = 80 ] || printf ':%s' "$HTTP_PORT")"
+        printf 'http://%s%s/' "$(known_address)" "$([ "$HTTP_PORT" = 80 ] || printf ':%s' "$HTTP_PORT")"
     fi
+}
+
+# Of the names that production answers to, the one that a browser elsewhere can use: an address or a full name of this
+# machine, which the first start has written there.
+known_address() {
+    printf '%s\n' "$ALLOWED_HOSTS" | tr ',' '\n' | awk '
+        /^localhost$|^127\.|^\[|^[*.]/ { next }
+        /^[0-9.]+$/ { if (address == "") address = $0; next }
+        /\./ { if (name == "") name = $0 }
+        END { print name != "" ? name : address != "" ? address : "localhost" }'
 }

@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
+from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.db import DEFAULT_DB_ALIAS, DatabaseError, InterfaceError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -56,7 +57,9 @@ def target() -> Target:
         raise Misconfigured(
             f'DATABASES["default"] is {wrapper.settings_dict["ENGINE"]}, and postdo works with '
             "PostgreSQL only",
-            "set DATABASE_URL to postgres://user:password@host:port/database",
+            f"let {settings.SETTINGS_MODULE} read DATABASE_URL, which the kit sets: DATABASES = "
+            '{"default": dj_database_url.config()} (package dj-database-url); without the kit set '
+            "it to postgres://user:password@host:port/database",
         )
     options = wrapper.settings_dict
     return Target(

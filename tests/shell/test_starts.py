@@ -56,7 +56,7 @@ def test_the_first_production_start_goes_its_way_with_a_fake_docker(
     result = clone.run("-0").assert_ok()
     assert_in_order(docker.compose_calls(), FIRST_RELEASE)
     assert live(clone) == "web-blue"
-    assert f"  site   http://localhost:{clone.environment['HTTP_PORT']}/" in result.out
+    assert f":{clone.environment['HTTP_PORT']}/\n         plain HTTP" in result.out
     assert "password in .env" in result.out
     assert len((clone.state / "releases.log").read_text().splitlines()) == 1
 
@@ -91,6 +91,25 @@ def test_https_is_added_with_a_domain_with_a_fake_docker(
     out = dash_clone.run("-0", DOMAIN=domain).assert_ok().out
     assert any("docker-compose.https.yml" in call for call in docker.calls()) is https
     assert ("https://www.example.com" in out) is https
+
+
+@pytest.mark.parametrize(
+    ("hosts", "address"),
+    [
+        ("localhost,127.0.0.1,[::1]", "localhost"),
+        ("localhost,127.0.0.1,[::1],server,192.0.2.7", "192.0.2.7"),
+        ("localhost,server,192.0.2.7,shop.example.com,10.0.0.1", "shop.example.com"),
+        (".example.com,192.0.2.7", "192.0.2.7"),
+        ("*", "localhost"),
+        ("", "localhost"),
+    ],
+)
+def test_the_start_ends_with_an_address_that_others_can_use_with_a_fake_docker(
+    dash_clone: Clone, docker: FakeDocker, hosts: str, address: str
+) -> None:
+    out = dash_clone.run("-0", ALLOWED_HOSTS=hosts).assert_ok().out
+    assert f"  site   http://{address}:{dash_clone.environment['HTTP_PORT']}/\n" in out
+    assert f"http://{address}/" in dash_clone.run("-0", ALLOWED_HOSTS=hosts, HTTP_PORT="80").out
 
 
 def test_an_override_of_the_users_own_comes_last_with_a_fake_docker(

@@ -21,14 +21,17 @@ def test_a_clean_clone_serves_the_site_behind_the_proxy(production: Clone) -> No
 def test_the_start_says_where_it_listens(production: Clone) -> None:
     said = production.run("-0").text
 
-    assert f"http://localhost:{production.environment['HTTP_PORT']}/" in said
+    port = production.environment["HTTP_PORT"]
+    found = re.search(rf"^  site   http://([\w.-]+):{port}/$", said, re.MULTILINE)
+    assert found, said
+    assert found[1] in production.env()["ALLOWED_HOSTS"].split(",")
 
 
 def test_status_tells_what_runs_which_version_and_where(production: Clone) -> None:
     said = production.run("-0", "status").text
 
     assert f"version {production.git('describe', '--always', '--dirty')}" in said
-    assert re.search(r"^ +proxy +healthy +http://localhost:\d+/$", said, re.MULTILINE), said
+    assert re.search(r"^ +proxy +healthy +http://[\w.-]+:\d+/$", said, re.MULTILINE), said
     assert re.search(rf"^ +{production.live()} +healthy +live$", said, re.MULTILINE), said
     assert re.search(r"^ +db +healthy *$", said, re.MULTILINE), said
 

@@ -122,6 +122,9 @@ def test_another_engine_is_named(tmp_path: Path) -> None:
     outcome = project.run("wait")
     assert outcome.code == 2
     assert "django.db.backends.sqlite3, and postdo works with PostgreSQL only" in outcome.err
+    remedy = outcome.err.partition("next: ")[2]
+    assert remedy.startswith("let ")
+    assert 'read DATABASE_URL, which the kit sets: DATABASES = {"default": dj_data' in remedy
 
 
 def test_a_server_too_old_for_django_is_said_at_once(tmp_path: Path, database: str) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from django.test import SimpleTestCase
 
-from core.tests.site import NOBODY_LISTENS, SECRET_KEY, environment, manage
+from core.tests.site import NOBODY_LISTENS, SECRET_KEY, environment, manage, python
 
 
 def production(**variables: str) -> dict[str, str]:
@@ -19,7 +19,7 @@ def production(**variables: str) -> dict[str, str]:
 def setting(env: dict[str, str], name: str) -> Any:
     """Return the setting `name` as a process with the environment `env` has it."""
     code = f"import json; from django.conf import settings; print(json.dumps(settings.{name}))"
-    result = manage(env, "shell", "--no-imports", "--command", code)
+    result = python(env, "-c", code)
     if result.returncode:
         raise AssertionError(result.stderr)
     return json.loads(result.stdout)

@@ -44,8 +44,13 @@ def environment(settings_module: str, **variables: str) -> dict[str, str]:
 
 def manage(env: Mapping[str, str], *arguments: str) -> "subprocess.CompletedProcess[str]":
     """Run manage.py with exactly the environment `env`; return its status and output."""
+    return python(env, "manage.py", *arguments)
+
+
+def python(env: Mapping[str, str], *arguments: str) -> "subprocess.CompletedProcess[str]":
+    """Run Python in the project's folder, with exactly the environment `env`."""
     return subprocess.run(
-        [sys.executable, "manage.py", *arguments],
+        [sys.executable, *arguments],
         cwd=settings.BASE_DIR,
         env=env,
         capture_output=True,

@@ -124,7 +124,7 @@ def test_where_the_site_is_down_it_is_not_said_to_go_on(production: Clone) -> No
     assert "it ends here" in failed.err
     assert GOES_ON not in failed.text
     assert not production.visitor("HTTP_PORT").is_up()
-    assert re.search(r"proxy +(restarting|starting)", production.run("-0", "status").out)
+    assert re.search(r"proxy +(restarting|starting)", production.run("-0", "status", ok=False).out)
     production.run("-0")
     assert production.visitor("HTTP_PORT").is_up()
 

@@ -38,6 +38,12 @@ def test_plain_http_leads_to_https(secure: Clone) -> None:
     assert answer.headers["Location"] == "https://localhost/admin/?page=2"
 
 
+def test_status_asks_by_https_as_a_visitor_does(secure: Clone) -> None:
+    said = secure.run("-0", "status").out
+
+    assert "  visitors   get 200 for /readyz" in said
+
+
 def test_the_admin_works_with_cookies_that_never_leave_https(secure: Clone) -> None:
     browser, env = visitor(secure), secure.env()
 

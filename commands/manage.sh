@@ -26,7 +26,7 @@ warn_of_production() { # warn_of_production SURE COMMAND ARGUMENTS...
         ;;
     flush | reset_db | reset_schema) # the last two are of django-extensions
         [ "$1" = yes ] || fail "manage $2 deletes all data of production's database, and takes no backup of it" \
-            "keep a copy first: sh run.sh -0 dump FILE.json; then, if you mean it: sh run.sh -0 manage --yes $2"
+            "take one first: sh run.sh -0 backup; then, if you mean it: sh run.sh -0 manage --yes $2"
         ;;
     sqlflush) warn "running what this prints deletes all data of production's database" ;;
     loaddata) warn_of_load ;;

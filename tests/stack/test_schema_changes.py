@@ -248,6 +248,33 @@ def test_while_nothing_serves_an_incompatible_change_needs_no_approval(site: Clo
     keep(site)
 
 
+def test_an_incompatible_change_says_what_avoids_it_and_what_it_would_cost(site: Clone) -> None:
+    field = "models.IntegerField(db_default=0)"
+    change(site, with_fields({"first": field}, site), add("first", field))
+    site.run("-0")  # how long a release takes to take over is known from now on
+    keep(site)
+    required = "models.IntegerField(default=0)"
+    name = change(site, with_fields({"second": required}, site), add("second", required))
+
+    with untouched(site):
+        refused = site.run("-0", ok=False)
+        planned = site.run("plan", ok=False)
+
+    assert refused.status == REFUSED
+    refused.refused("would fail until it is replaced, for about ", "sh run.sh -0 --approve ")
+    (remedy,) = [line for line in refused.err.splitlines() if line.startswith("  next: ")]
+    assert remedy.index("a db_default (such as") < remedy.index("accept the errors (500 until")
+    assert "a db_default (such as" in " ".join(planned.out.partition("Pending: ")[0].split())
+
+    (site.root / f"web/shop/migrations/{name.split('.')[1]}.py").unlink()
+    followed = "models.IntegerField(db_default=0)"
+    change(site, with_fields({"second": followed}, site), add("second", followed))
+    with visited(site):
+        done = site.run("-0")
+    assert "go: 1 migration, the site goes on" in done.out
+    keep(site)
+
+
 # --- Looking, with nothing changed ---------------------------------------------------------------
 
 

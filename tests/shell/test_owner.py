@@ -22,6 +22,10 @@ COMMANDS = [
     ("-1", "reset", "--yes"),
     ("-2", "reset", "--yes"),
     ("-2", "psql"),
+    ("service", "install"),
+    ("service", "remove"),
+    ("-0", "backup"),
+    ("-0", "restore", "data.json"),
     ("-1",),
     *(
         (flag, *words)

@@ -1,7 +1,7 @@
 # commands/status.sh: what runs, in which mode, whether visitors get their pages, which version, and where.
 # usage: sh run.sh [-0|-1|-2] status
 #
-# Ends with 0 if the mode is well, 1 if it is ill, 2 if it is down. What counts is what a visitor gets now: the page
+# Ends with 0 if the mode is well, 1 if it is ill, 2 if nothing answers. What counts is what a visitor gets now: the page
 # HEALTH_PATH, through the proxy. Without a mode the worst counts, of those that run and of a production that was released.
 
 WELL=0
@@ -84,17 +84,17 @@ is_a_page() { # is_a_page ANSWER
 }
 
 # The last line, and the verdict.
-judge() { # judge MODE SERVICE...: those without which no visitor gets a page
+judge() { # judge MODE SERVICE...: those that have to be well besides
     printf '  %-10s %s\n' visitors "get ${ANSWER:-no answer}"
     judge_mode=$1
     shift
-    judge_code=$WELL
-    is_a_page "$ANSWER" || judge_code=$ILL
+    case $ANSWER in
+    [1-4][0-9][0-9]" for "*) judge_code=$WELL ;;
+    5[0-9][0-9]" for "*) judge_code=$ILL ;;
+    *) judge_code=$DOWN ;;
+    esac
     for judge_service in "$@"; do
-        is_well "$judge_mode" "$judge_service" || judge_code=$ILL
-    done
-    for judge_service in "$@"; do
-        [ "$judge_service" = db ] || is_running "$judge_mode" "$judge_service" || judge_code=$DOWN
+        [ "$judge_code" -ne "$WELL" ] || is_well "$judge_mode" "$judge_service" || judge_code=$ILL
     done
     return "$judge_code"
 }
@@ -119,6 +119,7 @@ status_of_local() {
     fi
     local_code=$WELL
     local_answer=$("$VENV/bin/python" -I -S "$ROOT/healthcheck.py" "$HEALTH_PATH" 127.0.0.1 "$LOCAL_PORT" 2>&1) || local_code=$ILL
+    case $local_answer in [1-5][0-9][0-9]" for "*) ;; *) local_code=$DOWN ;; esac
     printf '%-12s process %s\n' local "$(cut -d ' ' -f 1 "$SERVER_PID_FILE")"
     printf '  %-10s %-10s %s\n' web "$([ "$local_code" = "$WELL" ] && printf running || printf unhealthy)" "http://127.0.0.1:$LOCAL_PORT/"
     choose_local_database

@@ -2,8 +2,9 @@
 
 CADDYFILE=/etc/caddy/site/Caddyfile # in the container
 
-# Measured from the first to the last request that fails, two CPUs, the starter under 20 requests a second.
-DATABASE_RESTART_SECONDS=4
+# Measured from the first to the last request that failed, on two busy CPUs with a small database: 0.5 to 1.8 s, and 1.1 to
+# 2.0 s (docs/decisions/changed-env.md).
+DATABASE_RESTART_SECONDS=2
 PROXY_RESTART_SECONDS=2
 
 # Visitors notice a restart of these two. Before anything is touched the new values are tried in a container beside each,

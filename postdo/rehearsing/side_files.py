@@ -52,6 +52,7 @@ class SideFiles:
         self._changed = changed
         self._entries: dict[str, str | None] = {}  # None: removed
         self._folders: dict[int, str] = {}  # open descriptors of folders
+        self._others: dict[int, str] = {}  # the same of folders that are left alone
         self._made = 0
         self._thread = threading.local()  # ``real``: whether the files as they are are meant
         self._real: dict[str, Real] = {
@@ -117,7 +118,8 @@ class SideFiles:
         """The path without ``dir_fd``."""
         if dir_fd is None or os.path.isabs(path):
             return path
-        base = self._folders.get(dir_fd) or self._real["readlink"](f"/proc/self/fd/{dir_fd}")
+        base = self._folders.get(dir_fd) or self._others.get(dir_fd)
+        base = base or self._real["readlink"](f"/proc/self/fd/{dir_fd}")
         return os.path.join(base, os.fsdecode(path))
 
     def _resolved(self, path: str) -> str:
@@ -265,7 +267,11 @@ class SideFiles:
     ) -> int:
         place = self._place(path, dir_fd, follow=not flags & getattr(os, "O_NOFOLLOW", 0))
         if place is None:
-            return int(self._real["open"](self._whole(path, dir_fd), flags, mode))
+            whole = self._whole(path, dir_fd)
+            descriptor = int(self._real["open"](whole, flags, mode))
+            if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+                self._others[descriptor] = os.path.abspath(os.fsdecode(whole))
+            return descriptor
         if flags & WRITING:
             target = self._to_write(place, flags)
         else:
@@ -280,6 +286,7 @@ class SideFiles:
 
     def _closing(self, descriptor: int) -> None:
         self._folders.pop(descriptor, None)
+        self._others.pop(descriptor, None)
         self._real["close"](descriptor)
 
     def _to_write(self, place: str, flags: int) -> str:

@@ -132,6 +132,8 @@ def rehearsal(done: Rehearsal) -> Json:
         "size_bytes": done.size_bytes,
         "backup": done.backup,
         "outside": list(done.outside),
+        "gap": done.gap,
+        "server": list(done.server),
         "failure": _failure(done.failure) if done.failure else None,
         "plain_failure": _failure(done.plain_failure) if done.plain_failure else None,
         "trace": _trace(done.trace) if done.trace else None,

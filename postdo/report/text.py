@@ -62,6 +62,7 @@ def render_rehearsal(
         if failure is not None:
             page.bullets(say.failure_lines(failure))
             page.line(spoken(remedy(failure, rehearsal.outside), in_kit=in_kit), 4, "-> ")
+    page.bullets([*rehearsal.server, *filter(None, [rehearsal.gap])])
     _steps(page, rehearsal)
     _losses(page, rehearsal)
     _outside(page, rehearsal)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import secrets
 import shutil
 import subprocess
@@ -15,7 +14,7 @@ from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 import forkserver
-import pytest
+from programs import small_file_system
 from projects import Outcome, Project, query
 
 from embedded_postgres import Cluster
@@ -111,18 +110,12 @@ def role_and_database(
 @contextmanager
 def small_disk(megabytes: int, uid: int = 0) -> Iterator[Path]:
     """A file system of a few megabytes that belongs to `uid`."""
-    if os.geteuid() != 0:
-        pytest.skip("mounting a small disk needs root")
     with tempfile.TemporaryDirectory(prefix="postdo-disk-") as folder:
         Path(folder).chmod(0o711)
         disk = Path(folder, "disk")
         disk.mkdir()
-        options = f"size={megabytes}m,uid={uid},mode=0700"
-        subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", disk], check=True)
-        try:
+        with small_file_system(disk, f"size={megabytes}m,uid={uid},mode=0700"):
             yield disk
-        finally:
-            subprocess.run(["umount", disk], check=True)
 
 
 @contextmanager

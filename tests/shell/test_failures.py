@@ -11,9 +11,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from programs import small_file_system
 
 from .conftest import fresh_clone
-from .machine import IS_ROOT, Clone, Shell, Toolbox
+from .machine import Clone, Shell, Toolbox
 
 FAILING = """main() {
     prepare_environment
@@ -29,14 +30,10 @@ FULL_DISK = "8m"
 @pytest.fixture
 def full_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of a few megabytes; `fill` it."""
-    if not IS_ROOT:
-        pytest.skip("mounting a small disk needs root")
     disk = tmp_path / "disk"
     disk.mkdir()
-    size = f"size={FULL_DISK}"
-    subprocess.run(["mount", "-t", "tmpfs", "-o", size, "tmpfs", disk], check=True)
-    yield disk
-    subprocess.run(["umount", disk], check=True)
+    with small_file_system(disk, f"size={FULL_DISK}"):
+        yield disk
 
 
 def fill(disk: Path) -> None:

@@ -45,6 +45,8 @@ def without_namespaces() -> Iterator[tuple[str, ...]]:
         assert holder.stdin is not None
         assert holder.stdout is not None
         pid = holder.stdout.readline().strip()
+        if not pid:
+            pytest.skip("root may make no user namespace here")
         yield ("nsenter", "--user", f"--target={pid}", "--setuid=0", "--setgid=0", "--")
         holder.stdin.close()
 
@@ -229,6 +231,8 @@ def test_data_of_root_goes_over_to_the_user_of_its_own(
 
 
 def test_root_that_can_be_nobody_else_is_told_so(embedded: Embedded) -> None:
+    if subprocess.run([*ONLY_ROOT, "true"], capture_output=True, check=False).returncode != 0:
+        pytest.skip("root may make no user namespace here")
     embedded.prefix = ONLY_ROOT
     message = embedded.failure(embedded.start_command())
     assert "PostgreSQL refuses to run as root" in message

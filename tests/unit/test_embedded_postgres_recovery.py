@@ -10,7 +10,8 @@ from pathlib import Path
 
 import psycopg2
 import pytest
-from embedded_support import Embedded, is_root, kill_9
+from embedded_support import Embedded, kill_9
+from programs import small_file_system
 from waiting import until
 
 
@@ -141,15 +142,9 @@ def test_a_server_that_cannot_start_shows_its_last_words(embedded: Embedded) -> 
 
 
 def test_a_full_disk_is_named_and_the_next_start_with_room_works(each: Embedded) -> None:
-    if not is_root():
-        pytest.skip("needs root, to mount a small file system")
     small = each.folder / "small"
     small.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=20m", "tmpfs", str(small)]
-    done = subprocess.run(mount, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        pytest.skip(f"may not mount here: {done.stderr}")
-    try:
+    with small_file_system(small, "size=20m"):
         each.home = small / "home"
         message = each.failure(each.start_command())
         assert f"the disk that holds {each.home}/server is full" in message
@@ -158,20 +153,12 @@ def test_a_full_disk_is_named_and_the_next_start_with_room_works(each: Embedded)
         subprocess.run(["mount", "-o", "remount,size=400m", str(small)], check=True)
         assert each.start()["state"] == "running"
         each.stop()
-    finally:
-        subprocess.run(["umount", str(small)], check=True)
 
 
 def test_a_disk_that_fills_up_later_is_named_too(embedded: Embedded) -> None:
-    if not is_root():
-        pytest.skip("needs root, to mount a small file system")
     small = embedded.folder / "small"
     small.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=120m", "tmpfs", str(small)]
-    done = subprocess.run(mount, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        pytest.skip(f"may not mount here: {done.stderr}")
-    try:
+    with small_file_system(small, "size=120m"):
         embedded.home = small / "home"
         embedded.start()
         embedded.stop()
@@ -184,5 +171,3 @@ def test_a_disk_that_fills_up_later_is_named_too(embedded: Embedded) -> None:
         filler.unlink()
         assert embedded.start()["state"] == "running"
         embedded.stop()
-    finally:
-        subprocess.run(["umount", str(small)], check=True)

@@ -41,13 +41,19 @@ WORKDIR /requirements
 # [s] makes a pattern of the name: a pattern may match nothing, a name may not. So either of the two may be missing.
 COPY web/requirements*.txt ./
 COPY web/requirement[s] ./requirements/
+# Packages of the project's own that the requirements name by their path, such as ./libs/shop.
+COPY web/lib[s] ./libs/
 
+# The secrets, if docker-compose.override.yml gives any, are there for this one step and in no layer (docs/additions.md):
+# pip.conf for a package index of your own, .netrc for logins (pip and git read it).
 FROM requirements AS requirements-development
 RUN --mount=type=cache,target=/tmp/.cache/pip --mount=type=bind,source=image,target=/image \
+    --mount=type=secret,id=pip,target=/etc/pip.conf --mount=type=secret,id=netrc,target=/tmp/.netrc \
     sh /image/install.sh development
 
 FROM requirements AS requirements-production
 RUN --mount=type=cache,target=/tmp/.cache/pip --mount=type=bind,source=image,target=/image \
+    --mount=type=secret,id=pip,target=/etc/pip.conf --mount=type=secret,id=netrc,target=/tmp/.netrc \
     sh /image/install.sh production
 
 

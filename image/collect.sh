@@ -13,14 +13,27 @@ main() {
     # The settings want values that a build does not have and must not have: these stand in for them, and none is kept.
     export POSTDO_MODE=production SECRET_KEY=only-for-this-build-step ALLOWED_HOSTS=localhost
     export DATABASE_URL=postgres://nobody:nothing@127.0.0.1:1/none
-    python manage.py collectstatic --noinput || fail "collectstatic failed" \
-        "mend what the lines above say (PROD_SETTINGS is $DJANGO_SETTINGS_MODULE; at the build there is no database, and no .env)"
+    collect_static
     python manage.py check || fail "the project does not pass its checks" "mend what the lines above say"
 
     # No migration is missing: that leaves a stamp, and a start need not look again. If one is (3), the start refuses too.
     status=0
     python -m postdo check --stamp "$1" || status=$?
     [ "$status" -eq 0 ] || [ "$status" -eq 3 ] || fail "the migrations could not be checked" "mend what the lines above say"
+}
+
+collect_static() {
+    if collected=$(python manage.py collectstatic --noinput 2>&1); then
+        printf '%s\n' "$collected"
+        return
+    fi
+    printf '%s\n' "$collected"
+    # A package's script names a source map, or its style sheet a picture, that it does not ship.
+    missing=$(printf '%s\n' "$collected" | sed -n "s/.*The file '\([^']*\)' could not be found with .*/\1/p" | tail -n 1)
+    [ -z "$missing" ] || fail "collectstatic failed: a static file refers to $missing, which does not exist" \
+        "correct the reference; if it is in somebody else's package, put an empty file there: static/$missing in one of your applications"
+    fail "collectstatic failed" \
+        "fix what the lines above say (PROD_SETTINGS is $DJANGO_SETTINGS_MODULE; at the build there is no database, and no .env)"
 }
 
 fail() { # fail WHAT REMEDY

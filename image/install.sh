@@ -11,6 +11,8 @@ main() {
 
     file=$(find_file "$names") || fail "web/ names no requirements" \
         "write web/requirements/${names%% *}.txt, or web/requirements.txt"
+    require_git
+    require_local_packages
     pip --python /venv/bin/python install --no-compile --requirement "$file" || fail "pip could not install web/$file" \
         "mend what the lines above say (something to compile? APT_BUILD_PACKAGES in .env)"
     for module in $modules; do
@@ -20,6 +22,28 @@ main() {
         "add psycopg[binary] or psycopg2-binary to web/$file"
     # A package may carry a file for another version of Python, which is no error: pip ignores it too.
     python -m compileall -qq -j 0 --invalidation-mode unchecked-hash /venv || true
+}
+
+# pip says "Cannot find command 'git'" at the end of a page.
+require_git() {
+    from_git=$(lines_with '(^|[[:space:]])(-e[[:space:]]*)?git[+]|@[[:space:]]*git[+]' | head -n 1)
+    [ -z "$from_git" ] || command -v git >/dev/null || fail "web/${from_git%%:*} installs from git, and the build has no git" \
+        "set APT_BUILD_PACKAGES=git in .env, together with what it holds already"
+}
+
+# A package of the project's own, by its path. Only web/libs/ is here at this step (Dockerfile), and the result has no
+# link to it: so it is installed as it is, and not as one that can be edited.
+require_local_packages() {
+    lines_with '^[[:space:]]*((-e|--editable)[[:space:]=]*)?[.]{1,2}/' | while IFS=: read -r local_file local_line; do
+        local_path=$(printf '%s\n' "$local_line" | sed -E 's/^[[:space:]]*((-e|--editable)[[:space:]=]*)?//; s/[[:space:];#[].*//')
+        [ -e "$local_path" ] || fail "web/$local_file installs $local_path, which is not in web/libs/" \
+            "move it below web/libs/, the one folder that is there when requirements are installed, and name it as ./libs/NAME"
+    done
+    find . -name '*.txt' -not -path './libs/*' -exec sed -E -i 's/^[[:space:]]*(-e|--editable)[[:space:]=]*([.]{1,2}\/)/\2/' {} +
+}
+
+lines_with() { # lines_with PATTERN: FILE:LINE of the requirements, without comments
+    grep -rE --include='*.txt' --exclude-dir=libs -e "$1" . 2>/dev/null | sed 's/^\.\///' | grep -v ':[[:space:]]*#' || true
 }
 
 find_file() { # find_file "NAME NAME...": the first that is there

@@ -100,6 +100,7 @@ export_version() {
 }
 
 build_image() { # build_image prod|dev: in the log, or the lines that name the cause and what our Dockerfile says of them
+    project_requirements "$1" >/dev/null
     ! try "Build the image" compose "$1" build web || return 0
     build_log=$(tail -n "+$((LOG_MARK + 1))" "$LOG_FILE")
     build_cause=$(printf '%s\n' "$build_log" | awk -v want=cause -f "$ROOT/lib/build.awk")

@@ -37,7 +37,8 @@ prepare_venv() { # prepare_venv FOLDER REQUIREMENTS_FILE...
         set -- "$@" -r "$venv_file"
         shift
     done
-    try "Install the requirements" "$venv/bin/python" -m pip install --disable-pip-version-check --no-input "$@" ||
+    # Paths in them (./libs/shop) are those below web/.
+    try "Install the requirements" in_web "$venv/bin/python" -m pip install --disable-pip-version-check --no-input "$@" ||
         step_failed "installing the requirements" "see whether this machine reaches its Python package index, and repeat; what is there already is kept"
     printf '%s\n' "$venv_stamp" >"$venv/stamp" || fail "cannot write $venv/stamp (disk full?)" "free some disk space"
 }
@@ -49,8 +50,20 @@ link_package() { # link_package VENV PACKAGE
 }
 
 project_requirements() { # project_requirements dev|prod|test: the file of the project in web/
-    for requirements_file in "$ROOT/web/requirements/$1.txt" "$ROOT/web/requirements.txt"; do
+    case $1 in
+    dev) requirements_names="dev development local" ;; # as image/install.sh looks for them
+    prod) requirements_names="prod production" ;;
+    *) requirements_names=$1 ;;
+    esac
+    for requirements_name in $requirements_names; do
+        requirements_file="$ROOT/web/requirements/$requirements_name.txt"
         [ ! -f "$requirements_file" ] || { printf '%s' "$requirements_file" && return; }
     done
+    requirements_file="$ROOT/web/requirements.txt"
+    [ ! -f "$requirements_file" ] || { printf '%s' "$requirements_file" && return; }
+    [ ! -f "$ROOT/web/uv.lock" ] || fail "web/ has a uv.lock and no requirements.txt, which is what is installed" \
+        "write it from the lock, and again after each change of it: cd web && uv export --frozen --no-dev --no-emit-project -o requirements.txt"
+    [ ! -f "$ROOT/web/poetry.lock" ] || fail "web/ has a poetry.lock and no requirements.txt, which is what is installed" \
+        "write it from the lock, and again after each change of it: cd web && poetry export -o requirements.txt (needs poetry-plugin-export)"
     fail "web/ has neither requirements/$1.txt nor requirements.txt" "write one: see \"I have a project already\" in README.md"
 }

@@ -1,0 +1,121 @@
+"""What the build of the image says of requirements and static files that cannot be as they are.
+
+The scripts run here as in the Dockerfile, with a Python and a pip that only note their call.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from .fakes import FakeDocker
+from .machine import PROJECT, Clone
+
+NOTES = '#!/bin/sh\nprintf "%s\\n" "$*" >>"${0%/*}/../calls"\n'
+FAILS = """#!/bin/sh
+case $* in
+*collectstatic*)
+    echo "ValueError: The file 'vendor/chart.js.map' could not be found with <x.Storage object>"
+    exit 1
+    ;;
+esac
+"""
+
+
+def run_in_build(folder: Path, script: str, python: str, *arguments: str) -> tuple[int, str]:
+    """A script of image/ in the project's folder; returns its status and what it says."""
+    tools = folder / "bin"
+    tools.mkdir()
+    for name in ("pip", "python"):
+        (tools / name).write_text(python)
+        (tools / name).chmod(0o755)
+    without_git = folder / "tools"
+    without_git.mkdir()
+    for name in ("sh", "sed", "grep", "find", "head", "tail", "chmod", "cat", "env"):
+        program = next(Path(p) / name for p in os.get_exec_path() if (Path(p) / name).exists())
+        (without_git / name).symlink_to(program)
+    done = subprocess.run(
+        ["sh", PROJECT / "image" / script, *arguments],
+        cwd=folder,
+        env={"PATH": f"{tools}:{without_git}", "DJANGO_SETTINGS_MODULE": "shop.settings"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return done.returncode, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "git+https://git.example/shop.git@v1#egg=shop",
+        "shop @ git+https://git.example/shop.git",
+        "-e git+ssh://git@git.example/shop.git#egg=shop",
+    ],
+)
+def test_a_requirement_from_git_names_what_is_missing(tmp_path: Path, line: str) -> None:
+    (tmp_path / "requirements").mkdir()
+    (tmp_path / "requirements" / "prod.txt").write_text("-r base.txt\n")
+    (tmp_path / "requirements" / "base.txt").write_text(f"# git+https://x\nDjango\n{line}\n")
+    status, said = run_in_build(tmp_path, "install.sh", NOTES, "production")
+    assert status == 1
+    assert "error: web/requirements/base.txt installs from git, and the build has no git" in said
+    assert "APT_BUILD_PACKAGES=git" in said
+    assert not (tmp_path / "calls").exists()
+
+
+@pytest.mark.parametrize("line", ["-e ./libs/shop", "./libs/shop[extra]", "--editable=./libs/shop"])
+def test_a_package_in_web_libs_is_installed_as_it_is(tmp_path: Path, line: str) -> None:
+    (tmp_path / "libs" / "shop").mkdir(parents=True)
+    (tmp_path / "requirements.txt").write_text(f"Django\n{line}\n-e git_is_a_name\n")
+    status, said = run_in_build(tmp_path, "install.sh", NOTES, "production")
+    assert status == 0, said
+    kept = "./libs/shop[extra]" if "[" in line else "./libs/shop"
+    assert (tmp_path / "requirements.txt").read_text() == f"Django\n{kept}\n-e git_is_a_name\n"
+    assert "--requirement requirements.txt" in (tmp_path / "calls").read_text()
+
+
+@pytest.mark.parametrize("path", ["./packages/shop", "../shop", "./libs/other"])
+def test_a_package_elsewhere_is_refused_with_where_to_put_it(tmp_path: Path, path: str) -> None:
+    (tmp_path / "libs").mkdir()
+    (tmp_path / "requirements.txt").write_text(f"Django\n-e {path}  # ours\n")
+    status, said = run_in_build(tmp_path, "install.sh", NOTES, "development")
+    assert status == 1
+    assert f"error: web/requirements.txt installs {path}, which is not in web/libs/" in said
+    assert "move it below web/libs/" in said
+
+
+def test_a_missing_source_map_is_named_with_how_to_go_on(tmp_path: Path) -> None:
+    (tmp_path / "manage.py").touch()
+    status, said = run_in_build(tmp_path, "collect.sh", FAILS, "stamp")
+    assert status == 1
+    assert "error: collectstatic failed: a static file refers to vendor/chart.js.map, which" in said
+    assert "put an empty file there: static/vendor/chart.js.map in one of your app" in said
+
+
+@pytest.mark.parametrize(
+    ("lock", "tool"), [("uv.lock", "uv export"), ("poetry.lock", "poetry exp")]
+)
+def test_a_lock_without_requirements_says_how_to_write_them(
+    dash_clone: Clone, docker: FakeDocker, lock: str, tool: str
+) -> None:
+    for path in (dash_clone.root / "web" / "requirements").iterdir():
+        path.unlink()
+    (dash_clone.root / "web" / lock).touch()
+    for mode in ("-0", "-1"):
+        dash_clone.run(mode).assert_refused(f"web/ has a {lock} and no requirements.txt", tool)
+    assert not any(" build " in call for call in docker.calls())
+
+
+@pytest.mark.parametrize("name", ["production.txt", "prod.txt"])
+def test_requirements_are_found_by_the_names_that_the_image_knows(
+    dash_clone: Clone, docker: FakeDocker, name: str
+) -> None:
+    folder = dash_clone.root / "web" / "requirements"
+    for path in folder.iterdir():
+        path.unlink()
+    (folder / name).write_text("Django\n")
+    dash_clone.run("-0").assert_ok()

@@ -19,13 +19,15 @@ main() {
     require_port DEV_DB_PORT dev
     export_compose_facts
     require_volume_major dev
+    require_roles dev
 
     # Before the build: a local server that ends meanwhile leaves its database to this run.
     is_running dev web || undo_with stop_what_was_started
     build_image dev
+    start_database dev
     # shellcheck disable=SC2046 # split on purpose: a list of words
     set -- db web $(additions dev)
-    try "Start PostgreSQL and the site" compose dev up -d --wait --wait-timeout "$START_TIMEOUT" "$@" || explain_unhealthy dev "$@"
+    try "Start the site" compose dev up -d --wait --wait-timeout "$START_TIMEOUT" "$@" || explain_unhealthy dev "$@"
     UNDO=
     start_pgadmin
     announce

@@ -34,6 +34,7 @@ main() {
     [ -z "$PROD_DB_PORT" ] || require_port PROD_DB_PORT prod
     export_compose_facts
     require_volume_major prod
+    require_roles prod
 
     if [ "$build" = yes ]; then release; else start_last_release; fi
     announce
@@ -58,7 +59,7 @@ release_what_was_built() {
     db_was=$(state_of prod db)
     undo_with take_back
     # A server that runs is left as it is until the release has passed on it: it may have to restart for the new .env.
-    is_well prod db || try "Start PostgreSQL" start_database || explain_unhealthy prod db
+    start_database prod
     start_additions prod
     try "Prepare the database" prepare_database || explain_preparation "$?"
     prepared=$(date +%s)
@@ -85,6 +86,7 @@ start_last_release() {
     fi
     db_was=$(state_of prod db)
     is_running prod proxy || undo_with stop_what_was_started
+    start_database prod
     # shellcheck disable=SC2046 # split on purpose: a list of words
     set -- db "web-$live" proxy $(additions prod)
     try "Start $live, PostgreSQL and the proxy" compose prod up -d --no-build --wait --wait-timeout "$START_TIMEOUT" "$@" ||
@@ -97,10 +99,6 @@ serves_this_version() { # serves_this_version COLOUR
     [ "$(state_of prod "web-$1")" = healthy ] &&
         [ "$(docker inspect --format '{{.Image}}' "$(container_of prod "web-$1")")" = "$(docker image inspect --format '{{.Id}}' "$PROJECT_NAME-web:next")" ] &&
         [ "$(planned_for "web-$1")" = keep ]
-}
-
-start_database() {
-    compose prod up -d --no-build --wait --wait-timeout "$START_TIMEOUT" db
 }
 
 # The entrypoint prepares, then becomes `true`.

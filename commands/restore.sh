@@ -47,8 +47,8 @@ restore_beside() { # restore_beside NAME
 # In a container of the server's own image, which reads both forms, at the server's own address.
 restore_into() {
     docker run --rm --network "container:$(container_of "$MODE" db)" -v "$BACKUP:/backup:ro" \
-        -e PGPASSWORD="$POSTGRES_PASSWORD" --entrypoint pg_restore "$(docker inspect --format '{{.Image}}' "$(container_of "$MODE" db)")" \
-        -h 127.0.0.1 -U "$POSTGRES_USER" -d restoring --single-transaction /backup
+        --entrypoint pg_restore "$(docker inspect --format '{{.Image}}' "$(container_of "$MODE" db)")" \
+        -h 127.0.0.1 -U "$(superuser_of "$MODE")" -d restoring --single-transaction /backup
 }
 
 put_in_place() {

@@ -1,7 +1,7 @@
 #!/bin/sh
 # db/copy.sh: takes a base backup of production's server, and serves it at another port until it is removed.
 # usage, in a container that shares the network of db's: sh copy.sh
-# Environment: POSTDO_COPY_MB (the room that it needs), POSTGRES_*, PGPASSWORD, PGDATA (the image sets it).
+# Environment: POSTDO_COPY_MB (the room that it needs), POSTGRES_USER (the superuser), POSTGRES_DB, PGDATA (the image sets it).
 set -eu
 
 main() {

@@ -2,6 +2,7 @@
 # db/start.sh: fills this machine's memory into db/postgresql.conf, then becomes the image's own entrypoint.
 # usage, in the container: sh start.sh [postgres options | --check, which only tries them]
 # Environment: POSTGRES_MAX_CONNECTIONS, PGDATA (the image sets it).
+# A first start that did not finish (a script in db/init failed) begins anew.
 set -eu
 
 # Other places are for the tests.
@@ -19,6 +20,12 @@ main() {
     } >"$CONFIG"
     printf 'db/start.sh: settings for %s MB of memory in %s\n' "$memory" "$CONFIG"
     [ "${1-}" != --check ] || try_settings
+    [ ! -s "$PGDATA/PG_VERSION" ] || ! first_start_failed || begin_anew
+    # The image wants a password for the superuser of a new volume; the first start takes it away again (db/roles.sh).
+    if [ ! -s "$PGDATA/PG_VERSION" ]; then
+        POSTGRES_PASSWORD=$(random_word)
+        export POSTGRES_PASSWORD
+    fi
     exec docker-entrypoint.sh postgres -c "config_file=$CONFIG" "$@"
 }
 
@@ -31,6 +38,28 @@ try_settings() {
     export PGDATA
     printf '%s\n' "$PG_MAJOR" >"$PGDATA/PG_VERSION"
     exec docker-entrypoint.sh postgres --check -D "$PGDATA" -c "config_file=$CONFIG"
+}
+
+# Scripts run in a server that listens on the socket alone, and the file of its options stays until another one has
+# started. So where it says that, no site has ever been connected, and what is in the volume is from the scripts.
+first_start_failed() {
+    [ -e "$PGDATA/postdo-first-start" ] || return 1 # written by the first of them (db/roles.sh)
+    ! grep -q '"listen_addresses="' "$PGDATA/postmaster.opts" 2>/dev/null || return 0
+    as_postgres rm -f "$PGDATA/postdo-first-start"
+    return 1
+}
+
+begin_anew() {
+    printf 'db/start.sh: the first start of this volume did not finish, so it begins anew\n'
+    as_postgres find "$PGDATA" -mindepth 1 -delete
+}
+
+as_postgres() { # as_postgres COMMAND...: root has no right to write there (docker-compose.prod.yml)
+    if [ "$(id -u)" = 0 ]; then gosu postgres "$@"; else "$@"; fi
+}
+
+random_word() {
+    LC_ALL=C tr -dc 'A-Za-z0-9' </dev/urandom | dd bs=1 count=32 2>/dev/null
 }
 
 # The least of what the machine has and what the container is limited to, cgroup v2 or v1. A file that is missing, or has

@@ -62,7 +62,7 @@ def _run(options: argparse.Namespace) -> int:
     cluster = Cluster(options.data, source=options.binaries, run_as=options.run_as)
     if options.command == "start":
         password = _read_password(options.password_file)
-        application = Application(options.user, options.database, password)
+        application = Application(options.user, options.database, password, options.extensions)
         _report(cluster.start(options.port, application), as_json=options.json)
     elif options.command == "status":
         _report(cluster.status(), as_json=options.json)
@@ -133,6 +133,7 @@ def _parser() -> argparse.ArgumentParser:
     start.add_argument(
         "--password-file", required=True, help="one line, the role's password; - for stdin"
     )
+    start.add_argument("--extensions", default="", help="created by the superuser; with commas")
     start.add_argument("--json", action="store_true")
 
     status = commands.add_parser("status", parents=[common], help="what there is; changes nothing")

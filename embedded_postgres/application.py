@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from .errors import Misconfigured
 
 OWNER = "embedded_owner"  # the bootstrap superuser; the site's own role is another
 LONGEST_NAME = 63  # bytes; NAMEDATALEN - 1
+EXTENSIONS = re.compile(r"([a-z][a-z0-9_-]*(,[a-z][a-z0-9_-]*)*)?")
 
 
 @dataclass(frozen=True)
 class Application:
-    """Role, database, and the role's password."""
+    """Role, database, and the role's password.
+
+    ``extensions``: the names, with commas, of those that the superuser creates for the site.
+    ``superuser``: whether the role is one itself, as some tests of PostgreSQL's tools need.
+    """
 
     user: str
     database: str
     password: str
+    extensions: str = ""
+    superuser: bool = False
 
     def require_valid(self) -> None:
         """Raise Misconfigured for values that PostgreSQL would refuse or cut off."""
@@ -30,6 +38,11 @@ class Application:
             raise Misconfigured(
                 f"POSTGRES_USER is {self.user!r}, which is reserved",
                 "Set POSTGRES_USER in .env to another name",
+            )
+        if not EXTENSIONS.fullmatch(self.extensions):
+            raise Misconfigured(
+                f"DB_EXTENSIONS is {self.extensions!r}, which is no list of names",
+                "Set DB_EXTENSIONS in .env to names with commas, such as postgis,pg_trgm",
             )
         if not self.password or set("\0\n\r") & set(self.password):
             raise Misconfigured(

@@ -6,8 +6,8 @@ import os
 import shutil
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import quote
 
@@ -294,19 +294,24 @@ class Cluster:
     def _provision(self, server: Server, port: int, application: Application) -> list[str]:
         """Have the role, its password and the database; sentences about what was changed."""
         site = sql.Connection(port, application.user, application.password, application.database)
-        try:
-            self._require_own(server, site)
-        except EmbeddedPostgresError:
-            pass
-        else:
-            return []
+        names = {
+            "user": application.user,
+            "database": application.database,
+            "extensions": application.extensions,
+            "superuser": str(application.superuser),
+        }
         owner = self._owner(port)
         self._require_own(server, owner)
-        names = {"user": application.user, "database": application.database}
+        with suppress(EmbeddedPostgresError):
+            if sql.query(server.binaries, site, sql.IS_PROVISIONED, names) == "t":
+                return []
         existed = sql.query(server.binaries, owner, sql.ROLE_EXISTS, names) == "t"
         secrets = {"APPLICATION_PASSWORD": application.password}
         sql.query(server.binaries, owner, sql.PROVISION, names, secrets)
-        self._require_own(server, site)
+        for database in (application.database, "template1"):
+            there = replace(owner, database=database)
+            sql.query(server.binaries, there, sql.EXTENSIONS, names)
+        sql.query(server.binaries, site, sql.IS_PROVISIONED, names)  # it gets in
         before = self.layout.application()
         if existed and before and before.password != application.password:
             return [f"The password of {application.user} was set to the one in .env"]

@@ -23,22 +23,37 @@ SELECT count(*) FROM pg_stat_activity
 WHERE backend_type = 'client backend' AND pid <> pg_backend_pid();
 """
 
-# No row. The role may do everything, as POSTGRES_USER may in the Docker image: what works here
+# One row, t or f: whether the role that asks has the rights that PROVISION gives, and the database
+# each extension of a list with commas.
+IS_PROVISIONED = """
+SELECT rolsuper = :'superuser'::boolean AND rolcreatedb AND NOT EXISTS (
+    SELECT FROM unnest(string_to_array(:'extensions', ',')) wanted
+    WHERE wanted NOT IN (SELECT extname FROM pg_extension))
+FROM pg_roles WHERE rolname = current_user;
+"""
+
+# No row. The role may do what it may in development's container (db/roles.sh): what works here
 # (CREATE EXTENSION in a migration, CREATE DATABASE for tests) must work there, and the reverse.
 # The backticks run `printf` of an environment variable: a password in -v would show in `ps`.
 PROVISION = r"""
 \set password `printf %s "$APPLICATION_PASSWORD"`
 SELECT format('CREATE ROLE %I', :'user')
 WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = :'user') \gexec
-SELECT format('ALTER ROLE %I LOGIN SUPERUSER PASSWORD %L', :'user', :'password') \gexec
-SELECT format('CREATE DATABASE %I OWNER %I', :'database', :'user')
+SELECT format('ALTER ROLE %I LOGIN CREATEDB %s PASSWORD %L', :'user',
+    CASE WHEN :'superuser'::boolean THEN 'SUPERUSER' ELSE 'NOSUPERUSER' END, :'password') \gexec
+SELECT format('CREATE DATABASE %I OWNER %I TEMPLATE template0', :'database', :'user')
 WHERE NOT EXISTS (SELECT FROM pg_database WHERE datname = :'database') \gexec
+"""
+# No row. In the site's database, and in template1, from which Django makes its test databases.
+EXTENSIONS = r"""
+SELECT format('CREATE EXTENSION IF NOT EXISTS %I CASCADE', wanted)
+FROM unnest(string_to_array(:'extensions', ',')) wanted \gexec
 """
 
 # One row, t or f: whether the role `user` is there.
 ROLE_EXISTS = "SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = :'user');"
 
-CREATE_DATABASE = r"SELECT format('CREATE DATABASE %I', :'database') \gexec"
+CREATE_DATABASE = r"SELECT format('CREATE DATABASE %I TEMPLATE template0', :'database') \gexec"
 # FORCE ends the sessions that a test left open.
 DROP_DATABASE = r"SELECT format('DROP DATABASE IF EXISTS %I WITH (FORCE)', :'database') \gexec"
 

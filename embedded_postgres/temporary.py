@@ -46,7 +46,7 @@ def temporary_cluster(source: Source = "auto", run_as: RunAs = "auto") -> Iterat
 
 
 def _start(cluster: Cluster) -> None:
-    application = Application("tester", "tester", secrets.token_urlsafe(16))
+    application = Application("tester", "tester", secrets.token_urlsafe(16), superuser=True)
     for attempt in range(1, ATTEMPTS + 1):
         try:
             cluster.start(free_port(), application)

@@ -50,6 +50,9 @@ BEGIN {
     label = "[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?"
     rule("PROJECT_NAME", "^[a-z0-9][a-z0-9_-]*$", "lower-case letters, digits, - and _, a letter or digit first")
     rule("POSTGRES_USER", "^[a-z_][a-z0-9_]*$", "lower-case letters, digits and _")
+    if (ENVIRON["POSTGRES_USER"] ~ /^(pg_.*|public|none|embedded_owner|postdo_(superuser|release|mover|heir))$/)
+        refuse("POSTGRES_USER in .env is '" ENVIRON["POSTGRES_USER"] "', which is reserved", "set it to another name, such as postdo")
+    rule("DB_EXTENSIONS", "^([a-z][a-z0-9_-]*(,[a-z][a-z0-9_-]*)*)?$", "names with commas and no spaces between them, such as postgis,vector, or empty")
     rule("POSTGRES_DB", "^[a-z_][a-z0-9_]*$", "lower-case letters, digits and _")
     rule("POSTGRES_PASSWORD", "^[A-Za-z0-9_-]+$", "letters, digits, - and _ only: it becomes part of an address")
     rule("SECRET_KEY", "^................................", "a random word of at least 32 characters")

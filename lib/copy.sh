@@ -23,7 +23,8 @@ make_copy() {
     POSTDO_DB_IMAGE=$(docker inspect --format '{{.Image}}' "$copy_of")
     # Files come and go while they are counted.
     POSTDO_COPY_MB=$({ docker exec "$copy_of" sh -c 'du -sk "$PGDATA"' 2>/dev/null || true; } | awk '{ print int($1 / 1024 * 1.1) + 1 }')
-    export POSTDO_DB_IMAGE POSTDO_COPY_MB
+    POSTDO_SUPERUSER=$(superuser_of prod)
+    export POSTDO_DB_IMAGE POSTDO_COPY_MB POSTDO_SUPERUSER
     say "copying production's server (up to ${POSTDO_COPY_MB:-?} MB)"
     compose prod up -d --no-build --no-deps --wait --wait-timeout "$REHEARSE_SECONDS" copy || {
         refuse_without_copy

@@ -22,11 +22,11 @@ stop_database_again() {
     stop_unused_database "$database_mode"
 }
 
-in_database() { # in_database MODE PROGRAM ARGUMENTS...: one of PostgreSQL's programs, beside the server
+in_database() { # in_database MODE PROGRAM ARGUMENTS...: one of PostgreSQL's programs, beside the server, as the superuser
     in_mode=$1
     in_program=$2
     shift 2
-    compose "$in_mode" exec -T db "$in_program" -U "$POSTGRES_USER" "$@"
+    compose "$in_mode" exec -T db "$in_program" -U "$(superuser_of "$in_mode")" "$@"
 }
 
 run_sql() { # run_sql MODE FILE [PSQL ARGUMENTS...]: a file of db/restore/

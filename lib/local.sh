@@ -31,10 +31,9 @@ start_local_database() {
         require_volume_major dev
         export_compose_facts
         require_port DEV_DB_PORT dev
-        # shellcheck disable=SC2046 # split on purpose: a list of words
-        set -- db $(additions dev early)
-        try "Start PostgreSQL (Docker, shared with -1)" compose dev up -d --wait --wait-timeout "$START_TIMEOUT" "$@" ||
-            explain_unhealthy dev "$@"
+        require_roles dev
+        start_database dev
+        start_additions dev
         ;;
     embedded) start_embedded ;;
     esac
@@ -51,7 +50,7 @@ start_embedded() {
 
 start_embedded_server() {
     printf '%s' "$POSTGRES_PASSWORD" | embedded start --data "$EMBEDDED" --port "$DEV_DB_PORT" --user "$POSTGRES_USER" \
-        --database "$POSTGRES_DB" --password-file -
+        --database "$POSTGRES_DB" --extensions "$DB_EXTENSIONS" --password-file -
 }
 
 embedded() { # embedded ARGUMENTS...: the package, with the screen (3) closed so that no server keeps it open

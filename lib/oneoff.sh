@@ -11,10 +11,15 @@ one_off() { # one_off ARGUMENTS...: for `compose run`
     POSTDO_COPY_SERVER=offered
     POSTDO_COPY_SECONDS=
     export POSTDO_COPY_SERVER POSTDO_COPY_SECONDS
+    open_release_role
     oneoff_status=0
     run_one_off "$@" || oneoff_status=$?
-    [ "$oneoff_status" -eq "$COPY_WANTED" ] || return "$oneoff_status"
-    beside_a_copy run_one_off "$@"
+    if [ "$oneoff_status" -eq "$COPY_WANTED" ]; then
+        oneoff_status=0
+        beside_a_copy run_one_off "$@" || oneoff_status=$?
+    fi
+    ! close_release_role >&2 || UNDO=${UNDO#close_release_role }
+    return "$oneoff_status"
 }
 
 run_one_off() { # run_one_off ARGUMENTS...: for `compose run`

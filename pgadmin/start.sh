@@ -13,6 +13,7 @@ main() {
     printf 'db:5432:*:%s:%s\n' "$(escape : "$POSTGRES_USER")" "$(escape : "$POSTGRES_PASSWORD")" >"$PGPASS_FILE"
     servers >"$PGADMIN_SERVER_JSON_FILE"
     forget_other_settings
+    hide_passwords
     exec /entrypoint.sh "$@"
 }
 
@@ -22,6 +23,13 @@ forget_other_settings() {
     made_from=$({ cat "$PGPASS_FILE" "$PGADMIN_SERVER_JSON_FILE" && env | grep '^PGADMIN_' | sort; } | sha256sum)
     [ "$(cat "$DATA/made-from" 2>/dev/null)" = "$made_from" ] || rm -rf "$DATA/pgadmin4.db" "$DATA/sessions"
     printf '%s\n' "$made_from" >"$DATA/made-from"
+}
+
+# What serves has no password in its environment: the image reads its own from a file as well.
+hide_passwords() {
+    printf '%s' "${PGADMIN_DEFAULT_PASSWORD-}" >/tmp/pgadmin-password
+    [ -z "${PGADMIN_DEFAULT_PASSWORD-}" ] || export PGADMIN_DEFAULT_PASSWORD_FILE=/tmp/pgadmin-password
+    unset PGADMIN_DEFAULT_PASSWORD POSTGRES_PASSWORD
 }
 
 # The image copies PGPASS_FILE to where each mode of pgAdmin looks for it: without a login a path of the system, with

@@ -194,6 +194,7 @@ def _parser() -> argparse.ArgumentParser:
 def _run(parsed: argparse.Namespace, console: Console, stop: StopSignals) -> object:
     read = config.read(os.environ, parsed.settings)
     config.announce_settings(read.settings_module)
+    config.hide_secrets()
     run = Run(read, console, stop)
     # Imported late, so that a wrong word on the command line does not wait for Django.
     try:

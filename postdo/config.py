@@ -19,6 +19,13 @@ SUPERUSER_PREFIX = "DJANGO_SUPERUSER_"
 DEFAULT_STAMP = Path("/opt/kit/check-stamp.json")
 DEFAULT_WAIT_SECONDS = 60.0  # a first start of PostgreSQL on a slow disk takes 10 to 30 s
 # Switches among the DJANGO_SUPERUSER_* variables; every other one names a field of the user.
+# Whoever is let into the serving process finds none of these there.
+SECRETS = (
+    "DJANGO_SUPERUSER_PASSWORD",
+    "PGADMIN_DEFAULT_PASSWORD",
+    "POSTDO_RELEASE_ROLE",
+    "POSTDO_RELEASE_PASSWORD",
+)
 SUPERUSER_SWITCHES = frozenset({"PASSWORD", "PASSWORD_FILE", "UPDATE_PASSWORD"})
 TRUE_WORDS = frozenset({"1", "true", "yes", "on"})
 FALSE_WORDS = frozenset({"", "0", "false", "no", "off"})
@@ -120,6 +127,14 @@ class SuperuserRequest:
 
 
 @dataclass(frozen=True)
+class Login:
+    """A role of the project's server, and its password."""
+
+    user: str
+    password: str = field(repr=False)
+
+
+@dataclass(frozen=True)
 class Config:
     """What the environment and the command line say.
 
@@ -129,7 +144,8 @@ class Config:
     container, for the people who look at a lock. ``release``: version of the code, empty if nobody
     says. ``policies``: how changes of the schema are made. ``backups``: the folder for them, and
     ``keep`` how many. ``pg_bin``: the folder of pg_dump, if it is in an unusual one. ``approval``:
-    the checksum of the plan that a person has approved.
+    the checksum of the plan that a person has approved. ``creator``: who makes and renames
+    databases, where the project's own role may not; a member of that.
     """
 
     settings_module: str
@@ -147,6 +163,7 @@ class Config:
     keep: int = 3
     pg_bin: Path | None = None
     approval: str = ""
+    creator: Login | None = None
 
     def manage(self, arguments: str) -> str:
         """The words that a person types to run a ``manage.py`` command in development."""
@@ -204,6 +221,7 @@ def read(environment: Mapping[str, str], settings_module: str | None = None) -> 
         keep=_whole(environment, "BACKUP_KEEP", 3, "a number of backups", least=1),
         pg_bin=_path(environment, "POSTDO_PG_BIN"),
         approval=environment.get("POSTDO_APPROVE", "").strip(),
+        creator=_creator(environment),
     )
 
 
@@ -249,6 +267,17 @@ def _policies(environment: Mapping[str, str]) -> Policies:
 def announce_settings(settings_module: str) -> None:
     """Name the settings module where Django looks for it, and whatever is started afterwards."""
     os.environ[SETTINGS_VARIABLE] = settings_module
+
+
+def hide_secrets() -> None:
+    """Take out of the environment what no migration and no server has any business with."""
+    for name in SECRETS:
+        os.environ.pop(name, None)
+
+
+def _creator(environment: Mapping[str, str]) -> Login | None:
+    user = environment.get("POSTDO_RELEASE_ROLE", "")
+    return Login(user, environment.get("POSTDO_RELEASE_PASSWORD", "")) if user else None
 
 
 def _superuser(environment: Mapping[str, str]) -> SuperuserRequest | None:

@@ -18,6 +18,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import DEFAULT_DB_ALIAS, DatabaseError, InterfaceError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from postdo.config import Login
 from postdo.errors import Misconfigured, one_line
 
 APPLICATION_NAME_BYTES = 63  # NAMEDATALEN - 1; PostgreSQL cuts what is longer
@@ -135,12 +136,17 @@ def _identity(alias: str) -> tuple[Any, ...]:
 
 
 def connect(
-    application_name: str, timeout_seconds: float, *, name: str = "", port: int = 0
+    application_name: str,
+    timeout_seconds: float,
+    *,
+    name: str = "",
+    port: int = 0,
+    login: Login | None = None,
 ) -> BaseDatabaseWrapper:
     """A new session of our own. libpq takes less than two seconds for two.
 
     ``name``: of another database on the same server, if it is not the project's that is meant.
-    ``port``: of another server at the same address.
+    ``port``: of another server at the same address. ``login``: of another role.
 
     Errors are Django's: ``OperationalError`` and ``NotSupportedError`` for the caller to read.
     """
@@ -148,6 +154,10 @@ def connect(
     wrapper.settings_dict["NAME"] = name or wrapper.settings_dict["NAME"]
     wrapper.settings_dict["PORT"] = port or wrapper.settings_dict["PORT"]
     options: dict[str, Any] = wrapper.settings_dict["OPTIONS"]
+    if login is not None:
+        wrapper.settings_dict["USER"] = login.user
+        wrapper.settings_dict["PASSWORD"] = login.password
+        options.pop("assume_role", None)
     options.pop("pool", None)
     options["connect_timeout"] = max(2, int(timeout_seconds))
     options["application_name"] = application_name.encode()[:APPLICATION_NAME_BYTES].decode(

@@ -37,6 +37,7 @@ class Embedded:
         self.home = folder / "home"
         self.port = free_port()
         self.user, self.database, self.password = "site", "site", "pass-word_1"
+        self.extensions = ""
         self.binaries, self.run_as = "auto", "auto"
         self.prefix: tuple[str, ...] = ()
         self.python = sys.executable
@@ -52,7 +53,8 @@ class Embedded:
     def start_command(self, *options: str) -> list[str]:
         self.password_file.write_text(self.password + "\n")
         words = ["--port", str(self.port), "--user", self.user, "--database", self.database]
-        return self.command("start", *words, "--password-file", str(self.password_file), *options)
+        words += ["--extensions", self.extensions, "--password-file", str(self.password_file)]
+        return self.command("start", *words, *options)
 
     def environment(self) -> dict[str, str]:
         return os.environ | {"PYTHONPATH": str(self.code), "PYTHONDONTWRITEBYTECODE": "1"}

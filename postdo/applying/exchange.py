@@ -166,7 +166,9 @@ def maintenance(
                 continue
             try:
                 first, second = (
-                    stack.enter_context(closing(connect_to(name, f"postdo {run.config.host}")))
+                    stack.enter_context(
+                        closing(connect_to(name, f"postdo {run.config.host}", run.config.creator))
+                    )
                     for _ in range(2)
                 )
             except (DatabaseError, InterfaceError) as error:

@@ -136,13 +136,13 @@ def swap(
 def require(run: Run, session: BaseDatabaseWrapper) -> None:
     """Raise ``Refused`` if this database cannot be swapped by this role; touches nothing."""
     ((superuser, may_create, owner),) = rows(session, RIGHTS)
-    if not (superuser or (may_create and owner)):
+    if not (superuser or ((may_create or run.config.creator) and owner)):
         raise Refused(
             "a swap makes and renames databases, and this user may not: it has to own the "
             "database and to have CREATEDB",
             "as a superuser: ALTER ROLE … CREATEDB, and ALTER DATABASE … OWNER TO that role",
         )
-    others = Foreign() if superuser else foreign(session, ())
+    others = Foreign() if superuser else foreign(session, (), ())
     if others != Foreign():
         names = (*others.names, *(("an event trigger",) if others.event_triggers else ()))
         raise Refused(
@@ -182,7 +182,7 @@ def copy_database(run: Run, session: BaseDatabaseWrapper) -> Iterator[str]:
     name = scratch.prefix_of(current) + secrets.token_hex(4)  # its own secret, shared with us
     rows(session, lock.TRY_LOCK, scratch.lock_key(name))
     try:
-        missed = scratch.create_like(session, name)
+        missed = scratch.create_like(run, session, name)
         if missed:
             raise Refused(
                 f"this user may not give a copy the settings {', '.join(missed)}",

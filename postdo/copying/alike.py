@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from django.db import DatabaseError
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -46,6 +46,12 @@ SELECT coalesce(quote_ident(r.rolname), 'PUBLIC'), a.privilege_type, a.is_granta
 FROM pg_database d CROSS JOIN aclexplode(d.datacl) a LEFT JOIN pg_roles r ON r.oid = a.grantee
 WHERE d.datname = current_database()
 """
+# The extensions that only a superuser may create, as a rule. PostgreSQL 14 to 18.
+UNTRUSTED = """
+SELECT e.extname FROM pg_extension e
+JOIN pg_available_extension_versions v ON v.name = e.extname AND v.version = e.extversion
+WHERE v.superuser AND NOT v.trusted AND e.extname <> 'plpgsql' ORDER BY e.extname
+"""
 DROP = "DROP DATABASE IF EXISTS %I WITH (FORCE)"  # PostgreSQL 13 and newer
 
 PROVIDERS = {"c": "libc", "i": "icu", "b": "builtin"}
@@ -83,13 +89,12 @@ def likeness(session: BaseDatabaseWrapper) -> Likeness:
     return Likeness(*rows(session, LIKENESS)[0])
 
 
-def create_statement(name: str, like: Likeness) -> tuple[str, tuple[str, ...]]:
-    """CREATE DATABASE as a template for the server's ``format``, and its values.
-
-    From template0, because every other template has to have the same encoding and locale.
-    """
-    parts = ["CREATE DATABASE %I TEMPLATE template0 ENCODING %L LC_COLLATE %L LC_CTYPE %L"]
-    values = [name, like.encoding, like.collate, like.ctype]
+def create_statement(
+    name: str, owner: str, template: str, like: Likeness
+) -> tuple[str, tuple[str, ...]]:
+    """CREATE DATABASE as a template for the server's ``format``, and its values."""
+    parts = ["CREATE DATABASE %I OWNER %I TEMPLATE %I ENCODING %L LC_COLLATE %L LC_CTYPE %L"]
+    values = [name, owner, template, like.encoding, like.collate, like.ctype]
     if like.provider:
         parts.append(f"LOCALE_PROVIDER {PROVIDERS[like.provider]}")
     if like.locale and like.provider in ("i", "b"):
@@ -104,10 +109,28 @@ def create_statement(name: str, like: Likeness) -> tuple[str, tuple[str, ...]]:
     return " ".join(parts), tuple(values)
 
 
-def create(session: BaseDatabaseWrapper, name: str) -> None:
-    """Make an empty database like the session's, owned by the current role. Django's errors."""
-    template, values = create_statement(name, likeness(session))
-    execute(session, template, *values)
+def create(
+    session: BaseDatabaseWrapper, name: str, creator: BaseDatabaseWrapper, template: str
+) -> None:
+    """Make an empty database like the session's, owned by its role. Django's errors.
+
+    ``creator``: the session that makes it, of that role or of a member.
+    """
+    ((owner,),) = rows(session, "SELECT current_user")
+    statement, values = create_statement(name, owner, template, likeness(session))
+    execute(creator, statement, *values)
+
+
+def untrusted(session: BaseDatabaseWrapper) -> frozenset[str]:
+    """The extensions of the session's database that only a superuser may create, as a rule."""
+    return frozenset(name for (name,) in rows(session, UNTRUSTED))
+
+
+def provides(template: BaseDatabaseWrapper, session: BaseDatabaseWrapper) -> bool:
+    """Whether a copy of this template is like the session's database, with those extensions."""
+    ours, theirs = likeness(session), likeness(template)
+    same = replace(theirs, name=ours.name, tablespace=ours.tablespace) == ours
+    return same and untrusted(session) <= untrusted(template)
 
 
 def copy_settings(session: BaseDatabaseWrapper, name: str) -> tuple[str, ...]:

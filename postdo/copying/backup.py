@@ -98,7 +98,10 @@ class Copied:
 
 @dataclass(frozen=True)
 class _Job:
-    """One copy. ``flags``: for both programs; ``restoring``: for pg_restore into the scratch."""
+    """One copy. ``flags``: for both programs; ``restoring``: for pg_restore into the scratch.
+
+    ``left_out``: extensions that the copy lacks; ``provided``: those that it has already.
+    """
 
     session: BaseDatabaseWrapper
     found: Programs
@@ -183,7 +186,8 @@ def _job(run: Run, session: BaseDatabaseWrapper, scratch: str) -> _Job:
     ((superuser, assumed),) = rows(session, ROLE)
     without = Foreign()
     if not superuser:
-        without = foreign(session, extensions.forbidden(run, session, scratch))
+        lacking = extensions.forbidden(run, session, scratch)
+        without = foreign(session, lacking, extensions.provided(run, scratch))
     extensions.same_versions(run, session, scratch)
     flags = ["--no-password", *([f"--role={assumed}"] if assumed else [])]
     # A subscription would be one to production's own publisher, and keep the copy from being

@@ -7,18 +7,13 @@ from contextlib import suppress
 from django.db import DatabaseError
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from postdo.copying.alike import untrusted
 from postdo.copying.scratch import connect_to
 from postdo.database import closing, rows, sqlstate
 from postdo.run import Run
 
 NOT_ALLOWED = "42501"
 
-# The extensions that only a superuser may create, as a rule. PostgreSQL 14 to 18.
-UNTRUSTED = """
-SELECT e.extname FROM pg_extension e
-JOIN pg_available_extension_versions v ON v.name = e.extname AND v.version = e.extversion
-WHERE v.superuser AND NOT v.trusted AND e.extname <> 'plpgsql' ORDER BY e.extname
-"""
 # Statements that create the extensions that CREATE EXTENSION alone would make in another version,
 # in the order in which they were made. PostgreSQL 14 to 18.
 OLDER = """
@@ -28,11 +23,12 @@ FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace
 JOIN pg_available_extensions a ON a.name = e.extname
 WHERE e.extversion <> a.default_version AND n.nspname IN ('public', 'pg_catalog') ORDER BY e.oid
 """
+EXTENSIONS = "SELECT extname FROM pg_extension ORDER BY extname"
 
 
 def forbidden(run: Run, session: BaseDatabaseWrapper, scratch: str) -> tuple[str, ...]:
     """The extensions that this role cannot create; tried, as servers have rules of their own."""
-    names = [name for (name,) in rows(session, UNTRUSTED)]
+    names = sorted(untrusted(session))
     if not names:
         return ()
     forbidden = []
@@ -50,6 +46,12 @@ def forbidden(run: Run, session: BaseDatabaseWrapper, scratch: str) -> tuple[str
             f"the copy goes without {', '.join(forbidden)}: only a superuser can create that"
         )
     return tuple(forbidden)
+
+
+def provided(run: Run, scratch: str) -> tuple[str, ...]:
+    """What the scratch database has from its template; a restore need not, and cannot, make it."""
+    with closing(connect_to(scratch, f"postdo copy {run.config.host}")) as there:
+        return tuple(name for (name,) in rows(there, EXTENSIONS) if name != "plpgsql")
 
 
 def same_versions(run: Run, session: BaseDatabaseWrapper, scratch: str) -> None:

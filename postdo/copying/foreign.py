@@ -75,13 +75,17 @@ _KIND = re.compile(r"^([A-Z][A-Z ]*[A-Z])(?= )")
 
 @dataclass(frozen=True)
 class Foreign:
-    """``extensions``, ``functions``: names, and ids. ``relations``, ``schemas``: quoted names."""
+    """``extensions``, ``functions``: names, and ids. ``relations``, ``schemas``: quoted names.
+
+    ``provided``: extensions that the copy has already, which are a superuser's there too.
+    """
 
     extensions: tuple[str, ...] = ()
     functions: frozenset[str] = frozenset()
     relations: tuple[str, ...] = ()
     schemas: tuple[str, ...] = ()
     event_triggers: bool = False
+    provided: tuple[str, ...] = ()
 
     @property
     def flags(self) -> list[str]:
@@ -102,10 +106,12 @@ class Foreign:
     @property
     def unwanted(self) -> bool:
         """Whether there is something that a dump has, and a restore cannot make."""
-        return bool(self.extensions or self.functions or self.event_triggers)
+        return bool(self.extensions or self.functions or self.event_triggers or self.provided)
 
 
-def foreign(session: BaseDatabaseWrapper, extensions: tuple[str, ...]) -> Foreign:
+def foreign(
+    session: BaseDatabaseWrapper, extensions: tuple[str, ...], provided: tuple[str, ...]
+) -> Foreign:
     """What this role, no superuser, cannot take along. ``extensions``: those it cannot create."""
     schemas = tuple(name for (name,) in rows(session, CLOSED))
     closed = tuple(f"{name}." for name in schemas)
@@ -116,6 +122,7 @@ def foreign(session: BaseDatabaseWrapper, extensions: tuple[str, ...]) -> Foreig
         tuple(name for name in relations if not name.startswith(closed)),
         schemas,
         bool(rows(session, EVENT_TRIGGERS)[0][0]),
+        provided,
     )
 
 
@@ -170,8 +177,11 @@ def contents(found: Programs, dump: Path, without: Foreign) -> Contents:
                 f"create: {', '.join(map(_words, _first(lost, without)))}",
                 "migrate as a superuser, or go without a copy: REHEARSE=off",
             )
+    # There to be used, and not ours to comment on.
+    theirs = tuple(f"COMMENT - EXTENSION {name} " for name in without.provided)
+    kept = (one for one in entries.values() if one.number not in gone)
     return Contents(
-        tuple(one.line for one in entries.values() if one.number not in gone),
+        tuple(one.line for one in kept if not f"{one.text} ".startswith(theirs)),
         tuple(_words(one) for one in lost if one.kind not in ("EXTENSION", *BESIDE)),
     )
 

@@ -17,6 +17,7 @@ from datetime import datetime, timezone
 from django.db import DatabaseError, InterfaceError
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from postdo.config import Login
 from postdo.copying import alike
 from postdo.database import (
     closing,
@@ -40,6 +41,7 @@ WHO = """
 SELECT current_database(), current_user, rolsuper OR rolcreatedb
 FROM pg_roles WHERE rolname = current_user
 """
+SUPERUSER = "SELECT rolsuper FROM pg_roles WHERE rolname = current_user"
 # The role that logged in, if another one is assumed. PostgreSQL 14 to 18.
 LOGIN = "SELECT session_user::text WHERE session_user <> current_user"
 # Databases whose name matches, with their comments. PostgreSQL 14 to 18.
@@ -53,11 +55,12 @@ FROM pg_database WHERE datname ~ %s ORDER BY datname
 def scratch_database(run: Run, session: BaseDatabaseWrapper) -> Iterator[str]:
     """The name of an empty database like the one ``session`` is connected to; gone at the end.
 
-    Same encoding, collation, owner and settings. While it lives, ``session`` (in autocommit)
+    Same encoding, collation, owner and settings, and the extensions that only a superuser can
+    create. While it lives, ``session`` (in autocommit)
     holds an advisory lock that belongs to its name: who finds one whose lock is free, removes it.
     Raises ``Refused`` if the role may not create databases, or if the server cannot.
     """
-    source = _require_right(session)
+    ((source, _, _),) = rows(session, WHO)
     remove_abandoned(run, session)
     name = prefix_of(source) + secrets.token_hex(4)
     rows(session, STAY)
@@ -98,16 +101,17 @@ def remove_abandoned(run: Run, session: BaseDatabaseWrapper) -> tuple[str, ...]:
     return tuple(removed)
 
 
-def create_like(session: BaseDatabaseWrapper, name: str) -> tuple[str, ...]:
+def create_like(run: Run, session: BaseDatabaseWrapper, name: str) -> tuple[str, ...]:
     """Make an empty database that can take the place of the one ``session`` is connected to.
 
     Like it in encoding, locale and tablespace, in owner, privileges, connection limit and comment,
     and in the settings for all and for single roles. Returns the settings that this role may not
     give, in words. Raises ``Refused`` if it cannot be made; then nothing of it is left.
     """
-    source = _require_right(session)
+    ((source, _, _),) = rows(session, WHO)
     try:
-        alike.create(session, name)
+        with creating(run, session) as creator:
+            alike.create(session, name, creator, _template(run, session))
     except DatabaseError as error:
         raise _cannot(source, error) from error
     try:
@@ -132,9 +136,31 @@ def drop_database(session: BaseDatabaseWrapper, name: str) -> None:
             alike.drop(fresh, name)
 
 
-def connect_to(name: str, application_name: str) -> BaseDatabaseWrapper:
+def connect_to(name: str, application_name: str, login: Login | None = None) -> BaseDatabaseWrapper:
     """A session on another database of the same server, otherwise like ``database.connect``."""
-    return connect(application_name, CONNECT_SECONDS, name=name)
+    return connect(application_name, CONNECT_SECONDS, name=name, login=login)
+
+
+@contextmanager
+def creating(run: Run, session: BaseDatabaseWrapper) -> Iterator[BaseDatabaseWrapper]:
+    """A session that may create and rename databases for the role of ``session``: its own, or not.
+
+    Raises ``Refused`` if there is none.
+    """
+    ((source, role, may_create),) = rows(session, WHO)
+    if may_create:
+        yield session
+        return
+    login = run.config.creator
+    if login is None:
+        plain = re.fullmatch("[a-z_][a-z0-9_]*", role)
+        shown = role if plain else '"' + role.replace('"', '""') + '"'
+        raise Refused(
+            f"the role {role} may not create databases, which a rehearsal on a copy needs",
+            f"as a superuser: ALTER ROLE {shown} CREATEDB; or go without a rehearsal: REHEARSE=off",
+        )
+    with closing(connect_to(source, f"postdo {run.config.host}", login)) as creator:
+        yield creator
 
 
 def lock_key(name: str) -> int:
@@ -147,23 +173,26 @@ def prefix_of(source: str) -> str:
     return f"{PREFIX}{hashlib.sha256(source.encode()).hexdigest()[:8]}_"
 
 
-def _require_right(session: BaseDatabaseWrapper) -> str:
-    ((source, role, may_create),) = rows(session, WHO)
-    if not may_create:
-        plain = re.fullmatch("[a-z_][a-z0-9_]*", role)
-        shown = role if plain else '"' + role.replace('"', '""') + '"'
-        raise Refused(
-            f"the role {role} may not create databases, which a rehearsal on a copy needs",
-            f"as a superuser: ALTER ROLE {shown} CREATEDB; or go without a rehearsal: REHEARSE=off",
-        )
-    return str(source)
+def _template(run: Run, session: BaseDatabaseWrapper) -> str:
+    """template0, whose encoding and locale need not be the same.
+
+    Or template1, where the kit has the extensions that the role cannot create (DB_EXTENSIONS).
+    """
+    if rows(session, SUPERUSER)[0][0] or not alike.untrusted(session):
+        return "template0"
+    try:
+        with closing(connect_to("template1", f"postdo {run.config.host}")) as template:
+            return "template1" if alike.provides(template, session) else "template0"
+    except (DatabaseError, InterfaceError):
+        return "template0"
 
 
 def _create(run: Run, session: BaseDatabaseWrapper, source: str, name: str) -> None:
     made = datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
     comment = f"postdo: copy of {source}, made by {run.config.host} at {made}; safe to drop"
     try:
-        alike.create(session, name)
+        with creating(run, session) as creator:
+            alike.create(session, name, creator, _template(run, session))
         # It holds personal data: nobody but its owner and superusers has any business there.
         alike.execute(session, "REVOKE CONNECT ON DATABASE %I FROM PUBLIC", name)
         for (who,) in rows(session, LOGIN):  # who logs in, where the settings assume a role

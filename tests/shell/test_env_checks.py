@@ -13,7 +13,9 @@ from .machine import PORT_KEYS, PROJECT, Clone
 RULES = [
     ("PROJECT_NAME", ["", "My Site", "-site", "Site", "a.b"], "lower-case letters"),
     ("POSTGRES_USER", ["", "post-do", "1user", "Postdo", "o'neill"], "lower-case letters"),
+    ("POSTGRES_USER", ["postdo_superuser", "postdo_release", "pg_site", "public"], "another name"),
     ("POSTGRES_DB", ["", "my-db", "9db"], "lower-case letters"),
+    ("DB_EXTENSIONS", ["postgis, vector", "Postgis", "a,,b", "a b", "x;y"], "postgis,vector"),
     ("POSTGRES_PASSWORD", ["", "p@ss", "pass:word", "pa/ss", "pass word"], "letters, digits"),
     ("SECRET_KEY", ["", "short", "x" * 31], "at least 32 characters"),
     ("DOMAIN", ["https://a.com", "a.com:80", "a..com", "-a.com", "a.com/", "*.a.com"], "www"),

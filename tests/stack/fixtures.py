@@ -17,6 +17,7 @@ import pytest
 
 from .clone import Clone, make_clone, make_origin
 from .engine import engine_problem
+from .servers import Server, database_server
 from .waiting import eventually
 
 OWNER = 12345  # of the shared clone, where we may choose: root starts it, and it is another user's
@@ -66,6 +67,13 @@ def fresh(engine: None, origin: Path, clones: list[Clone]) -> Iterator[Clone]:
     """A clone for one test, nothing started."""
     with ExitStack() as stack:
         yield _clone(stack, clones, make_clone(origin))
+
+
+@pytest.fixture
+def server(engine: None, tmp_path: Path) -> Iterator[Server]:
+    """The container of a database alone, not started."""
+    with database_server(tmp_path) as one:
+        yield one
 
 
 @pytest.fixture

@@ -139,6 +139,49 @@ def test_memory_logs_health_and_restart_are_seen_to(production: Clone, name: str
     assert facts["Config"]["StopTimeout"] >= floor
 
 
+def test_nothing_can_take_all_processes_or_all_memory_of_the_machine(production: Clone) -> None:
+    for name, container in production.containers("prod", running=True).items():
+        host = container.facts()["HostConfig"]
+        assert 0 < host["PidsLimit"] <= 4096, name
+        assert host["Tmpfs"], name
+        for folder, options in host["Tmpfs"].items():
+            assert "size=" in options, f"{name} {folder}"
+
+
+def test_who_gets_into_a_serving_process_finds_no_password_but_the_sites_own(
+    production: Clone,
+) -> None:
+    env = production.env()
+    running = production.containers("prod", running=True)
+    first = "tr '\\0' '\\n' </proc/1/environ"
+    # As its own user, which is root in none of them but the proxy's.
+    serving = {name: one.run("sh", "-c", first) for name, one in running.items() if name != "db"}
+    told = running["db"].environment
+
+    assert env["POSTGRES_PASSWORD"] in serving[production.live()], "the control"
+    for key in ("DJANGO_SUPERUSER_PASSWORD", "PGADMIN_DEFAULT_PASSWORD"):
+        for name, environment in serving.items():
+            assert env[key] not in environment, f"{key} in {name}"
+    assert "POSTDO_RELEASE_PASSWORD" not in serving[production.live()]
+    assert not any("PASSWORD" in key for key in told), told
+    assert env["POSTGRES_PASSWORD"] not in told.values()
+
+
+def test_the_sites_role_is_no_superuser_and_the_superuser_has_no_password(
+    production: Clone,
+) -> None:
+    roles = "SELECT rolname, rolsuper, rolcreatedb FROM pg_roles WHERE rolname !~ '^pg_' ORDER BY 1"
+
+    assert production.query("prod", roles).splitlines() == [
+        "postdo|f|f",
+        "postdo_release|f|t",
+        "postdo_superuser|t|t",
+    ]
+    usable = "SELECT rolname FROM pg_authid WHERE rolcanlogin AND rolpassword IS NOT NULL"
+    asked = production.run("-0", "psql", "-U", "postdo_superuser", "-qAtc", usable)
+    assert asked.out.split() == ["postdo"]
+
+
 def in_bytes(size: str) -> int:
     """1g, 256m or 0 as a number of bytes."""
     units = {"m": 1024**2, "g": 1024**3}

@@ -14,6 +14,7 @@ from psycopg2.extensions import connection as Connection  # noqa: N812  a class
 from waiting import until
 
 from embedded_postgres import temporary_cluster
+from embedded_postgres.application import OWNER
 from embedded_postgres.ports import free_port
 
 
@@ -73,11 +74,57 @@ def test_stop_without_a_server_is_no_error(embedded: Embedded) -> None:
     assert embedded.status()["state"] == "absent"
 
 
+IS_SUPERUSER = "SELECT rolsuper FROM pg_roles WHERE rolname = current_user"
+
+
 def test_the_role_may_do_what_postgres_user_may_in_docker(embedded: Embedded) -> None:
     embedded.start()
     embedded.query("CREATE DATABASE another")
-    embedded.query("CREATE ROLE somebody")
-    assert embedded.query("SELECT rolsuper FROM pg_roles WHERE rolname = current_user") == "t"
+    embedded.query("CREATE TABLE t (x int)")
+    assert embedded.query(IS_SUPERUSER) == "f"
+    psql = embedded.command("psql", "--", "-c", "COPY t FROM PROGRAM 'id'")
+    assert "pg_execute_server_program" in embedded.failure(psql, code=1)
+
+
+def test_a_role_that_an_older_kit_made_a_superuser_is_none_after_the_next_start(
+    embedded: Embedded,
+) -> None:
+    embedded.start()
+    embedded.query("CREATE TABLE kept (x int)")
+    folder = embedded.status()["socket_folder"]
+    secret = (embedded.home / "owner-password").read_text()
+    owner = psycopg2.connect(
+        host=folder, port=embedded.port, user=OWNER, password=secret, dbname="postgres"
+    )
+    owner.autocommit = True
+    owner.cursor().execute("ALTER ROLE site SUPERUSER NOCREATEDB")
+    owner.close()
+    assert embedded.query(IS_SUPERUSER) == "t"
+
+    embedded.start()
+
+    assert embedded.query(IS_SUPERUSER) == "f"
+    embedded.query("INSERT INTO kept VALUES (1)")
+    embedded.query("CREATE DATABASE for_tests")
+
+
+def test_listed_extensions_are_created_also_for_test_databases(embedded: Embedded) -> None:
+    embedded.binaries = "system"
+    embedded.extensions = "postgres_fdw,pg_trgm"
+    embedded.start()
+    embedded.query("CREATE DATABASE test_site")
+
+    created = "SELECT extname FROM pg_extension WHERE extname <> 'plpgsql' ORDER BY 1"
+    assert embedded.query(created).split() == ["pg_trgm", "postgres_fdw"]
+    words = ("-d", "test_site", "-At", "-c", created)
+    assert embedded.run(embedded.command("psql", "--", *words)).stdout.split() == [
+        "pg_trgm",
+        "postgres_fdw",
+    ]
+    embedded.extensions = "no_such"
+    assert 'extension "no_such" is not available' in embedded.failure(embedded.start_command())
+    embedded.extensions = "no such"
+    assert "DB_EXTENSIONS" in embedded.failure(embedded.start_command(), code=2)
 
 
 def test_names_and_passwords_are_quoted_not_interpreted(each: Embedded) -> None:

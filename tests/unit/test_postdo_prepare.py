@@ -91,6 +91,19 @@ def test_options_of_the_server_are_not_ours(shop: Project) -> None:
     assert outcome.out.splitlines()[-1] == "--json -c x"
 
 
+def test_the_server_has_no_password_that_only_the_preparing_needs(shop: Project) -> None:
+    secrets = {"PGADMIN_DEFAULT_PASSWORD": "of-pgadmin", "POSTDO_RELEASE_PASSWORD": "of-release"}
+    printing = "import os; print('ada' in str(os.environ), *os.environ.values(), sep=chr(10))"
+    words = ("prepare", "--", sys.executable, "-c", printing)
+
+    outcome = shop.run(*words, environment={**ADMIN, **secrets, "OF_THE_SITE": "kept"})
+
+    assert "superuser ada created" in outcome.out
+    seen = outcome.out.splitlines()
+    assert "kept" in seen
+    assert not {ADMIN["DJANGO_SUPERUSER_PASSWORD"], *secrets.values()} & set(seen)
+
+
 def test_a_server_that_is_not_there_is_named(shop: Project) -> None:
     outcome = shop.run("prepare", "--", "no-such-server")
     assert outcome.code == 2

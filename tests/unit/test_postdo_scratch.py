@@ -22,7 +22,7 @@ from driving import (
 )
 from projects import Project, make, open_connection, query
 
-from embedded_postgres import Cluster
+from embedded_postgres import Cluster, temporary_cluster
 from postdo.copying.alike import Likeness, create_statement, set_clause
 
 HOLD = """
@@ -120,6 +120,60 @@ def test_a_role_that_is_no_superuser_needs_no_more_than_createdb(
         printed = made_and_gone(make(tmp_path, url), "print(name.startswith('postdo_scratch_'))")
         assert "goes without the settings log_statement (permission denied" in printed
         assert printed.endswith("True\n")
+
+
+def release_role(admin: str, site: str) -> dict[str, str]:
+    """The environment with a role that may create databases for the one of ``site``."""
+    role = f"{site.rpartition('/')[2]}_release"
+    query(admin, f"CREATE ROLE {role} LOGIN CREATEDB PASSWORD 'of-this-run'")
+    query(admin, f"GRANT {site.rpartition('/')[2]} TO {role}")
+    return {"POSTDO_RELEASE_ROLE": role, "POSTDO_RELEASE_PASSWORD": "of-this-run"}
+
+
+def test_where_the_role_may_not_another_one_makes_the_database_for_it(
+    tmp_path: Path, database: str
+) -> None:
+    with role_and_database(database, attributes="") as url:
+        role = url.rpartition("/")[2]
+        environment = release_role(database, url)
+        try:
+            body = """
+with scratch.scratch_database(run, session) as name:
+    print(rows(session, "SELECT pg_get_userbyid(datdba) FROM pg_database WHERE datname = %s", name))
+    from postdo.database import closing
+    with closing(scratch.connect_to(name, "postdo look")) as there:
+        print(rows(there, "CREATE TABLE t (x int)"))
+print(scratch.create_like(run, session, name + "_new"))
+scratch.drop_database(session, name + "_new")
+"""
+            outcome = drive(make(tmp_path, url), body, environment)
+        finally:
+            query(database, f"DROP ROLE {environment['POSTDO_RELEASE_ROLE']}")
+        assert outcome.out == f"[('{role}',)]\n[]\n()\n", outcome.err
+
+
+def test_a_copy_has_the_extensions_that_only_a_superuser_could_create(tmp_path: Path) -> None:
+    # A server of its own: what is in template1 is in every database that is made after it.
+    with temporary_cluster("system") as cluster, cluster.fresh_database("admin") as admin:
+        query(with_database(admin, "template1"), "CREATE EXTENSION postgres_fdw")
+        with role_and_database(admin, attributes="CREATEDB") as url:
+            query(with_database(admin, url.rpartition("/")[2]), "CREATE EXTENSION citext")
+            query(url, "CREATE TABLE kept (x citext); INSERT INTO kept VALUES ('a')")
+            body = """
+from postdo.copying import backup
+from postdo.database import closing
+with scratch.scratch_database(run, session) as name:
+    copied = backup.copy(run, session, name, schema_only={schema_only})
+    print(copied.left_out)
+    with closing(scratch.connect_to(name, "postdo look")) as there:
+        print(rows(there, "SELECT extname FROM pg_extension ORDER BY 1"))
+        print(rows(there, "SELECT count(*) FROM kept"))
+"""
+            for kept, words in ((1, "False"), (0, "True")):
+                project = make(tmp_path / words, url)
+                outcome = drive(project, body.replace("{schema_only}", words))
+                extensions = "[('citext',), ('plpgsql',), ('postgres_fdw',)]"
+                assert outcome.out.endswith(f"()\n{extensions}\n[({kept},)]\n"), outcome.out
 
 
 def test_a_role_without_createdb_is_told_how_to_get_it(tmp_path: Path, database: str) -> None:
@@ -293,7 +347,7 @@ def test_one_that_takes_the_sources_place_has_its_rights_too(tmp_path: Path, dat
         ):
             query(database, statement)
         like = make(tmp_path, with_database(database, source))
-        outcome = drive(like, f"print(scratch.create_like(session, {new!r}))")
+        outcome = drive(like, f"print(scratch.create_like(run, session, {new!r}))")
         assert outcome.out == "()\n", outcome.err
         rights = (
             "SELECT datdba, datconnlimit, shobj_description(oid, 'pg_database'), "
@@ -311,7 +365,7 @@ def test_one_that_cannot_be_made_whole_is_not_left_behind(tmp_path: Path, databa
     with role_and_database(database) as url:
         source = url.rpartition("/")[2]
         query(database, f"ALTER DATABASE {source} OWNER TO CURRENT_USER")
-        outcome = drive(make(tmp_path, url), f"scratch.create_like(session, '{source}_new')")
+        outcome = drive(make(tmp_path, url), f"scratch.create_like(run, session, '{source}_new')")
         query(database, f"ALTER DATABASE {source} OWNER TO {source}")
         assert outcome.code == 3
         assert "no database like" in outcome.err
@@ -338,11 +392,11 @@ def test_one_that_cannot_be_made_whole_is_not_left_behind(tmp_path: Path, databa
 def test_each_kind_of_locale_is_asked_for_in_its_own_words(
     like: Likeness, words: str, values: tuple[str, ...]
 ) -> None:
-    template, given = create_statement("new", like)
+    template, given = create_statement("new", "site", "template0", like)
     assert template == (
-        f"CREATE DATABASE %I TEMPLATE template0 ENCODING %L LC_COLLATE %L LC_CTYPE %L{words}"
+        f"CREATE DATABASE %I OWNER %I TEMPLATE %I ENCODING %L LC_COLLATE %L LC_CTYPE %L{words}"
     )
-    assert given == ("new", "UTF8", "de", "fr", *values)
+    assert given == ("new", "site", "template0", "UTF8", "de", "fr", *values)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,151 @@
+#!/bin/sh
+# db/roles.sh: the roles of a cluster: a superuser for the kit, the site's own role, and one that makes databases.
+# usage, in the container of the database: sh roles.sh COMMAND
+#   first-start                                               a new volume: the site's role and its database
+#   superuser ROLE                                            prints the name of the superuser
+#   check ROLE DATABASE                                       prints WHAT and REMEDY if one of them does not exist
+#   settle ROLE DATABASE CREATEDB|NOCREATEDB EXTENSIONS <PASSWORD   brings roles and extensions to what they should be
+#   open ROLE <PASSWORD                                       lets postdo_release log in, and make databases
+#   close                                                     ends that
+# By the socket, where the image lets everybody in: nobody has, or needs, the superuser's password. Each command can be
+# repeated. Where one fails, its last two lines are "error: WHAT" and "next: REMEDY".
+# Environment: POSTGRES_USER (the superuser of a new volume), POSTDO_SITE_ROLE, POSTGRES_DB, PGDATA.
+set -eu
+
+SQL=${0%/*}/roles
+SUPERUSER=postdo_superuser
+RELEASE=postdo_release
+# While a volume is moved over: who renames the superuser, and who becomes the site's role.
+MOVER=postdo_mover
+HEIR=postdo_heir
+TRIES=30 # of a second each, for a table that is in use
+
+main() {
+    command=$1
+    shift
+    case $command in
+    first-start) first_start ;;
+    superuser) superuser "$@" ;;
+    check) check "$@" ;;
+    settle) settle "$@" ;;
+    open) open "$@" ;;
+    close) ask "$(superuser "$SUPERUSER")" postgres -v release="$RELEASE" -f "$SQL/close.sql" ;;
+    *) stop_with "roles.sh has no command '$command'" "read its first lines" ;;
+    esac
+}
+
+# Before the site's own scripts, which may name the role. The password comes later: run.sh brings it.
+first_start() {
+    : >"$PGDATA/postdo-first-start" # see db/start.sh
+    ask "$POSTGRES_USER" "$POSTGRES_DB" -v role="$POSTDO_SITE_ROLE" -v database="$POSTGRES_DB" -f "$SQL/first-start.sql"
+}
+
+# In a volume that an older kit made, the site's role is the superuser itself.
+superuser() { # superuser ROLE
+    for superuser_name in "$SUPERUSER" "$1" "${POSTGRES_USER:-$1}"; do
+        if [ "$(value "$superuser_name" postgres "SELECT rolsuper FROM pg_roles WHERE rolname = current_user" 2>/dev/null)" = t ]; then
+            printf '%s\n' "$superuser_name"
+            return
+        fi
+    done
+    stop_with "this database was not made with POSTGRES_USER=$1" "set POSTGRES_USER in .env back to what it was at the first start"
+}
+
+check() { # check ROLE DATABASE
+    check_superuser=$(superuser "$1") || {
+        printf '%s\n' "$check_superuser" | sed -n 's/^error: //p; s/^next: //p'
+        return 0
+    }
+    ask "$check_superuser" postgres -At -v role="$1" -v database="$2" -v superuser="$SUPERUSER" -f "$SQL/check.sql"
+}
+
+settle() { # settle ROLE DATABASE CREATEDB|NOCREATEDB EXTENSIONS <PASSWORD
+    PASSWORD=$(cat)
+    export PASSWORD
+    settle_wrong=$(check "$1" "$2")
+    [ -z "$settle_wrong" ] ||
+        stop_with "$(printf '%s\n' "$settle_wrong" | sed -n 1p)" "$(printf '%s\n' "$settle_wrong" | sed -n 2p)"
+    settle_superuser=$(superuser "$1")
+    if [ "$settle_superuser" = "$1" ]; then
+        move "$1"
+        settle_superuser=$SUPERUSER
+        printf '%s\n' "The role $1 is no longer a superuser. It owns what it owned; the superuser is $SUPERUSER."
+    fi
+    ask "$settle_superuser" postgres -v role="$1" -v mover="$MOVER" -v createdb="$3" -v database="$2" -f "$SQL/settle.sql"
+    # Whatever a first-start script has made belongs to the site, which else could not use it.
+    if [ "$(value "$settle_superuser" postgres "SELECT rolpassword IS NULL FROM pg_authid WHERE rolname = '$1'")" = t ]; then
+        hand_over "$settle_superuser" "$1"
+        ask "$settle_superuser" postgres -v role="$1" -f "$SQL/password.sql"
+    fi
+    for settle_extension in $(printf '%s' "$4" | tr ',' ' '); do
+        install_extension "$settle_superuser" "$2" "$settle_extension"
+    done
+}
+
+# The site works on meanwhile: one object after another changes hands while its role may still do everything, and the last
+# transaction only gives the two roles other names. Interrupted, it is repeated from the beginning.
+move() { # move ROLE
+    ask "$1" postgres -v mover="$MOVER" -v heir="$HEIR" -f "$SQL/begin.sql"
+    hand_over "$1" "$HEIR"
+    ask "$MOVER" postgres -v role="$1" -v heir="$HEIR" -v superuser="$SUPERUSER" -f "$SQL/exchange.sql"
+    hand_over "$SUPERUSER" "$1" # what was made in between
+}
+
+hand_over() { # hand_over SUPERUSER TO
+    value "$1" postgres "SELECT datname FROM pg_database WHERE datallowconn AND oid >= 16384 AND datdba IN (10, (SELECT oid FROM pg_roles WHERE rolname = '$2'))" |
+        while IFS= read -r hand_database; do
+            give_all "$1" "$2" "$hand_database"
+        done
+    ask "$1" postgres -v role="$2" -f "$SQL/hand-over-shared.sql"
+}
+
+# Table by table; one that is in use keeps nobody waiting for longer than a second, and is tried again.
+give_all() { # give_all SUPERUSER TO DATABASE
+    give_tries=0
+    until give_said=$(ask "$1" "$3" -v VERBOSITY=verbose -v role="$2" -f "$SQL/hand-over.sql" 2>&1 </dev/null); do
+        give_error=$(printf '%s\n' "$give_said" | sed -n 's/^.*ERROR:  //p' | tail -n 1)
+        case $give_error in
+        55P03:* | 40P01:*) ;; # lock_not_available, deadlock_detected
+        *) stop_with "$3 cannot be given to the role $2: $give_error" "read the last lines of the log, and repeat" ;;
+        esac
+        give_tries=$((give_tries + 1))
+        [ "$give_tries" -lt "$TRIES" ] ||
+            stop_with "a table of $3 did not become free within $TRIES s" "end the long transaction that holds it, and repeat: sh run.sh MODE psql -c 'SELECT pid, state, query FROM pg_stat_activity'"
+        sleep 1
+    done
+}
+
+# Also in template1, from which Django makes its test databases, and postdo the copies of a database with such extensions:
+# there the site's role could not create it.
+install_extension() { # install_extension SUPERUSER DATABASE NAME
+    for install_database in "$2" template1; do
+        ask "$1" "$install_database" -v extension="$3" -f "$SQL/extension.sql" ||
+            stop_with "the extension $3 of DB_EXTENSIONS cannot be created" \
+                "read PostgreSQL's message above; take it out of DB_EXTENSIONS in .env, or use an image that has it (docker-compose.override.yml)"
+    done
+}
+
+open() { # open ROLE <PASSWORD
+    PASSWORD=$(cat)
+    export PASSWORD
+    ask "$(superuser "$1")" postgres -v role="$1" -v release="$RELEASE" -f "$SQL/open.sql"
+}
+
+ask() { # ask ROLE DATABASE PSQL_ARGUMENTS...
+    ask_role=$1
+    ask_database=$2
+    shift 2
+    PGOPTIONS='-c client_min_messages=warning' \
+        psql -X -q -w -v ON_ERROR_STOP=1 -U "$ask_role" -d "$ask_database" "$@"
+}
+
+value() { # value ROLE DATABASE QUERY
+    ask "$1" "$2" -Atc "$3"
+}
+
+stop_with() { # stop_with WHAT REMEDY
+    printf 'error: %s\nnext: %s\n' "$1" "$2"
+    exit 1
+}
+
+main "$@"

@@ -1,0 +1,65 @@
+# lib/roles.sh: the roles in PostgreSQL, which db/roles.sh sees to in the container of the database.
+
+run_roles() { # run_roles MODE COMMAND ARGUMENTS...: of db/roles.sh, with its input
+    roles_container=$(container_of "$1" db)
+    shift
+    docker exec -i -u postgres "$roles_container" sh /etc/postdo/roles.sh "$@"
+}
+
+# Before a volume of an older kit is moved over, it is the site's role.
+superuser_of() { # superuser_of MODE
+    run_roles "$1" superuser "$POSTGRES_USER" </dev/null
+}
+
+# A role or a database that another .env has named is found out before anything is restarted for the new name.
+require_roles() { # require_roles MODE
+    is_running "$1" db || return 0
+    roles_wrong=$(run_roles "$1" check "$POSTGRES_USER" "$POSTGRES_DB" </dev/null 2>>"$LOG_FILE") || return 0
+    [ -z "$roles_wrong" ] || fail_for_roles "$1" "$roles_wrong"
+}
+
+start_database() { # start_database MODE
+    # Running, it is moved over before it is perhaps restarted, which ends the sessions that are a superuser's still.
+    if is_running "$1" db; then
+        settle_roles "$1"
+        require_same_order "$1" "$(libc_to_come "$1")"
+    fi
+    roles_was=$(container_of "$1" db)$(state_of "$1" db)
+    try "Start PostgreSQL" compose "$1" up -d --no-build --wait --wait-timeout "$START_TIMEOUT" db || explain_unhealthy "$1" db
+    if [ "$roles_was" != "$(container_of "$1" db)$(state_of "$1" db)" ]; then
+        settle_roles "$1"
+        require_same_order "$1"
+    fi
+}
+
+# The superuser, the site's role and the extensions, as they should be: nothing is said where they are.
+settle_roles() { # settle_roles MODE
+    roles_createdb=$([ "$1" = prod ] && printf NOCREATEDB || printf CREATEDB)
+    printf '\n== The roles in PostgreSQL\n' >>"$LOG_FILE" || true
+    roles_status=0
+    roles_said=$(printf '%s' "$POSTGRES_PASSWORD" |
+        run_roles "$1" settle "$POSTGRES_USER" "$POSTGRES_DB" "$roles_createdb" "$DB_EXTENSIONS" 2>>"$LOG_FILE") || roles_status=$?
+    [ -z "$roles_said" ] || printf '%s\n' "$roles_said" >>"$LOG_FILE"
+    if [ "$roles_status" -ne 0 ]; then
+        fail_for_roles "$1" "$(printf '%s\n' "${roles_said:-error: the roles in PostgreSQL could not be set up}" | sed -n 's/^error: //p; s/^next: //p')"
+    fi
+    [ -z "$roles_said" ] || printf '%s\n' "$roles_said" | sed 's/^/  /'
+}
+
+fail_for_roles() { # fail_for_roles MODE WHAT_AND_REMEDY
+    roles_remedy=$(printf '%s\n' "$2" | sed -n 2p | sed "s/run.sh MODE /run.sh $(mode_flag "$1") /")
+    fail "$(printf '%s\n' "$2" | sed -n 1p)" "${roles_remedy:-read the last lines of the log, and repeat}"
+}
+
+# One role makes the databases that a rehearsal or a swap needs, for as long as postdo runs; the site's own may not.
+open_release_role() {
+    POSTDO_RELEASE_ROLE=postdo_release # db/roles.sh
+    POSTDO_RELEASE_PASSWORD=$(random_word 32)
+    export POSTDO_RELEASE_ROLE POSTDO_RELEASE_PASSWORD
+    undo_with close_release_role
+    printf '%s' "$POSTDO_RELEASE_PASSWORD" | run_roles prod open "$POSTGRES_USER" >&2
+}
+
+close_release_role() {
+    run_roles prod close </dev/null
+}

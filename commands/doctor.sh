@@ -14,6 +14,9 @@ main() {
     report "disk: $(df -Pk "$ROOT" | awk 'NR == 2 { print int($4 / 1024) }') MB free" "$(disk_problem)"
     report "memory: $(awk '/^MemTotal/ { print int($2 / 1024) }' /proc/meminfo 2>/dev/null) MB" ""
     check_configuration
+    for doctor_mode in prod dev; do
+        [ -n "$engine_trouble$configuration_trouble" ] || [ ! -e "$ENV_FILE" ] || show_disorder "$doctor_mode"
+    done
     say ""
     say "what it can run"
     mode_report "-0 production" "$engine_trouble$configuration_trouble"

@@ -20,7 +20,7 @@ sh run.sh -2              local development without Docker for the web, beside -
 The same words in every mode; the mode goes first where it matters (sh run.sh -0 logs):
 
 TEXT
-    for help_name in init stop status logs manage shell psql dump load backup restore plan drift rehearse sources reset service adopt-stack doctor test lint help; do
+    for help_name in init stop status logs manage shell psql dump load backup restore reindex plan drift rehearse sources reset service adopt-stack doctor test lint help; do
         printf '  %-11s %s\n' "$help_name" "$(summary "$help_name")"
     done
     printf '\nsh run.sh help COMMAND tells more. The configuration is in .env.\n'

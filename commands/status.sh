@@ -38,6 +38,7 @@ status_of_prod() {
     show_service prod proxy "$(production_address)"
     show_service prod "$status_web" live
     show_service prod db ""
+    show_disorder prod
     judge prod proxy "$status_web" db
 }
 
@@ -47,6 +48,7 @@ status_of_dev() {
     show_service dev web "http://127.0.0.1:$DEV_PORT/"
     show_service dev pgadmin "http://127.0.0.1:$PGADMIN_PORT/"
     show_service dev db "127.0.0.1:$DEV_DB_PORT"
+    show_disorder dev
     judge dev web db
 }
 

@@ -11,25 +11,23 @@ superuser_of() { # superuser_of MODE
     run_roles "$1" superuser "$POSTGRES_USER" </dev/null
 }
 
-# A role or a database that another .env has named is found out before anything is restarted for the new name.
+# What the volume cannot serve is found out on the server that runs, before anything is restarted for it.
 require_roles() { # require_roles MODE
     is_running "$1" db || return 0
     roles_wrong=$(run_roles "$1" check "$POSTGRES_USER" "$POSTGRES_DB" </dev/null 2>>"$LOG_FILE") || return 0
     [ -z "$roles_wrong" ] || fail_for_roles "$1" "$roles_wrong"
+    require_same_order "$1" "$(libc_to_come "$1")"
 }
 
+# One that is well is left as it is: if it has to restart, the caller decides when.
 start_database() { # start_database MODE
-    # Running, it is moved over before it is perhaps restarted, which ends the sessions that are a superuser's still.
-    if is_running "$1" db; then
+    if is_well "$1" db; then
         settle_roles "$1"
-        require_same_order "$1" "$(libc_to_come "$1")"
+        return
     fi
-    roles_was=$(container_of "$1" db)$(state_of "$1" db)
     try "Start PostgreSQL" compose "$1" up -d --no-build --wait --wait-timeout "$START_TIMEOUT" db || explain_unhealthy "$1" db
-    if [ "$roles_was" != "$(container_of "$1" db)$(state_of "$1" db)" ]; then
-        settle_roles "$1"
-        require_same_order "$1"
-    fi
+    settle_roles "$1"
+    require_same_order "$1"
 }
 
 # The superuser, the site's role and the extensions, as they should be: nothing is said where they are.

@@ -155,9 +155,12 @@ def creating(run: Run, session: BaseDatabaseWrapper) -> Iterator[BaseDatabaseWra
     if login is None:
         plain = re.fullmatch("[a-z_][a-z0-9_]*", role)
         shown = role if plain else '"' + role.replace('"', '""') + '"'
+        remedy = f"as a superuser: ALTER ROLE {shown} CREATEDB"
+        if run.config.in_kit:  # run.sh lends a release the role that may
+            remedy = "release it: sh run.sh -0"
         raise Refused(
             f"the role {role} may not create databases, which a rehearsal on a copy needs",
-            f"as a superuser: ALTER ROLE {shown} CREATEDB; or go without a rehearsal: REHEARSE=off",
+            f"{remedy}; or go without a rehearsal: REHEARSE=off",
         )
     with closing(connect_to(source, f"postdo {run.config.host}", login)) as creator:
         yield creator

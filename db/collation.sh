@@ -1,0 +1,28 @@
+#!/bin/sh
+# db/collation.sh: text that was sorted by another version of the C library (or of ICU) than is there now.
+# usage, in the container of the database: sh collation.sh look|rebuild SUPERUSER [LIBC]
+#   look      prints what differs, and the indexes that may miss rows (db/collation/look.sql); nothing if all is well
+#   rebuild   sorts these indexes anew, and takes note of the version
+# LIBC: the version that the next image brings, to look before it runs.
+set -eu
+
+SQL=${0%/*}/collation
+
+main() {
+    files="-f $SQL/look.sql"
+    [ "$1" = look ] || files="$files -f $SQL/rebuild.sql"
+    ask "$2" postgres -c 'SELECT datname FROM pg_database WHERE datallowconn ORDER BY oid' |
+        while IFS= read -r database; do
+            # shellcheck disable=SC2086 # two words of our own each
+            ask "$2" "$database" -F '	' -v libc="${3-}" $files </dev/null
+        done
+}
+
+ask() { # ask ROLE DATABASE PSQL_ARGUMENTS...
+    ask_role=$1
+    ask_database=$2
+    shift 2
+    PGOPTIONS='-c client_min_messages=error' psql -X -q -w -At -v ON_ERROR_STOP=1 -U "$ask_role" -d "$ask_database" "$@"
+}
+
+main "$@"

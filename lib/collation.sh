@@ -1,0 +1,47 @@
+# lib/collation.sh: another C library under PostgreSQL sorts text in another order, and its indexes then miss rows.
+
+run_collation() { # run_collation MODE look|rebuild [LIBC]
+    collation_mode=$1
+    shift
+    collation_verb=$1
+    docker exec -i -u postgres "$(container_of "$collation_mode" db)" \
+        sh /etc/postdo/collation.sh "$collation_verb" "$(superuser_of "$collation_mode")" "${2-}" </dev/null
+}
+
+# The C library of the image that the next start would take, if that is another one than runs; else nothing.
+libc_to_come() { # libc_to_come MODE
+    libc_image=$(compose "$1" config --images db 2>/dev/null | head -n 1)
+    libc_next=$(docker image inspect --format '{{.Id}}' "$libc_image" 2>/dev/null) || return 0
+    libc_runs=$(docker inspect --format '{{.Image}}' "$(container_of "$1" db)" 2>/dev/null) || return 0
+    [ "$libc_next" != "$libc_runs" ] || return 0
+    libc_version=$(docker run --rm --network none --entrypoint getconf "$libc_image" GNU_LIBC_VERSION 2>/dev/null) || libc_version="glibc none"
+    printf '%s' "${libc_version#glibc }"
+}
+
+collation_changes() { # collation_changes MODE [LIBC]: see db/collation/look.sql; nothing if all is well, or nobody can tell
+    run_collation "$1" look "${2-}" 2>>"$LOG_FILE" || true
+}
+
+# The site does not serve on indexes that miss rows: stopped by a person, they are rebuilt in a step that the person sees.
+require_same_order() { # require_same_order MODE [LIBC]
+    order_changes=$(collation_changes "$1" "${2-}")
+    [ -n "$order_changes" ] || return 0
+    printf '%s\n' "$order_changes" | show_order >&3
+    fail "text in the database is sorted by another version of the C library than PostgreSQL's image has" \
+        "rebuild these indexes, with the site stopped meanwhile: sh run.sh $(mode_flag "$1") reindex --yes$([ -z "${2-}" ] || went_on "$1")"
+}
+
+show_order() { # the lines of look.sql for a person, the first ten indexes of each database
+    awk -F '\t' '
+        $1 == "changed" { printf "  | database %s: collation %s was version %s and is %s\n", $2, $3, $4, $5 }
+        $1 == "index" && ++seen[$2] <= 10 { printf "  | index %s (%s) may miss rows\n", $3, $4 }
+        END { for (name in seen) if (seen[name] > 10) printf "  | and %d more in %s\n", seen[name] - 10, name }
+    '
+}
+
+show_disorder() { # show_disorder MODE: for who looks at it, in one line; nothing if all is well
+    is_running "$1" db || return 0
+    disorder=$(collation_changes "$1" "$(libc_to_come "$1")" | awk -F '\t' '$1 == "index" { count++ } $1 == "changed" { changed++ } END { if (changed) print count + 0 }')
+    [ -z "$disorder" ] || printf '  --   %s: PostgreSQL sorts text by another C library than before; %s indexes may miss rows\n       next: sh run.sh %s reindex\n' \
+        "$(mode_name "$1")" "$disorder" "$(mode_flag "$1")"
+}

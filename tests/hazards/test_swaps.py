@@ -28,14 +28,14 @@ DURABLE = (
     "    apps.get_model('shop', 'Item').objects.update(note='durable')"
 )
 # In one transaction it is not possible; the rehearsal outside of one succeeds, the swap fails.
+COMMENT = "SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = %s"
 FAILS_AT_LAST = (
-    "from pathlib import Path\n"
     "from django.db import connection\n"
     "if not connection.in_atomic_block:\n"
-    "    done = Path({log!r})\n"
-    "    if done.exists():\n"
-    "        raise ValueError('not this time')\n"
-    "    done.touch()\n"
+    "    with connection.cursor() as cursor:\n"
+    f"        cursor.execute({COMMENT!r}, [connection.settings_dict['NAME']])\n"
+    "        if cursor.fetchone() == (None,):  # what is rehearsed on says that it is a copy\n"
+    "            raise ValueError('not this time')\n"
 ) + DURABLE
 
 
@@ -114,7 +114,7 @@ def test_a_swap_leaves_the_one_backup_that_was_rehearsed(site: Site, tmp_path: P
 
 
 def test_a_swap_that_is_undone_leaves_no_backup(site: Site, tmp_path: Path) -> None:
-    make_function(site, FAILS_AT_LAST.format(log=str(tmp_path / "log")), right=True)
+    make_function(site, FAILS_AT_LAST, right=True)
     folder = tmp_path / "backups"
     kept = {"POSTDO_BACKUPS": str(folder), "BACKUP_KEEP": "9"}
     site.ends_undone("not this time", "swap: copied", ON_DOWNTIME="allow", **kept, **ASKED)

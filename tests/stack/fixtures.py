@@ -97,6 +97,8 @@ def start_development(clone: Clone) -> None:
     """Start -1, if it is not all there."""
     if not (clone.visitor("DEV_PORT").is_up() and "pgadmin" in clone.runs_in("dev")):
         clone.bring_up("-1")
+    # run.sh does not wait for it, and a small machine takes its time.
+    eventually(lambda: clone.containers("dev")["pgadmin"].state == "healthy", "pgAdmin", 180)
 
 
 @contextmanager

@@ -71,8 +71,14 @@ check_configuration() {
         report ".env" ""
         load_env_file 3>/dev/null
         check_own_ports
+        check_certificate
         ;;
     esac
+}
+
+check_certificate() { # of the site that runs here
+    if [ -z "$DOMAIN" ] || [ -n "$engine_trouble" ] || ! mode_runs prod; then return 0; fi
+    report "certificate: $(describe_certificate)" "$(certificate_problem)"
 }
 
 check_own_ports() {

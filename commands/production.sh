@@ -32,6 +32,7 @@ main() {
     require_port HTTP_PORT prod
     [ -z "$DOMAIN" ] || require_port HTTPS_PORT prod
     [ -z "$PROD_DB_PORT" ] || require_port PROD_DB_PORT prod
+    [ -z "$DOMAIN" ] || [ "$build" = no ] || { require_domain_leads_here && note_twin; }
     export_compose_facts
     require_volume_major prod
     require_roles prod
@@ -49,6 +50,8 @@ release() {
 release_what_was_built() {
     live=$(live_colour)
     try_what_restarts
+    db_was=$(state_of prod db)
+    [ -z "$DOMAIN" ] || has_certificate "$DOMAIN" || get_certificate
     if [ -n "$live" ] && serves_this_version "$live"; then
         say "Nothing has changed: $live goes on serving"
         settle "$live"
@@ -56,7 +59,6 @@ release_what_was_built() {
     fi
     new=$(other_colour "$live")
 
-    db_was=$(state_of prod db)
     undo_with take_back
     # A server that runs is left as it is until the release has passed on it: it may have to restart for the new .env.
     start_database prod
@@ -92,6 +94,16 @@ start_last_release() {
     try "Start $live, PostgreSQL and the proxy" compose prod up -d --no-build --wait --wait-timeout "$START_TIMEOUT" "$@" ||
         explain_unhealthy prod "$@"
     UNDO=
+}
+
+# What ran before goes on, over plain HTTP. The version that insists on HTTPS takes over when there is a certificate.
+get_certificate() {
+    make_live_folder
+    is_running prod proxy || undo_with stop_what_was_started
+    try "Start the proxy for $DOMAIN" start_proxy || explain_unhealthy prod proxy
+    try "Get a certificate for $DOMAIN" wait_until "$START_TIMEOUT" has_certificate "$DOMAIN" ||
+        fail "no certificate for $DOMAIN: $(certificate_reason)" \
+            "$(certificate_remedy); or empty DOMAIN in .env$(went_on prod)"
 }
 
 # It is healthy, its image is the one just built, and Compose would leave its container as it is.
@@ -166,7 +178,7 @@ stop_what_was_started() {
 # Caddy reads the name at each look-up; the rename lets it see the old one or the new one, never half of one.
 switch_to() { # switch_to COLOUR
     switch_file=$(live_file)
-    mkdir -p "${switch_file%/*}" && chmod 755 "${switch_file%/*}" &&
+    make_live_folder &&
         printf 'web-%s' "$1" >"$switch_file.new" && chmod 644 "$switch_file.new" && mv "$switch_file.new" "$switch_file"
 }
 
@@ -179,11 +191,22 @@ settle() { # settle COLOUR
     ! is_running prod "web-$settle_other" || step "Stop $settle_other" retire "$settle_other"
 }
 
-# A change of the Caddyfile is no change of the container, so Caddy is asked; the same file again changes nothing.
 start_around() {
     # shellcheck disable=SC2046 # split on purpose: a list of words
-    compose prod up -d --no-build --no-deps --wait --wait-timeout "$START_TIMEOUT" db proxy $(additions prod) &&
+    start_proxy db $(additions prod) && lead_to_https
+}
+
+# A change of the Caddyfile is no change of the container, so Caddy is asked; the same file again changes nothing.
+start_proxy() { # start_proxy [SERVICE...]: and these
+    compose prod up -d --no-build --no-deps --wait --wait-timeout "$START_TIMEOUT" "$@" proxy &&
         in_proxy reload
+}
+
+# With this file Caddy sends plain HTTP on to HTTPS, and other names to DOMAIN (proxy/Caddyfile).
+lead_to_https() {
+    if [ -z "$DOMAIN" ] || ! has_certificate "$DOMAIN"; then return 0; fi
+    note_name "$DOMAIN"
+    : >"$(live_folder)/https-$DOMAIN"
 }
 
 # Caddy looks the name up every second (proxy/Caddyfile, refresh); by then no new request goes to the old colour, and

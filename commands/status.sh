@@ -39,6 +39,7 @@ status_of_prod() {
     show_service prod "$status_web" live
     show_service prod db ""
     show_disorder prod
+    [ -z "$DOMAIN" ] || printf '  %-10s %s\n' certificate "$(describe_certificate)"
     judge prod proxy "$status_web" db
 }
 

@@ -57,6 +57,7 @@ BEGIN {
     rule("POSTGRES_PASSWORD", "^[A-Za-z0-9_-]+$", "letters, digits, - and _ only: it becomes part of an address")
     rule("SECRET_KEY", "^................................", "a random word of at least 32 characters")
     rule("DOMAIN", "^(" label "(\\." label ")*)?$", "one name such as www.example.com, without http:// and port, or empty")
+    rule("DOMAIN_CHECK", "^(on|off)$", "on or off")
     # Lists are read by the project in web/: the starter splits them at spaces too, others at the commas alone.
     # Without underscores: Django answers 400 to every name that has one, whatever the list says.
     address = "([A-Za-z0-9.-]+|\\[[0-9A-Fa-f:.]+\\])"

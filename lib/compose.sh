@@ -57,8 +57,13 @@ input_is_a_loops() {
 export_compose_facts() {
     read_override "$([ "$MODE" = prod ] && printf prod || printf dev)"
     export_version
-    # What Caddy serves: the domain, with HTTPS by itself, or plain HTTP under every name.
-    SITE_ADDRESS=${DOMAIN:-:80}
+    # What Caddy serves: plain HTTP under every name, and HTTPS for the domain and the names that are sent on to it.
+    SITE_ADDRESS=:80 SITE_URL=
+    for facts_name in $(served_names); do
+        SITE_ADDRESS="$SITE_ADDRESS, https://$facts_name"
+        SITE_URL=$(production_address)
+    done
+    SITE_URL=${SITE_URL%/}
     # In the containers other users read these, and the proxy's root may not read what is not for everybody: a clone
     # made under umask 077 has nothing that is.
     chmod -R a+rX "$ROOT/db" "$ROOT/pgadmin" "$ROOT/proxy" 2>/dev/null || true
@@ -80,7 +85,7 @@ export_compose_facts() {
     127.* | '[::1]') PGADMIN_CONFIG_SERVER_MODE=False ;;
     *) PGADMIN_CONFIG_SERVER_MODE=True ;;
     esac
-    export ALLOWED_HOSTS CSRF_TRUSTED_ORIGINS SITE_ADDRESS HOST_UID HOST_GID PGADMIN_CONFIG_SERVER_MODE
+    export ALLOWED_HOSTS CSRF_TRUSTED_ORIGINS SITE_ADDRESS SITE_URL HOST_UID HOST_GID PGADMIN_CONFIG_SERVER_MODE
 }
 
 with_item() { # with_item LIST ITEM: a list with commas that has the item, once

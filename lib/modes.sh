@@ -64,7 +64,15 @@ require_mode() {
 
 # What Caddy reads: the name of the live service.
 live_file() {
-    printf '%s/live/%s/upstream' "$STATE" "$PROJECT_NAME"
+    printf '%s/upstream' "$(live_folder)"
+}
+
+live_folder() {
+    printf '%s/live/%s' "$STATE" "$PROJECT_NAME"
+}
+
+make_live_folder() { # the proxy's own user reads it
+    mkdir -p "$(live_folder)" && chmod 755 "$(live_folder)"
 }
 
 live_colour() { # blue or green; empty before the first release

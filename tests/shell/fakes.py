@@ -22,6 +22,33 @@ for answer in $(ls -r "$here/answers"); do
 done
 """
 
+FAKE_GETENT = r"""#!/bin/sh
+# A fake getent: knows the addresses of the names in `names`, and of no others.
+awk -v name="$2" '
+    $1 == name { print $2 "  STREAM"; print $2 "  DGRAM"; found = 1 }
+    END { exit found ? 0 : 2 }' "${0%/*}/names"
+"""
+
+FAKE_IP = r"""#!/bin/sh
+# A fake ip: this machine has the addresses in `own`.
+awk '{ print NR ": eth0    inet " $1 "/24 scope global eth0" }' "${0%/*}/own"
+"""
+
+# Of www.shop.example, by itself, until 2126.
+FAKE_CERTIFICATE = """\
+-----BEGIN CERTIFICATE-----
+MIIBjTCCATOgAwIBAgIUG66MwR1vH3/gL5t2I0rBgZIlScowCgYIKoZIzj0EAwIw
+GzEZMBcGA1UEAwwQd3d3LnNob3AuZXhhbXBsZTAgFw0yNjExMjkyMzI2MDdaGA8y
+MTI2MTEwNTIzMjYwN1owGzEZMBcGA1UEAwwQd3d3LnNob3AuZXhhbXBsZTBZMBMG
+ByqGSM49AgEGCCqGSM49AwEHA0IABIwG8dIG6pJzG2B574SSvXxmXOvbw3bN0v9C
+q0PJZgPJVgqHGQu25GC2u+0IlsK9uLuNye2At5Xs0IB+pIBynUSjUzBRMB0GA1Ud
+DgQWBBSWMoNlJXVUCOc+dsxxm4Kh7fLHBzAfBgNVHSMEGDAWgBSWMoNlJXVUCOc+
+dsxxm4Kh7fLHBzAPBgNVHRMBAf8EBTADAQH/MAoGCCqGSM49BAMCA0gAMEUCIQCM
+ihzKDbNVn6bQmsYmFuqldFbkG8Ok/7v916Zwm7L6RQIgQLKZ60xpPk4FvnMg/aPL
+8nX/UfGkqvqys0ga9V+T7pI=
+-----END CERTIFICATE-----
+"""
+
 FAKE_PYTHON = r"""#!/bin/sh
 # A fake Python: knows its version, and whether it has the modules for virtual environments.
 case $1 in
@@ -72,6 +99,17 @@ class FakeDocker:
         """The Compose commands among the calls, from the command's own word on."""
         calls = [call for call in self.calls() if call.startswith("compose --project-directory")]
         return [call.split(".yml ")[-1] for call in calls]
+
+
+def fake_network(folder: Path, own: list[str], names: dict[str, list[str]]) -> Path:
+    """A folder for the PATH: this machine has these addresses, and the DNS knows these names."""
+    folder.mkdir()
+    (folder / "own").write_text("".join(f"{address}\n" for address in own))
+    known = [f"{name} {address}\n" for name, found in names.items() for address in found]
+    (folder / "names").write_text("".join(known))
+    _write_program(folder / "getent", FAKE_GETENT)
+    _write_program(folder / "ip", FAKE_IP)
+    return folder
 
 
 def fake_python(folder: Path, name: str, version: str, *, has_venv: bool = True) -> Path:

@@ -66,6 +66,7 @@ RULES = [
     ("HEALTH_PATH", ["", "readyz", "/a b", "/?a=1"], "/readyz"),
     ("CONN_MAX_AGE", ["", "forever", "-1"], "seconds"),
     ("HSTS_SECONDS", ["", "1y", "-1"], "seconds"),
+    ("DOMAIN_CHECK", ["", "yes", "OFF"], "on or off"),
     ("HSTS_INCLUDE_SUBDOMAINS", ["yes", "ON", "1"], "on, off or empty"),
     ("HSTS_PRELOAD", ["yes", "true"], "on, off or empty"),
     (

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from waiting import until
 
-from .fakes import FakeDocker
+from .fakes import FAKE_CERTIFICATE, FakeDocker
 from .machine import Clone
 from .terminal import CTRL_C, Terminal
 
@@ -29,6 +29,12 @@ def live(clone: Clone) -> str | None:
     """What Caddy would read: the service that is live."""
     path = clone.state / "live" / clone.environment["PROJECT_NAME"] / "upstream"
     return path.read_text() if path.exists() else None
+
+
+def give_certificate(docker: FakeDocker) -> None:
+    """A proxy that runs already and has a certificate for its name."""
+    docker.answer("*exec id-proxy *", out=FAKE_CERTIFICATE)
+    docker.has_container("proxy")
 
 
 def make_live(clone: Clone, service: str) -> None:
@@ -88,6 +94,7 @@ def test_the_two_modes_never_meet_with_a_fake_docker(dash_clone: Clone, docker: 
 def test_https_is_added_with_a_domain_with_a_fake_docker(
     dash_clone: Clone, docker: FakeDocker, domain: str, https: bool
 ) -> None:
+    give_certificate(docker)
     out = dash_clone.run("-0", DOMAIN=domain).assert_ok().out
     assert any("docker-compose.https.yml" in call for call in docker.calls()) is https
     assert ("https://www.example.com" in out) is https
@@ -116,6 +123,7 @@ def test_an_override_of_the_users_own_comes_last_with_a_fake_docker(
     dash_clone: Clone, docker: FakeDocker
 ) -> None:
     (dash_clone.root / "docker-compose.override.yml").write_text("services: {}\n")
+    give_certificate(docker)
     dash_clone.run("-0", DOMAIN="www.example.com").assert_ok()
     calls = [call for call in docker.calls() if call.startswith("compose --project")]
     for call in calls:

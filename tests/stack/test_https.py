@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+import http.client
+import os
+import socket
+import ssl
+from pathlib import Path
+
 import pytest
+from shell.fakes import fake_network
 
 from .clone import Clone
 from .visitor import Visitor
@@ -14,7 +21,8 @@ AUTHORITY = "/data/caddy/pki/authorities/local/root.crt"  # for localhost Caddy 
 def secure(own: Clone) -> Clone:
     """A clone that serves https://localhost/."""
     own.environment["DOMAIN"] = "localhost"
-    own.run("-0")
+    said = own.run("-0").out
+    assert said.index("Get a certificate for localhost") < said.index("Prepare the database")
     return own
 
 
@@ -34,8 +42,15 @@ def test_the_site_has_a_certificate_and_binds_browsers_to_https(secure: Clone) -
 def test_plain_http_leads_to_https(secure: Clone) -> None:
     answer = secure.visitor("HTTP_PORT").get("/admin/?page=2")
 
-    assert answer.status in (301, 308), answer
-    assert answer.headers["Location"] == "https://localhost/admin/?page=2"
+    assert answer.status == 308, answer
+    address = f"https://localhost:{secure.environment['HTTPS_PORT']}"
+    assert answer.headers["Location"] == f"{address}/admin/?page=2"
+
+
+def test_status_and_doctor_tell_of_the_certificate(secure: Clone) -> None:
+    for command in (("-0", "status"), ("doctor",)):
+        said = secure.run(*command).out
+        assert "localhost, by Caddy's own authority" in said, said
 
 
 def test_status_asks_by_https_as_a_visitor_does(secure: Clone) -> None:
@@ -83,3 +98,58 @@ def test_only_the_proxys_ports_are_published(secure: Clone) -> None:
 
     assert published.pop("proxy") == ["443/tcp", "443/udp", "80/tcp"]
     assert not any(published.values()), published
+
+
+def test_the_bare_domain_leads_to_the_one_with_www(secure: Clone, tmp_path: Path) -> None:
+    """Each with a certificate of its own, once both lead here. (No DNS knows these names here.)"""
+    name, twin = "www.shop.localhost", "shop.localhost"
+    network = fake_network(
+        tmp_path / "network", ["127.0.0.1"], {name: ["127.0.0.1"], twin: ["127.0.0.1"]}
+    )
+    path = os.pathsep.join([str(network), secure.environment["PATH"]])
+    secure.run("-0", DOMAIN=name, PATH=path)
+
+    location = f"https://{name}:{secure.environment['HTTPS_PORT']}/admin/?page=2"
+    assert ask(secure, twin, "/admin/?page=2") == (308, location)
+    assert ask(secure, name, "/")[0] == 200
+    before = secure.visitor("HTTP_PORT").get("/admin/?page=2", Host="localhost")
+    assert before.headers["Location"] == location, "what DOMAIN was before leads to it too"
+
+
+def ask(clone: Clone, name: str, path: str) -> tuple[int, str | None]:
+    """Ask by HTTPS for a page of that name; returns status and Location."""
+    authority = clone.containers("prod")["proxy"].run("cat", AUTHORITY)
+    context = ssl.create_default_context(cadata=authority)
+    port = int(clone.environment["HTTPS_PORT"])
+    with (
+        socket.create_connection(("127.0.0.1", port), 30) as plain,
+        context.wrap_socket(plain, server_hostname=name) as client,
+    ):
+        client.sendall(f"GET {path} HTTP/1.1\r\nHost: {name}\r\nConnection: close\r\n\r\n".encode())
+        answer = http.client.HTTPResponse(client)
+        answer.begin()
+        return answer.status, answer.getheader("Location")
+
+
+def test_without_a_certificate_the_site_goes_on_over_plain_http(
+    production: Clone, tmp_path: Path
+) -> None:
+    """An authority that nobody reaches, as behind a firewall."""
+    name = "www.shop.example"
+    nobody = "acme_ca https://127.0.0.1:1/directory"
+    automatic = "auto_https disable_redirects"
+    production.replace("proxy/Caddyfile", automatic, f"{automatic}\n\t{nobody}")
+    network = fake_network(tmp_path / "network", ["127.0.0.1"], {name: ["127.0.0.1"]})
+    path = os.pathsep.join([str(network), production.environment["PATH"]])
+    before = production.live()
+
+    failed = production.run("-0", ok=False, DOMAIN=name, PATH=path, START_TIMEOUT="30")
+
+    assert failed.status == 1
+    assert f"no certificate for {name}: " in failed.err
+    assert "connection refused" in failed.err
+    assert production.live() == before
+    answer = production.visitor("HTTP_PORT").get("/")
+    assert (answer.status, "This site is up." in answer.text) == (200, True), answer
+    production.run("-0")  # without the name again
+    assert production.visitor("HTTP_PORT").get("/").status == 200

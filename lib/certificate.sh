@@ -1,0 +1,133 @@
+# lib/certificate.sh: production's HTTPS. Does DOMAIN lead here, and has Caddy a certificate for it?
+
+# Before anything changes. Where there is a certificate the name has led here, and a hitch of the DNS stops no release.
+require_domain_leads_here() {
+    if caddy_is_authority "$DOMAIN" || [ "$DOMAIN_CHECK" = off ] || has_certificate "$DOMAIN"; then return 0; fi
+    command -v getent >/dev/null 2>&1 || return 0
+    domain_addresses=$(addresses_of "$DOMAIN")
+    [ -n "$domain_addresses" ] ||
+        fail "no address is known for $DOMAIN (DOMAIN in .env)" \
+            "make an A record for it with the address of this machine, wait until 'getent hosts $DOMAIN' shows it, and repeat; without a name of your own leave DOMAIN empty"
+    ! leads_here "$domain_addresses" || return 0
+    domain_own=$(own_addresses | public_addresses)
+    if [ -z "$domain_own" ]; then
+        warn "$DOMAIN leads to $(one_line "$domain_addresses"); this machine has private addresses only, so whether that is its router cannot be told"
+        return 0
+    fi
+    fail "$DOMAIN (DOMAIN in .env) leads to $(one_line "$domain_addresses"), and this machine is $(one_line "$domain_own")" \
+        "change its A and AAAA records to this machine, and repeat; if something in front of it has that address (a load balancer, a CDN), set DOMAIN_CHECK=off in .env"
+}
+
+# For these names Caddy makes certificates itself, and asks nobody.
+caddy_is_authority() { # caddy_is_authority NAME
+    case $1 in localhost | *.localhost | *.local | *.internal | *.home.arpa) ;; *) return 1 ;; esac
+}
+
+addresses_of() { # addresses_of NAME: one a line, IPv4 and IPv6
+    getent ahosts "$1" 2>/dev/null | awk '{ print $1 }' | sort -u
+}
+
+own_addresses() { # one a line
+    { ip -o addr 2>/dev/null || hostname -I 2>/dev/null | tr ' ' '\n'; } |
+        awk '{ address = NF > 3 ? $4 : $1; sub(/\/.*/, "", address); if (address != "") print address }'
+}
+
+public_addresses() { # of those on standard input
+    grep -Ev '^(127\.|10\.|192\.168\.|172\.(1[6-9]|2[0-9]|3[01])\.|169\.254\.|100\.(6[4-9]|[7-9][0-9]|1[01][0-9]|12[0-7])\.|::1$|f[cd]|fe[89ab])' || true
+}
+
+leads_here() { # leads_here ADDRESSES: one of them is this machine's
+    [ -n "$1" ] && own_addresses | grep -qxF -e "$1"
+}
+
+one_line() { # one_line LINES
+    printf '%s\n' "$1" | awk '{ printf "%s%s", separator, $0; separator = ", " }'
+}
+
+# HTTPS is served for DOMAIN, and for names that are sent on to it: the other of shop.example and www.shop.example, once it
+# leads here too, and what DOMAIN was before. They are kept, so that every command sees the same proxy, whatever the DNS
+# says; and until a new DOMAIN has its certificate, the site goes on under the old one.
+served_names() { # one a line, DOMAIN first; empty without one
+    [ -n "$DOMAIN" ] || return 0
+    printf '%s\n' "$DOMAIN"
+    grep -vxF -e "$DOMAIN" "$(live_folder)/names" 2>/dev/null || true
+}
+
+note_name() { # note_name NAME
+    make_live_folder
+    grep -qxF -e "$1" "$(live_folder)/names" 2>/dev/null || printf '%s\n' "$1" >>"$(live_folder)/names"
+}
+
+note_twin() {
+    twin_name=$(twin_of "$DOMAIN")
+    if [ -z "$twin_name" ] || ! leads_here "$(addresses_of "$twin_name")"; then return 0; fi
+    note_name "$twin_name"
+}
+
+twin_of() { # twin_of NAME: empty for names that have none
+    case $1 in
+    www.*.*) printf '%s' "${1#www.}" ;;
+    *.*) printf 'www.%s' "$1" ;;
+    esac
+}
+
+has_certificate() { # has_certificate NAME: one that is good today
+    certificate_left=$(certificate_days "$1")
+    [ -n "$certificate_left" ] && [ "$certificate_left" -ge 0 ]
+}
+
+certificate_days() { # certificate_days NAME: for how many days; empty if there is none
+    # shellcheck disable=SC2016 # for the shell in the container
+    ask_proxy 'cat "$(ls -t /data/caddy/certificates/*/"$1/$1.crt" | head -n 1)"' "$1" |
+        sed -n '/BEGIN/,/END/p; /END/q' | sed '/-----/d' | base64 -d 2>/dev/null | od -An -v -tx1 | tr -d ' \n' |
+        awk -v TODAY="$(date -u +%Y%m%d)" -f "$ROOT/lib/certificate.awk"
+}
+
+certificate_issuer() { # certificate_issuer NAME: Caddy keeps certificates in a folder for each
+    # shellcheck disable=SC2016
+    issuer_file=$(ask_proxy 'ls -t /data/caddy/certificates/*/"$1/$1.crt" | head -n 1' "$1")
+    issuer_file=${issuer_file#/data/caddy/certificates/}
+    case ${issuer_file%%/*} in
+    local) printf "Caddy's own authority, which browsers do not know" ;;
+    *staging*) printf "Let's Encrypt's test authority, which browsers do not know" ;;
+    *letsencrypt*) printf "Let's Encrypt" ;;
+    *zerossl*) printf ZeroSSL ;;
+    *) printf '%s' "${issuer_file%%/*}" ;;
+    esac
+}
+
+ask_proxy() { # ask_proxy SCRIPT ARGUMENT: quiet, and empty without a proxy
+    proxy_container=$(container_of prod proxy)
+    [ -z "$proxy_container" ] || in_time docker exec "$proxy_container" sh -c "$1" sh "$2" 2>/dev/null || true
+}
+
+describe_certificate() { # of DOMAIN, in one line
+    describe_days=$(certificate_days "$DOMAIN")
+    if [ -z "$describe_days" ]; then
+        printf '%s has none yet: %s' "$DOMAIN" "$(certificate_reason)"
+    elif caddy_is_authority "$DOMAIN"; then
+        printf '%s, by %s' "$DOMAIN" "$(certificate_issuer "$DOMAIN")"
+    else
+        printf '%s, by %s, %s days left' "$DOMAIN" "$(certificate_issuer "$DOMAIN")" "$describe_days"
+    fi
+}
+
+certificate_problem() { # WHAT and REMEDY, a line each, or nothing; Caddy renews when a third of the time is left
+    problem_days=$(certificate_days "$DOMAIN")
+    if [ -n "$problem_days" ] && { caddy_is_authority "$DOMAIN" || [ "$problem_days" -ge 7 ]; }; then return 0; fi
+    printf '%s\n' "certificate: ${problem_days:+$problem_days days left, and it is not renewed; }$DOMAIN: $(certificate_reason)" \
+        "$(certificate_remedy)"
+}
+
+certificate_remedy() {
+    printf 'let ports 80 and 443 of this machine be reached from the internet under that name, and repeat: sh run.sh -0'
+}
+
+# Caddy says in its log (JSON, a line each) what the authority has said.
+certificate_reason() {
+    reason_container=$(container_of prod proxy)
+    [ -n "$reason_container" ] || { printf 'the proxy does not run' && return; }
+    reason_found=$(docker logs --tail 500 "$reason_container" 2>&1 |
+        sed -n '/"level":"error"/{/"logger":"tls[.\"]/s/.*"error":"\(.*\)/\1/p;}' | sed 's/","[a-z_]*":.*//; s/"}$//; s/\\"/"/g' | tail -n 1)
+    printf '%s' "${reason_found:-Caddy has said nothing of it}"
+}

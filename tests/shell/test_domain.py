@@ -1,0 +1,167 @@
+"""DOMAIN: does the name lead here, and is there a certificate? Before anything is changed."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from .fakes import FAKE_CERTIFICATE, FakeDocker, fake_network
+from .machine import PROJECT, Clone, Toolbox
+
+HERE = "203.0.113.5"
+NAME = "www.shop.example"
+
+
+@pytest.fixture
+def site(dash_clone: Clone, docker: FakeDocker) -> Clone:
+    """A clone whose production is to have a name; a fake docker that has no certificate."""
+    dash_clone.environment["DOMAIN"] = NAME
+    return dash_clone
+
+
+def nothing_was_started(docker: FakeDocker) -> bool:
+    """Whether no container was touched, and no image built."""
+    return not any(call.split()[0] in ("up", "build", "run") for call in docker.compose_calls())
+
+
+@pytest.mark.parametrize(
+    ("addresses", "told"),
+    [
+        ([], "no address is known for www.shop.example"),
+        (["198.51.100.9"], "leads to 198.51.100.9, and this machine is 203.0.113.5, 2001:db8::5"),
+        (["2001:db8::9"], "leads to 2001:db8::9, and this machine is"),
+        (["203.0.113.55"], "leads to 203.0.113.55, and this machine is"),
+    ],
+)
+def test_a_name_that_leads_elsewhere_is_refused_before_anything_with_a_fake_network(
+    site: Clone, docker: FakeDocker, tmp_path: Path, addresses: list[str], told: str
+) -> None:
+    own = ["127.0.0.1", "10.0.0.4", "172.17.0.1", HERE, "2001:db8::5", "fe80::1"]
+    site.first.append(fake_network(tmp_path / "network", own, {NAME: addresses}))
+
+    site.run("-0").assert_refused(told, "repeat")
+
+    assert nothing_was_started(docker)
+
+
+@pytest.mark.parametrize("addresses", [[HERE], ["198.51.100.9", HERE], ["2001:db8::5"]])
+def test_a_name_that_leads_here_is_taken_with_a_fake_network(
+    site: Clone, docker: FakeDocker, tmp_path: Path, addresses: list[str]
+) -> None:
+    site.first.append(fake_network(tmp_path / "network", [HERE, "2001:db8::5"], {NAME: addresses}))
+    docker.answer("*exec id-proxy *", out=FAKE_CERTIFICATE)
+    docker.has_container("proxy")
+
+    site.run("-0").assert_ok()
+
+
+def test_behind_a_router_it_cannot_be_told_with_a_fake_network(
+    site: Clone, docker: FakeDocker, tmp_path: Path
+) -> None:
+    """Private addresses alone: the name's may be the router's. The certificate decides."""
+    own = ["127.0.0.1", "192.168.0.4", "172.17.0.1", "100.64.0.9", "fe80::1", "fd00::1"]
+    site.first.append(fake_network(tmp_path / "network", own, {NAME: ["198.51.100.9"]}))
+    site.environment["START_TIMEOUT"] = "1"
+
+    result = site.run("-0")
+
+    assert "private addresses only" in result.err
+    result.assert_refused("no certificate for www.shop.example", "ports 80 and 443")
+
+
+@pytest.mark.parametrize("switched", ["DOMAIN_CHECK", "certificate", "localhost"])
+def test_what_is_not_compared_with_a_fake_network(
+    site: Clone, docker: FakeDocker, tmp_path: Path, switched: str
+) -> None:
+    """A machine behind a CDN; a name that has its certificate; one that needs no authority."""
+    site.first.append(fake_network(tmp_path / "network", [HERE], {}))
+    site.environment["START_TIMEOUT"] = "1"
+    if switched == "DOMAIN_CHECK":
+        site.environment["DOMAIN_CHECK"] = "off"
+    if switched == "certificate":
+        docker.answer("*exec id-proxy *", out=FAKE_CERTIFICATE)
+        docker.has_container("proxy")
+    if switched == "localhost":
+        site.environment["DOMAIN"] = "shop.localhost"
+
+    result = site.run("-0")
+
+    assert "no address is known" not in result.err
+    assert not nothing_was_started(docker)
+
+
+def test_without_a_certificate_no_release_takes_over_with_a_fake_network(
+    site: Clone, docker: FakeDocker, tmp_path: Path
+) -> None:
+    """The old version goes on, over plain HTTP, and Caddy's reason is shown."""
+    site.first.append(fake_network(tmp_path / "network", [HERE], {NAME: [HERE]}))
+    site.environment["START_TIMEOUT"] = "1"
+    for service in ("proxy", "web-blue", "db"):
+        docker.has_container(service)
+    folder = site.state / "live" / site.environment["PROJECT_NAME"]
+    folder.mkdir(parents=True)
+    (folder / "upstream").write_text("web-blue")
+    line = (
+        '{"level":"error","ts":1,"logger":"tls.obtain","msg":"could not get certificate from'
+        ' issuer","identifier":"www.shop.example","error":"HTTP 403: \\"DNS problem\\"",'
+        '"issuer":"acme-v02.api.letsencrypt.org-directory"}'
+    )
+    docker.answer("logs * id-proxy", out=line)
+
+    result = site.run("-0")
+
+    result.assert_refused('no certificate for www.shop.example: HTTP 403: "DNS problem"', "80")
+    assert "what ran before goes on" in result.err
+    assert (folder / "upstream").read_text() == "web-blue"
+    assert list(folder.glob("https-*")) == []
+    assert not any("web-green" in call or " web " in call for call in docker.compose_calls())
+
+
+@pytest.mark.parametrize(
+    ("domain", "twin"),
+    [("www.shop.example", "shop.example"), ("shop.example", "www.shop.example")],
+)
+def test_the_other_name_is_served_once_it_leads_here_with_a_fake_network(
+    site: Clone, docker: FakeDocker, tmp_path: Path, domain: str, twin: str
+) -> None:
+    site.environment["DOMAIN"] = domain
+    site.first.append(fake_network(tmp_path / "network", [HERE], {domain: [HERE], twin: [HERE]}))
+    docker.answer("*exec id-proxy *", out=FAKE_CERTIFICATE)
+    docker.has_container("proxy")
+
+    site.run("-0").assert_ok()
+
+    folder = site.state / "live" / site.environment["PROJECT_NAME"]
+    assert set((folder / "names").read_text().split()) == {domain, twin}
+    assert (folder / f"https-{domain}").exists()
+
+
+def test_status_tells_of_the_certificate_with_a_fake_docker(
+    site: Clone, docker: FakeDocker
+) -> None:
+    docker.answer("*exec id-proxy *", out=FAKE_CERTIFICATE)
+    docker.has_container("proxy")
+
+    out = site.run("-0", "status").out
+
+    assert "www.shop.example, by " in out
+    assert "days left" in out
+
+
+@pytest.mark.parametrize(
+    ("today", "left"),
+    [("20261129", "36500"), ("21261104", "1"), ("21261105", "0"), ("21261106", "-1")],
+)
+def test_the_days_of_a_certificate_are_read_by_every_awk(
+    toolbox: Toolbox, today: str, left: str
+) -> None:
+    read = "sed '/-----/d' | base64 -d | od -An -v -tx1 | tr -d ' \\n'"
+    digits = subprocess.run(
+        ["sh", "-c", read], input=FAKE_CERTIFICATE.encode(), capture_output=True, check=True
+    ).stdout
+    for awk in toolbox.awks().values():
+        program = ["-v", f"TODAY={today}", "-f", str(PROJECT / "lib/certificate.awk")]
+        done = subprocess.run([awk, *program], input=digits, capture_output=True, check=True)
+        assert done.stdout.decode().strip() == left, awk

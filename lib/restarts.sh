@@ -62,6 +62,10 @@ changed_keys() { # changed_keys SERVICE: the keys of .env whose values are not t
     changed_container=$(container_of prod "$1")
     docker inspect --format '{{range .Config.Env}}{{println .}}{{end}}' "$changed_container" | grep '=' |
         while IFS='=' read -r changed_name changed_value; do
+            case $changed_name in
+            POSTGRES_USER) continue ;; # the superuser there (docker-compose.yml)
+            POSTDO_SITE_ROLE) changed_name=POSTGRES_USER ;;
+            esac
             case $env_known in *" $changed_name "*) ;; *) continue ;; esac
             eval "changed_now=\${$changed_name-}"
             [ "$changed_value" = "$changed_now" ] || printf ' %s' "$changed_name"

@@ -65,13 +65,13 @@ def test_doctor_ends_with_an_error_where_no_mode_can_run(clone: Clone) -> None:
 def test_doctor_shows_what_is_wrong_in_env(clone: Clone) -> None:
     clone.first_start()
     assert "  ok   .env\n" in clone.run("doctor").assert_ok().out
-    clone.set_in_env(LOG_LEVEL="loud", COLOUR="blue")
+    clone.set_in_env(LOG_LEVEL="loud", WEB_MEMORYS="blue")
     result = clone.run("doctor")
     assert result.status == 1
     assert "  --   LOG_LEVEL in .env is 'loud'\n       next: set it to DEBUG" in result.out
     clone.set_in_env(LOG_LEVEL="INFO")
     result = clone.run("doctor").assert_ok()
-    assert "nothing reads COLOUR" in result.out
+    assert "nothing reads WEB_MEMORYS" in result.out
     assert "  ok   .env\n" in result.out
 
 

@@ -45,10 +45,6 @@ def database(postgres: Cluster) -> Iterator[str]:
 
 
 SUMMARY = pytest.StashKey[str | None]()
-PASSED = pytest.StashKey[str | None]()
-# What these tests find does not depend on the machine or the user: where they have passed on
-# another machine (TEST_PASSED_BEFORE names the list), they are not repeated.
-ANYWHERE = ("tests/hazards/", "tests/projects_real/", "tests/starter/")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -58,21 +54,9 @@ def pytest_configure(config: pytest.Config) -> None:
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
     # Taken out of the environment: neither a worker nor a pytest that a test runs writes into it.
     config.stash[SUMMARY] = os.environ.pop("TEST_SUMMARY_FILE", None)
-    config.stash[PASSED] = os.environ.pop("TEST_PASSED_FILE", None)
     if not hasattr(config, "workerinput"):
         # Tests start it hundreds of times, in processes that keep nothing of what they compile.
         compileall.compile_dir(Path(__file__).parents[1] / "postdo", quiet=2)
-
-
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what has passed on another machine."""
-    path = os.environ.get("TEST_PASSED_BEFORE")
-    if not path:
-        return
-    before = {one for one in Path(path).read_text().splitlines() if one.startswith(ANYWHERE)}
-    passed = [item for item in items if item.nodeid in before]
-    items[:] = [item for item in items if item.nodeid not in before]
-    config.hook.pytest_deselected(items=passed)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -135,9 +119,6 @@ def pytest_terminal_summary(
     lines += _time_by_folder(terminalreporter)
     with Path(path).open("a") as summary:
         summary.writelines(f"{line}\n" for line in lines)
-    if listed := config.stash[PASSED]:
-        with Path(listed).open("a") as file:
-            file.writelines(f"{one.nodeid}\n" for one in terminalreporter.getreports("passed"))
 
 
 def _left_out(skipped: Iterable[pytest.TestReport]) -> list[str]:

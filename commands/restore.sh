@@ -57,13 +57,7 @@ put_in_place() {
     ! one_off_runs "$MODE" || fail "a manage command is at work on the database" "wait until it has ended"
     [ "$MODE" = prod ] || ! local_is_at_work || fail "the local server (-2) uses this database" "stop it first: sh run.sh -2 stop"
     # From here on the site is down, until the next start.
-    case $MODE in
-    prod)
-        step "Stop the proxy" compose prod stop proxy
-        step "Stop the site" compose prod stop web-blue web-green
-        ;;
-    dev) step "Stop the site and pgAdmin" compose dev stop web pgadmin ;;
-    esac
+    "stop_site_$MODE"
     try "Put the restored database in place" run_sql "$MODE" swap.sql -1 -v live="$POSTGRES_DB" || {
         show_tail
         fail "the databases keep their names, and the site is stopped" "read the lines above; start the site with its own data: sh run.sh $(mode_flag "$MODE")"

@@ -14,10 +14,7 @@ stop_prod() {
     require_own_stack prod
     take_lock prod
     remove_left_copy
-    # The proxy first, so that no visitor meets a site without its database.
-    step "Stop the proxy" compose prod stop proxy
-    step "Stop the site" compose prod stop web-blue web-green
-    [ -z "$(additions prod)" ] || step "Stop your own services" stop_additions prod
+    stop_site_prod
     step "Stop PostgreSQL" stop_database prod
 }
 
@@ -25,11 +22,10 @@ stop_dev() {
     require_engine
     require_own_stack dev
     take_lock dev
-    step "Stop the site and pgAdmin" compose dev stop web pgadmin
+    stop_site_dev
     if local_is_at_work; then
         say "PostgreSQL goes on: the local server (-2) uses it"
     else
-        [ -z "$(additions dev)" ] || step "Stop your own services" stop_additions dev
         step "Stop PostgreSQL" stop_database dev
     fi
 }

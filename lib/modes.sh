@@ -26,6 +26,18 @@ mode_runs() { # mode_runs MODE
     esac
 }
 
+# All of a mode that uses its database. The proxy first, so that no visitor meets a site without its database.
+stop_site_prod() {
+    step "Stop the proxy" compose prod stop proxy
+    step "Stop the site" compose prod stop web-blue web-green
+    [ -z "$(additions prod)" ] || step "Stop your own services" stop_additions prod
+}
+
+stop_site_dev() {
+    step "Stop the site and pgAdmin" compose dev stop web pgadmin
+    local_is_at_work || [ -z "$(additions dev)" ] || step "Stop your own services" stop_additions dev
+}
+
 running_modes() { # the modes that run, in one line
     for running_mode in $(possible_modes); do
         ! mode_runs "$running_mode" || printf '%s ' "$running_mode"

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import re
 
+import pytest
+
 from .clone import Clone
+from .engine import TOOL_IMAGE, docker
 
 COLOURS = {"web-blue", "web-green"}
 
@@ -118,6 +121,28 @@ def test_a_key_of_the_projects_own_in_env_is_released(production: Clone) -> None
     assert production.live() != before
     assert production.containers("prod")[production.live()].environment["HSTS_SECONDS"] == "5"
     assert "HSTS_SECONDS" not in said.err, "a key that the project reads needs no warning"
+
+
+@pytest.fixture
+def another_python(request: pytest.FixtureRequest) -> str:
+    """An image that is the project's usual Python and one file more."""
+    name = "postdo-test/another-python:1"
+    container = docker("run", "--detach", TOOL_IMAGE, "touch", "/another-python").strip()
+    request.addfinalizer(lambda: docker("rm", "--force", container))
+    docker("wait", container)
+    docker("commit", container, name)
+    request.addfinalizer(lambda: docker("rmi", "--force", name))
+    return name
+
+
+def test_the_project_runs_on_the_image_of_python_that_env_names(
+    production: Clone, another_python: str
+) -> None:
+    production.set_in_env(PYTHON_IMAGE=another_python)
+
+    production.run("-0")
+
+    production.containers("prod")[production.live()].run("test", "-f", "/another-python")
 
 
 def test_a_change_in_web_is_released_as_the_other_colour(production: Clone) -> None:

@@ -202,6 +202,8 @@ def test_the_versions_that_the_readme_asks_for_are_those_that_run_sh_asks_for() 
 def test_the_readme_updates_the_images_that_production_is_made_of() -> None:
     composed = [text_of(name) for name in ("docker-compose.yml", "docker-compose.prod.yml")]
     used = set(re.findall(r"^ +image: ([\w./-]+:[\w.-]+)$", "\n".join(composed), re.MULTILINE))
-    used |= set(re.findall(r"^FROM (\S+:\S+)", text_of("Dockerfile"), re.MULTILINE))
+    used |= set(
+        re.findall(r"^(?:FROM |ARG \w+_IMAGE=)(\S+:\S+)", text_of("Dockerfile"), re.MULTILINE)
+    )
 
     assert set(re.findall(r"docker pull (\S+)", README)) == used

@@ -13,14 +13,14 @@ main() {
     adopt_folders=$(for adopt_mode in prod dev; do other_owners "$adopt_mode"; done | sort -u)
     [ -n "$adopt_folders" ] || { say "nothing to adopt: no container of $PROJECT_NAME was made in another folder" && return; }
     printf '%s\n' "$adopt_folders" | while IFS= read -r adopt_folder; do
-        [ ! -e "$adopt_folder/run.sh" ] || fail "there is still a clone in $adopt_folder, and its containers are $PROJECT_NAME's" \
-            "if this one is to take its place, remove or rename $adopt_folder; for another site set another PROJECT_NAME in .env"
+        [ ! -e "$adopt_folder/run.sh" ] || fail "$adopt_folder still holds a clone that owns the containers of $PROJECT_NAME" \
+            "to let this clone take them over, remove or rename $adopt_folder; for a second site, set another PROJECT_NAME in .env"
     done || exit "$?"
     adopt_known=$([ "$(head -n 1 "$ADOPTED" 2>/dev/null)" != "$ROOT" ] || tail -n +2 "$ADOPTED")
     { printf '%s\n' "$ROOT" ${adopt_known:+"$adopt_known"} "$adopt_folders" >"$ADOPTED.new" && mv "$ADOPTED.new" "$ADOPTED"; } ||
         fail "cannot write $ADOPTED" "free some disk space, or make it writable"
-    say "adopted what was made in $(printf '%s' "$adopt_folders" | tr '\n' ' ')"
+    say "adopted the containers that were created from $(printf '%s' "$adopt_folders" | tr '\n' ' ')"
     for adopt_mode in prod dev; do
-        ! mode_runs "$adopt_mode" || say "start it once more, for the files of this folder: sh run.sh $(mode_flag "$adopt_mode")"
+        ! mode_runs "$adopt_mode" || say "restart $(mode_name "$adopt_mode"), so that it uses the files of this folder: sh run.sh $(mode_flag "$adopt_mode")"
     done
 }

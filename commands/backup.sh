@@ -6,7 +6,6 @@
 main() {
     [ $# -eq 0 ] || usage_error "backup takes no argument '$1'"
     enter_mode
-    [ "$MODE" != local ] || fail "backup works on a database in Docker" "name the mode: sh run.sh -0 backup, or sh run.sh -1 backup"
     require_database "$MODE"
     prepare_backups_folder
     backup_file="$ROOT/backups/$PROJECT_NAME-$(mode_name "$MODE")-$(date -u +%Y%m%dT%H%M%SZ).dump"

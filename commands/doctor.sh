@@ -15,7 +15,7 @@ main() {
     report "memory: $(awk '/^MemTotal/ { print int($2 / 1024) }' /proc/meminfo 2>/dev/null) MB" ""
     check_configuration
     for doctor_mode in prod dev; do
-        [ -n "$engine_trouble$configuration_trouble" ] || [ ! -e "$ENV_FILE" ] || show_disorder "$doctor_mode"
+        [ -n "$engine_trouble$configuration_trouble" ] || [ ! -e "$ENV_FILE" ] || [ -n "$(other_owners "$doctor_mode")" ] || show_disorder "$doctor_mode"
     done
     say ""
     say "what it can run"
@@ -77,7 +77,7 @@ check_configuration() {
 }
 
 check_certificate() { # of the site that runs here
-    if [ -z "$DOMAIN" ] || [ -n "$engine_trouble" ] || ! mode_runs prod; then return 0; fi
+    if [ -z "$DOMAIN" ] || [ -n "$engine_trouble" ] || ! mode_runs prod || [ -n "$(other_owners prod)" ]; then return 0; fi
     report "certificate: $(describe_certificate)" "$(certificate_problem)"
 }
 

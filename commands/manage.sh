@@ -25,7 +25,7 @@ warn_of_production() { # warn_of_production SURE COMMAND ARGUMENTS...
         [ "$1" = yes ] || only_reads_migrations "$@" || refuse_migrate "$@"
         ;;
     flush | reset_db | reset_schema) # the last two are of django-extensions
-        [ "$1" = yes ] || fail "manage $2 deletes all data of production's database, and takes no backup of it" \
+        [ "$1" = yes ] || fail "manage $2 would delete all data in production's database, without a backup" \
             "take one first: sh run.sh -0 backup; then, if you mean it: sh run.sh -0 manage --yes $2"
         ;;
     sqlflush) warn "running what this prints deletes all data of production's database" ;;
@@ -43,5 +43,5 @@ refuse_migrate() { # refuse_migrate SURE migrate ARGUMENTS...
     *" --fa"*) migrate_remedy="correct the record of one migration: sh run.sh drift --record APP.NAME, or --unrecord APP.NAME" ;;
     *) migrate_remedy="see what is pending: sh run.sh plan; release it: sh run.sh -0; to go back by hand: sh run.sh help manage" ;;
     esac
-    fail "manage migrate changes production's database without rehearsal, approval and backup" "$migrate_remedy"
+    fail "manage migrate would change production's database without rehearsal, approval and backup" "$migrate_remedy"
 }

@@ -166,12 +166,16 @@ take_back() {
     [ "$(live_colour)" != "$new" ] || return 0
     keep_logs "$new"
     compose prod rm --stop --force "web-$new"
-    [ "$db_was" != stopped ] || { stop_additions prod && stop_database prod; }
+    put_database_back
 }
 
 # Without a proxy before, nobody has been let in yet: all of it goes.
 stop_what_was_started() {
     compose prod stop proxy web-blue web-green
+    put_database_back
+}
+
+put_database_back() {
     [ "$db_was" != stopped ] || { stop_additions prod && stop_database prod; }
 }
 

@@ -11,7 +11,6 @@ main() {
     *) usage_error "reindex takes nothing but --yes" ;;
     esac
     enter_mode
-    [ "$MODE" != local ] || fail "reindex works on a database in Docker" "name the mode: sh run.sh -0 reindex, or sh run.sh -1 reindex"
     require_database "$MODE"
     reindex_libc=$(libc_to_come "$MODE")
     reindex_changes=$(collation_changes "$MODE" "$reindex_libc")
@@ -21,21 +20,14 @@ main() {
     fi
     printf '%s\n' "$reindex_changes" | show_order
     [ "${1-}" = --yes ] ||
-        fail "these indexes have to be rebuilt, and nobody can use the site meanwhile" "do it in a quiet hour: sh run.sh $(mode_flag "$MODE") reindex --yes" 2
-    stop_for_reindex
+        fail "these indexes must be rebuilt, and the site is down while that runs" "choose a quiet hour, then: sh run.sh $(mode_flag "$MODE") reindex --yes" 2
+    ! one_off_runs "$MODE" || fail "a manage command is at work on the database" "wait until it has ended"
+    [ "$MODE" = prod ] || require_local_stopped
+    "stop_site_$MODE"
     [ -z "$reindex_libc" ] || step "Start PostgreSQL from its new image" compose "$MODE" up -d --no-build --wait --wait-timeout "$START_TIMEOUT" db
     try "Rebuild the indexes" run_collation "$MODE" rebuild || {
         show_tail
-        fail "an index could not be rebuilt; no version was noted" "remove what the lines above name (two equal rows, in a unique index), and repeat"
+        fail "an index could not be rebuilt, and the site is stopped" "fix what the lines above name (in a unique index: delete one of the two equal rows), then: sh run.sh $(mode_flag "$MODE") reindex --yes"
     }
     say "all indexes are in order; start the site: sh run.sh $(mode_flag "$MODE")"
-}
-
-stop_for_reindex() {
-    if [ "$MODE" = prod ]; then
-        step "Stop the site" compose prod stop proxy web-blue web-green
-    else
-        ! local_is_at_work || fail "the local server (-2) uses this database" "end it first: sh run.sh -2 stop"
-        step "Stop the site" compose dev stop web pgadmin
-    fi
 }

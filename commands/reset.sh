@@ -18,7 +18,7 @@ main() {
 reset_volume() {
     require_engine
     require_own_stack dev
-    ! local_is_at_work || fail "the local server (-2) uses this database" "end it first: sh run.sh -2 stop"
+    require_local_stopped
     take_lock dev
     open_log reset
     export_compose_facts
@@ -27,7 +27,7 @@ reset_volume() {
 }
 
 reset_embedded() {
-    ! local_server_runs || fail "the local server (-2) uses this database" "end it first: sh run.sh -2 stop"
+    ! local_server_runs || fail "the local server (-2) uses this database" "stop it first: sh run.sh -2 stop"
     take_lock local
     open_log reset
     [ -d "$EMBEDDED" ] || { say "there is none yet" && return; }

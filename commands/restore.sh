@@ -13,7 +13,6 @@ main() {
     *) require_backup "$1" ;;
     esac
     enter_mode
-    [ "$MODE" != local ] || fail "restore works on a database in Docker" "name the mode: sh run.sh -0 restore, or sh run.sh -1 restore"
     require_database "$MODE"
     case $1 in
     --swap) put_in_place ;;
@@ -24,14 +23,14 @@ main() {
 
 require_backup() { # require_backup PATH: sets BACKUP, the absolute path
     [ -e "$1" ] || fail "there is no backup $1" "list them: ls backups"
-    [ -r "$1" ] || fail "cannot read $1" "run it as the user who may, or with sudo"
+    [ -r "$1" ] || fail "cannot read $1" "run this as a user who can read it, or with sudo"
     [ ! -d "$1" ] || [ -f "$1/toc.dat" ] || fail "$1 is not a backup (it has no toc.dat)" "name a folder that a release wrote, or a file of: sh run.sh backup"
     BACKUP=$(cd "$(dirname "$1")" && pwd -P)/$(basename "$1")
 }
 
 restore_beside() { # restore_beside NAME
     ! database_exists "$MODE" restored ||
-        fail "there is a database \"restored\" already" "put it in place, or remove it: sh run.sh $(mode_flag "$MODE") psql -c 'DROP DATABASE restored'"
+        fail "there is a database \"restored\" already" "put it in place: sh run.sh $(mode_flag "$MODE") restore --swap; or remove it: sh run.sh $(mode_flag "$MODE") psql -c 'DROP DATABASE restored'"
     step "Make an empty database" run_sql "$MODE" create.sql -v owner="$POSTGRES_USER"
     try "Restore $1" restore_into || {
         run_sql "$MODE" discard.sql -v name=restoring >>"$LOG_FILE" 2>&1 || true
@@ -55,12 +54,12 @@ put_in_place() {
     database_exists "$MODE" restored || fail "there is no database \"restored\"" "restore a backup first: sh run.sh $(mode_flag "$MODE") restore backups/NAME"
     ! database_exists "$MODE" replaced || fail "the database that an earlier restore replaced is still there" "remove it: sh run.sh $(mode_flag "$MODE") restore --drop-old"
     ! one_off_runs "$MODE" || fail "a manage command is at work on the database" "wait until it has ended"
-    [ "$MODE" = prod ] || ! local_is_at_work || fail "the local server (-2) uses this database" "stop it first: sh run.sh -2 stop"
+    [ "$MODE" = prod ] || require_local_stopped
     # From here on the site is down, until the next start.
     "stop_site_$MODE"
     try "Put the restored database in place" run_sql "$MODE" swap.sql -1 -v live="$POSTGRES_DB" || {
         show_tail
-        fail "the databases keep their names, and the site is stopped" "read the lines above; start the site with its own data: sh run.sh $(mode_flag "$MODE")"
+        fail "the restored database could not take the site's place; both databases are unchanged, and the site is stopped" "read the lines above; to start the site with its own data: sh run.sh $(mode_flag "$MODE")"
     }
     step "Stop PostgreSQL" stop_database_again
     say "the site's data is now the restored one; the data from before is in the database \"replaced\""

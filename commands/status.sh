@@ -91,11 +91,9 @@ judge() { # judge MODE SERVICE...: those that have to be well besides
     printf '  %-10s %s\n' visitors "get ${ANSWER:-no answer}"
     judge_mode=$1
     shift
-    case $ANSWER in
-    [1-4][0-9][0-9]" for "*) judge_code=$WELL ;;
-    5[0-9][0-9]" for "*) judge_code=$ILL ;;
-    *) judge_code=$DOWN ;;
-    esac
+    judge_code=$DOWN
+    case $ANSWER in 5[0-9][0-9]" for "*) judge_code=$ILL ;; esac
+    ! is_a_page "$ANSWER" || judge_code=$WELL
     for judge_service in "$@"; do
         [ "$judge_code" -ne "$WELL" ] || is_well "$judge_mode" "$judge_service" || judge_code=$ILL
     done

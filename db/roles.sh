@@ -69,7 +69,7 @@ settle() { # settle ROLE DATABASE CREATEDB|NOCREATEDB EXTENSIONS <PASSWORD
     if [ "$settle_superuser" = "$1" ]; then
         move "$1"
         settle_superuser=$SUPERUSER
-        printf '%s\n' "The role $1 is no longer a superuser. It owns what it owned; the superuser is $SUPERUSER."
+        printf '%s\n' "The database role $1 is no longer a superuser; it still owns all of its objects. The superuser is now $SUPERUSER."
     fi
     ask "$settle_superuser" postgres -v role="$1" -v mover="$MOVER" -v createdb="$3" -v database="$2" -f "$SQL/settle.sql"
     # Whatever a first-start script has made belongs to the site, which else could not use it.
@@ -106,11 +106,11 @@ give_all() { # give_all SUPERUSER TO DATABASE
         give_error=$(printf '%s\n' "$give_said" | sed -n 's/^.*ERROR:  //p' | tail -n 1)
         case $give_error in
         55P03:* | 40P01:*) ;; # lock_not_available, deadlock_detected
-        *) stop_with "$3 cannot be given to the role $2: $give_error" "read the last lines of the log, and repeat" ;;
+        *) stop_with "the objects in database $3 could not be handed over to the site's role: $give_error" "read the last lines of the log, and run the same command again" ;;
         esac
         give_tries=$((give_tries + 1))
         [ "$give_tries" -lt "$TRIES" ] ||
-            stop_with "a table of $3 did not become free within $TRIES s" "end the long transaction that holds it, and repeat: sh run.sh MODE psql -c 'SELECT pid, state, query FROM pg_stat_activity'"
+            stop_with "a table in database $3 stayed locked for $TRIES s" "find the transaction that holds it (sh run.sh MODE psql -c 'SELECT pid, state, query FROM pg_stat_activity'), end it, and run the same command again"
         sleep 1
     done
 }

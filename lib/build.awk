@@ -7,7 +7,7 @@
 function names_the_cause(text) {
     if (text ~ /subprocess-exited-with-error|metadata-generation-failed|legacy-install-failure|error: failed-wheel-build/) return 0
     if (text ~ /ERROR: Failed (to build|building)/) return 0
-    if (text ~ /^error: .*; mend |^error: .*; write |^error: .*; add |^error: .*; put /) return 0 # our own, said elsewhere
+    if (text ~ /^error: [^;]+; [a-z]/) return 0 # our own (WHAT; REMEDY), said elsewhere
     return text ~ /fatal error: |: fatal: |^ *[Ee]rror: |^ERROR: |^E: |command '[^']*' failed|unable to execute|: not found$|No space left|^Killed|[A-Za-z]+(Error|ImproperlyConfigured|ResolutionImpossible): |^[a-z.]*ImproperlyConfigured: /
 }
 

@@ -6,16 +6,16 @@ require_domain_leads_here() {
     command -v getent >/dev/null 2>&1 || return 0
     domain_addresses=$(addresses_of "$DOMAIN")
     [ -n "$domain_addresses" ] ||
-        fail "no address is known for $DOMAIN (DOMAIN in .env)" \
-            "make an A record for it with the address of this machine, wait until 'getent hosts $DOMAIN' shows it, and repeat; without a name of your own leave DOMAIN empty"
+        fail "$DOMAIN (DOMAIN in .env) does not resolve to any address" \
+            "create an A record that points to this machine, wait until 'getent hosts $DOMAIN' shows it, then: sh run.sh -0; without a domain, leave DOMAIN empty"
     ! leads_here "$domain_addresses" || return 0
     domain_own=$(own_addresses | public_addresses)
     if [ -z "$domain_own" ]; then
-        warn "$DOMAIN leads to $(one_line "$domain_addresses"); this machine has private addresses only, so whether that is its router cannot be told"
+        warn "$DOMAIN resolves to $(one_line "$domain_addresses"); this machine has only private addresses, so whether that is its router cannot be checked"
         return 0
     fi
-    fail "$DOMAIN (DOMAIN in .env) leads to $(one_line "$domain_addresses"), and this machine is $(one_line "$domain_own")" \
-        "change its A and AAAA records to this machine, and repeat; if something in front of it has that address (a load balancer, a CDN), set DOMAIN_CHECK=off in .env"
+    fail "$DOMAIN (DOMAIN in .env) resolves to $(one_line "$domain_addresses"), but this machine is $(one_line "$domain_own")" \
+        "point its A and AAAA records to this machine, then: sh run.sh -0; if that address belongs to a load balancer or CDN in front of it, set DOMAIN_CHECK=off in .env"
 }
 
 # For these names Caddy makes certificates itself, and asks nobody.
@@ -115,12 +115,13 @@ describe_certificate() { # of DOMAIN, in one line
 certificate_problem() { # WHAT and REMEDY, a line each, or nothing; Caddy renews when a third of the time is left
     problem_days=$(certificate_days "$DOMAIN")
     if [ -n "$problem_days" ] && { caddy_is_authority "$DOMAIN" || [ "$problem_days" -ge 7 ]; }; then return 0; fi
-    printf '%s\n' "certificate: ${problem_days:+$problem_days days left, and it is not renewed; }$DOMAIN: $(certificate_reason)" \
-        "$(certificate_remedy)"
+    problem_what="$DOMAIN has no certificate"
+    [ -z "$problem_days" ] || problem_what="the certificate of $DOMAIN expires in $problem_days days and has not been renewed"
+    printf '%s\n' "$problem_what: $(certificate_reason)" "$(certificate_remedy)"
 }
 
 certificate_remedy() {
-    printf 'let ports 80 and 443 of this machine be reached from the internet under that name, and repeat: sh run.sh -0'
+    printf 'make ports 80 and 443 of this machine reachable from the internet, then: sh run.sh -0'
 }
 
 # Caddy says in its log (JSON, a line each) what the authority has said.
@@ -129,5 +130,5 @@ certificate_reason() {
     [ -n "$reason_container" ] || { printf 'the proxy does not run' && return; }
     reason_found=$(docker logs --tail 500 "$reason_container" 2>&1 |
         sed -n '/"level":"error"/{/"logger":"tls[.\"]/s/.*"error":"\(.*\)/\1/p;}' | sed 's/","[a-z_]*":.*//; s/"}$//; s/\\"/"/g' | tail -n 1)
-    printf '%s' "${reason_found:-Caddy has said nothing of it}"
+    printf '%s' "${reason_found:-the log of Caddy has no error about it}"
 }

@@ -27,8 +27,8 @@ require_same_order() { # require_same_order MODE [LIBC]
     order_changes=$(collation_changes "$1" "${2-}")
     [ -n "$order_changes" ] || return 0
     printf '%s\n' "$order_changes" | show_order >&3
-    fail "text in the database is sorted by another version of the C library than PostgreSQL's image has" \
-        "rebuild these indexes, with the site stopped meanwhile: sh run.sh $(mode_flag "$1") reindex --yes$([ -z "${2-}" ] || went_on "$1")"
+    fail "PostgreSQL's image has another version of the C library than the one that sorted these indexes; they may miss rows" \
+        "rebuild them (the site is down while that runs): sh run.sh $(mode_flag "$1") reindex --yes$([ -z "${2-}" ] || went_on "$1")"
 }
 
 show_order() { # the lines of look.sql for a person, the first ten indexes of each database
@@ -42,6 +42,6 @@ show_order() { # the lines of look.sql for a person, the first ten indexes of ea
 show_disorder() { # show_disorder MODE: for who looks at it, in one line; nothing if all is well
     is_running "$1" db || return 0
     disorder=$(collation_changes "$1" "$(libc_to_come "$1")" | awk -F '\t' '$1 == "index" { count++ } $1 == "changed" { changed++ } END { if (changed) print count + 0 }')
-    [ -z "$disorder" ] || printf '  --   %s: PostgreSQL sorts text by another C library than before; %s indexes may miss rows\n       next: sh run.sh %s reindex\n' \
+    [ -z "$disorder" ] || printf '  --   %s: the C library under PostgreSQL has changed; %s indexes may miss rows\n       next: sh run.sh %s reindex\n' \
         "$(mode_name "$1")" "$disorder" "$(mode_flag "$1")"
 }

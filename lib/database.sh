@@ -2,6 +2,7 @@
 
 # A database that does not run is started for as long as the command needs it.
 require_database() { # require_database MODE
+    [ "$1" != local ] || fail "$COMMAND works on a database in Docker" "name the mode: sh run.sh -0 $COMMAND, or sh run.sh -1 $COMMAND"
     require_engine
     require_own_stack "$1"
     make_state_folder "$STATE"
@@ -15,7 +16,11 @@ lend_database() { # lend_database MODE: for who has the lock and a log already
     database_mode=$1
     ! is_running "$database_mode" db || return 0
     undo_with stop_database_again
-    step "Start PostgreSQL" compose "$database_mode" up -d --no-build --wait --wait-timeout "$START_TIMEOUT" db >&2
+    start_server "$database_mode" >&2
+}
+
+start_server() { # start_server MODE
+    try "Start PostgreSQL" compose "$1" up -d --no-build --wait --wait-timeout "$START_TIMEOUT" db || explain_unhealthy "$1" db
 }
 
 stop_database_again() {

@@ -30,7 +30,7 @@ function parse(text,    name, value, quote) {
     sub(/^export[ \t]+/, "", text)
     if (text == "" || text ~ /^#/) return
     if (text !~ /^[A-Za-z_][A-Za-z0-9_]*=/) {
-        bad("it_is_not_KEY=VALUE", "write it as KEY=VALUE (letters, digits and _, no space before the =), or put a # before it; a value of several lines in quotes: KEY='...'")
+        bad("-", "write it as KEY=VALUE (letters, digits and _, no space before the =), or put a # before it; a value of several lines in quotes: KEY='...'")
         return
     }
     name = text
@@ -51,7 +51,7 @@ function parse(text,    name, value, quote) {
             return
         }
         if (value ~ /\r/ || last > at && line[at] ~ /\r$/) {
-            bad(name, "its value goes over several lines that end as on Windows (CRLF), which are read in more than one way: save .env with LF")
+            bad(name, "its value spans several lines that end in CRLF (Windows), which Compose and python-dotenv read differently: save .env with LF")
             return
         }
     } else {
@@ -64,7 +64,7 @@ function parse(text,    name, value, quote) {
         return
     }
     if (value ~ /\\\\|\\$|\\\001/) {
-        bad(name, "it holds two \\ in a row or one at the end of a line, which are read in more than one way: choose another value")
+        bad(name, "it holds two \\ in a row or one at the end of a line, which Compose and python-dotenv read differently: choose another value")
         return
     }
     if (value ~ /[$][{]/) {

@@ -46,19 +46,19 @@ explain_silence() { # explain_silence WHAT_DOCKER_SAID
 # Left over from something else, these lead to an engine that is not this machine's.
 engine_asked() { # which engine was asked, if it is not the default one
     if [ -n "${DOCKER_HOST-}" ]; then
-        printf ' at %s, which DOCKER_HOST names' "$DOCKER_HOST"
+        printf ' at %s (from DOCKER_HOST)' "$DOCKER_HOST"
     elif engine_context=$(chosen_context); then
-        printf ' at %s, the Docker context %s' "$(docker context inspect --format '{{.Endpoints.docker.Host}}' "$engine_context" 2>/dev/null)" "$engine_context"
+        printf ' at %s (Docker context %s)' "$(docker context inspect --format '{{.Endpoints.docker.Host}}' "$engine_context" 2>/dev/null)" "$engine_context"
     fi
 }
 
 other_engine() { # what to do if that was not meant
     if [ -n "${DOCKER_HOST-}" ]; then
-        printf "for this machine's own engine: unset DOCKER_HOST; else "
+        printf "to use this machine's own engine: unset DOCKER_HOST; otherwise "
     elif [ -n "${DOCKER_CONTEXT-}" ] && chosen_context >/dev/null; then
-        printf "for this machine's own engine: unset DOCKER_CONTEXT; else "
+        printf "to use this machine's own engine: unset DOCKER_CONTEXT; otherwise "
     elif chosen_context >/dev/null; then
-        printf "for this machine's own engine: docker context use default; else "
+        printf "to use this machine's own engine: docker context use default; otherwise "
     fi
 }
 

@@ -89,7 +89,10 @@ read_keys() { # read_keys FILE
         esac
         case $env_kind in
         key) take_key "$env_key" "$env_value" ;;
-        bad) fail ".env line $env_number cannot be read: $env_key" "$env_value" ;;
+        bad)
+            [ "$env_key" != - ] || env_key="it is not KEY=VALUE"
+            fail ".env line $env_number cannot be read: $env_key" "$env_value"
+            ;;
         esac
     done <<LINES
 $env_lines

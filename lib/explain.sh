@@ -32,13 +32,13 @@ explain_engine() { # explain_engine WORDS AND_REPEAT
 engine_hint() { # engine_hint WORDS: what to do about them; empty if that is not known
     case $1 in
     *toomanyrequests* | *"ull rate limit"*) printf 'Docker Hub limits how many images one address may pull: log in with docker login, or wait some hours' ;;
-    *"no such host"* | *"server misbehaving"* | *"name resolution"* | *"lookup "*) printf 'this machine does not find the address of the registry: repair its DNS (/etc/resolv.conf), then sudo systemctl restart docker' ;;
+    *"no such host"* | *"server misbehaving"* | *"name resolution"* | *"lookup "*) printf 'this machine cannot resolve the name of the registry: repair its DNS (/etc/resolv.conf), then sudo systemctl restart docker' ;;
     *"i/o timeout"* | *"network is unreachable"* | *"no route to host"* | *"TLS handshake"* | *"Client.Timeout"* | *"connection refused"* | *"deadline exceeded"* | *"Connection reset"*)
-        printf 'this machine does not reach the registry: check its network and firewall, and the proxy that docker info shows'
+        printf 'this machine cannot reach the registry: check its network and firewall, and the proxy that docker info shows'
         ;;
     *"x509:"* | *CERTIFICATE_VERIFY_FAILED*) printf 'something between here and the registry has a certificate that this machine does not trust: check its clock and its certificates' ;;
     *docker-init*) printf "the engine's init program is missing: install Docker's own packages (docs.docker.com/engine/install), or on Debian and Ubuntu: sudo apt install --reinstall docker.io" ;;
-    *"already in use"* | *"already allocated"*) printf 'stop what has that port, or set another one in .env' ;;
+    *"already in use"* | *"already allocated"*) printf 'free that port, or set another one in .env' ;;
     *"o space left"*) printf 'free some disk space: docker image prune, docker builder prune' ;;
     *"pull access denied"* | *"manifest unknown"* | *"not found: manifest"* | *"no matching manifest"*) printf 'correct the name of the image in the Compose files (docker-compose.override.yml)' ;;
     *"invalid mount"* | *"bind source path"* | *"mounts denied"*) printf 'make that folder, or share it with Docker' ;;

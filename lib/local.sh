@@ -12,6 +12,10 @@ local_is_at_work() {
     local_server_runs || is_locked local
 }
 
+require_local_stopped() {
+    ! local_is_at_work || fail "the local server (-2) uses this database" "stop it first: sh run.sh -2 stop"
+}
+
 # A Docker engine that answers means the database of -1; decided once, so that a run does not change its mind.
 choose_local_database() {
     if engine_answers; then LOCAL_DATABASE=docker; else LOCAL_DATABASE=embedded; fi

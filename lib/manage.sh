@@ -47,7 +47,7 @@ service_of_a_stopped_site() { # service_of_a_stopped_site MODE
 }
 
 warn_of_load() {
-    warn "rows of production with the same key are overwritten; a backup before it: sh run.sh -0 backup"
+    warn "rows in production with the same key are overwritten; to be able to go back, press Ctrl-C and run first: sh run.sh -0 backup"
 }
 
 manage_local() { # manage_local ARGUMENTS...

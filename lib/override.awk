@@ -39,7 +39,7 @@ function end_of_service() {
     gsub(/"/, "", service)
     if (service == "web") print "web"
     if (mode == "prod" && service == "copy")
-        bad("changes copy, which is there for a rehearsal only", "take copy out of the file")
+        bad("changes copy, which only rehearsals use", "take copy out of the file")
     next
 }
 
@@ -47,19 +47,19 @@ function end_of_service() {
     key = $1
     sub(/:$/, "", key)
     if (mode == "prod" && service ~ /^(web-blue|web-green)$/ && key != "ports")
-        bad("changes " key " of " service " alone, and both colours have to be the same site", "write it under web: it reaches both, and the commands that run once")
+        bad("changes " key " of " service " alone, but both colours must be the same site", "write it under web: it reaches both, and the commands that run once")
     if (key == "profiles") {
         has_profile = 1
-        if (!own()) bad("gives " service " a profile, and it would not start with the others", "take profiles out of " service)
+        if (!own()) bad("gives " service " a profile, so it would not start", "take profiles out of " service)
     }
     if (own() && key == "image" && index($2, image) == 1) is_site = 1
     if (service == "web" && key == "image")
-        bad("gives web another image, and run.sh builds and names it itself", "take image out of web; Debian packages: APT_PACKAGES in .env")
+        bad("gives web another image, but run.sh builds and tags that image", "take image out of web; Debian packages: APT_PACKAGES in .env")
     if (service == "web" && key ~ /^(container_name|network_mode)$/)
-        bad("gives web a " key ", and there are several containers of it", "take " key " out of web")
+        bad("gives web a " key ", but web runs as several containers", "take " key " out of web")
     if (service == "web" && key == "ports" && mode == "prod") print "web-ports"
     if (service == "db" && key == "ports" && mode == "prod")
-        bad("publishes ports of db, and production's database is in a network that nothing is published from", "take ports out of db, and set PROD_DB_PORT in .env: it listens on 127.0.0.1 alone")
+        bad("publishes ports of db, which production's internal network does not allow", "take ports out of db, and set PROD_DB_PORT in .env: it listens on 127.0.0.1 alone")
 }
 
 END { end_of_service() }

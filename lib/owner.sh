@@ -7,8 +7,8 @@ ADOPTED="$STATE/adopted"
 
 require_own_stack() { # require_own_stack prod|dev
     owner_folder=$(other_owners "$1" | head -n 1)
-    [ -z "$owner_folder" ] || fail "the $(mode_name "$1") of PROJECT_NAME $PROJECT_NAME belongs to the clone in $owner_folder" \
-        "for another site set another PROJECT_NAME in .env; if that clone was moved here: sh run.sh adopt-stack"
+    [ -z "$owner_folder" ] || fail "PROJECT_NAME $PROJECT_NAME ($(mode_name "$1")) belongs to the clone in $owner_folder" \
+        "if this is a second site, set another PROJECT_NAME in .env; if you moved that clone here: sh run.sh adopt-stack"
 }
 
 other_owners() { # other_owners MODE: the folders whose containers there are, without ours

@@ -34,8 +34,8 @@ try_new_proxy() {
 
 refuse_configuration() { # refuse_configuration WHOSE
     show_tail
-    fail "$1 would not start with this configuration; its lines are above" \
-        "correct that in .env or the file that they name, and repeat: sh run.sh -0; $1 was not restarted"
+    fail "$1 would not start with this configuration; its lines are above, and it was not restarted" \
+        "correct the key of .env, or the file, that those lines name, then: sh run.sh -0"
 }
 
 tell_restart() { # tell_restart db|proxy
@@ -44,7 +44,7 @@ tell_restart() { # tell_restart db|proxy
     [ -z "$restart_keys" ] || restart_reason="changed in .env:$restart_keys"
     case $1 in
     db) say "PostgreSQL will restart at the end ($restart_reason): pages that need it fail for about $DATABASE_RESTART_SECONDS s" ;;
-    proxy) say "The proxy will restart at the end ($restart_reason): visitors are refused for about $PROXY_RESTART_SECONDS s" ;;
+    proxy) say "The proxy will restart at the end ($restart_reason): visitors cannot connect for about $PROXY_RESTART_SECONDS s" ;;
     esac
 }
 

@@ -25,7 +25,7 @@ start_database() { # start_database MODE
         settle_roles "$1"
         return
     fi
-    try "Start PostgreSQL" compose "$1" up -d --no-build --wait --wait-timeout "$START_TIMEOUT" db || explain_unhealthy "$1" db
+    start_server "$1"
     settle_roles "$1"
     require_same_order "$1"
 }

@@ -18,7 +18,6 @@ SETTINGS_VARIABLE = "DJANGO_SETTINGS_MODULE"
 SUPERUSER_PREFIX = "DJANGO_SUPERUSER_"
 DEFAULT_STAMP = Path("/opt/kit/check-stamp.json")
 DEFAULT_WAIT_SECONDS = 60.0  # a first start of PostgreSQL on a slow disk takes 10 to 30 s
-# Switches among the DJANGO_SUPERUSER_* variables; every other one names a field of the user.
 # Whoever is let into the serving process finds none of these there.
 SECRETS = (
     "DJANGO_SUPERUSER_PASSWORD",
@@ -26,6 +25,7 @@ SECRETS = (
     "POSTDO_RELEASE_ROLE",
     "POSTDO_RELEASE_PASSWORD",
 )
+# Switches among the DJANGO_SUPERUSER_* variables; every other one names a field of the user.
 SUPERUSER_SWITCHES = frozenset({"PASSWORD", "PASSWORD_FILE", "UPDATE_PASSWORD"})
 TRUE_WORDS = frozenset({"1", "true", "yes", "on"})
 FALSE_WORDS = frozenset({"", "0", "false", "no", "off"})

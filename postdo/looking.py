@@ -175,7 +175,10 @@ def _how_to_mend(
     if reasons:
         return run.config.postdo(f"drift --{reasons[0].repair} {reasons[0].migration}")
     if not any(one.sql for one in found if one.alarm):
-        return f"correct by hand what no SQL can be shown for, then: {run.config.postdo('drift')}"
+        return (
+            "fix the differences that have no SQL by hand, then check again: "
+            + run.config.postdo("drift")
+        )
     return f"take a backup, then paste what is right into: {run.config.psql}"
 
 

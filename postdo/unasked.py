@@ -53,8 +53,8 @@ def require_no_loss_of_new(
     if not before.settled:
         waiting = dotted(before.unrecorded) or before.unsure or "an earlier run did not end"
         raise Refused(
-            "a new migration would remove tables or columns, and whether they are empty is not "
-            f"known before what is pending is applied ({waiting})",
+            "a new migration would remove tables or columns; whether they hold data is known only "
+            f"after the pending migrations ({waiting}) are applied",
             f"run `{run.config.manage('migrate')}`, and start again",
         )
     losses = [loss for one in removes for loss in _losses(session, one, found.state)]
@@ -62,7 +62,7 @@ def require_no_loss_of_new(
         raise Refused(
             f"a new migration would {_listed(losses)}, so it is not written unasked",
             f"if you want that, write it yourself (`{run.config.manage('makemigrations')}`) and "
-            "start again; if not, bring back what is missing in the models",
+            "start again; if not, restore the removed model or field",
         )
     return True
 
@@ -85,7 +85,7 @@ def no_loss(
                 f"{dotted((name,))} was written by postdo, and would {_listed(losses)} in this "
                 "database",
                 f"if you want that, apply it yourself (`{run.config.manage('migrate')}`); if not, "
-                "delete the file, and bring back what is missing in the models",
+                "delete the file, and restore the removed model or field",
             )
 
     return look

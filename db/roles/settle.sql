@@ -2,13 +2,17 @@
 SELECT format('CREATE ROLE %I LOGIN', :'role')
 WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = :'role') \gexec
 SELECT rolsuper AS is_superuser, rolpassword IS NULL AS is_new,
-       :'createdb' = 'CREATEDB' AND NOT rolcreatedb AS lacks_createdb
+       :'createdb' = 'CREATEDB' AND NOT rolcreatedb AS lacks_createdb,
+       :'createdb' = 'NOCREATEDB' AND rolcreatedb AS has_createdb
 FROM pg_authid WHERE rolname = :'role' \gset
 \if :is_superuser
     ALTER ROLE :"role" NOSUPERUSER NOCREATEROLE NOREPLICATION NOBYPASSRLS;
 \endif
 \if :lacks_createdb
     ALTER ROLE :"role" CREATEDB;
+\endif
+\if :has_createdb
+    ALTER ROLE :"role" NOCREATEDB;
 \endif
 SELECT format('ALTER DATABASE %I OWNER TO %I', datname, :'role')
 FROM pg_database WHERE datname = :'database' AND datdba = 10 \gexec

@@ -146,9 +146,9 @@ def require(run: Run, session: BaseDatabaseWrapper) -> None:
     if others != Foreign():
         names = (*others.names, *(("an event trigger",) if others.event_triggers else ()))
         raise Refused(
-            "a swap would lose what belongs to others in this database, as this user may not copy "
-            f"it: {listed(names or ('functions in C',))}",
-            "migrate as a superuser, or make the migration one that fits into a transaction",
+            "a swap would lose objects that this role may not copy: "
+            + listed(names or ("functions in C",)),
+            "migrate as a superuser, or split the migration so that it fits into one transaction",
         )
     bound = tuple(what for (what,) in rows(session, BOUND))
     if bound:

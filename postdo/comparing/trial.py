@@ -160,11 +160,17 @@ class _Trial:
             back = self._comes_back(one)
         except DatabaseError as error:
             rows(self._there, "ROLLBACK")
-            return replace(one, sql=(), again=(), why=f"it fails: {message(error)}")
+            return replace(
+                one, sql=(), again=(), why=f"the repair fails on a copy: {message(error)}"
+            )
         stays = _at(left, one) >= max(1, _at(self._left, one))
         if stays or not _alarms(left) <= _alarms(self._left):
             rows(self._there, "ROLLBACK")
-            why = "it does not remove it" if stays else "it makes another difference"
+            why = (
+                "the repair that was tried leaves this difference"
+                if stays
+                else "the repair that was tried causes another difference"
+            )
             return replace(one, sql=(), again=(), why=why)
         rows(self._there, "COMMIT" if keep else "ROLLBACK")
         if keep:

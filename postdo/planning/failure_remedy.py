@@ -11,9 +11,9 @@ import re
 from postdo.rehearsing.trace import Failure
 
 ALREADY_THERE = (
-    "it is there already: `{postdo} drift` says whether it was made by hand (remove it, or adopt "
-    "it in the migration) or whether its own migration is only not recorded, and then the command "
-    "that records it; so for tables from before the project had migrations"
+    "it exists already. `{postdo} drift` tells why: made by hand (remove it, or adopt it in the "
+    "migration), or made by a migration that is not recorded (drift prints the command that "
+    "records it). The same goes for tables from before the project had migrations"
 )
 NOT_THERE = (
     "something that it needs is missing: `{postdo} drift` shows what was changed by hand; code in "

@@ -295,8 +295,8 @@ def server_changed(rehearsal: Rehearsal) -> list[Concern]:
             "rehearsal",
             "the database server was changed while the migrations were tried on the copy: "
             + _first_of(list(rehearsal.server)),
-            "if it was not you, a migration did it past the rehearsal: change it back by hand, and "
-            "take that out of the migration; then try again",
+            "if nobody changed it by hand, a migration did, and the rehearsal could not stop it: "
+            "undo the change by hand, remove it from the migration, and try again",
             rehearsal.server if len(rehearsal.server) > 1 else (),
         )
     ]

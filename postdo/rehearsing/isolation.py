@@ -33,8 +33,8 @@ NO_PROGRAMS = "no other program can be run in the rehearsal"
 NO_OTHER_DRIVER = "the database server is closed in the rehearsal to all but Django's own driver"
 NO_FILES = "files outside the rehearsal's own folder are closed to it"
 NO_LANDLOCK = (
-    "this machine's kernel has no Landlock: while migrations were rehearsed, files were kept from "
-    "changes by Python's own functions, and not from those by libraries in C"
+    "this kernel offers no Landlock: during the rehearsal, Python code could not change files, but "
+    "a library in C could have"
 )
 NOT_FILES = ("/dev/", "/proc/", "pipe:", "socket:")  # the kernel decides
 STORAGE = "django.core.files.storage.FileSystemStorage"

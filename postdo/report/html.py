@@ -300,7 +300,7 @@ def _difference(difference: Difference, *, touched: bool) -> Html:
         back = [tag("p", "and this would make it again:"), _code(difference.again)]
         sql = tag("details", summary, _code(difference.sql), *(back if difference.again else ()))
     elif difference.why:
-        sql = tag("p", prose(f"no SQL that would remove it: {difference.why}"), class_="soft small")
+        sql = tag("p", prose(f"no SQL is shown: {difference.why}"), class_="soft small")
     words = tag("p", prose(difference.what), " ", here if touched else NOTHING)
     return tag("div", words, sql, class_="card")
 

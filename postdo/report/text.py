@@ -276,7 +276,7 @@ def _difference(page: _Page, difference: Difference, *, touched: bool) -> None:
         page.line("this would remove the difference:", 4)
         page.script(difference.sql, 4)
     elif difference.why:
-        page.line(f"no SQL that would remove it: {difference.why}", 4)
+        page.line(f"no SQL is shown: {difference.why}", 4)
     if difference.again:
         page.line("and this would make it again, after the migrations:", 4)
         page.script(difference.again, 4)

@@ -114,7 +114,9 @@ def test_what_could_not_be_applied_again_is_not_unrecorded(site: Site) -> None:
     found = site.run("drift")
     assert found.code == 3, found.out
     assert "--unrecord" not in found.out + found.err
-    assert "it fails: could not create unique index" in " ".join(found.out.split())
-    assert "correct by hand what no SQL can be shown for" in found.err
+    assert "the repair fails on a copy: could not create unique index" in " ".join(
+        found.out.split()
+    )
+    assert "fix the differences that have no SQL by hand" in found.err
     assert site.run("drift", "--unrecord", "shop.0002_named").code == 3
     assert site.snapshot() == before

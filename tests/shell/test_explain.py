@@ -28,7 +28,7 @@ FAILURES = [
     (NO_DNS, "the image of pgadmin could not be pulled: Get ", "repair its DNS"),
     (LIMIT, "the image of proxy could not be pulled: toomanyrequests", "docker login"),
     (NO_INIT, 'could not start a container: exec: "docker-init"', "init program is missing"),
-    (PORT, "could not start a container: driver failed", "stop what has that port"),
+    (PORT, "could not start a container: driver failed", "free that port"),
     (RUNTIME, "could not start a container: unknown or invalid runtime", "fix what the engine"),
 ]
 
@@ -121,7 +121,7 @@ BUILDS = [
     ("ERROR: Could not find a version that satisfies the requirement x", "mend what"),
     ("ModuleNotFoundError: No module named 'pkg_resources'", "mend what the lines above say"),
     ("E: Unable to locate package libfoo", "mend what the lines above say"),
-    ("ERROR: HTTPSConnectionPool: Read timed out. i/o timeout", "does not reach the registry"),
+    ("ERROR: HTTPSConnectionPool: Read timed out. i/o timeout", "cannot reach the registry"),
 ]
 
 

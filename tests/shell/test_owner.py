@@ -132,5 +132,5 @@ def test_what_a_clone_that_is_still_there_has_made_is_not_adopted(
 
     refused = dash_clone.run("adopt-stack")
 
-    refused.assert_refused(f"there is still a clone in {still}", "remove or rename")
+    refused.assert_refused(f"{still} still holds a clone", "remove or rename")
     dash_clone.run("-0").assert_refused(f"belongs to the clone in {still}", "adopt-stack")

@@ -99,7 +99,7 @@ def test_the_engine_of_another_context_is_named_with_the_way_back(
     remedy = "unset DOCKER_CONTEXT" if given else "docker context use default"
     dash_clone.environment |= given
     dash_clone.run("-0").assert_refused(
-        "is not running at ssh://deploy@staging, the Docker context staging", remedy
+        "is not running at ssh://deploy@staging (Docker context staging)", remedy
     )
 
 
@@ -108,7 +108,7 @@ def test_the_engine_of_docker_host_is_named_with_the_way_back(
 ) -> None:
     docker.answer("version --format*", err="error during connect: timeout", status=1)
     dash_clone.run("-0", DOCKER_HOST="tcp://old.example:2376").assert_refused(
-        "does not answer at tcp://old.example:2376, which DOCKER_HOST names", "unset DOCKER_HOST"
+        "does not answer at tcp://old.example:2376 (from DOCKER_HOST)", "unset DOCKER_HOST"
     )
 
 

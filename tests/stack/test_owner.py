@@ -25,7 +25,7 @@ def test_a_copied_clone_of_the_same_name_touches_nothing(production: Clone) -> N
     finally:
         shutil.rmtree(copied.root)
 
-    still.refused(f"there is still a clone in {production.root}", "remove or rename")
+    still.refused(f"{production.root} still holds a clone", "remove or rename")
     now = {name: one.started_at for name, one in production.containers("prod").items()}
     assert now == started
     production.run("-0", "status")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 import pytest
 
@@ -124,15 +125,15 @@ def test_a_key_of_the_projects_own_in_env_is_released(production: Clone) -> None
 
 
 @pytest.fixture
-def another_python(request: pytest.FixtureRequest) -> str:
+def another_python() -> Iterator[str]:
     """An image that is the project's usual Python and one file more."""
     name = "postdo-test/another-python:1"
     container = docker("run", "--detach", TOOL_IMAGE, "touch", "/another-python").strip()
-    request.addfinalizer(lambda: docker("rm", "--force", container))
     docker("wait", container)
     docker("commit", container, name)
-    request.addfinalizer(lambda: docker("rmi", "--force", name))
-    return name
+    docker("rm", container)
+    yield name
+    docker("rmi", "--force", name)
 
 
 def test_the_project_runs_on_the_image_of_python_that_env_names(

@@ -44,7 +44,7 @@ def test_a_name_that_leads_elsewhere_is_refused_before_anything_with_a_fake_netw
     own = ["127.0.0.1", "10.0.0.4", "172.17.0.1", HERE, "2001:db8::5", "fe80::1"]
     site.first.append(fake_network(tmp_path / "network", own, {NAME: addresses}))
 
-    site.run("-0").assert_refused(told, "repeat")
+    site.run("-0").assert_refused(told, "sh run.sh -0")
 
     assert nothing_was_started(docker)
 

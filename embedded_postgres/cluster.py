@@ -300,11 +300,12 @@ class Cluster:
             "extensions": application.extensions,
             "superuser": str(application.superuser),
         }
-        owner = self._owner(port)
-        self._require_own(server, owner)
         with suppress(EmbeddedPostgresError):
+            self._require_own(server, site)
             if sql.query(server.binaries, site, sql.IS_PROVISIONED, names) == "t":
                 return []
+        owner = self._owner(port)
+        self._require_own(server, owner)
         existed = sql.query(server.binaries, owner, sql.ROLE_EXISTS, names) == "t"
         secrets = {"APPLICATION_PASSWORD": application.password}
         sql.query(server.binaries, owner, sql.PROVISION, names, secrets)

@@ -84,7 +84,8 @@ def restart(cluster: Cluster, url: str) -> None:
         assert parts.username
         assert parts.password
         assert parts.port
-        cluster.start(parts.port, Application(parts.username, "tester", parts.password))
+        tester = Application(parts.username, "tester", parts.password, superuser=True)
+        cluster.start(parts.port, tester)
 
     def answers() -> bool:
         try:

@@ -128,7 +128,7 @@ def test_a_signal_in_each_phase_leaves_all_or_nothing(
 SLOW = 'migrations.RunSQL("SELECT pg_sleep(1)", "")'
 AT_WORK = """
 SELECT pid FROM pg_stat_activity
-WHERE datname = current_database() AND query LIKE '%pg_sleep%' AND pid <> pg_backend_pid()
+WHERE datname = current_database() AND wait_event = 'PgSleep'
 """
 
 

@@ -48,7 +48,8 @@ def server() -> Iterator[Cluster]:
         parts = urlsplit(url)
         assert parts.port is not None
         cluster.stop()
-        cluster.start(parts.port, Application("tester", parts.username or "", parts.password or ""))
+        tester = Application("tester", "tester", parts.password or "", superuser=True)
+        cluster.start(parts.port, tester)
         yield cluster
 
 

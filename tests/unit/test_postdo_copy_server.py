@@ -73,7 +73,8 @@ def started(folder: Path, like: Cluster, *, durable: bool = False) -> Iterator[i
     server = Cluster(folder, source=like.source, durable=durable)
     port = free_port()
     try:
-        server.start(port, Application(source.user, source.database, source.password))
+        tester = Application(source.user, source.database, source.password, superuser=True)
+        server.start(port, tester)
         yield port
     finally:
         server.remove()

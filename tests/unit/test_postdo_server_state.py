@@ -315,7 +315,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
 
 def application_of(url: str) -> Application:
     parts = urlsplit(url)
-    return Application("tester", parts.username or "", parts.password or "")
+    return Application("tester", parts.username or "", parts.password or "", superuser=True)
 
 
 def test_a_prepared_transaction_that_nobody_ends_is_named(server: Project) -> None:

@@ -55,6 +55,7 @@ release_what_was_built() {
     if [ -n "$live" ] && serves_this_version "$live"; then
         say "Nothing has changed: $live goes on serving"
         settle "$live"
+        UNDO= # what was started for the certificate stays
         return
     fi
     new=$(other_colour "$live")

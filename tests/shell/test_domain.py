@@ -6,6 +6,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from waiting import until
 
 from .fakes import FAKE_CERTIFICATE, FakeDocker, fake_network
 from .machine import PROJECT, Clone, Toolbox
@@ -120,6 +121,35 @@ def test_without_a_certificate_no_release_takes_over_with_a_fake_network(
     assert (folder / "upstream").read_text() == "web-blue"
     assert list(folder.glob("https-*")) == []
     assert not any("web-green" in call or " web " in call for call in docker.compose_calls())
+
+
+def test_a_proxy_started_for_a_certificate_stays_when_nothing_changed_with_a_fake_network(
+    site: Clone, docker: FakeDocker, tmp_path: Path
+) -> None:
+    """The proxy was stopped, and its certificate came with its start: the site is up after it."""
+    site.first.append(fake_network(tmp_path / "network", [HERE], {NAME: [HERE]}))
+    for service in ("web-blue", "db"):
+        docker.has_container(service)
+    docker.has_container("proxy", "stopped")
+    docker.answer("compose * --dry-run *", out=" Container Running")
+    folder = site.state / "live" / site.environment["PROJECT_NAME"]
+    folder.mkdir(parents=True)
+    (folder / "upstream").write_text("web-blue")
+
+    with site.start("-0") as run:
+        until(lambda: any(" proxy" in call for call in started(docker)), "the proxy is started")
+        docker.answer("*exec id-proxy *", out=FAKE_CERTIFICATE)
+        said, _ = run.communicate(timeout=60)
+
+    assert run.returncode == 0, said
+    assert "Nothing has changed: blue goes on serving" in said
+    assert not any(call.startswith("stop ") for call in docker.compose_calls())
+
+
+def started(docker: FakeDocker) -> list[str]:
+    """What Compose was told to start."""
+    calls = docker.compose_calls()
+    return [call for call in calls if call.startswith("up ") and "--dry-run" not in call]
 
 
 @pytest.mark.parametrize(

@@ -300,12 +300,12 @@ class Cluster:
             "extensions": application.extensions,
             "superuser": str(application.superuser),
         }
-        with suppress(EmbeddedPostgresError):
-            self._require_own(server, site)
-            if sql.query(server.binaries, site, sql.IS_PROVISIONED, names) == "t":
-                return []
+        # Only a superuser may ask for the data folder, by which a server is known.
         owner = self._owner(port)
         self._require_own(server, owner)
+        with suppress(EmbeddedPostgresError):
+            if sql.query(server.binaries, site, sql.IS_PROVISIONED, names) == "t":
+                return []
         existed = sql.query(server.binaries, owner, sql.ROLE_EXISTS, names) == "t"
         secrets = {"APPLICATION_PASSWORD": application.password}
         sql.query(server.binaries, owner, sql.PROVISION, names, secrets)

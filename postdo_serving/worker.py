@@ -56,6 +56,16 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # Gunicorn has no types
         finally:
             req.body = body
 
+    def finish_request(self, conn: Any, fs: Any) -> None:
+        """Count a connection that is closed already once; gthread would count it twice.
+
+        It closes it again, which fails, and a stop would then not wait for another one's upload.
+        """
+        if conn.sock.fileno() < 0:
+            self.nr_conns -= 1
+            return
+        super().finish_request(conn, fs)
+
     def answer(self, req: Any, conn: Any) -> bool:
         """Call the application, as gthread does, and close what is left of its uploads."""
         with uploads.closed_at_the_end():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import select
 import signal
 import socket
 from collections.abc import Iterator
@@ -262,6 +263,27 @@ def test_more_bodies_than_there_is_room_for_are_told_to_come_again(
     assert all(b"\r\nRetry-After: 5\r\n" in answer for answer in refused)
     assert_nothing_is_left(site, uploads)
     assert send(site, "/upload", form(part("one", b"x" * 5 * MEGABYTE)))[0] == 200
+
+
+def test_a_stop_waits_for_an_upload_although_another_was_refused(
+    tmp_path: Path, uploads: Path
+) -> None:
+    """Gunicorn counts its connections, and a refused one counts once."""
+    refused = b"POST /body HTTP/1.1\r\nHost: x\r\nContent-Length: 21000000\r\n\r\n"
+    head = b"POST /body HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\nExpect: 100-continue\r\n\r\n"
+    with project(tmp_path, uploads) as site:
+        for _ in range(3):
+            assert site.send(refused).startswith(b"HTTP/1.1 413 ")
+        with socket.create_connection(("127.0.0.1", site.port), 20) as client:
+            client.sendall(head)
+            assert client.recv(100).startswith(b"HTTP/1.1 100 ")
+            site.process.send_signal(signal.SIGTERM)
+            until(lambda: "signal: term" in site.log.read_text(), "the stop to begin")
+            select.select([client], [], [], 0.5)  # readable at once where nobody waits for it
+
+            client.sendall(b"abc")
+            assert client.recv(100).startswith(b"HTTP/1.1 200 ")
+        assert site.process.wait(20) == 0
 
 
 # ---- Files of uploads ----

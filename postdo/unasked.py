@@ -15,11 +15,16 @@ from django.db import DEFAULT_DB_ALIAS, DatabaseError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.migration import Migration
-from django.db.migrations.operations import AlterField, DeleteModel, RemoveField
+from django.db.migrations.operations import (
+    AlterField,
+    AlterOrderWithRespectTo,
+    DeleteModel,
+    RemoveField,
+)
 from django.db.migrations.state import ProjectState
 
 from postdo.changes import ModelChanges
-from postdo.database import rows
+from postdo.database import message, rows, sqlstate
 from postdo.errors import Refused
 from postdo.history import History, Name, dotted
 from postdo.memory.sources import read_sources
@@ -30,12 +35,15 @@ from postdo.rehearsing.trace import Loss
 from postdo.run import Run
 
 MARK = "# Written by postdo, unasked: it applies this file by itself only where no row is lost.\n"
-REMOVING = (DeleteModel, RemoveField, AlterField)
+REMOVING = (DeleteModel, RemoveField, AlterField, AlterOrderWithRespectTo)
+OF_A_MODEL = (DeleteModel, AlterOrderWithRespectTo)  # whose name is the model's, not a field's
 # The schema in which a name without one is found, NULL if it is not. PostgreSQL 14 to 18.
 SCHEMA = """
 SELECT n.nspname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE c.oid = to_regclass(%s)
 """
+NOTHING_TO_LOSE = ("42P01", "42703", "42846")  # no such table or column, no cast between the types
+BAD_VALUE = "22"  # the class of values that the new type does not take
 # How Django writes types that format_type, and so ``may_round``, writes otherwise.
 SPELLINGS = (("varchar", "character varying"), ("char(", "character("), (", ", ","))
 
@@ -127,7 +135,7 @@ def _removed(
     if not isinstance(operation, REMOVING):
         return
     connection = connections[DEFAULT_DB_ALIAS]
-    name = operation.name if isinstance(operation, DeleteModel) else operation.model_name
+    name = operation.name if isinstance(operation, OF_A_MODEL) else operation.model_name
     model: Any = state.apps.get_model(label, name)
     if not operation.allow_migrate_model(DEFAULT_DB_ALIAS, model):
         return  # nothing happens in this database: not managed, a proxy, or routed elsewhere
@@ -136,6 +144,10 @@ def _removed(
         for field in model._meta.local_many_to_many:
             if field.remote_field.through._meta.auto_created:
                 yield _table(session, field.remote_field.through)
+        return
+    if isinstance(operation, AlterOrderWithRespectTo):
+        if model._meta.order_with_respect_to and not operation.order_with_respect_to:
+            yield _column(session, model, model._meta.get_field("_order"))
         return
     field = model._meta.get_field(operation.name)
     if field.many_to_many:
@@ -179,11 +191,20 @@ def _place(session: BaseDatabaseWrapper, model: Any) -> tuple[str, str]:
 
 
 def _count(session: BaseDatabaseWrapper, one: Uncounted) -> int:
-    """How much of it there is. What is not there, or cannot be cast, is not lost: it fails."""
+    """How much of it there is. What is not there, or cannot be cast, is not lost: it fails.
+
+    Raises ``Refused`` if nobody can tell, such as where this role may not read the table.
+    """
     try:
         return int(rows(session, one.sql)[0][0])
-    except DatabaseError:
-        return 0
+    except DatabaseError as error:
+        state = sqlstate(error) or ""
+        if state in NOTHING_TO_LOSE or state.startswith(BAD_VALUE):
+            return 0
+        raise Refused(
+            f"what {one.table} holds cannot be counted: {message(error)}",
+            "correct that, and start again",
+        ) from error
 
 
 def _spelled(type_: str) -> str:

@@ -46,10 +46,14 @@ def closed_at_the_end() -> Iterator[None]:
 def use_own_folder() -> str:
     """In a worker with Django: keep track of uploads, below a folder of this process.
 
-    Returns why that cannot be, or nothing.
+    A folder that the project chose is left to it: other containers may use it as well, with
+    processes of the same numbers. Returns why there is no folder of ours, or nothing.
     """
     settings = _django_settings()
     if settings is None:
+        return ""
+    if settings.FILE_UPLOAD_TEMP_DIR:
+        _keep_track()
         return ""
     folder = folder_of(os.getpid())
     try:
@@ -63,8 +67,8 @@ def use_own_folder() -> str:
 
 
 def folder_of(pid: int) -> Path:
-    """Return the folder of a worker."""
-    return _parent() / f"{PREFIX}{pid}"
+    """Return the folder of a worker, in this container's own folder for uploads."""
+    return Path(bodies.folder(os.environ)) / f"{PREFIX}{pid}"
 
 
 def remove_folder_of(pid: int) -> None:
@@ -74,16 +78,10 @@ def remove_folder_of(pid: int) -> None:
 
 def remove_left_folders() -> None:
     """Remove the folders of processes that are no more, such as those of a killed container."""
-    for folder in _parent().glob(f"{PREFIX}*"):
+    for folder in Path(bodies.folder(os.environ)).glob(f"{PREFIX}*"):
         pid = folder.name.removeprefix(PREFIX)
         if pid.isdecimal() and not Path("/proc", pid).exists():
             shutil.rmtree(folder, ignore_errors=True)
-
-
-def _parent() -> Path:
-    """Where the project wants uploads, else the kit's folder, else where Python has them."""
-    asked = getattr(_django_settings(), "FILE_UPLOAD_TEMP_DIR", None)
-    return Path(asked or bodies.folder(os.environ))
 
 
 def _django_settings() -> Any:

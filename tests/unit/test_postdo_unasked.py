@@ -195,6 +195,63 @@ def test_what_holds_rows_is_not_removed_unasked_and_what_is_empty_goes(
     assert file.read_text().startswith("# Written by postdo, unasked")
 
 
+ORDERED = """
+from django.db import models
+
+
+class Quiz(models.Model):
+    name = models.CharField(max_length=50)
+
+
+class Question(models.Model):
+    quiz = models.ForeignKey(Quiz, on_delete=models.CASCADE)
+
+    class Meta:
+        order_with_respect_to = "quiz"
+"""
+
+
+def test_an_order_that_a_person_made_is_not_removed_unasked(tmp_path: Path, database: str) -> None:
+    project = make(tmp_path, database, apps=("shop",))
+    project.write("shop/models.py", ORDERED)
+    assert manage(project, "makemigrations", "shop").code == 0
+    assert manage(project, "migrate").code == 0
+    project.sql("INSERT INTO shop_quiz VALUES (1, 'a')")
+    project.sql("INSERT INTO shop_question (quiz_id, _order) VALUES (1, 1), (1, 0)")
+    project.write("shop/models.py", ORDERED[: ORDERED.index("\n    class Meta")])
+
+    outcome = prepare(project)
+
+    assert outcome.code == 3, outcome.out
+    assert "delete column shop_question._order (2 values)" in outcome.err
+    assert project.sql("SELECT _order FROM shop_question ORDER BY id") == [(1,), (0,)]
+
+    project.sql("TRUNCATE shop_question")
+    assert prepare(project).code == 0
+    assert "order_with_respect_to" in written(project)[-1]
+
+
+def test_what_cannot_be_counted_is_not_taken_for_nothing(shop: Project) -> None:
+    shop.sql(FILL)
+    shop.write("shop/models.py", CHOICES.replace(*PRICE_GONE))
+    role = "postdo_uncounting"
+    shop.sql(
+        f"CREATE ROLE {role} LOGIN PASSWORD 'x'; GRANT CREATE ON SCHEMA public TO {role};"
+        f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {role};"
+        f"GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO {role};"
+        f"REVOKE SELECT ON shop_item FROM {role}"
+    )
+    try:
+        host = shop.url.rpartition("@")[2]
+        outcome = prepare(Project(shop.root, f"postgres://{role}:x@{host}"))
+    finally:
+        shop.sql(f"DROP OWNED BY {role}; DROP ROLE {role}")
+
+    assert outcome.code == 3, outcome.out
+    assert "what public.shop_item holds cannot be counted: permission denied" in outcome.err
+    assert written(shop) == ["0001_initial.py"]
+
+
 def test_a_person_says_yes_by_writing_the_migration(shop: Project) -> None:
     shop.sql(FILL)
     shop.write("shop/models.py", CHOICES.replace(*PRICE_GONE))
@@ -275,7 +332,7 @@ def test_a_removal_upon_what_is_still_pending_waits_for_it(shop: Project) -> Non
     outcome = prepare(shop)
 
     assert outcome.code == 3
-    assert "not known before what is pending is applied (shop.0002_note)" in outcome.err
+    assert "is known only after the pending migrations (shop.0002_note) are applied" in outcome.err
     assert "sh run.sh -2 manage migrate" in outcome.err
     assert manage(shop, "migrate").code == 0
     assert "delete column shop_item.price (1 value)" in prepare(shop).err

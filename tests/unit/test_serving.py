@@ -69,8 +69,13 @@ urlpatterns = [
     path("form", lambda request: JsonResponse(request.POST.dict())),
     path("upload", upload),
     path("hold", hold),
-    path("files", lambda request: JsonResponse({"open": open_files(), "pid": os.getpid()})),
+    path("files", lambda request: JsonResponse(found())),
 ]
+
+
+def found():
+    temporary = settings.FILE_UPLOAD_TEMP_DIR
+    return {"open": open_files(), "pid": os.getpid(), "temporary": temporary}
 
 
 def open_files():
@@ -349,11 +354,18 @@ def test_what_a_killed_server_left_is_removed_by_the_next(tmp_path: Path) -> Non
 
 
 def test_a_folder_that_the_project_chose_is_kept_to(tmp_path: Path) -> None:
+    """Both colours may have it, so that nothing in it is known to be left by a dead process."""
     chosen, uploads = tmp_path / "chosen", tmp_path / "uploads"
     chosen.mkdir()
     uploads.mkdir()
+    of_the_other_colour = chosen / "uploads-of-999999999" / "tmpabc.upload.pdf"
+    of_the_other_colour.parent.mkdir()
+    of_the_other_colour.write_bytes(b"x")
     choice = f"settings.configure(FILE_UPLOAD_TEMP_DIR={str(chosen)!r},"
     with project(tmp_path, uploads, SITE.replace("settings.configure(", choice)) as site:
         assert send(site, "/upload", form(part("one", b"x" * 4 * MEGABYTE)))[0] == 200
-        assert [folder.name.startswith("uploads-of-") for folder in chosen.iterdir()] == [True]
-        assert list(uploads.iterdir()) == []
+        assert Path(send(site, "/files", None, "GET")[1]["temporary"]) == chosen
+        os.kill(send(site, "/files", None, "GET")[1]["pid"], signal.SIGKILL)
+        site.wait()
+        assert [file for file in chosen.rglob("*") if file.is_file()] == [of_the_other_colour]
+        assert [file for file in uploads.rglob("*") if file.is_file()] == []

@@ -139,15 +139,8 @@ def _removed(
     model: Any = state.apps.get_model(label, name)
     if not operation.allow_migrate_model(DEFAULT_DB_ALIAS, model):
         return  # nothing happens in this database: not managed, a proxy, or routed elsewhere
-    if isinstance(operation, DeleteModel):
-        yield _table(session, model)
-        for field in model._meta.local_many_to_many:
-            if field.remote_field.through._meta.auto_created:
-                yield _table(session, field.remote_field.through)
-        return
-    if isinstance(operation, AlterOrderWithRespectTo):
-        if model._meta.order_with_respect_to and not operation.order_with_respect_to:
-            yield _column(session, model, model._meta.get_field("_order"))
+    if isinstance(operation, OF_A_MODEL):
+        yield from _removed_of_model(session, operation, model)
         return
     field = model._meta.get_field(operation.name)
     if field.many_to_many:
@@ -163,6 +156,19 @@ def _removed(
         new = operation.field.db_parameters(connection)["type"]
         if new and may_round(_spelled(type_), _spelled(new)):
             yield _rounded(session, model, field, type_, new)
+
+
+def _removed_of_model(
+    session: BaseDatabaseWrapper, operation: Any, model: Any
+) -> Iterator[Uncounted]:
+    """The same for one operation on a whole model."""
+    if isinstance(operation, DeleteModel):
+        yield _table(session, model)
+        for field in model._meta.local_many_to_many:
+            if field.remote_field.through._meta.auto_created:
+                yield _table(session, field.remote_field.through)
+    elif model._meta.order_with_respect_to and not operation.order_with_respect_to:
+        yield _column(session, model, model._meta.get_field("_order"))
 
 
 def _table(session: BaseDatabaseWrapper, model: Any) -> Uncounted:

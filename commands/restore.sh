@@ -51,6 +51,9 @@ restore_into() {
 }
 
 put_in_place() {
+    [ "$POSTGRES_DB" != postgres ] ||
+        fail "restore --swap cannot rename the database postgres (POSTGRES_DB in .env): the kit itself connects to it" \
+            "stop the site, give \"restored\" a name of its own (sh run.sh $(mode_flag "$MODE") psql -U postdo_superuser -c 'ALTER DATABASE restored RENAME TO site'), set POSTGRES_DB=site in .env, and start the site"
     database_exists "$MODE" restored || fail "there is no database \"restored\"" "restore a backup first: sh run.sh $(mode_flag "$MODE") restore backups/NAME"
     ! database_exists "$MODE" replaced || fail "the database that an earlier restore replaced is still there" "remove it: sh run.sh $(mode_flag "$MODE") restore --drop-old"
     ! one_off_runs "$MODE" || fail "a manage command is at work on the database" "wait until it has ended"

@@ -42,12 +42,25 @@ first_start() {
 
 # In a volume that an older kit made, the site's role is the superuser itself.
 superuser() { # superuser ROLE
+    superuser_error=
     for superuser_name in "$SUPERUSER" "$1" "${POSTGRES_USER:-$1}"; do
-        if [ "$(value "$superuser_name" postgres "SELECT rolsuper FROM pg_roles WHERE rolname = current_user" 2>/dev/null)" = t ]; then
+        superuser_said=$(value "$superuser_name" postgres "SELECT rolsuper FROM pg_roles WHERE rolname = current_user" 2>&1 || true)
+        # On the last line: a warning may precede it.
+        case $superuser_said in
+        t | *"
+t")
             printf '%s\n' "$superuser_name"
             return
-        fi
+            ;;
+        esac
+        case $superuser_said in
+        f | *"
+f" | *'role "'*'" does not exist'*) continue ;;
+        esac
+        superuser_error=$(printf '%s\n' "$superuser_said" | sed -n 's/^psql: error: //p' | sed 's/.*failed: //; s/^FATAL: *//' | tail -n 1)
     done
+    [ -z "$superuser_error" ] ||
+        stop_with "PostgreSQL does not let the kit in: $superuser_error" "look at its last lines (sh run.sh MODE logs), correct that, and run the same command again"
     stop_with "this database was not made with POSTGRES_USER=$1" "set POSTGRES_USER in .env back to what it was at the first start"
 }
 
@@ -65,11 +78,15 @@ settle() { # settle ROLE DATABASE CREATEDB|NOCREATEDB EXTENSIONS <PASSWORD
     settle_wrong=$(check "$1" "$2")
     [ -z "$settle_wrong" ] ||
         stop_with "$(printf '%s\n' "$settle_wrong" | sed -n 1p)" "$(printf '%s\n' "$settle_wrong" | sed -n 2p)"
+    rm -f "$PGDATA/postdo-first-start" # it has finished (db/start.sh)
     settle_superuser=$(superuser "$1")
     if [ "$settle_superuser" = "$1" ]; then
+        require_first_superuser "$1"
         move "$1"
         settle_superuser=$SUPERUSER
         printf '%s\n' "The database role $1 is no longer a superuser; it still owns all of its objects. The superuser is now $SUPERUSER."
+    elif [ "$(value "$settle_superuser" postgres "SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = '$MOVER' OR rolsuper AND rolname = '$1')")" = t ]; then
+        hand_over "$settle_superuser" "$1" # a move was interrupted, and settle.sql takes away what tells of it
     fi
     ask "$settle_superuser" postgres -v role="$1" -v mover="$MOVER" -v createdb="$3" -v database="$2" -f "$SQL/settle.sql"
     # Whatever a first-start script has made belongs to the site, which else could not use it.
@@ -82,6 +99,14 @@ settle() { # settle ROLE DATABASE CREATEDB|NOCREATEDB EXTENSIONS <PASSWORD
     done
 }
 
+# Only the first superuser's objects are handed over, and only he cannot lose that attribute.
+require_first_superuser() { # require_first_superuser ROLE
+    first_superuser=$(value "$1" postgres "SELECT quote_ident(rolname) FROM pg_roles WHERE oid = 10 AND rolname <> '$1'")
+    [ -z "$first_superuser" ] ||
+        stop_with "the first superuser of this volume is $first_superuser, not $1" \
+            "give it the kit's name: sh run.sh MODE psql -d postgres -c 'ALTER ROLE $first_superuser RENAME TO $SUPERUSER', and run the same command again"
+}
+
 # The site works on meanwhile: one object after another changes hands while its role may still do everything, and the last
 # transaction only gives the two roles other names. Interrupted, it is repeated from the beginning.
 move() { # move ROLE
@@ -92,9 +117,10 @@ move() { # move ROLE
 }
 
 hand_over() { # hand_over SUPERUSER TO
-    value "$1" postgres "SELECT datname FROM pg_database WHERE datallowconn AND oid >= 16384 AND datdba IN (10, (SELECT oid FROM pg_roles WHERE rolname = '$2'))" |
+    hand_databases=$(value "$1" postgres "SELECT datname FROM pg_database WHERE datallowconn AND datname <> 'template1' AND datdba IN (10, (SELECT oid FROM pg_roles WHERE rolname = '$2'))")
+    printf '%s\n' "$hand_databases" |
         while IFS= read -r hand_database; do
-            give_all "$1" "$2" "$hand_database"
+            [ -z "$hand_database" ] || give_all "$1" "$2" "$hand_database"
         done
     ask "$1" postgres -v role="$2" -f "$SQL/hand-over-shared.sql"
 }
@@ -121,7 +147,7 @@ install_extension() { # install_extension SUPERUSER DATABASE NAME
     for install_database in "$2" template1; do
         ask "$1" "$install_database" -v extension="$3" -f "$SQL/extension.sql" ||
             stop_with "the extension $3 of DB_EXTENSIONS cannot be created" \
-                "read PostgreSQL's message above; take it out of DB_EXTENSIONS in .env, or use an image that has it (docker-compose.override.yml)"
+                "read PostgreSQL's message above; take it out of DB_EXTENSIONS in .env, or use an image that has it (docker-compose.override.yml); if the site still runs on another image, release with that image first, and set DB_EXTENSIONS after it"
     done
 }
 

@@ -17,7 +17,7 @@ SELECT :'owner' = :'superuser' AS is_unclaimed, :'owner' <> '' AS has_owner, :'o
     SELECT format('the database %s belongs to the role %s, and there is no role %s', :'database', :'owner', :'role');
     SELECT format('set POSTGRES_USER in .env back to %s', :'owner')
         || CASE WHEN :'is_moved' THEN format(
-            '; or give the role the new name: sh run.sh MODE psql -U %s -d postgres -c "ALTER ROLE %s RENAME TO %s"',
+            '; or give the role the new name, with the site stopped: sh run.sh MODE psql -U %s -d postgres -c "ALTER ROLE %s RENAME TO %s"',
             :'superuser', :'owner', :'role') ELSE '' END;
     \q
 \else

@@ -2,6 +2,7 @@
 -- 16384) or with an extension. Event triggers, publications, subscriptions and foreign-data wrappers stay: their owner may
 -- have to be a superuser. PostgreSQL 14 to 18.
 SET lock_timeout = '1s'; -- what waits for a table makes others wait
+SET deadlock_timeout = '200ms'; -- whoever waits that long ends an autovacuum in its way
 WITH owned AS (
     SELECT 'pg_class'::regclass AS class, oid FROM pg_class c
     WHERE relowner = 10 AND relpersistence <> 't'

@@ -58,7 +58,7 @@ def test_settings_with_which_postgresql_would_not_start_restart_nothing(
     with nothing_restarts(production):
         refused = production.run("-0", ok=False)
 
-    refused.refused("PostgreSQL would not start with this configuration", "was not restarted")
+    refused.refused("PostgreSQL would not start with this configuration", "those lines name")
 
 
 def test_a_broken_caddyfile_is_found_before_anything_is_touched(production: Clone) -> None:
@@ -68,7 +68,7 @@ def test_a_broken_caddyfile_is_found_before_anything_is_touched(production: Clon
     with nothing_restarts(production):
         refused = production.run("-0", ok=False)
 
-    refused.refused("the proxy would not start with this configuration", "was not restarted")
+    refused.refused("the proxy would not start with this configuration", "those lines name")
     assert "Caddyfile" in refused.err
 
 
@@ -80,7 +80,7 @@ def test_what_restarts_and_for_how_long_is_said_before(production: Clone) -> Non
     said = production.run("-0").out
 
     database = "PostgreSQL will restart at the end (changed in .env: DB_MEMORY): pages that need it"
-    proxy = "The proxy will restart at the end (changed in .env: PROXY_MEMORY): visitors are"
+    proxy = "The proxy will restart at the end (changed in .env: PROXY_MEMORY): visitors cannot"
     assert said.index(database) < said.index("See to the proxy and PostgreSQL ... ")
     assert said.index(proxy) < said.index("See to the proxy and PostgreSQL ... ")
     after = started(production)

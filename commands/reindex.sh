@@ -27,7 +27,7 @@ main() {
     [ -z "$reindex_libc" ] || step "Start PostgreSQL from its new image" compose "$MODE" up -d --no-build --wait --wait-timeout "$START_TIMEOUT" db
     try "Rebuild the indexes" run_collation "$MODE" rebuild || {
         show_tail
-        fail "an index could not be rebuilt, and the site is stopped" "fix what the lines above name (in a unique index: delete one of the two equal rows), then: sh run.sh $(mode_flag "$MODE") reindex --yes"
+        fail "an index could not be rebuilt, and the site is stopped" "fix what the lines above name (in a unique index: delete one of the two equal rows), then: sh run.sh $(mode_flag "$MODE") reindex --yes$([ "$MODE" != prod ] || printf '; to start the site as it was: sh run.sh -0 --no-build')"
     }
     say "all indexes are in order; start the site: sh run.sh $(mode_flag "$MODE")"
 }

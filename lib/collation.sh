@@ -22,11 +22,21 @@ collation_changes() { # collation_changes MODE [LIBC]: see db/collation/look.sql
     run_collation "$1" look "${2-}" 2>>"$LOG_FILE" || true
 }
 
+# Before a start: not empty if another C library than before may come with it.
+order_to_come() { # order_to_come MODE
+    if [ -n "$(container_of "$1" db)" ]; then libc_to_come "$1"; else printf unknown; fi
+}
+
 # The site does not serve on indexes that miss rows: stopped by a person, they are rebuilt in a step that the person sees.
-require_same_order() { # require_same_order MODE [LIBC]
+# What has served so already goes on with --no-build, as at the boot: no start is the way out of it.
+require_same_order() { # require_same_order MODE [LIBC [not empty if it has just come]]
     order_changes=$(collation_changes "$1" "${2-}")
     [ -n "$order_changes" ] || return 0
     printf '%s\n' "$order_changes" | show_order >&3
+    if [ "${build-}" = no ] && [ -z "${2-}${3-}" ]; then
+        warn "the C library under PostgreSQL has changed before, and these indexes may miss rows; choose a quiet hour, then: sh run.sh $(mode_flag "$1") reindex"
+        return 0
+    fi
     fail "PostgreSQL's image has another version of the C library than the one that sorted these indexes; they may miss rows" \
         "rebuild them (the site is down while that runs): sh run.sh $(mode_flag "$1") reindex --yes$([ -z "${2-}" ] || went_on "$1")"
 }

@@ -19,8 +19,8 @@ lend_database() { # lend_database MODE: for who has the lock and a log already
     start_server "$database_mode" >&2
 }
 
-start_server() { # start_server MODE
-    try "Start PostgreSQL" compose "$1" up -d --no-build --wait --wait-timeout "$START_TIMEOUT" db || explain_unhealthy "$1" db
+start_server() { # start_server MODE [OPTION OF `compose up`]
+    try "Start PostgreSQL" compose "$1" up -d --no-build --wait --wait-timeout "$START_TIMEOUT" ${2:+"$2"} db || explain_unhealthy "$1" db
 }
 
 stop_database_again() {

@@ -13,21 +13,26 @@ superuser_of() { # superuser_of MODE
 
 # What the volume cannot serve is found out on the server that runs, before anything is restarted for it.
 require_roles() { # require_roles MODE
-    is_running "$1" db || return 0
+    is_well "$1" db || return 0
     roles_wrong=$(run_roles "$1" check "$POSTGRES_USER" "$POSTGRES_DB" </dev/null 2>>"$LOG_FILE") || return 0
     [ -z "$roles_wrong" ] || fail_for_roles "$1" "$roles_wrong"
     require_same_order "$1" "$(libc_to_come "$1")"
 }
 
-# One that is well is left as it is: if it has to restart, the caller decides when.
+# One that is well is left as it is: if it has to restart, the caller decides when. Where the kit's files in it are gone (the
+# clone was moved, or its folder replaced), only another container brings them.
 start_database() { # start_database MODE
     if is_well "$1" db; then
-        settle_roles "$1"
-        return
+        if docker exec "$(container_of "$1" db)" test -r /etc/postdo/roles/settle.sql 2>>"$LOG_FILE"; then
+            settle_roles "$1"
+            return
+        fi
+        set -- "$1" --force-recreate
     fi
-    start_server "$1"
+    start_order=$(order_to_come "$1")
+    start_server "$@"
     settle_roles "$1"
-    require_same_order "$1"
+    require_same_order "$1" "" "$start_order"
 }
 
 # The superuser, the site's role and the extensions, as they should be: nothing is said where they are.

@@ -317,3 +317,68 @@ def test_a_volume_of_another_postgresql_is_not_started_on_with_a_fake_docker(
     result = dash_clone.run("-1")
     result.assert_refused("made by PostgreSQL 16, and the image is PostgreSQL 17", "postgres:16")
     assert not [call for call in docker.compose_calls() if call.startswith("up")]
+
+
+ANOTHER_ORDER = "changed\tshop\tde\t2.36\t2.41\nindex\tshop\titem_name\titem"
+
+
+def has_served(clone: Clone, docker: FakeDocker) -> None:
+    """Blue served here, and everything is stopped; its indexes have another order."""
+    folder = clone.state / "live" / clone.environment["PROJECT_NAME"]
+    folder.mkdir(parents=True)
+    (folder / "upstream").write_text("web-blue")
+    for service in ("db", "web-blue", "proxy"):
+        docker.has_container(service, "stopped")
+    docker.answer("exec * sh /etc/postdo/collation.sh look *", out=ANOTHER_ORDER)
+
+
+def test_the_boot_starts_what_served_with_old_indexes_with_a_fake_docker(
+    dash_clone: Clone, docker: FakeDocker
+) -> None:
+    has_served(dash_clone, docker)
+
+    result = dash_clone.run("-0", "--no-build")
+
+    assert result.status == 0, result
+    assert "item_name" in result.err
+    assert "sh run.sh -0 reindex" in result.err
+    # A person who starts it is told before anybody is let in.
+    dash_clone.run("-0").assert_refused("they may miss rows", "sh run.sh -0 reindex --yes")
+
+
+@pytest.mark.parametrize("why", ["another image", "no container"])
+def test_the_boot_does_not_start_what_a_new_image_sorts_otherwise_with_a_fake_docker(
+    dash_clone: Clone, docker: FakeDocker, why: str
+) -> None:
+    has_served(dash_clone, docker)
+    if why == "another image":
+        docker.answer("compose *config --images db", out="postgres:17")
+        docker.answer("image inspect --format {{.Id}} postgres:17", out="sha256:new")
+        docker.answer("run --rm --network none --entrypoint getconf *", out="glibc 2.41")
+    else:
+        docker.answer("ps -aq *com.docker.compose.service=db *")
+
+    result = dash_clone.run("-0", "--no-build")
+
+    result.assert_refused("they may miss rows", "sh run.sh -0 reindex --yes")
+
+
+def test_a_server_that_still_starts_is_waited_for_and_not_asked_with_a_fake_docker(
+    dash_clone: Clone, docker: FakeDocker
+) -> None:
+    docker.has_container("db", "starting")
+    docker.answer("exec * sh /etc/postdo/roles.sh check *", out="PostgreSQL does not\nwait")
+
+    dash_clone.run("-1").assert_ok()
+
+
+def test_a_container_without_the_kits_files_is_replaced_with_a_fake_docker(
+    dash_clone: Clone, docker: FakeDocker
+) -> None:
+    """The clone was moved, or its folder replaced by another one."""
+    docker.has_container("db")
+    docker.answer("exec id-db test -r /etc/postdo/roles/settle.sql", status=1)
+
+    dash_clone.run("-1").assert_ok()
+
+    assert any("--force-recreate db" in call for call in docker.compose_calls())

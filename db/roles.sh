@@ -95,7 +95,7 @@ settle() { # settle ROLE DATABASE CREATEDB|NOCREATEDB EXTENSIONS <PASSWORD
         ask "$settle_superuser" postgres -v role="$1" -f "$SQL/password.sql"
     fi
     for settle_extension in $(printf '%s' "$4" | tr ',' ' '); do
-        install_extension "$settle_superuser" "$2" "$settle_extension"
+        install_extension "$settle_superuser" "$2" "$settle_extension" "$1"
     done
 }
 
@@ -143,9 +143,9 @@ give_all() { # give_all SUPERUSER TO DATABASE
 
 # Also in template1, from which Django makes its test databases, and postdo the copies of a database with such extensions:
 # there the site's role could not create it.
-install_extension() { # install_extension SUPERUSER DATABASE NAME
+install_extension() { # install_extension SUPERUSER DATABASE NAME ROLE
     for install_database in "$2" template1; do
-        ask "$1" "$install_database" -v extension="$3" -f "$SQL/extension.sql" ||
+        ask "$1" "$install_database" -v extension="$3" -v role="$4" -f "$SQL/extension.sql" ||
             stop_with "the extension $3 of DB_EXTENSIONS cannot be created" \
                 "read PostgreSQL's message above; take it out of DB_EXTENSIONS in .env, or use an image that has it (docker-compose.override.yml); if the site still runs on another image, release with that image first, and set DB_EXTENSIONS after it"
     done

@@ -15,6 +15,7 @@ from threading import Lock
 from typing import Any
 
 REMEMBERED_SECONDS = 10.0  # a proxy that was made anew has another address
+STRANGER_SECONDS = 1.0  # between two looks at whether an unknown address is that
 SPOKEN_FOR = ("X-FORWARDED-", "X-REAL-IP", "FORWARDED")
 
 
@@ -36,7 +37,10 @@ class Proxies:
         except ValueError:
             return False
         with self._lock:
-            if time.monotonic() - self._looked_up >= REMEMBERED_SECONDS:
+            known = address in self._addresses
+            if time.monotonic() - self._looked_up >= (
+                REMEMBERED_SECONDS if known else STRANGER_SECONDS
+            ):
                 self._look_up()
             return address in self._addresses
 

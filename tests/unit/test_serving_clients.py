@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import time
 from types import SimpleNamespace
 
 import pytest
@@ -47,6 +48,19 @@ def test_nobody_else_is_believed(address: str) -> None:
     with named(req, conn, known):
         assert conn.client == (address, 1234)
         assert (req.headers, req.scheme) == ([("HOST", "x")], "http")
+
+
+@pytest.mark.parametrize(("seconds_ago", "believed"), [(0.0, False), (2.0, True)])
+def test_a_proxy_with_a_new_address_is_believed_again_within_a_second(
+    seconds_ago: float, believed: bool
+) -> None:
+    """Looked up for an address that nobody knows, but not for each of its requests."""
+    known = Proxies({"POSTDO_PROXIES": "203.0.113.5"})  # what its name is looked up as, now
+    known._addresses = frozenset({"198.51.100.9"})  # what it was
+    known._looked_up = time.monotonic() - seconds_ago
+
+    assert known.include("203.0.113.5") is believed
+    assert known.include("198.51.100.9") is not believed
 
 
 def test_without_names_only_this_container_is_believed() -> None:

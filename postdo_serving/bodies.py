@@ -19,6 +19,7 @@ from typing import IO, Any
 
 from gunicorn.http.errors import NoMoreData
 
+DELIVERED_WHOLE = 64 * 1024  # bytes of a body that the proxy reads first (request_buffers)
 IN_MEMORY = 256 * 1024  # bytes of one body; 64 receivers, so at most 16 MB in a process
 PIECE = 64 * 1024
 STEP = 1024 * 1024  # bytes of the disk that are set aside at a time
@@ -51,12 +52,14 @@ class RefusedError(Exception):
 class Limits:
     """What one process takes.
 
-    largest: bytes of one body. together: bytes of all bodies at a time. silence: seconds without a
-    byte after which a client is given up. folder: where bodies are kept that are not in memory.
+    largest: bytes of one body. together: bytes of all bodies at a time. processes: how many share
+    the disk. silence: seconds without a byte after which a client is given up. folder: where bodies
+    are kept that are not in memory.
     """
 
     largest: int
     together: int
+    processes: int
     silence: float
     folder: str
 
@@ -67,6 +70,7 @@ def limits(environment: Mapping[str, str], processes: int) -> Limits:
     return Limits(
         largest=largest,
         together=(largest + STEP) * max(1, LARGEST_BODIES // processes),
+        processes=processes,
         silence=float(environment.get("WEB_TIMEOUT") or "30"),
         folder=folder(environment),
     )
@@ -99,7 +103,8 @@ class Room:
         with self._lock:
             disk = os.statvfs(self.limits.folder)
             free = disk.f_bavail * disk.f_frsize
-            if self._taken + size > self.limits.together or size > free // 2:
+            most = min(self.limits.together, free // 2 // self.limits.processes)
+            if self._taken + size > most:
                 raise RefusedError(HTTPStatus.SERVICE_UNAVAILABLE, "too many uploads at once")
             self._taken += size
 
@@ -113,8 +118,9 @@ class Room:
 def received(req: Any, sock: Any, room: Room, turns: BoundedSemaphore) -> Iterator[None]:
     """Inside, the request has its whole body, as a file, and the length of it.
 
-    `turns` bounds how many bodies are on their way at once. Raises `RefusedError`; NoMoreData when
-    the client left; and Gunicorn's own errors for malformed chunks.
+    `turns` bounds how many bodies are on their way at once; one that the proxy delivers whole needs
+    none. Raises `RefusedError`; NoMoreData when the client left; and Gunicorn's own errors for
+    malformed chunks.
     """
     length = announced(req)
     if length == 0:
@@ -125,13 +131,22 @@ def received(req: Any, sock: Any, room: Room, turns: BoundedSemaphore) -> Iterat
     with contextlib.ExitStack() as stack:
         file = stack.enter_context(tempfile.SpooledTemporaryFile(IN_MEMORY, dir=room.limits.folder))
         share = stack.enter_context(_Share(room))
-        if not turns.acquire(blocking=False):
-            raise RefusedError(HTTPStatus.SERVICE_UNAVAILABLE, "too many uploads at once")
-        try:
+        with _turn(turns, length):
             _receive(req, sock, file, share, length)
-        finally:
-            turns.release()
         yield
+
+
+@contextlib.contextmanager
+def _turn(turns: BoundedSemaphore, length: int | None) -> Iterator[None]:
+    if length is not None and length <= DELIVERED_WHOLE:
+        yield
+        return
+    if not turns.acquire(blocking=False):
+        raise RefusedError(HTTPStatus.SERVICE_UNAVAILABLE, "too many uploads at once")
+    try:
+        yield
+    finally:
+        turns.release()
 
 
 def announced(req: Any) -> int | None:

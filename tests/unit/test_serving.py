@@ -17,6 +17,9 @@ import pytest
 from gunicorns import Server, serving
 from waiting import until
 
+from postdo_serving import bodies
+from postdo_serving.worker import UPLOADS_AT_ONCE
+
 MEGABYTE = 10**6
 BOUNDARY = "xxBOUNDARYxx"
 
@@ -289,6 +292,31 @@ def test_a_stop_waits_for_an_upload_although_another_was_refused(
             client.sendall(b"abc")
             assert client.recv(100).startswith(b"HTTP/1.1 200 ")
         assert site.process.wait(20) == 0
+
+
+def test_a_small_form_is_taken_whatever_number_of_uploads_is_on_its_way(site: Server) -> None:
+    head = b"POST /body HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\nExpect: 100-continue"
+    with ExitStack() as stack:
+        for _ in range(UPLOADS_AT_ONCE):
+            client = socket.create_connection(("127.0.0.1", site.port), 20)
+            stack.enter_context(client).sendall(head + b"\r\n\r\n")
+            assert client.recv(100).startswith(b"HTTP/1.1 100 ")
+
+        assert send(site, "/body", b"x" * 65537)[0] == 503
+        assert send(site, "/body", b"x" * 65536)[0] == 200
+
+
+def test_bodies_together_leave_half_of_the_disk_to_others(tmp_path: Path) -> None:
+    disk = os.statvfs(tmp_path)
+    free = disk.f_bavail * disk.f_frsize
+    room = bodies.Room(
+        bodies.Limits(largest=free, together=free, processes=2, silence=1, folder=str(tmp_path))
+    )
+    room.take(free // 6)
+    with pytest.raises(bodies.RefusedError):
+        room.take(free // 6)  # half of the free disk is for two processes
+    room.give_back(free // 6)
+    room.take(free // 6)
 
 
 # ---- Files of uploads ----

@@ -2,7 +2,7 @@
 
 # Before anything changes. Where there is a certificate the name has led here, and a hitch of the DNS stops no release.
 require_domain_leads_here() {
-    if caddy_is_authority "$DOMAIN" || [ "$DOMAIN_CHECK" = off ] || has_certificate "$DOMAIN"; then return 0; fi
+    if caddy_is_authority "$DOMAIN" || [ "$DOMAIN_CHECK" = off ] || has_certificate "$DOMAIN" || had_certificate "$DOMAIN"; then return 0; fi
     command -v getent >/dev/null 2>&1 || return 0
     domain_addresses=$(addresses_of "$DOMAIN")
     [ -n "$domain_addresses" ] ||
@@ -49,8 +49,10 @@ one_line() { # one_line LINES
 # says; and until a new DOMAIN has its certificate, the site goes on under the old one.
 served_names() { # one a line, DOMAIN first; empty without one
     [ -n "$DOMAIN" ] || return 0
-    printf '%s\n' "$DOMAIN"
-    grep -vxF -e "$DOMAIN" "$(live_folder)/names" 2>/dev/null || true
+    {
+        printf '%s\n' "$DOMAIN"
+        cat "$(live_folder)/names" 2>/dev/null || true
+    } | tr '[:upper:]' '[:lower:]' | awk '!seen[$0]++'
 }
 
 note_name() { # note_name NAME
@@ -74,6 +76,10 @@ twin_of() { # twin_of NAME: empty for names that have none
 has_certificate() { # has_certificate NAME: one that is good today
     certificate_left=$(certificate_days "$1")
     [ -n "$certificate_left" ] && [ "$certificate_left" -ge 0 ]
+}
+
+had_certificate() { # had_certificate NAME: nobody can look while the proxy is stopped (lead_to_https)
+    ! is_running prod proxy && [ -e "$(live_folder)/https-$1" ]
 }
 
 certificate_days() { # certificate_days NAME: for how many days; empty if there is none

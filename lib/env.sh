@@ -73,6 +73,8 @@ load_env_file() {
     note_given
     [ ! -e "$ENV_FILE" ] || read_keys "$ENV_FILE"
     read_keys "$ENV_EXAMPLE"
+    # A name is the same in either case, and Caddy keeps its certificates under this one.
+    DOMAIN=$(printf '%s' "$DOMAIN" | tr '[:upper:]' '[:lower:]')
 }
 
 read_keys() { # read_keys FILE

@@ -75,11 +75,12 @@ def test_behind_a_router_it_cannot_be_told_with_a_fake_network(
     result.assert_refused("no certificate for www.shop.example", "ports 80 and 443")
 
 
-@pytest.mark.parametrize("switched", ["DOMAIN_CHECK", "certificate", "localhost"])
+@pytest.mark.parametrize("switched", ["DOMAIN_CHECK", "certificate", "stopped", "localhost"])
 def test_what_is_not_compared_with_a_fake_network(
     site: Clone, docker: FakeDocker, tmp_path: Path, switched: str
 ) -> None:
-    """A machine behind a CDN; a name that has its certificate; one that needs no authority."""
+    """A machine behind a CDN; a name that has its certificate, or had it before the site was
+    stopped; one that needs no authority."""
     site.first.append(fake_network(tmp_path / "network", [HERE], {}))
     site.environment["START_TIMEOUT"] = "1"
     if switched == "DOMAIN_CHECK":
@@ -87,12 +88,17 @@ def test_what_is_not_compared_with_a_fake_network(
     if switched == "certificate":
         docker.answer("*exec id-proxy *", out=FAKE_CERTIFICATE)
         docker.has_container("proxy")
+    if switched == "stopped":
+        folder = site.state / "live" / site.environment["PROJECT_NAME"]
+        folder.mkdir(parents=True)
+        (folder / f"https-{NAME}").touch()
+        docker.has_container("proxy", "stopped")
     if switched == "localhost":
         site.environment["DOMAIN"] = "shop.localhost"
 
     result = site.run("-0")
 
-    assert "no address is known" not in result.err
+    assert "does not resolve" not in result.err
     assert not nothing_was_started(docker)
 
 
@@ -169,6 +175,26 @@ def test_the_other_name_is_served_once_it_leads_here_with_a_fake_network(
     folder = site.state / "live" / site.environment["PROJECT_NAME"]
     assert set((folder / "names").read_text().split()) == {domain, twin}
     assert (folder / f"https-{domain}").exists()
+
+
+def test_a_name_in_upper_case_has_its_certificate_with_a_fake_network(
+    site: Clone, docker: FakeDocker, tmp_path: Path
+) -> None:
+    """Caddy keeps it under the name in lower case; and names noted before are no second ones."""
+    site.environment["DOMAIN"] = "WWW.Shop.Example"
+    site.environment["START_TIMEOUT"] = "1"
+    site.first.append(fake_network(tmp_path / "network", [HERE], {NAME: [HERE]}))
+    docker.answer(f"*exec id-proxy * {NAME}", out=FAKE_CERTIFICATE)
+    docker.has_container("proxy")
+    folder = site.state / "live" / site.environment["PROJECT_NAME"]
+    folder.mkdir(parents=True)
+    (folder / "names").write_text("Shop.Example\n")
+    site.add_command("tell", "main() { read_environment && served_names; }")
+
+    site.run("-0").assert_ok()
+
+    assert (folder / f"https-{NAME}").exists()
+    assert site.run("tell").out.split() == [NAME, "shop.example"]
 
 
 def test_status_tells_of_the_certificate_with_a_fake_docker(

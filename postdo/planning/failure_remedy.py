@@ -74,6 +74,9 @@ GENERATED_STATE = (
     "remove the generated field in an operation before this one, and add it again afterwards, over "
     "fields that the models have then: it cannot be changed in place"
 )
+EXTENSION = (
+    "add it to DB_EXTENSIONS in .env and start again; without the kit, have a superuser create it"
+)
 CAST = "say how values become the new type: RunSQL with ALTER COLUMN ... TYPE ... USING ..."
 
 # Told by the code alone.
@@ -124,8 +127,11 @@ BY_WORDS = (
     (re.compile(r"max_locks_per_transaction|out of shared memory", re.I), SERVER_LOCKS),
     # 27
     (re.compile(r"used by a generated column", re.I), GENERATED),
-    # 27, 55
+    # 27
     (re.compile(r"used by a (view|rule)|in a (policy|trigger) def", re.I), DEPENDENT),
+    # 56
+    (re.compile(r"permission denied to create extension", re.I), EXTENSION),
+    # 55
     (re.compile(r"extension .+ (is not available|has no)", re.I), BY_CODE["58P01"]),
 )
 # The same, only where no database error says more.

@@ -81,6 +81,11 @@ REMEDIES = [
     (53, {"sqlstate": "53100"}, "disk"),
     (55, {"sqlstate": "58P01"}, "extension"),
     (56, {"sqlstate": "42501"}, "owner"),
+    (
+        56,
+        {"sqlstate": "42501", "what": 'permission denied to create extension "postgis"'},
+        "DB_EXTENSIONS",
+    ),
     (57, {"sqlstate": "55P04"}, "later migration"),
     (18, {"what": "FieldError: Cannot resolve keyword 'old' into field"}, "apps.get_model"),
     (61, {"what": f"URLError: <urlopen error {NO_NETWORK}>"}, "REHEARSE_NETWORK=allow"),

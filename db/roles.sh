@@ -88,7 +88,7 @@ settle() { # settle ROLE DATABASE CREATEDB|NOCREATEDB EXTENSIONS <PASSWORD
     elif [ "$(value "$settle_superuser" postgres "SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = '$MOVER' OR rolsuper AND rolname = '$1')")" = t ]; then
         hand_over "$settle_superuser" "$1" # a move was interrupted, and settle.sql takes away what tells of it
     fi
-    ask "$settle_superuser" postgres -v role="$1" -v mover="$MOVER" -v createdb="$3" -v database="$2" -f "$SQL/settle.sql"
+    ask "$settle_superuser" postgres -v role="$1" -v mover="$MOVER" -v release="$RELEASE" -v createdb="$3" -v database="$2" -f "$SQL/settle.sql"
     # Whatever a first-start script has made belongs to the site, which else could not use it.
     if [ "$(value "$settle_superuser" postgres "SELECT rolpassword IS NULL FROM pg_authid WHERE rolname = '$1'")" = t ]; then
         hand_over "$settle_superuser" "$1"

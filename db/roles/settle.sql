@@ -17,3 +17,5 @@ FROM pg_authid WHERE rolname = :'role' \gset
 SELECT format('ALTER DATABASE %I OWNER TO %I', datname, :'role')
 FROM pg_database WHERE datname = :'database' AND datdba = 10 \gexec
 DROP ROLE IF EXISTS :"mover";
+-- A release that was killed could not close its role; the next one opens it again.
+SELECT format('ALTER ROLE %I NOLOGIN PASSWORD NULL', rolname) FROM pg_roles WHERE rolname = :'release' AND rolcanlogin \gexec

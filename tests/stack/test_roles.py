@@ -217,6 +217,9 @@ def test_a_role_of_releases_makes_databases_while_it_may(server: Server) -> None
     server.query("postdo_release", "ALTER DATABASE scratch RENAME TO other", "postgres")
     assert server.roles("close").returncode == 0
     assert not server.lets_in("postdo_release", "for-this-run")
+    assert server.roles("open", "site", given="of-a-killed-run").returncode == 0
+    server.settle()
+    assert not server.lets_in("postdo_release", "of-a-killed-run")
 
 
 NAMES = [

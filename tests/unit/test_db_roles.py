@@ -25,16 +25,38 @@ SELECT setval('"Its own"."Some rows_id_seq"', 8);
 """
 
 
+def run_sql(script: str, url: str, **variables: str) -> None:
+    """Run a script of db/roles/ as the database's superuser."""
+    given = (f"{name}={value}" for name, value in {"ON_ERROR_STOP": "1", **variables}.items())
+    options = [word for one in given for word in ("-v", one)]
+    file = REPOSITORY / "db/roles" / script
+    subprocess.run([needed("psql"), "-X", "-q", *options, "-f", file, url], check=True)
+
+
+def test_the_role_of_a_release_that_was_killed_cannot_log_in_after_the_next_start(
+    database: str,
+) -> None:
+    name = secrets.token_hex(4)
+    site, release = f"site_{name}", f"release_{name}"
+    query(database, f"CREATE ROLE {release} LOGIN CREATEDB PASSWORD 'of-a-killed-run'")
+    names = {"role": site, "mover": f"mover_{name}", "release": release, "database": name}
+    try:
+        run_sql("settle.sql", database, createdb="NOCREATEDB", **names)
+        look = f"SELECT rolcanlogin, rolpassword FROM pg_authid WHERE rolname = '{release}'"  # noqa: S608
+        assert query(database, look) == [(False, None)]
+        run_sql("settle.sql", database, createdb="NOCREATEDB", **names)
+    finally:
+        query(database, f"DROP ROLE {release}; DROP ROLE {site}")
+
+
 def test_the_site_can_copy_what_an_extension_keeps_in_tables(database: str) -> None:
     """pg_dump writes such rows whatever is asked of it, and a restore has to be able to."""
-    role, psql = f"role_{secrets.token_hex(4)}", needed("psql")
+    role = f"role_{secrets.token_hex(4)}"
     query(database, f"CREATE ROLE {role}")
     query(database, SETTINGS)
-    script = REPOSITORY / "db/roles/extension.sql"
-    options = ["-v", "ON_ERROR_STOP=1", "-v", "extension=hstore", "-v", f"role={role}"]
     try:
         for _ in range(2):  # each start does it
-            subprocess.run([psql, "-X", "-q", *options, "-f", script, database], check=True)
+            run_sql("extension.sql", database, extension="hstore", role=role)
         query(database, f"SET ROLE {role};" + RESTORED)
         assert query(database, 'SELECT * FROM "Its own"."Some rows"') == [(7,)]
     finally:

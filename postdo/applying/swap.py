@@ -23,7 +23,7 @@ from postdo.applying.exchange import Exchange, maintenance
 from postdo.applying.standstill import Standstill, standstill, tables
 from postdo.changes import unreadable
 from postdo.console import Stopwatch
-from postdo.copying import backup, likeness, scratch
+from postdo.copying import backup, extensions, likeness, scratch
 from postdo.copying.foreign import Foreign, foreign
 from postdo.database import closing, rows
 from postdo.errors import PostdoError, Refused, Undone, one_line
@@ -188,6 +188,7 @@ def copy_database(run: Run, session: BaseDatabaseWrapper) -> Iterator[str]:
                 f"this user may not give a copy the settings {', '.join(missed)}",
                 "migrate as the user that made these settings, or as a superuser",
             )
+        _require_extensions(run, session, name)
         yield name
     finally:
         try:
@@ -196,6 +197,19 @@ def copy_database(run: Run, session: BaseDatabaseWrapper) -> Iterator[str]:
             run.console.warn(f"{name} stays ({one_line(error)}); the next run removes it")
         with suppress(DatabaseError, InterfaceError):
             rows(session, lock.UNLOCK, scratch.lock_key(name))
+
+
+def _require_extensions(run: Run, session: BaseDatabaseWrapper, copy: str) -> None:
+    """Raise ``Refused`` if the copy cannot have them all, while nobody waits for it yet."""
+    if rows(session, RIGHTS)[0][0]:  # a superuser
+        return
+    lacking = extensions.forbidden(run, session, copy)
+    if lacking:
+        raise Refused(
+            f"a swap would lose {', '.join(lacking)}: only a superuser can create that extension",
+            "add it to DB_EXTENSIONS in .env and start again; without the kit, migrate as a "
+            "superuser",
+        )
 
 
 def _fill(

@@ -320,6 +320,13 @@ def test_a_role_that_may_not_create_databases_is_refused(owner: Swapping) -> Non
     refused(owner, "have CREATEDB")
 
 
+def test_an_extension_that_the_copy_cannot_have_is_refused_before_anybody_waits(
+    owner: Swapping,
+) -> None:
+    query(owner.admin, "CREATE EXTENSION pgstattuple")
+    refused(owner, "a swap would lose pgstattuple")
+
+
 def test_a_table_of_somebody_else_is_refused(owner: Swapping) -> None:
     query(owner.admin, "CREATE TABLE audit (id int)")
     refused(owner, "may not lock audit")

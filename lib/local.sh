@@ -37,9 +37,19 @@ start_local_database() {
         require_port DEV_DB_PORT dev
         require_roles dev
         start_database dev
+        follow_database_port
         start_additions dev
         ;;
     embedded) start_embedded ;;
+    esac
+}
+
+# A database that runs is left as it is, also on the port that DEV_DB_PORT was before.
+follow_database_port() {
+    follow_port=$(docker port "$(container_of dev db)" 5432/tcp 2>>"$LOG_FILE" | sed -n '1s/.*://p')
+    case $follow_port in
+    '' | "$DEV_DB_PORT") ;;
+    *) start_server dev ;;
     esac
 }
 

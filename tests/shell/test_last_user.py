@@ -24,6 +24,12 @@ END_OF_LOCAL = """main() {
     undo_with stop_local_database
 }"""
 
+START_OF_LOCAL = """main() {
+    prepare_environment
+    choose_local_database
+    start_local_database
+}"""
+
 
 @pytest.fixture
 def shared(clone: Clone, tmp_path: Path) -> tuple[Clone, FakeDocker]:
@@ -160,3 +166,19 @@ def test_the_first_start_of_a_volume_is_let_finish(
         run.communicate(timeout=PATIENCE)
     assert run.returncode == 1
     assert docker.compose_calls()[-1] == "stop db"
+
+
+@pytest.mark.parametrize("moved", [True, False])
+def test_a_database_on_the_port_of_before_is_given_the_new_one(
+    dash_clone: Clone, docker: FakeDocker, moved: bool
+) -> None:
+    """DEV_DB_PORT was changed while it ran: -2 would ask at a port where nobody listens."""
+    dash_clone.environment["DEV_DB_PORT"] = "15433"
+    dash_clone.add_command("lend", START_OF_LOCAL)
+    docker.has_container("db")
+    docker.answer("port id-db 5432/tcp", out=f"127.0.0.1:{5433 if moved else 15433}")
+
+    went_well(dash_clone, "lend")
+
+    ups = [call for call in docker.compose_calls() if call.startswith("up ")]
+    assert bool(ups) is moved

@@ -265,7 +265,7 @@ def test_a_release_that_fails_while_the_site_is_stopped_says_how_to_bring_it_bac
     result = dash_clone.run("-0")
 
     assert result.status == status
-    assert "start the version that served last: sh run.sh -0 --no-build" in result.err
+    assert "to serve the previous version meanwhile: sh run.sh -0 --no-build" in result.err
     assert "migrated for the new one" not in result.err
 
 

@@ -23,7 +23,7 @@ from postdo.console import Stopwatch
 from postdo.copying import extensions, rights, standbys
 from postdo.copying.backup_folder import BackupFolder
 from postdo.copying.budget import MB, check_size, in_mb
-from postdo.copying.foreign import Foreign, contents, foreign
+from postdo.copying.foreign import Foreign, contents, foreign, listing
 from postdo.copying.programs import (
     OutOfTimeError,
     ProgramFailedError,
@@ -110,6 +110,7 @@ class _Job:
     flags: tuple[str, ...]
     restoring: tuple[str, ...]
     without: Foreign
+    in_kit: bool
 
 
 def check_room(run: Run, session: BaseDatabaseWrapper, *, schema_only: bool | None = None) -> int:
@@ -203,6 +204,7 @@ def _job(run: Run, session: BaseDatabaseWrapper, scratch: str) -> _Job:
         flags=tuple(flags),
         restoring=tuple(restoring),
         without=without,
+        in_kit=run.config.in_kit,
     )
 
 
@@ -215,7 +217,7 @@ def _through_a_folder(job: _Job, folder: BackupFolder) -> tuple[Path, tuple[str,
         if not job.without.unwanted:
             _programs(job, [[*restore, str(part.path)]])
             return part.prove(), ()
-        wanted = contents(job.found, part.path, job.without)
+        wanted = contents(job.found, part.path, job.without, in_kit=job.in_kit)
         with wanted.flags() as flags:
             _programs(job, [[*restore, *flags, str(part.path)]])
         return part.prove(), wanted.left_out
@@ -235,7 +237,7 @@ def _through_a_pipe(job: _Job, dumping: Sequence[str]) -> tuple[str, ...]:
     ):
         file, of = f"{folder}/definitions", f"--snapshot={snapshot}"
         _programs(job, [[*_dump(job), *PIPED, "--schema-only", of, f"--file={file}"]])
-        wanted = contents(job.found, Path(file), job.without)
+        wanted = contents(job.found, Path(file), job.without, in_kit=job.in_kit)
         with wanted.flags() as flags:
             _programs(job, [[*_restore(job), *flags, "--section=pre-data", file]])
             _programs(job, [[*through, "--section=data", of], _restore(job)])
@@ -312,13 +314,13 @@ def _failed(run: Run, job: _Job, error: ProgramFailedError) -> Refused:
             "has all rows; or REHEARSE=schema for a copy without rows",
         )
     details = error.details
-    if job.without.extensions:
-        names = ", ".join(job.without.extensions)
-        details += (f"left out, because only a superuser can create it: {names}",)
+    remedy = "correct that, or migrate as a role that may do it, or go without a copy: REHEARSE=off"
+    if lacking := job.without.extensions:
+        details += (f"left out, because only a superuser can create it: {', '.join(lacking)}",)
+        if run.config.in_kit:
+            remedy = listing(lacking)
     return Refused(
-        f"the database cannot be copied: {error.program}: {error.said}",
-        "correct that, or migrate as a role that may do it, or go without a copy: REHEARSE=off",
-        details=details,
+        f"the database cannot be copied: {error.program}: {error.said}", remedy, details=details
     )
 
 

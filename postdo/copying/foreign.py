@@ -158,8 +158,11 @@ class Contents:
             yield (f"--use-list={file.name}",)
 
 
-def contents(found: Programs, dump: Path, without: Foreign) -> Contents:
-    """What a dump has that this role can restore. Raises ``Refused`` if that lacks a table."""
+def contents(found: Programs, dump: Path, without: Foreign, *, in_kit: bool) -> Contents:
+    """What a dump has that this role can restore. Raises ``Refused`` if that lacks a table.
+
+    ``in_kit``: whether extensions can be listed in .env.
+    """
     listed = subprocess.run(
         [found.pg_restore, "--list", "--verbose", dump], capture_output=True, text=True, check=True
     )
@@ -172,10 +175,14 @@ def contents(found: Programs, dump: Path, without: Foreign) -> Contents:
     lost = [one for one in entries.values() if one.number in gone]
     for one in lost:
         if one.kind in HOLDS_ROWS:
+            causes = _first(lost, without)
+            remedy = "migrate as a superuser, or go without a copy: REHEARSE=off"
+            if in_kit and all(cause.kind == "EXTENSION" for cause in causes):
+                remedy = listing(without.extensions)
             raise Refused(
                 f"the database cannot be copied: {_words(one)} needs what only a superuser can "
-                f"create: {', '.join(map(_words, _first(lost, without)))}",
-                "migrate as a superuser, or go without a copy: REHEARSE=off",
+                f"create: {', '.join(map(_words, causes))}",
+                remedy,
             )
     # There to be used, and not ours to comment on.
     theirs = tuple(f"COMMENT - EXTENSION {name} " for name in without.provided)
@@ -184,6 +191,11 @@ def contents(found: Programs, dump: Path, without: Foreign) -> Contents:
         tuple(one.line for one in kept if not f"{one.text} ".startswith(theirs)),
         tuple(_words(one) for one in lost if one.kind not in ("EXTENSION", *BESIDE)),
     )
+
+
+def listing(extensions: Sequence[str]) -> str:
+    """The remedy in the kit, which creates them as the superuser (db/roles.sh)."""
+    return f"add to DB_EXTENSIONS in .env: {','.join(extensions)}"
 
 
 def _first(lost: Sequence[_Entry], without: Foreign) -> list[_Entry]:
@@ -215,5 +227,7 @@ def _is_unwanted(one: _Entry, without: Foreign) -> bool:
 def _words(one: _Entry) -> str:
     """``index shop_item by_name``: kind and name, without the schema and the owner."""
     rest = one.text[len(one.kind) :].split()
+    if one.kind == "EXTENSION":  # of no schema, and of no owner
+        return f"extension {rest[1]}"
     names = rest[1:-1] if len(rest) > 2 else rest[:1]  # noqa: PLR2004  schema, name, owner
     return f"{one.kind.lower()} {' '.join(names)}"

@@ -326,6 +326,29 @@ def test_an_extension_that_only_a_superuser_can_create_is_left_out_and_said(
         ]
 
 
+@pytest.mark.parametrize(
+    ("mode", "remedy"),
+    [
+        ("production", "add to DB_EXTENSIONS in .env: earthdistance"),
+        ("", "or go without a copy: REHEARSE=off"),
+    ],
+)
+def test_what_needs_an_extension_that_was_left_out_says_how_to_have_it(
+    tmp_path: Path, database: str, mode: str, remedy: str
+) -> None:
+    with role_and_database(database) as url:
+        as_admin = urlsplit(database)._replace(path=urlsplit(url).path).geturl()
+        project = shop(tmp_path, url, {"POSTDO_MODE": mode})
+        query(as_admin, "CREATE EXTENSION earthdistance CASCADE; CREATE TABLE place (at earth)")
+        query(as_admin, f"ALTER TABLE place OWNER TO {urlsplit(url).username}")
+        outcome = drive(project, COPY)
+        assert outcome.code == 3, outcome.out
+        assert "table place needs what only a superuser can create: extension earthdistance" in (
+            outcome.err
+        )
+        assert remedy in outcome.err, outcome.err
+
+
 def test_a_service_and_a_password_file_are_understood(tmp_path: Path, database: str) -> None:
     parts = urlsplit(database)
     service = tmp_path / "service.conf"

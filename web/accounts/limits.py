@@ -35,8 +35,9 @@ class TooManyTriesError(Exception):
 class LimitedBackend(ModelBackend):
     """Django's own backend, for as long as an address does not try too often.
 
-    Counted by the address of the visitor, so that nobody can lock out somebody else. Each process
-    has counts of its own unless CACHES["logins"] is one that they share.
+    Counted by the address of the visitor, so that nobody at another address is locked out. Behind a
+    proxy of one's own all visitors have its address, and share the counts. Each process has counts
+    of its own unless CACHES["logins"] is one that they share.
     """
 
     def authenticate(

@@ -143,7 +143,8 @@ FROM pg_database d WHERE d.datname = current_database()
 """
 # Owner and privileges of each table and sequence.
 OBJECT_FACTS = """
-SELECT c.relname, c.relowner::regrole::text, c.relacl::text
+SELECT c.relname, c.relowner::regrole::text,
+       (SELECT array_agg(a::text ORDER BY a::text) FROM unnest(c.relacl) a)
 FROM pg_class c WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'S')
 ORDER BY 1
 """

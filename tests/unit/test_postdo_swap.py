@@ -329,7 +329,7 @@ def test_an_extension_that_the_copy_cannot_have_is_refused_before_anybody_waits(
 
 def test_a_table_of_somebody_else_is_refused(owner: Swapping) -> None:
     query(owner.admin, "CREATE TABLE audit (id int)")
-    refused(owner, "may not lock audit")
+    refused(owner, "may not copy: audit")
 
 
 @pytest.mark.parametrize(

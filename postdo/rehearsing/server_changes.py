@@ -51,7 +51,14 @@ _CARRIES = re.compile(
     r"\bDO\s*(?:LANGUAGE\b|\$|E?')|\b(?:FUNCTION|PROCEDURE|EXECUTE|CALL)\b", re.IGNORECASE
 )
 _COMMENTS = re.compile(r"--[^\n]*|/\*.*?\*/", re.DOTALL)
-_TEXTS = re.compile(r"'(?:[^']|'')*'|(\$(?:[^\W\d]\w*)?\$).*?\1", re.DOTALL)
+_COMMENTS_AND_TEXTS = re.compile(
+    r"(?P<comment>--[^\n]*|/\*.*?\*/)|'(?:[^']|'')*'|(?P<quote>\$(?:[^\W\d]\w*)?\$).*?(?P=quote)",
+    re.DOTALL,
+)
+_BLOCK = re.compile(r"\s*DO\b", re.IGNORECASE)
+_DEFINITION = re.compile(r"\bCREATE\s+(?:OR\s+REPLACE\s+)?(?:FUNCTION|PROCEDURE)\b", re.IGNORECASE)
+_EXECUTE = re.compile(r"\bEXECUTE\b", re.IGNORECASE)
+_BEGINNING = 1000  # characters of a statement that tell what it is
 _ALTERED = re.compile(r'\bALTER\s+DATABASE\s+("(?:[^"]|"")+"|\w+)', re.IGNORECASE)
 _OF_COPY = "current_database"
 
@@ -150,8 +157,8 @@ def shared(sql: str, copy: str) -> str:
 
 
 def beyond(sql: str) -> str:
-    """The same for what no transaction takes back."""
-    found = _BEYOND.search(_without_texts(sql))
+    """The same for what no transaction takes back; a function that is defined may do it too."""
+    found = _BEYOND.search(_without_texts(sql, functions=True))
     return _short(" ".join(found[0].rstrip("'(").split())) if found else ""
 
 
@@ -173,15 +180,42 @@ def differences(before: State, after: State) -> tuple[str, ...]:
     return tuple(sorted(said))
 
 
-def _without_texts(sql: str) -> str:
-    text = _COMMENTS.sub(" ", sql)
-    return text if _CARRIES.search(text) else _TEXTS.sub("''", text)
+def _without_texts(sql: str, *, functions: bool = False) -> str:
+    """What is run: no comments, and of texts only blocks (DO), and with ``functions`` their bodies.
+
+    To define a function runs nothing of it.
+    """
+    kept, statement, end = [], "", 0
+    for found in _COMMENTS_AND_TEXTS.finditer(sql):
+        between, end = sql[end : found.start()], found.end()
+        kept.append(between)
+        if ";" in between:
+            statement = between.rpartition(";")[2]
+        elif len(statement) < _BEGINNING:
+            statement += between
+        if found["comment"]:
+            kept.append(" ")
+        elif _BLOCK.match(statement):
+            kept.append(_of_block(found[0], found["quote"] or "'", functions=functions))
+        elif functions and _DEFINITION.search(statement):
+            kept.append(_COMMENTS.sub(" ", found[0]))
+        else:
+            kept.append("''")
+    return "".join((*kept, sql[end:]))
+
+
+def _of_block(text: str, quote: str, *, functions: bool) -> str:
+    """The block without its own texts, unless it executes some: which ones, cannot be told."""
+    if _EXECUTE.search(text):
+        return _COMMENTS.sub(" ", text)
+    inside = text[len(quote) : -len(quote)]
+    return f"{quote}{_without_texts(inside, functions=functions)}{quote}"
 
 
 def _is_all(sql: str) -> bool:
     """Whether nothing else is done by it."""
     parts = [part.strip() for part in _without_texts(sql).split(";") if part.strip()]
-    return not _CARRIES.search(sql) and all(_SHARED.match(part) for part in parts)
+    return not _CARRIES.search(_without_texts(sql)) and all(_SHARED.match(part) for part in parts)
 
 
 def _short(words: str, most: int = 60) -> str:

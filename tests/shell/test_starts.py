@@ -382,3 +382,16 @@ def test_a_container_without_the_kits_files_is_replaced_with_a_fake_docker(
     dash_clone.run("-1").assert_ok()
 
     assert any("--force-recreate db" in call for call in docker.compose_calls())
+
+
+def test_a_swap_that_cannot_be_made_is_refused_before_the_site_stops_with_a_fake_docker(
+    dash_clone: Clone, docker: FakeDocker
+) -> None:
+    """The database postgres cannot be renamed by who is connected to it."""
+    dash_clone.environment["POSTGRES_DB"] = "postgres"
+    docker.has_container("db")
+
+    result = dash_clone.run("-0", "restore", "--swap")
+
+    result.assert_refused("cannot rename the database postgres", "set POSTGRES_DB=site in .env")
+    assert not any(call.startswith("stop") for call in docker.compose_calls())

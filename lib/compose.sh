@@ -161,11 +161,24 @@ explain_unhealthy() { # explain_unhealthy MODE SERVICE...
     for explain_service in "$@"; do
         ! is_well "$explain_mode" "$explain_service" || continue
         explain_container=$(container_of "$explain_mode" "$explain_service")
-        [ -z "$explain_container" ] || { docker logs --since "$try_start" --tail 20 "$explain_container" && health_says "$explain_container"; } 2>&1 | indented >&3
+        [ -z "$explain_container" ] || { docker logs --since "$try_start" --tail 200 "$explain_container" 2>&1 | last_lines && health_says "$explain_container"; } 2>&1 | indented >&3
         ! was_killed_for_memory "$explain_container" || explain_memory "${explain_service%%-*}"
         fail "$explain_service did not get healthy; its last lines are above" "mend what they say, $explain_end"
     done
     step_failed "starting $(mode_name "$explain_mode")"
+}
+
+# The last twenty, and before them the last one that names a cause: of a container that is restarted over and over, the
+# last lines may be the beginning of the next try.
+last_lines() {
+    awk '
+        { line[NR] = $0 }
+        /FATAL|PANIC|No space left|[Ee]rror: / { cause = NR }
+        END {
+            first = NR > 20 ? NR - 19 : 1
+            if (cause && cause < first) print line[cause] "\n..."
+            for (i = first; i <= NR; i++) print line[i]
+        }'
 }
 
 # The kernel's doing: what it kills has no time to write a line.

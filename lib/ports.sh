@@ -10,7 +10,8 @@ require_port() { # require_port KEY [MODE]: the port named by that key is free, 
 mode_has_port() { # mode_has_port MODE PORT: also in a container that ends and is restarted, whose ports come and go
     mode_label="label=com.docker.compose.project=$PROJECT_NAME-$1"
     [ -n "$(container_on_port "$2" --filter "$mode_label")" ] ||
-        [ -n "$(in_time docker ps -q --filter "$mode_label" --filter status=restarting 2>/dev/null)" ]
+        [ -n "$(in_time docker ps -q --filter "$mode_label" --filter status=restarting 2>/dev/null)" ] ||
+        [ -n "$(container_on_port "$2" --filter "$mode_label")" ] # it was restarted between the two questions
 }
 
 # Ports that Docker publishes need not show in /proc/net (userland-proxy off), so both are asked.

@@ -283,9 +283,8 @@ def test_an_app_that_is_gone_is_reported_with_its_tables(tmp_path: Path, databas
 
 
 def test_other_databases_are_named(tmp_path: Path, database: str) -> None:
-    project = make_shop(
-        tmp_path, database, settings=LIGHT + "DATABASES['reports'] = dict(DATABASES['default'])"
-    )
+    other = "DATABASES['reports'] = dict(DATABASES['default'], NAME='reports')"
+    project = make_shop(tmp_path, database, settings=LIGHT + other)
     found = only(project)
     assert (found["hazard"], found["blocking"]) == (19, False)
     assert "reports" in found["what"]

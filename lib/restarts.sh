@@ -65,6 +65,7 @@ changed_keys() { # changed_keys SERVICE: the keys of .env whose values are not t
             case $changed_name in
             POSTGRES_USER) continue ;; # the superuser there (docker-compose.yml)
             POSTDO_SITE_ROLE) changed_name=POSTGRES_USER ;;
+            DOMAIN) [ "$1-$changed_value" != proxy-none ] || changed_value= ;; # what the proxy has for an empty one
             esac
             case $env_known in *" $changed_name "*) ;; *) continue ;; esac
             eval "changed_now=\${$changed_name-}"

@@ -154,7 +154,7 @@ def test_an_older_volume_is_moved_over_with_all_that_it_has(server: Server) -> N
     server.query("site", RICH)
     server.query("site", 'CREATE DATABASE "an other" TEMPLATE template0', "postgres")
 
-    assert "The role site is no longer a superuser" in server.settle()
+    assert "The database role site is no longer a superuser" in server.settle()
 
     assert server.query("site", ATTRIBUTES.format("site")) == "f|f|f|f|f"
     assert server.query(SUPERUSER, LEFT) == ""

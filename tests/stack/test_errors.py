@@ -169,7 +169,8 @@ def test_a_taken_port_is_named_with_who_has_it(fresh: Clone, mode: str, key: str
         refused = fresh.run(mode, ok=False)
 
     port = fresh.environment[key]
-    refused.refused(f"port {port} ({key}) is taken by process {os.getpid()}", f"set {key} in the environment")
+    owner = f"port {port} ({key}) is taken by process {os.getpid()}"
+    refused.refused(owner, f"set {key} in the environment")
     assert fresh.containers("prod") == {}
     assert fresh.containers("dev") == {}
 

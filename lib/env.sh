@@ -40,8 +40,8 @@ fill_in_secrets() {
 
 # Letters, digits, - and _ only: nothing that Compose, a URL or a shell would read as something else.
 random_word() { # random_word LENGTH: a letter or digit first, so that no program takes it for an option
-    LC_ALL=C tr -dc 'A-Za-z0-9' </dev/urandom | dd bs=1 count=1 2>/dev/null
-    LC_ALL=C tr -dc 'A-Za-z0-9_-' </dev/urandom | dd bs=1 count="$(($1 - 1))" 2>/dev/null
+    LC_ALL=C tr -dc 'A-Za-z0-9' </dev/urandom 2>/dev/null | dd bs=1 count=1 2>/dev/null
+    LC_ALL=C tr -dc 'A-Za-z0-9_-' </dev/urandom 2>/dev/null | dd bs=1 count="$(($1 - 1))" 2>/dev/null
 }
 
 # The names by which a browser may ask for this machine before it has a domain.

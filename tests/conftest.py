@@ -50,8 +50,8 @@ SUMMARY = pytest.StashKey[str | None]()
 def pytest_configure(config: pytest.Config) -> None:
     """End on SIGTERM as on Ctrl-C, so that the servers of the fixtures are stopped then too."""
     signal.signal(signal.SIGTERM, _interrupt)
-    # Under nohup, and in the background of a script, these would be ignored, also by the shells that
-    # the tests start, and some send them.
+    # Under nohup, and in the background of a script, these would be ignored, also by the shells
+    # that the tests start, and some send them.
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     # Taken out of the environment: neither a worker nor a pytest that a test runs writes into it.

@@ -228,7 +228,7 @@ def test_what_was_refused_is_not_applied_by_manage_while_the_site_is_stopped(sit
     listed = site.run("-0", "manage", "showmigrations", "shop")
     forced = site.run("-0", "manage", "--yes", "migrate", "--noinput")
 
-    refused.refused("manage migrate changes production's database", "sh run.sh plan")
+    refused.refused("manage migrate would change production's database", "sh run.sh plan")
     assert "0001_change" in listed.out
     assert name not in listed.out, "the image is the one that served, not the refused one"
     assert "No migrations to apply" in forced.out

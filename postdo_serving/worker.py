@@ -8,6 +8,7 @@ receive the body (bodies.py); the application's threads only see requests that a
 from __future__ import annotations
 
 import os
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from threading import BoundedSemaphore
 from typing import Any
@@ -51,7 +52,9 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # Gunicorn has no types
         except bodies.RefusedError as refused:
             self.log.warning("%s %s: %s", req.method, req.uri[:2048], refused)
             util.write(conn.sock, refused.answer())
-            util.close_graceful(conn.sock)  # here, since Gunicorn would make its main thread wait
+            # Here, since Gunicorn would make its main thread wait. What still comes is read for up to
+            # two seconds: closed over unread bytes, the answer would be lost on its way to the proxy.
+            util.close_graceful(conn.sock, max_drain=sys.maxsize)
             raise StopIteration from None
         finally:
             req.body = body

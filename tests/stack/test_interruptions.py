@@ -96,7 +96,7 @@ def test_an_interrupted_release_leaves_the_old_version_serving(
 
 def test_an_interrupted_start_of_development_leaves_nothing_running(own: Clone) -> None:
     run = own.start("-1")
-    run.said("Start PostgreSQL and the site ... ")
+    run.said("Start PostgreSQL ... ")
     eventually(lambda: "db" in own.runs_in("dev"), "the first of them to be there")
 
     ended = run.stop(signal.SIGINT)

@@ -130,6 +130,11 @@ def empty(production: Clone, fresh: Clone) -> Clone:
     for colour in ("next", "blue", "green"):
         docker("tag", f"{production.name}-web:next", f"{fresh.name}-web:{colour}")
     fresh.run("-0", "stop")  # writes .env
+    fresh.compose("prod", "up", "-d", "--no-build", "--wait", "db")
+    # As run.sh does it: only run.sh brings the site's role its password.
+    settle = 'printf %s "$1" | sh /etc/postdo/roles.sh settle postdo postdo NOCREATEDB ""'
+    password = fresh.env()["POSTGRES_PASSWORD"]
+    fresh.compose("prod", "exec", "-T", "-u", "postgres", "db", "sh", "-c", settle, "sh", password)
     return fresh
 
 

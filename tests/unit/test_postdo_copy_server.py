@@ -62,6 +62,8 @@ def base_backup(
         env=source.environment(),
         check=True,
     )
+    owner = of.layout.owner_password()
+    Layout(folder).write_private(folder / "owner-password", owner)
     with started(folder, of, durable=durable) as port:
         yield port
 

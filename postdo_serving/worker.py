@@ -52,8 +52,8 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # Gunicorn has no types
         except bodies.RefusedError as refused:
             self.log.warning("%s %s: %s", req.method, req.uri[:2048], refused)
             util.write(conn.sock, refused.answer())
-            # Here, since Gunicorn would make its main thread wait. What still comes is read for up to
-            # two seconds: closed over unread bytes, the answer would be lost on its way to the proxy.
+            # Here, since Gunicorn would make its main thread wait. What still comes is read for two
+            # seconds at most: closed over unread bytes, the answer would not reach the proxy.
             util.close_graceful(conn.sock, max_drain=sys.maxsize)
             raise StopIteration from None
         finally:

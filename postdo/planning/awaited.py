@@ -15,8 +15,8 @@ from django.db.transaction import atomic, set_rollback
 from postdo.changes import unreadable
 from postdo.errors import Refused, one_line
 from postdo.memory.sources import read_sources
+from postdo.planning.findings import Pending
 from postdo.planning.packages import package_of
-from postdo.planning.plan import Pending
 from postdo.project import Project
 from postdo.run import Run
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from postdo.config import Config
 from postdo.errors import Refused
-from postdo.planning.plan import Plan, Reason, evidence
+from postdo.planning.plan import Plan, evidence
+from postdo.planning.verdict import Reason
 from postdo.run import Run
 from postdo.words import APPROVE
 

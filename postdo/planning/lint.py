@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from postdo.planning.plan import Advice
+from postdo.planning.findings import Advice
 from postdo.run import Run
 
 PROGRAM = "squawk"  # of the package squawk-cli

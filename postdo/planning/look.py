@@ -22,9 +22,10 @@ from postdo.memory.model_use import ModelUse
 from postdo.planning import lint
 from postdo.planning.awaited import pending
 from postdo.planning.compatibility import Clash, clashes
+from postdo.planning.findings import Findings, Pending, Problem
 from postdo.planning.model_use import model_use
 from postdo.planning.notes import concurrently
-from postdo.planning.plan import Findings, Pending, Plan, Problem, decide
+from postdo.planning.plan import Plan, decide
 from postdo.planning.problems import find_problems, real_reason
 from postdo.planning.problems_order import NO_ORDER
 from postdo.planning.server_state import server_problems

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
 
 from postdo import words
 from postdo.config import Answer, Policies, Rehearse
+from postdo.planning.findings import Findings, Pending
 from postdo.planning.verdict import Concern
 from postdo.rehearsing.file_changes import of_files
 from postdo.rehearsing.rehearsal import FULL
 from postdo.rehearsing.trace import Lock
 from postdo.words import BLOCKS_WRITES
-
-if TYPE_CHECKING:
-    from postdo.planning.plan import Findings, Pending
 
 NO_ROWS = (
     "rehearsed without rows (REHEARSE=schema): data was not tried, so it can still fail on it; "

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from postdo import words
 from postdo.config import Answer, Policies, Rehearse
 from postdo.planning import notes, verdict
-from postdo.planning.compatibility import Clash
+from postdo.planning.findings import Findings, Problem
 from postdo.planning.origins import Origins
 from postdo.planning.renames import hints
 from postdo.planning.verdict import Concern, Reason
@@ -17,78 +17,7 @@ from postdo.rehearsing import file_changes
 from postdo.rehearsing.rehearsal import FULL, Rehearsal
 from postdo.schema.differences import Difference
 
-__all__ = ["Advice", "Findings", "Pending", "Plan", "Problem", "Reason", "decide"]
-
 CHECKSUM_DIGITS = 12  # 48 bits: nobody meets another plan by chance, and it can be typed
-
-
-@dataclass(frozen=True)
-class Pending:
-    """A migration that is to be applied.
-
-    ``package``: the distribution that it came with (``django-oscar 4.1``), empty for the project's
-    own. ``operations``: what each does, in words. ``sql``: as Django would send it, before the
-    rehearsal. ``checksum``: sha256 of its file.
-    """
-
-    name: str
-    package: str
-    atomic: bool
-    operations: tuple[str, ...]
-    sql: tuple[str, ...]
-    checksum: str
-
-
-@dataclass(frozen=True)
-class Problem:
-    """Something that stands in the way (``blocking``) or that should be known.
-
-    ``hazard``: the row of HAZARDS, 0 if none. ``what``, ``next_step``: one line each.
-    """
-
-    hazard: int
-    what: str
-    next_step: str
-    blocking: bool
-    details: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Advice:
-    """What a linter says of the SQL; what was observed outranks it."""
-
-    migration: str
-    rule: str
-    text: str
-
-
-@dataclass(frozen=True)
-class Findings:
-    """All that is known before anything is touched.
-
-    ``release``: of the code that is at work. ``serving``: the release of the recorded models, empty
-    if unknown. ``problems``: of history, models, environment. ``drift``: ``None`` if it could not
-    be looked at (``drift_unknown`` says why). ``explained``: sentences that explain the drift.
-    ``rehearsal``: ``None`` if there was none (``rehearsal_missing`` says why). ``clashes``:
-    ``None`` if not known. ``empty``: a database in which nothing was ever applied. ``first_look``:
-    no source of an applied migration was ever kept, so that the files of today stand in for them.
-    """
-
-    database: str
-    server: str
-    release: str
-    serving: str
-    empty: bool
-    pending: tuple[Pending, ...]
-    problems: tuple[Problem, ...]
-    drift: tuple[Difference, ...] | None
-    drift_unknown: str
-    explained: tuple[str, ...]
-    rehearsal: Rehearsal | None
-    rehearsal_missing: str
-    clashes: tuple[Clash, ...] | None
-    advice: tuple[Advice, ...]
-    first_look: bool = False
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from django.db import DatabaseError, InterfaceError
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from postdo.database import PID, closing, connect, message, rows
-from postdo.planning.plan import Problem
+from postdo.planning.findings import Problem
 
 CONNECT_SECONDS = 5.0  # for the second session that the question takes
 # The server process that answers. PostgreSQL 14 to 18.

@@ -21,7 +21,7 @@ from postdo.history import History, Name
 from postdo.memory.journal import Journal, Source
 from postdo.memory.source_text import do_the_same
 from postdo.memory.sources import read_sources, replaced_by, states
-from postdo.planning.plan import Problem
+from postdo.planning.findings import Problem
 from postdo.planning.problems_order import Seen, blocked, listed, order_problems, restore
 from postdo.project import Project
 from postdo.run import Run

@@ -18,7 +18,7 @@ from postdo.errors import PostdoError, one_line
 from postdo.history import History, Name, dotted
 from postdo.memory.journal import Source
 from postdo.memory.source_text import dependencies
-from postdo.planning.plan import Problem
+from postdo.planning.findings import Problem
 from postdo.project import Project
 from postdo.run import Run
 

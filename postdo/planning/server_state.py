@@ -14,7 +14,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from postdo.database import message, rows, sqlstate
 from postdo.planning.constraints import rules
-from postdo.planning.plan import Problem
+from postdo.planning.findings import Problem
 from postdo.planning.pooler import pooler_problem
 from postdo.planning.server_state_sql import (
     BEHIND,

@@ -8,7 +8,9 @@ from __future__ import annotations
 from typing import Any
 
 from postdo.planning.compatibility import Clash
-from postdo.planning.plan import Advice, Findings, Pending, Plan, Problem, Reason
+from postdo.planning.findings import Advice, Findings, Pending, Problem
+from postdo.planning.plan import Plan
+from postdo.planning.verdict import Reason
 from postdo.rehearsing.rehearsal import Rehearsal
 from postdo.rehearsing.trace import Effect, Failure, Lock, Loss, Statement, Step, Trace
 from postdo.schema.differences import Difference

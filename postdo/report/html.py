@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from postdo.planning.compatibility import Clash
-from postdo.planning.plan import Pending, Plan, Problem, Reason
-from postdo.planning.verdict import loss_sentence, real
+from postdo.planning.findings import Pending, Problem
+from postdo.planning.plan import Plan
+from postdo.planning.verdict import Reason, loss_sentence, real
 from postdo.rehearsing.rehearsal import Rehearsal
 from postdo.rehearsing.trace import Failure, Step
 from postdo.report import sentences as say

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from postdo.planning.plan import Findings, Pending, Plan, Reason
+from postdo.planning.findings import Findings, Pending
+from postdo.planning.plan import Plan
+from postdo.planning.verdict import Reason
 from postdo.rehearsing.rehearsal import BASE_BACKUP, Rehearsal
 from postdo.rehearsing.trace import Effect, Failure, Lock, Step
 from postdo.schema.differences import Difference

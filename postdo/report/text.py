@@ -6,8 +6,9 @@ import textwrap
 from collections.abc import Iterable
 
 from postdo.planning.failure_remedy import remedy
-from postdo.planning.plan import Pending, Plan, Reason, evidence
-from postdo.planning.verdict import loss_sentence, real
+from postdo.planning.findings import Pending
+from postdo.planning.plan import Plan, evidence
+from postdo.planning.verdict import Reason, loss_sentence, real
 from postdo.rehearsing.rehearsal import Rehearsal
 from postdo.rehearsing.trace import Step
 from postdo.report import sentences as say

@@ -6,7 +6,8 @@ from dataclasses import replace
 
 from postdo.config import Answer, Policies
 from postdo.planning.compatibility import Clash
-from postdo.planning.plan import Advice, Findings, Pending, Plan, Problem, decide
+from postdo.planning.findings import Advice, Findings, Pending, Problem
+from postdo.planning.plan import Plan, decide
 from postdo.rehearsing.rehearsal import Rehearsal
 from postdo.rehearsing.trace import Effect, Failure, Lock, Loss, Statement, Step, Trace
 from postdo.schema.catalogue import Catalogue

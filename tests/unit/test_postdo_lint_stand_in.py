@@ -12,8 +12,8 @@ import pytest
 from postdo.config import read
 from postdo.console import Console
 from postdo.planning import lint
+from postdo.planning.findings import Advice
 from postdo.planning.lint import advice
-from postdo.planning.plan import Advice
 from postdo.run import Run
 from postdo.stop import StopSignals
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import shutil
 import subprocess
@@ -67,3 +68,33 @@ def test_packages_import_each_other_in_one_direction() -> None:
         texts = "".join(path.read_text() for path in (folder / layer).glob("*.py"))
         imported = set(re.findall(r"from postdo\.(\w+)", texts)) & set(LAYERS)
         assert imported <= {*LAYERS[: number + 1]}, layer
+
+
+def test_no_module_imports_itself_over_others() -> None:
+    modules = {
+        ".".join(path.relative_to(REPOSITORY).with_suffix("").parts): path
+        for path in (REPOSITORY / "postdo").rglob("*.py")
+    }
+    arrows = {name: imports_of(path, set(modules)) for name, path in modules.items()}
+
+    assert circle_in(arrows) == ()
+
+
+def imports_of(path: Path, modules: set[str]) -> set[str]:
+    """Which of ``modules`` a file imports, at its top, in a function or for its types alone."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom):
+            found |= {f"{node.module}.{alias.name}" for alias in node.names} | {str(node.module)}
+        elif isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+    return found & modules
+
+
+def circle_in(arrows: dict[str, set[str]]) -> tuple[str, ...]:
+    """What of ``arrows`` is left when all that leads nowhere is taken away again and again."""
+    left = dict(arrows)
+    while ends := [name for name, targets in left.items() if not targets & left.keys()]:
+        for name in ends:
+            del left[name]
+    return tuple(sorted(left))

@@ -9,7 +9,8 @@ import pytest
 from plans import DEFAULT, LONG, answering, kinds, locking, losing, swapping
 
 from postdo.config import Answer, Rehearse
-from postdo.planning.plan import Findings, decide
+from postdo.planning.findings import Findings
+from postdo.planning.plan import decide
 from postdo.rehearsing.trace import Lock, Loss
 
 VERDICT_OF = {Answer.ALLOW: "go", Answer.ASK: "ask", Answer.REFUSE: "refuse"}

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from plans import DEFAULT, LONG, locking, losing, swapping
 
 from postdo.config import Answer
-from postdo.planning.plan import Findings, decide
+from postdo.planning.findings import Findings
+from postdo.planning.plan import decide
 from postdo.rehearsing.rehearsal import Rehearsal
 from postdo.rehearsing.trace import Loss
 

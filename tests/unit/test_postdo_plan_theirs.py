@@ -9,8 +9,9 @@ import pytest
 from plans import DEFAULT
 from test_postdo_plan_words import run_of
 
+from postdo.planning.findings import Findings
 from postdo.planning.gate import refusal
-from postdo.planning.plan import Findings, decide
+from postdo.planning.plan import decide
 from postdo.rehearsing.trace import Lock, Loss, Step
 from postdo.report import text
 

@@ -16,8 +16,9 @@ from postdo.console import Console
 from postdo.errors import Refused
 from postdo.planning import recipes
 from postdo.planning.compatibility import Clash
+from postdo.planning.findings import Findings
 from postdo.planning.gate import pass_gate, refusal
-from postdo.planning.plan import Findings, Plan, decide
+from postdo.planning.plan import Plan, decide
 from postdo.planning.recipes import Place
 from postdo.rehearsing.trace import Lock
 from postdo.report import html, text

@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from pathlib import Path
 
 import pytest
-from documents import CODE_SPAN, PROJECT, blocks, commands, project_files, prose, section, text_of
+from documents import (
+    CODE_SPAN,
+    FENCE,
+    PROJECT,
+    blocks,
+    commands,
+    project_files,
+    prose,
+    section,
+    text_of,
+)
 
 README = text_of("README.md")
+PORTUGUESE = text_of("README.pt-BR.md")
 TROUBLESHOOTING = text_of("docs/troubleshooting.md")
 README_LINES = 250  # what somebody reads before they decide; the rest is in docs/
 # Written by the kit or by the user; a clean clone has none of them.
@@ -81,6 +93,41 @@ def blocks_in_order(text: str) -> list[str]:
     return [f"```sh\n{block}```" for block in blocks(text, "sh")]
 
 
+# --- The README in Portuguese ---------------------------------------------------------------------
+
+
+def headings(text: str) -> list[int]:
+    """The level of each heading, in order."""
+    return [len(signs) for signs in re.findall(r"^(#+) ", prose(text), re.MULTILINE)]
+
+
+def fences(text: str) -> list[tuple[str, list[str]]]:
+    """Each code block: its language, and its commands without comments if it is shell."""
+    found = [(language, f"```{language}\n{body}```") for language, body in FENCE.findall(text)]
+    return [(language, commands(block)) for language, block in found]
+
+
+def links_elsewhere(text: str) -> Counter[str]:
+    """The targets of the links, but for those to a heading of the page and to the translation."""
+    ours = ("#", "README")
+    return Counter(link for link in LINK.findall(prose(text)) if not link.startswith(ours))
+
+
+def test_the_readme_in_portuguese_is_in_step() -> None:
+    """Sections, commands, links, and whatever is quoted: keys of .env, paths, options."""
+    spans, translated = (Counter(CODE_SPAN.findall(prose(text))) for text in (README, PORTUGUESE))
+
+    assert headings(PORTUGUESE) == headings(README)
+    assert fences(PORTUGUESE) == fences(README)
+    assert links_elsewhere(PORTUGUESE) == links_elsewhere(README)
+    assert translated - spans == spans - translated, "README.pt-BR.md quotes other words"
+
+
+def test_each_readme_leads_to_the_other_in_its_first_lines() -> None:
+    assert "](README.pt-BR.md)" in README[:500]
+    assert "](README.md)" in PORTUGUESE[:500]
+
+
 # --- Links and paths ------------------------------------------------------------------------------
 
 DOCUMENTS = [name for name in project_files() if name.endswith(".md")]
@@ -108,7 +155,7 @@ def anchor_of(title: str) -> str:
     return re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-")
 
 
-@pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md"])
+@pytest.mark.parametrize("document", ["README.md", "README.pt-BR.md", "CONTRIBUTING.md"])
 def test_every_path_that_a_document_names_is_there(document: str) -> None:
     text = text_of(document)
     spans = {span for span in CODE_SPAN.findall(prose(text)) if PATH.fullmatch(span)}
@@ -128,7 +175,7 @@ def test_the_layout_names_what_there_is_and_nothing_of_the_top_is_missing() -> N
     named = {name for line in tree.splitlines() for name in re.split(r"  +", line)[0].split(", ")}
     top = {name.split("/")[0] + ("/" if "/" in name else "") for name in project_files()}
     # Hidden ones belong to tools; the documents are named below the tree; .dev.yml and so on in it.
-    understood = re.compile(r"\.|[A-Z]+(\.md)?$|pyproject\.toml|docker-compose\.|docs/")
+    understood = re.compile(r"\.|[A-Z]+($|\.)|pyproject\.toml|docker-compose\.|docs/")
 
     assert {name for name in named if not is_there(name)} == set()
     assert {name for name in top if name not in tree and not understood.match(name)} == set()
@@ -196,7 +243,8 @@ def test_the_versions_that_the_readme_asks_for_are_those_that_run_sh_asks_for() 
     floors |= dict(re.findall(r"^(\w+)_FLOOR=([\d.]+)$", text_of("lib/python.sh"), re.MULTILINE))
 
     for name, words in (("ENGINE", "Docker Engine"), ("COMPOSE", "Compose"), ("PYTHON", "Python")):
-        assert f"{words} {floors[name]} " in section(README, "The parts").replace("\n", " ")
+        for text in (section(README, "The parts"), section(PORTUGUESE, "As partes")):
+            assert f"{words} {floors[name]} " in text.replace("\n", " ")
 
 
 def test_the_readme_updates_the_images_that_production_is_made_of() -> None:

@@ -200,8 +200,14 @@ def messages() -> list[str]:
     return MESSAGE.findall(TROUBLESHOOTING)
 
 
-@pytest.mark.parametrize("message", messages())
-def test_every_message_of_the_troubleshooting_is_one_that_the_code_prints(message: str) -> None:
+def refusals() -> list[str]:
+    """The messages of the table "What a refusal means"."""
+    table = section(text_of("docs/migrations.md"), "What a refusal means")
+    return re.findall(r"^\| `([^`]+)`", table, re.MULTILINE)
+
+
+@pytest.mark.parametrize("message", messages() + refusals())
+def test_every_message_that_a_page_explains_is_one_that_the_code_prints(message: str) -> None:
     words = re.sub(r"^(error|warning): ", "", message)
     pieces = [piece.strip(": ") for piece in words.split("…") if piece.strip(": ")]
     assert any(len(piece) >= len("in .env is") for piece in pieces), "too little to search for"

@@ -12,16 +12,11 @@ from dataclasses import dataclass
 from django.apps import apps as registry
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.loader import MigrationLoader
-from django.db.migrations.operations import (
-    CreateModel,
-    RunPython,
-    RunSQL,
-    SeparateDatabaseAndState,
-)
-from django.db.migrations.operations.base import Operation
+from django.db.migrations.operations import CreateModel
 
 from postdo import history
-from postdo.comparing.expected import expected, from_nothing, with_each
+from postdo.comparing.adopted import does_more, with_adopted
+from postdo.comparing.expected import expected, from_nothing, keep, with_each
 from postdo.comparing.proof import proves
 from postdo.comparing.subject import Subject, look_at
 from postdo.comparing.trial import UNRECORD, Tried, applies, tried
@@ -38,7 +33,6 @@ from postdo.schema.differences import Difference, compare
 from postdo.schema.reread import worded
 
 CANDIDATES = 4  # migrations that are tried as the reason, of each kind
-DJANGOS_OPERATIONS = ("django.db.migrations.operations.", "django.contrib.postgres.operations")
 
 # Django's own record of an applied migration. Django 1.7 and newer.
 RECORD = "INSERT INTO django_migrations (app, name, applied) VALUES (%s, %s, now())"
@@ -67,10 +61,17 @@ def find(subject: Subject, *, build: bool = True) -> tuple[Difference, ...] | No
     ``build``: make the expected schema from nothing if nobody remembers it; else ``None`` then.
     Raises ``Refused`` if it cannot be made.
     """
-    wanted = expected(subject, build=build)
+    wanted = remembered = expected(subject, build=False)
+    if wanted is None and build:
+        wanted = expected(subject)
     if wanted is None:
         return None
-    return compare(wanted, worded(subject.session, read(subject.session), wanted))
+    actual = worded(subject.session, read(subject.session), wanted)
+    if remembered is not None and build:
+        wanted = with_adopted(subject, remembered, actual)
+        if wanted is not remembered:
+            keep(subject, wanted)
+    return compare(wanted, actual)
 
 
 def try_sql(subject: Subject, differences: tuple[Difference, ...]) -> Tried:
@@ -128,7 +129,7 @@ def explain(subject: Subject, differences: tuple[Difference, ...]) -> tuple[Expl
         return ()
     loader = MigrationLoader(None, ignore_no_migrations=True)
     nodes, concerned = loader.graph.nodes, _concerned(differences)
-    shown = [n for n in nodes if n[0] in concerned and not _does_more(loader, n)]
+    shown = [n for n in nodes if n[0] in concerned and not does_more(loader, n)]
     last = [n for n in shown if alarms and n in applied and not _needed_by(loader, n) & applied]
     first = [n for n in shown if n not in applied and _needs(loader, n) <= applied]
     # A further table is no alarm, so only a migration that makes it is worth a try.
@@ -200,22 +201,6 @@ def _needed_by(loader: MigrationLoader, name: Name) -> frozenset[Name]:
 
 def _needs(loader: MigrationLoader, name: Name) -> frozenset[Name]:
     return frozenset(parent.key for parent in loader.graph.node_map[name].parents)
-
-
-def _does_more(loader: MigrationLoader, name: Name) -> bool:
-    """Whether it may do what a schema cannot show: then nothing proves its record wrong."""
-    return any(map(_is_hidden, loader.graph.nodes[name].operations))
-
-
-def _is_hidden(operation: Operation) -> bool:
-    if isinstance(operation, SeparateDatabaseAndState):
-        return any(map(_is_hidden, operation.database_operations))
-    if isinstance(operation, RunPython):
-        return operation.code is not RunPython.noop
-    if isinstance(operation, RunSQL):
-        return operation.sql != RunSQL.noop
-    # What a project's own class of operations does, nobody knows.
-    return not type(operation).__module__.startswith(DJANGOS_OPERATIONS)
 
 
 def _latest_first(names: Iterable[Name]) -> list[Name]:

@@ -45,8 +45,14 @@ def expected(subject: Subject, *, build: bool = True) -> Catalogue | None:
     if kept is not None or not build:
         return kept
     made = from_nothing(subject, applied)
-    subject.journal.keep_expected(key(applied, major), made, applied)
+    keep(subject, made)
     return made
+
+
+def keep(subject: Subject, schema: Catalogue) -> None:
+    """Remember this as the schema that is expected of what is applied now."""
+    applied = subject.known
+    subject.journal.keep_expected(key(applied, schema.major), schema, applied)
 
 
 def from_nothing(subject: Subject, applied: frozenset[Name]) -> Catalogue:

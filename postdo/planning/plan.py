@@ -166,8 +166,7 @@ def _mode(findings: Findings, reasons: tuple[Reason, ...]) -> str:
 def _touched(findings: Findings) -> tuple[Difference, ...]:
     if not findings.pending or notes.may_be_rewritten(findings):
         return ()
-    tables = verdict.touched_tables(findings.rehearsal)
-    return verdict.touched_drift(findings.drift or (), tables)
+    return verdict.touched_drift(findings.drift or (), findings.rehearsal)
 
 
 # --- What it means for the site -------------------------------------------------------------------

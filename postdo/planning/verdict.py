@@ -5,6 +5,7 @@ Each function looks at one part of what was found; ``plan.decide`` puts their an
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
@@ -15,7 +16,7 @@ from postdo.planning.origins import REPLACE, STAY, Origins
 from postdo.rehearsing.file_changes import of_files
 from postdo.rehearsing.rehearsal import DUMP, FULL, Rehearsal
 from postdo.rehearsing.trace import Failure, Lock, Loss, Trace
-from postdo.schema.differences import Difference
+from postdo.schema.differences import ON_TABLES, Difference
 from postdo.words import (
     BLOCKS_READS,
     BLOCKS_WRITES,
@@ -334,16 +335,41 @@ def touched_tables(rehearsal: Rehearsal | None) -> frozenset[str] | None:
 
 
 def touched_drift(
-    drift: Iterable[Difference], tables: frozenset[str] | None
+    drift: Iterable[Difference], rehearsal: Rehearsal | None
 ) -> tuple[Difference, ...]:
-    """The alarms on these tables (``None``: all of them).
+    """The alarms on the tables that the pending migrations change (all, if it could be any).
 
     A view that somebody made only reads; where the rehearsal succeeded with it, it is in no way.
+    And what a migration itself drops, it knows.
     """
+    tables = touched_tables(rehearsal)
     alarms = (difference for difference in drift if difference.alarm)
     if tables is None:
         return tuple(alarms)
-    return tuple(alarm for alarm in alarms if alarm.table in tables and not alarm.only_reads)
+    statements = _statements(rehearsal)
+    return tuple(
+        alarm
+        for alarm in alarms
+        if alarm.table in tables and not alarm.only_reads and not _is_dropped(alarm, statements)
+    )
+
+
+def _statements(rehearsal: Rehearsal | None) -> tuple[str, ...]:
+    steps = rehearsal.trace.steps if rehearsal is not None and rehearsal.trace is not None else ()
+    return tuple(statement.sql for step in steps for statement in step.statements)
+
+
+def _is_dropped(alarm: Difference, statements: tuple[str, ...]) -> bool:
+    """Whether a statement drops the trigger or policy that this is about."""
+    if alarm.kind not in ON_TABLES:
+        return False
+    table = re.escape(alarm.table.rpartition(".")[2])
+    drop = re.compile(
+        rf'DROP\s+{alarm.kind}\s+(IF\s+EXISTS\s+)?"?{re.escape(alarm.name)}"?\s+ON\s+'
+        rf'("?\w+"?\.)?"?{table}"?(?!\w)',
+        re.IGNORECASE,
+    )
+    return any(map(drop.search, statements))
 
 
 def drifted(

@@ -133,6 +133,33 @@ def test_what_depends_on_a_changed_column_is_refused_with_the_sql_to_drop_and_re
     site.sql(again[0])
 
 
+ADOPTED = "VIEW cheap AS SELECT id FROM shop_order WHERE quantity < 3"
+
+
+def test_what_a_migration_drops_and_makes_again_is_its_own_from_then_on(site: Site) -> None:
+    """The remedy of the refusal word for word; and a view that a migration takes over as it is."""
+    site.sql(f"{VIEW}; {FUNCTION} {TRIGGER}; {POLICY}; CREATE {ADOPTED}")
+    wider = site.migration("0002_wider", WIDER)
+    site.ends_refused("drop that in a migration before this one, and create it again", **ALLOWED)
+    found = site.run("drift", "--json").report["result"]["differences"]
+    told = [(one["sql"], one["again"]) for one in found if one["alarm"] and "cheap" not in str(one)]
+    assert len(told) == 3
+    drop, again = ([text for sql in side for text in sql[1:-1]] for side in zip(*told, strict=True))
+    wider.unlink()
+    site.migration("0002_drop", f"migrations.RunSQL({drop})")
+    site.migration("0003_wider", WIDER, after="0002_drop")
+    # A migration makes the function too, or none of it would run on a new database.
+    adopt = [f"CREATE OR REPLACE {ADOPTED}", FUNCTION.replace("CREATE", "CREATE OR REPLACE", 1)]
+    site.migration("0004_again", f"migrations.RunSQL({[*adopt, *again]})", after="0003_wider")
+
+    done = site.run("migrate", **ALLOWED)
+
+    assert done.code == 0, done.out + done.err
+    looked = site.run("drift")
+    assert looked.code == 0, looked.out + looked.err
+    assert "no migration made it" not in looked.out
+
+
 # --- 28 to 30 ---------------------------------------------------------------------------------
 
 

@@ -160,3 +160,33 @@ def test_what_was_made_by_hand_elsewhere_does_not_hide_a_wrong_record(shop: Proj
 def test_a_column_changed_by_hand_is_no_reason_to_correct_a_record(shop: Project) -> None:
     shop.sql("ALTER TABLE shop_item ALTER COLUMN price TYPE bigint")
     assert inside(shop, EXPLAINED).value == []
+
+
+def test_only_what_the_migrations_do_make_is_taken_for_theirs(shop: Project) -> None:
+    """One that found its column gone is settled; one that only names another column is not."""
+    drop = "migrations.RunSQL('ALTER TABLE shop_item DROP COLUMN IF EXISTS price -- for weight')"
+    state = "migrations.RemoveField('Item', 'price')"
+    both = f"migrations.SeparateDatabaseAndState([{drop}], [{state}])"
+    shop.migration("shop", "0003_drop", both, after="0002_price")
+    shop.sql("ALTER TABLE shop_item DROP COLUMN price, ADD COLUMN weight integer")
+    answer = inside(
+        shop,
+        """
+from postdo.comparing import drift, expected
+from postdo.comparing.subject import look_at
+
+before = seen().recorded
+migrate()
+archive()
+subject = look_at(run, project, session, seen(), journal)
+as_advanced = expected.from_nothing(subject, before)
+expected.keep(subject, as_advanced)
+answer = [
+    [one.what for one in drift.compare(as_advanced, drift.read(session))],
+    [one.what for one in drift.find(subject)],
+    [one.what for one in drift.find(subject)],
+]
+""",
+    )
+    weight = "column shop_item.weight is there, and no migration made it"
+    assert answer.value == [["column shop_item.price is missing", weight], [weight], [weight]]

@@ -11,7 +11,7 @@ from plans import DEFAULT, LONG, answering, kinds, locking, losing, swapping
 from postdo.config import Answer, Rehearse
 from postdo.planning.findings import Findings
 from postdo.planning.plan import decide
-from postdo.rehearsing.trace import Lock, Loss
+from postdo.rehearsing.trace import Lock, Loss, Statement, Step
 
 VERDICT_OF = {Answer.ALLOW: "go", Answer.ASK: "ask", Answer.REFUSE: "refuse"}
 NOTHING_PENDING = plans.findings(pending=(), rehearsal=None, clashes=None)
@@ -225,6 +225,24 @@ def test_a_table_whose_definition_is_changed_is_touched_whatever_was_locked() ->
     trace = plans.trace(locks=(), altered=(plans.ALARM.table,))
     changes = plans.findings(drift=(plans.ALARM, plans.ELSEWHERE), rehearsal=plans.rehearsal(trace))
     assert decide(changes, DEFAULT).touched_drift == (plans.ALARM,)
+
+
+@pytest.mark.parametrize(
+    ("sql", "touched"),
+    [
+        ('DROP TRIGGER IF EXISTS "noted" ON "public"."shop_item";', False),
+        ("drop trigger noted on shop_item", False),
+        ("DROP TRIGGER noted ON shop_item_tags", True),
+        ("DROP TRIGGER noted_too ON shop_item", True),
+        ("DROP POLICY noted ON shop_item", True),
+    ],
+)
+def test_a_trigger_that_a_migration_drops_itself_is_in_no_way(sql: str, touched: bool) -> None:
+    noted = replace(plans.ALARM, kind="trigger", name="noted")
+    steps = (Step(plans.NOTE.name, 0.02, (Statement(sql, 0.01),), (), (), ()),)
+    trace = replace(plans.trace(altered=(noted.table,)), steps=steps)
+    changes = plans.findings(drift=(noted,), rehearsal=plans.rehearsal(trace))
+    assert decide(changes, DEFAULT).touched_drift == ((noted,) if touched else ())
 
 
 def test_without_a_rehearsal_any_table_may_be_touched() -> None:

@@ -16,8 +16,8 @@ as new as it was itself (`_Spare`), and the only change to the product is made i
 the `Popen` that `postdo.rehearsing.worker` sees is this one.
 
 A program is started anew after all (see `_wanted`) where anything is different that counts before
-the first line of Python: another Python, options of it, a program around it, another import path,
-locale or time zone. POSTDO_TEST_START=cold starts all of them anew.
+the first line of Python: another Python, options of it, a program around it, another import path
+or locale. POSTDO_TEST_START=cold starts all of them anew.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 import types
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -49,7 +50,7 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 # What each program has to have of it, or it is started anew: read before the first line of Python.
 START = {"PYTHONPATH": str(REPOSITORY), "PYTHONDONTWRITEBYTECODE": "1"}
 START_PREFIXES = ("PYTHON", "LC_", "LD_", "GLIBC_", "MALLOC_", "OPENSSL_", "SSL_")
-START_NAMES = ("LANG", "LANGUAGE", "TZ")
+START_NAMES = ("LANG", "LANGUAGE")
 COERCED = ("LC_CTYPE", "C.UTF-8")  # Python sets it by itself where there is no locale
 # Of Popen's arguments, those that a fork knows to follow.
 FOLLOWED = {"cwd", "env", "stdin", "stdout", "stderr", "text", "bufsize", "start_new_session"}
@@ -336,6 +337,7 @@ def _become(request: Request, pipes: list[int]) -> None:
     coerced = {COERCED[0]: os.environ[COERCED[0]]} if COERCED[0] in os.environ else {}
     os.environ.clear()
     os.environ.update({**coerced, **request.environment})
+    time.tzset()  # Django sets TZ, so that the rehearsal's child always has one
     tempfile.tempdir = None
     importlib.invalidate_caches()
     _open_streams()

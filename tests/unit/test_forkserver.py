@@ -27,7 +27,7 @@ RUNS: dict[str, Callable[..., subprocess.CompletedProcess[str]]] = {
 IS_FORKED = "print('-c' not in open('/proc/self/cmdline').read().split(chr(0)))"
 # What a program finds when it begins, but for pids.
 FOUND = """
-import gc, json, os, random, signal, sys, threading
+import gc, json, os, random, signal, sys, threading, time
 from django.conf import settings
 print(json.dumps({
     "argv": sys.argv, "orig_argv": sys.orig_argv, "path": sys.path, "flags": repr(sys.flags),
@@ -43,6 +43,7 @@ print(json.dumps({
     "main": __name__, "name": "settings" in globals(), "threads": threading.active_count(),
     "parent": os.getppid(), "session": os.getsid(0), "group": os.getpgid(0),
     "configured": settings.configured, "collects": gc.isenabled(),
+    "zone": (time.tzname, time.timezone, time.localtime(0).tm_hour),
 }))
 """
 
@@ -52,11 +53,16 @@ def shop(tmp_path: Path, database: str) -> Project:
     return make_shop(tmp_path, database)
 
 
-def program(project: Project, code: str, start: Callable[..., Any] = forkserver.run) -> Any:
+def program(
+    project: Project,
+    code: str,
+    start: Callable[..., Any] = forkserver.run,
+    environment: Mapping[str, str] | None = None,
+) -> Any:
     return start(
         [sys.executable, "-c", code, "one", "two"],
         cwd=project.root,
-        env=project.variables(),
+        env=project.variables(environment),
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -70,8 +76,13 @@ def forked(words: list[str], environment: Mapping[str, str], **more: Any) -> boo
     return bool(done.stdout.strip() == "True")
 
 
-def test_a_program_finds_the_same_as_if_it_were_started(shop: Project) -> None:
-    found = {how: json.loads(program(shop, FOUND, run).stdout) for how, run in RUNS.items()}
+@pytest.mark.parametrize("environment", [{}, {"TZ": "Asia/Tokyo"}])
+def test_a_program_finds_the_same_as_if_it_were_started(
+    shop: Project, environment: Mapping[str, str]
+) -> None:
+    found = {
+        how: json.loads(program(shop, FOUND, run, environment).stdout) for how, run in RUNS.items()
+    }
     # The way to its spare, for the rehearsal's child; closed in whatever it starts.
     assert found["forked"]["descriptors"].pop(3) == "socket"
     assert found["forked"] == found["started"]
@@ -159,7 +170,6 @@ def test_what_is_different_before_the_first_line_is_started_anew(shop: Project) 
         "PYTHONPATH": "/",
         "PYTHONHASHSEED": "1",
         "LC_ALL": "C",
-        "TZ": "Asia/Tokyo",
         "LD_PRELOAD": "",
     }.items():
         assert not forked(ask, {**same, name: value}), name
@@ -179,7 +189,10 @@ def test_a_signal_reaches_it_and_takes_the_rehearsal_along(
     sleeping = "SELECT 1 FROM pg_stat_activity WHERE query = 'SELECT pg_sleep(60)'"
     until(lambda: shop.sql(sleeping), "the rehearsal")
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-    assert len(children) == 2  # the rehearsal's process, and the one from which it was forked
+    # The rehearsal's process, and the one from which it was forked.
+    assert [Path(f"/proc/{child}/cmdline").read_text().split("\0")[1] for child in children] == [
+        forkserver.__file__
+    ] * 2
     process.send_signal(number)
     process.communicate(timeout=60)
     expected = -number if number == signal.SIGKILL else 128 + number

@@ -7,8 +7,8 @@
 # last two. Bytecode has no time stamp in it (unchecked-hash), so that the same input gives the same files.
 # There is no "# syntax=" line: it would be downloaded at every build.
 
-# Another Python for the project: PYTHON_IMAGE in .env. One of Debian's "slim" images, with the C library of postgres:17,
-# whose pg_dump is copied into this one.
+# Another Python for the project: web/.python-version, or PYTHON_IMAGE in .env. One of Debian's "slim" images, with the C
+# library of postgres:17, whose pg_dump is copied into this one.
 ARG PYTHON_IMAGE=python:3.13-slim
 FROM ${PYTHON_IMAGE} AS base
 ENV PATH=/venv/bin:$PATH \

@@ -57,6 +57,7 @@ input_is_a_loops() {
 export_compose_facts() {
     read_override "$([ "$MODE" = prod ] && printf prod || printf dev)"
     export_version
+    POSTDO_PYTHON_IMAGE=$(python_image)
     # What Caddy serves: plain HTTP under every name, and HTTPS for the domain and the names that are sent on to it.
     SITE_ADDRESS=:80 SITE_URL=
     for facts_name in $(served_names); do
@@ -85,7 +86,7 @@ export_compose_facts() {
     127.* | '[::1]') PGADMIN_CONFIG_SERVER_MODE=False ;;
     *) PGADMIN_CONFIG_SERVER_MODE=True ;;
     esac
-    export ALLOWED_HOSTS CSRF_TRUSTED_ORIGINS SITE_ADDRESS SITE_URL HOST_UID HOST_GID PGADMIN_CONFIG_SERVER_MODE
+    export POSTDO_PYTHON_IMAGE ALLOWED_HOSTS CSRF_TRUSTED_ORIGINS SITE_ADDRESS SITE_URL HOST_UID HOST_GID PGADMIN_CONFIG_SERVER_MODE
 }
 
 with_item() { # with_item LIST ITEM: a list with commas that has the item, once
@@ -106,6 +107,7 @@ export_version() {
 
 build_image() { # build_image prod|dev: in the log, or the lines that name the cause and what our Dockerfile says of them
     project_requirements "$1" >/dev/null
+    require_python_image
     ! try "Build the image" compose "$1" build web || return 0
     build_log=$(tail -n "+$((LOG_MARK + 1))" "$LOG_FILE")
     build_cause=$(printf '%s\n' "$build_log" | awk -v want=cause -f "$ROOT/lib/build.awk")

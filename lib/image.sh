@@ -1,0 +1,50 @@
+# lib/image.sh: the Python that the image is built on. PYTHON_IMAGE in .env decides, else web/.python-version, else the
+# Dockerfile.
+
+# Whatever stands there: only a build refuses what cannot be (require_python_image).
+python_image() { # prints the name of the image
+    if [ -n "$PYTHON_IMAGE" ]; then
+        printf '%s' "$PYTHON_IMAGE"
+        return
+    fi
+    image_default=$(sed -n 's/^ARG PYTHON_IMAGE=//p' "$ROOT/Dockerfile")
+    image_version=$(asked_python)
+    if is_python_version "$image_version"; then
+        printf '%s:%s-%s' "${image_default%%:*}" "$image_version" "${image_default#*-}"
+    else
+        printf '%s' "$image_default"
+    fi
+}
+
+asked_python() { # the version in web/.python-version, as pyenv and uv write it; empty if there is none
+    [ -f "$ROOT/web/.python-version" ] || return 0
+    LC_ALL=C tr -d ' \t\r\357\273\277' <"$ROOT/web/.python-version" | sed 's/#.*//; s/^cpython[@-]//' | sed -n '/./{p;q;}'
+}
+
+is_python_version() { # is_python_version WORD: like 3.12 or 3.12.4
+    printf '%s\n' "$1" | grep -Eq '^3\.[0-9]+(\.[0-9]+)?$'
+}
+
+require_python_image() {
+    image_asked=$(asked_python)
+    if [ -n "$PYTHON_IMAGE" ]; then
+        image_remedy="set PYTHON_IMAGE in $(place_of PYTHON_IMAGE) to an image of a version that it allows"
+        case "$PYTHON_IMAGE-" in
+        *":$image_asked"[.-]*) ;;
+        *) [ -z "$image_asked" ] || warn "web/.python-version asks for Python $image_asked, but PYTHON_IMAGE in $(place_of PYTHON_IMAGE) decides: $PYTHON_IMAGE. Leave PYTHON_IMAGE empty to follow the file" ;;
+        esac
+    else
+        image_remedy="write a version that it allows into web/.python-version, such as 3.12"
+        [ -z "$image_asked" ] || is_python_version "$image_asked" ||
+            fail "web/.python-version asks for Python '$image_asked', which is no version" \
+                "write one like 3.12 there, or name an image in PYTHON_IMAGE in .env"
+        [ -z "$image_asked" ] || version_at_least "$image_asked" "$PYTHON_FLOOR" ||
+            fail "web/.python-version asks for Python $image_asked, which is too old" \
+                "write $PYTHON_FLOOR or newer there, or remove the file"
+    fi
+    [ -f "$ROOT/web/pyproject.toml" ] || return 0
+    image_version=$(python_image | sed -n 's/.*python:\(3\.[0-9][0-9.]*\).*/\1/p')
+    image_allowed=$(awk -v version="$image_version" -f "$ROOT/lib/requires-python.awk" "$ROOT/web/pyproject.toml")
+    [ -z "$image_allowed" ] ||
+        fail "web/pyproject.toml requires Python $image_allowed, but the image has $image_version" "$image_remedy"
+}

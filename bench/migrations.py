@@ -125,7 +125,7 @@ def measure_size(megabytes: int, rounds: int) -> list[Cell]:
     """On a server of its own, which is gone afterwards."""
     cells = [Cell(megabytes, pending) for pending in PENDING]
     with (
-        temporary_cluster() as cluster,
+        temporary_cluster(memory=False) as cluster,
         cluster.fresh_database("bench_site") as url,
         tempfile.TemporaryDirectory(prefix="bench-") as folder,
     ):

@@ -25,7 +25,13 @@ UNSAFE_IN_A_SHELL = '"$`\\\n'  # pg_ctl puts the path of `postgres` in double qu
 
 BUILTIN_LOCALE_MAJOR = 17  # --locale-provider=builtin came with PostgreSQL 17
 # Trades safety on a power failure for speed; for databases that live as long as a test run.
-NOT_DURABLE = ("fsync=off", "synchronous_commit=off", "full_page_writes=off")
+# The WAL is kept small, since the files may be in memory; before PostgreSQL 15 only by this.
+NOT_DURABLE = (
+    "fsync=off",
+    "synchronous_commit=off",
+    "full_page_writes=off",
+    "max_wal_size=256MB",
+)
 
 
 @dataclass(frozen=True)

@@ -19,17 +19,26 @@ from .ports import free_port
 from .privileges import RunAs
 
 PREFIX = "pg-test-"
+# Linux keeps these files in memory. On an ext4 disk, making a database of 300 files costs 0.26 s
+# of CPU, and 0.02 s there.
+MEMORY = Path("/dev/shm")  # noqa: S108  mkdtemp makes the name in it, 0700
+MEMORY_BYTES = 1 << 30  # free: each of the tests' four clusters takes 100 to 300 MB
 ATTEMPTS = 5  # at a port that was free a moment ago
 
 
 @contextmanager
-def temporary_cluster(source: Source = "auto", run_as: RunAs = "auto") -> Iterator[Cluster]:
+def temporary_cluster(
+    source: Source = "auto", run_as: RunAs = "auto", *, memory: bool = True
+) -> Iterator[Cluster]:
     """A running cluster on a free port, without fsync; stopped and deleted at the end.
 
-    What a run that was killed has left in the same place is stopped and deleted first.
+    Its files are in memory where there is room, unless ``memory`` is False. What a run that was
+    killed has left in the same places is stopped and deleted first.
     """
-    base = _base()
-    _sweep(base)
+    disk = _disk()
+    for base in (MEMORY, disk):
+        _sweep(base)
+    base = MEMORY if memory and _has_memory() else disk
     folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=base))
     folder.chmod(0o711)  # the server may have another uid; what is in it is private by itself
     # Held as long as we live: tells a living run's folder from a dead one's.
@@ -58,7 +67,18 @@ def _start(cluster: Cluster) -> None:
             return
 
 
-def _base() -> Path:
+def _has_memory() -> bool:
+    """Whether files can be kept in memory, and programs run from there (a copied wheel's)."""
+    try:
+        found = os.statvfs(MEMORY)
+    except OSError:  # not Linux
+        return False
+    room = found.f_bavail * found.f_frsize
+    runs = not found.f_flag & os.ST_NOEXEC
+    return os.access(MEMORY, os.W_OK) and runs and room >= MEMORY_BYTES
+
+
+def _disk() -> Path:
     """A short path, since socket paths are limited to about 100 bytes."""
     short = Path("/tmp")  # noqa: S108  mkdtemp makes the name in it, 0700
     return short if os.access(short, os.W_OK) else Path(tempfile.gettempdir())

@@ -8,6 +8,7 @@ left to Django's own loader.
 from __future__ import annotations
 
 import pkgutil
+from collections.abc import Collection
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -17,6 +18,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from postdo.database import rows
 from postdo.project import App, Project
+from postdo.words import listed
 
 # Whether the recorder's table is there, and its comment. PostgreSQL 14 to 18.
 RECORDER = """
@@ -135,6 +137,6 @@ def migration_files(package: ModuleType) -> dict[str, Path]:
     }
 
 
-def dotted(names: tuple[Name, ...]) -> str:
-    """Migrations for a message: ``shop.0002_price, shop.0003_stock``."""
-    return ", ".join(f"{app}.{name}" for app, name in names)
+def dotted(names: Collection[Name], most: int = 0) -> str:
+    """Migrations for a message: ``shop.0002_price, shop.0003_stock``. Beyond ``most``: how many."""
+    return listed([f"{app}.{name}" for app, name in names], most or len(names))

@@ -17,12 +17,12 @@ from django.db import DEFAULT_DB_ALIAS, DatabaseError, IntegrityError, connectio
 from django.db.models import EmailField
 from django.db.utils import ProgrammingError
 
+from postdo import sqlstates
 from postdo.config import SUPERUSER_PREFIX, Mode, SuperuserRequest
 from postdo.database import sqlstate
 from postdo.errors import Misconfigured, Refused, Undone, one_line
 from postdo.run import Run
 
-UNDEFINED_TABLE = "42P01"
 # Django's own four, as `startproject` writes them, for a project that has none.
 DEFAULT_VALIDATORS = tuple(
     {"NAME": f"django.contrib.auth.password_validation.{name}"}
@@ -184,7 +184,7 @@ def _is_there(wanted: _Wanted) -> bool:
     try:
         return bool(_same_login(wanted, "iexact" if _is_email(wanted) else "exact").exists())
     except ProgrammingError as error:
-        if sqlstate(error) == UNDEFINED_TABLE:
+        if sqlstate(error) == sqlstates.UNDEFINED_TABLE:
             return False
         raise
 

@@ -23,6 +23,7 @@ from django.db.migrations.operations import (
 )
 from django.db.migrations.state import ProjectState
 
+from postdo import sqlstates
 from postdo.changes import ModelChanges
 from postdo.database import message, rows, sqlstate
 from postdo.errors import Refused
@@ -42,7 +43,11 @@ SCHEMA = """
 SELECT n.nspname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE c.oid = to_regclass(%s)
 """
-NOTHING_TO_LOSE = ("42P01", "42703", "42846")  # no such table or column, no cast between the types
+NOTHING_TO_LOSE = (
+    sqlstates.UNDEFINED_TABLE,
+    sqlstates.UNDEFINED_COLUMN,
+    sqlstates.CANNOT_COERCE,
+)
 BAD_VALUE = "22"  # the class of values that the new type does not take
 # How Django writes types that format_type, and so ``may_round``, writes otherwise.
 SPELLINGS = (("varchar", "character varying"), ("char(", "character("), (", ", ","))

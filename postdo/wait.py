@@ -11,6 +11,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import NotSupportedError, OperationalError
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from postdo import sqlstates
 from postdo.config import Config
 from postdo.console import Stopwatch
 from postdo.database import Target, connect, message, sqlstate, target
@@ -71,7 +72,7 @@ SIGNS = (
         r"no password supplied",
         r"password authentication failed",
     ),
-    _sign(Problem.NO_DATABASE, "3D000", r"database \".*\" does not exist"),
+    _sign(Problem.NO_DATABASE, sqlstates.INVALID_CATALOG_NAME, r"database \".*\" does not exist"),
     _sign(
         Problem.NOT_UP,
         "57P01 57P02 57P03 53300 08000 08001 08006",

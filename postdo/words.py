@@ -13,6 +13,7 @@ COMMAND, IN_ENV = "{postdo}", "{in .env}"
 
 MINUTE, HOUR = 60, 3600
 KIB = 1024
+MB = KIB * KIB
 UNITS = ("bytes", "kB", "MB", "GB", "TB")
 
 # What a lock does to the site (PostgreSQL's documentation, "Explicit Locking", 14 to 18): modes
@@ -61,6 +62,11 @@ def size(count: int) -> str:
     while value >= KIB and unit < len(UNITS) - 1:
         value, unit = value / KIB, unit + 1
     return f"{value:.1f} {UNITS[unit]}" if unit and value < 10 else f"{value:.0f} {UNITS[unit]}"  # noqa: PLR2004
+
+
+def megabytes(count: int) -> str:
+    """Bytes as ``1906 MB``, rounded up: for what is compared with a limit in megabytes."""
+    return f"{-(-count // MB)} MB"
 
 
 def listed(items: Sequence[str], most: int = MOST_LISTED) -> str:

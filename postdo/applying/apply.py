@@ -16,7 +16,7 @@ from django.db import DEFAULT_DB_ALIAS, DatabaseError, InterfaceError
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.transaction import TransactionManagementError, atomic
 
-from postdo import lock
+from postdo import lock, sqlstates
 from postdo.applying import explained, sequences, table_locks
 from postdo.applying.as_rehearsed import require_same_rows, require_same_schema
 from postdo.applying.patience import BusyError, Patience
@@ -36,7 +36,6 @@ from postdo.running.transaction_end import CHECK_CONSTRAINTS
 from postdo.schema import catalogue
 
 LOOKS_PER_WAIT = 4  # at who blocks, within one lock_timeout
-ABORTED = "25P02"  # a statement after one that failed; says nothing about the cause
 
 # Whether these migrations are recorded, each as app and name.
 ALL_RECORDED = """
@@ -228,7 +227,7 @@ class _Attempt:
         try:
             return execute(sql, params, many, context)
         except Exception as error:
-            if sqlstate(error) != ABORTED:
+            if sqlstate(error) != sqlstates.IN_FAILED_SQL_TRANSACTION:
                 self._first_error = error
             raise
 
@@ -285,7 +284,9 @@ class _Attempt:
         return explained.unanswered(found) if self._became is Fate.UNKNOWN else found
 
     def _cause(self, error: BaseException) -> BaseException:
-        silent = sqlstate(error) == ABORTED or isinstance(error, TransactionManagementError)
+        """The first error: a statement after one that failed says nothing about the cause."""
+        aborted = sqlstate(error) == sqlstates.IN_FAILED_SQL_TRANSACTION
+        silent = aborted or isinstance(error, TransactionManagementError)
         return self._first_error if silent and self._first_error else error
 
     def _is_recorded(self, session: BaseDatabaseWrapper) -> bool:

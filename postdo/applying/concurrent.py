@@ -19,6 +19,7 @@ from django.db import DatabaseError
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.executor import MigrationExecutor
 
+from postdo import sqlstates
 from postdo.applying import plain
 from postdo.console import Stopwatch
 from postdo.database import rows, sqlstate
@@ -27,7 +28,7 @@ from postdo.run import Run
 
 MODE = "concurrent"
 PAUSE_SECONDS = 0.5  # between two attempts: who waited behind us gets its turn
-TRY_AGAIN = frozenset({"55P03", "40P01"})  # lock_not_available, deadlock_detected
+TRY_AGAIN = frozenset({sqlstates.LOCK_NOT_AVAILABLE, sqlstates.DEADLOCK_DETECTED})
 
 CONCURRENTLY = re.compile(r"\bCONCURRENTLY\b", re.IGNORECASE)
 _NAME = r'(?:"(?:[^"]|"")+"|[^\W\d][\w$]*)'

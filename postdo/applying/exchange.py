@@ -18,7 +18,7 @@ from typing import Any
 from django.db import DatabaseError, InterfaceError
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from postdo import lock
+from postdo import lock, sqlstates
 from postdo.applying.standstill import NOTICE_LOSS
 from postdo.console import Stopwatch
 from postdo.copying.scratch import connect_to
@@ -31,7 +31,7 @@ MAINTENANCE = ("postgres", "template1")  # the databases that every PostgreSQL s
 LOOK_SECONDS = 0.02  # between two looks at who is still there
 # RENAME itself gives up after 5 s (CountOtherDBBackends, PostgreSQL 14 to 18); then once more.
 ATTEMPTS = 3
-IN_USE = frozenset({"55006", "55P03"})  # object_in_use, lock_not_available
+IN_USE = frozenset({sqlstates.OBJECT_IN_USE, sqlstates.LOCK_NOT_AVAILABLE})
 LOCK_TIMEOUT_MS = 5_000  # as long as RENAME itself waits: new sessions queue up behind it
 DOUBT_SECONDS = 60.0  # for a server that crashed in the commit to come back and tell
 

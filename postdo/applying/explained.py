@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from postdo import lock
+from postdo import lock, sqlstates
 from postdo.applying.as_rehearsed import AS_BEFORE
 from postdo.applying.patience import BusyError
 from postdo.database import sqlstate
@@ -11,8 +11,9 @@ from postdo.history import Name, dotted
 from postdo.project import where
 from postdo.running.commit import Identity
 
-# Lock not available, deadlock, serialization failure: PostgreSQL manual, appendix A.
-BUSY = frozenset({"55P03", "40P01", "40001"})
+BUSY = frozenset(
+    {sqlstates.LOCK_NOT_AVAILABLE, sqlstates.DEADLOCK_DETECTED, sqlstates.SERIALIZATION_FAILURE}
+)
 NO_ANSWER = (
     "the database does not answer; COMMIT was never sent, so that PostgreSQL takes all of it back "
     "as soon as it runs"

@@ -21,6 +21,7 @@ from postdo.changes import conflict, unreadable
 from postdo.database import cancel, eyes, rows
 from postdo.errors import NotUndone, PostdoError, Refused, Undone, one_line
 from postdo.history import COMMENT, UNFINISHED, History, Name, dotted
+from postdo.pending_plan import pending_migrations
 from postdo.run import Run
 from postdo.running.pending import run_migrate
 from postdo.stop import Stopped
@@ -120,14 +121,14 @@ def _plan(run: Run, worker: BaseDatabaseWrapper) -> tuple[_Planned, ...]:
         executor = MigrationExecutor(worker)
         executor.loader.check_consistent_history(worker)
         conflicts = executor.loader.detect_conflicts()
-        plan = executor.migration_plan(executor.loader.graph.leaf_nodes())
+        left = pending_migrations(executor)
     except DatabaseError:
         raise
     except Exception as error:
         raise unreadable(error) from error
     if conflicts:
         raise conflict(conflicts, run.config.manage)
-    return tuple(_Planned((step.app_label, step.name), bool(step.atomic)) for step, _ in plan)
+    return tuple(_Planned((step.app_label, step.name), bool(step.atomic)) for step in left)
 
 
 def _mark(session: BaseDatabaseWrapper, comment: str) -> None:

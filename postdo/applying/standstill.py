@@ -19,16 +19,20 @@ from dataclasses import dataclass
 from django.db import DatabaseError, InterfaceError
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from postdo import sqlstates
 from postdo.console import Stopwatch
 from postdo.database import PID, closing, connect, rows, sqlstate
 from postdo.errors import Refused, Undone
 from postdo.run import Run
+from postdo.words import table
 
 CONNECT_SECONDS = 10.0
 LOOK_SECONDS = 0.2  # between two looks at who would keep readers waiting
 PAUSE_SECONDS = 1.0  # between two attempts: the writers that waited get their turn
-# lock_not_available, deadlock_detected, undefined_table (dropped between reading and locking).
-TRY_AGAIN = frozenset({"55P03", "40P01", "42P01"})
+# The table may have been dropped between reading and locking.
+TRY_AGAIN = frozenset(
+    {sqlstates.LOCK_NOT_AVAILABLE, sqlstates.DEADLOCK_DETECTED, sqlstates.UNDEFINED_TABLE}
+)
 
 # No timeout may end this session while it holds the locks. PostgreSQL 14 to 18.
 STAY = """
@@ -99,7 +103,6 @@ WHERE NOT l.granted AND l.locktype = 'relation' AND l.mode = 'AccessExclusiveLoc
   AND %s = ANY(pg_blocking_pids(l.pid))
 """
 CANCEL = "SELECT pg_cancel_backend(%s)"
-NOT_ALLOWED = "42501"  # insufficient_privilege
 # Ends this role's own sessions on this database that have one of these names. PostgreSQL 14 to 18.
 END_OURS = """
 SELECT pg_terminate_backend(pid) FROM pg_stat_activity
@@ -195,7 +198,7 @@ def _readers_go_on(run: Run, pid: int) -> Iterator[Sequence[str]]:
             try:
                 rows(session, CANCEL, other)
             except DatabaseError as error:
-                if sqlstate(error) == NOT_ALLOWED:
+                if sqlstate(error) == sqlstates.INSUFFICIENT_PRIVILEGE:
                     given_up[:] = [
                         f"{role} (pid {other}) asked for a table for itself alone, readers would "
                         "have waited behind it, and this user may not cancel that"
@@ -272,4 +275,4 @@ def _sequences(session: BaseDatabaseWrapper) -> dict[str, int | None]:
 
 
 def _shown(names: tuple[str, ...]) -> str:
-    return ", ".join(name.removeprefix("public.") for name in names)
+    return ", ".join(table(name) for name in names)

@@ -28,6 +28,7 @@ from postdo.copying.foreign import Foreign, foreign
 from postdo.database import closing, rows
 from postdo.errors import PostdoError, Refused, Undone, one_line
 from postdo.history import RECORDED, Name, dotted
+from postdo.pending_plan import pending_migrations
 from postdo.rehearsing import worker
 from postdo.rehearsing.trace import Trace
 from postdo.run import Run
@@ -310,14 +311,14 @@ def _pending() -> tuple[Name, ...]:
     connection = connections[DEFAULT_DB_ALIAS]  # the recorder asks this one, whatever it is given
     try:
         executor = MigrationExecutor(connection)
-        plan = executor.migration_plan(executor.loader.graph.leaf_nodes())
+        left = pending_migrations(executor)
     except DatabaseError:
         raise
     except Exception as error:
         raise unreadable(error) from error
     finally:
         connection.close()  # it would be ended with all others
-    return tuple((step.app_label, step.name) for step, _ in plan)
+    return tuple((step.app_label, step.name) for step in left)
 
 
 def _connect_to_copy(run: Run, copy: str) -> BaseDatabaseWrapper:

@@ -19,6 +19,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from postdo.database import rows
 from postdo.rehearsing.trace import Lock
+from postdo.words import table as shown
 
 # Weak to strong; the manual's table 13.2, PostgreSQL 14 to 18.
 MODES = (
@@ -99,7 +100,7 @@ class Blocker:
     @property
     def place(self) -> str:
         """What is waited for, for a message."""
-        return self.table.removeprefix("public.") or "a row"
+        return shown(self.table) or "a row"
 
     @property
     def remedy(self) -> str:

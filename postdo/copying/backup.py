@@ -18,11 +18,12 @@ from typing import Any
 from django.db import DatabaseError, InterfaceError
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from postdo import sqlstates
 from postdo.config import Rehearse
 from postdo.console import Stopwatch
 from postdo.copying import extensions, rights, standbys
 from postdo.copying.backup_folder import BackupFolder
-from postdo.copying.budget import MB, check_size, in_mb
+from postdo.copying.budget import check_size
 from postdo.copying.foreign import Foreign, contents, foreign, listing
 from postdo.copying.programs import (
     OutOfTimeError,
@@ -36,7 +37,7 @@ from postdo.copying.scratch import connect_to
 from postdo.database import cancel, closing, message, rows, sqlstate
 from postdo.errors import Refused
 from postdo.run import Run
-from postdo.words import listed
+from postdo.words import MB, listed, megabytes
 
 __all__ = ["Copied", "Programs", "check_room", "copy", "programs"]
 
@@ -52,7 +53,6 @@ PIPED = ("--format=custom", "--compress=0")
 KEPT_ROWS = ("django_migrations", "django_content_type", "auth_permission", "django_site")
 DISK_FULL = ("No space left on device", "Disk quota exceeded", "Check free disk space")
 LESS_ROOM = "free some disk space there, or set REHEARSE=schema for a copy without rows"
-CANCELLED = "57014"
 NAMED = 20  # of what a copy goes without; more are counted
 
 # Its size in bytes, and the WAL that PostgreSQL keeps before it recycles it. PostgreSQL 14 to 18.
@@ -131,15 +131,16 @@ def check_room(run: Run, session: BaseDatabaseWrapper, *, schema_only: bool | No
     needed = int(COPY_FACTOR * size) + min(size, wal) + MARGIN_MB * MB + dump
     if policies.server_free_mb is not None and policies.server_free_mb * MB < needed:
         raise Refused(
-            f"a copy of the database ({in_mb(size)}) needs {in_mb(needed)} on the server's disk, "
-            f"with its write-ahead log and the backup, and {policies.server_free_mb} MB are free",
+            f"a copy of the database ({megabytes(size)}) needs {megabytes(needed)} on the server's "
+            f"disk, with its write-ahead log and the backup, and {policies.server_free_mb} MB are "
+            "free",
             LESS_ROOM,
         )
     free = folder.free_bytes() if folder else dump
     if folder and free < dump:
         raise Refused(
-            f"a backup of the database ({in_mb(size)}) can need {in_mb(dump)}, and {folder.root} "
-            f"has {in_mb(free)} free",
+            f"a backup of the database ({megabytes(size)}) can need {megabytes(dump)}, and "
+            f"{folder.root} has {megabytes(free)} free",
             LESS_ROOM,
         )
     return int(size)
@@ -291,7 +292,7 @@ def _analyze(run: Run, job: _Job, scratch: str) -> None:
                 rows(there, "ANALYZE")
         except DatabaseError as error:
             run.stop.check()  # cancelled because of a signal
-            if sqlstate(error) == CANCELLED:
+            if sqlstate(error) == sqlstates.QUERY_CANCELED:
                 raise OutOfTimeError from error
             raise Refused(
                 f"the copy cannot be analysed: {message(error)}",

@@ -7,8 +7,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from postdo.database import rows
 from postdo.errors import Refused
 from postdo.run import Run
-
-MB = 1024 * 1024
+from postdo.words import MB, megabytes
 
 # In bytes. PostgreSQL 14 to 18.
 SIZE = "SELECT pg_database_size(current_database())"
@@ -24,12 +23,7 @@ def check_size(run: Run, session: BaseDatabaseWrapper) -> int:
     size, most = size_of(session), run.config.policies.copy_mb
     if size > most * MB:
         raise Refused(
-            f"the database has {in_mb(size)}, and REHEARSE_MAX_MB lets {most} MB be copied",
+            f"the database has {megabytes(size)}, and REHEARSE_MAX_MB lets {most} MB be copied",
             "raise REHEARSE_MAX_MB, or set REHEARSE=schema for a copy without rows",
         )
     return size
-
-
-def in_mb(size: int) -> str:
-    """Bytes as ``906 MB``, rounded up."""
-    return f"{-(-size // MB)} MB"

@@ -11,10 +11,11 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from postdo.config import Rehearse
 from postdo.copying.backup import Copied
-from postdo.copying.budget import MB, check_size, in_mb, size_of
+from postdo.copying.budget import check_size, size_of
 from postdo.database import closing, connect, message, rows
 from postdo.errors import CopyWanted, Refused
 from postdo.run import Run
+from postdo.words import MB, megabytes
 
 CONNECT_SECONDS = 10.0  # it has answered its health check
 # What PostgreSQL reports for itself: of which cluster it is (a copy has the same), since when it
@@ -36,7 +37,7 @@ def ask_for_copy(run: Run, session: BaseDatabaseWrapper) -> None:
     size = size_of(session)
     if policies.dump_mb * MB < size <= policies.copy_mb * MB:
         raise CopyWanted(
-            f"the database has {in_mb(size)}: it is rehearsed on a base backup",
+            f"the database has {megabytes(size)}: it is rehearsed on a base backup",
             "make one, and run this again beside it",
         )
 

@@ -7,12 +7,11 @@ from contextlib import suppress
 from django.db import DatabaseError
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from postdo import sqlstates
 from postdo.copying.alike import untrusted
 from postdo.copying.scratch import connect_to
 from postdo.database import closing, rows, sqlstate
 from postdo.run import Run
-
-NOT_ALLOWED = "42501"
 
 # Statements that create the extensions that CREATE EXTENSION alone would make in another version,
 # in the order in which they were made. PostgreSQL 14 to 18.
@@ -38,7 +37,7 @@ def forbidden(run: Run, session: BaseDatabaseWrapper, scratch: str) -> tuple[str
             try:
                 rows(there, 'CREATE EXTENSION "' + name.replace('"', '""') + '" CASCADE')
             except DatabaseError as error:
-                if sqlstate(error) == NOT_ALLOWED:
+                if sqlstate(error) == sqlstates.INSUFFICIENT_PRIVILEGE:
                     forbidden.append(name)
             rows(there, "ROLLBACK")
     if forbidden:

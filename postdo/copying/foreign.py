@@ -20,6 +20,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from postdo.copying.programs import Programs
 from postdo.database import rows
 from postdo.errors import Refused
+from postdo.words import table
 
 SHOWN = 10  # names in a line
 # What only a superuser can make, as pg_restore lists it. PostgreSQL 14 to 18.
@@ -100,7 +101,7 @@ class Foreign:
         """What a dump does not read, in words."""
         return (
             *(f"schema {name}" for name in self.schemas),
-            *(name.removeprefix("public.") for name in self.relations),
+            *map(table, self.relations),
         )
 
     @property

@@ -6,6 +6,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from postdo.database import rows
 from postdo.errors import Refused
+from postdo.words import listed, table
 
 DENIED = "permission denied for "
 SHOWN = 5  # names in a line; the statement has all of them
@@ -26,9 +27,8 @@ def refusal(session: BaseDatabaseWrapper) -> Refused | None:
     found = rows(session, UNREADABLE)
     if not found:
         return None
-    role, names = found[0][0], [name.removeprefix("public.") for _, name in found]
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    role, names = found[0][0], [table(name) for _, name in found]
     return Refused(
-        f"the database cannot be copied: {role} may not read {', '.join(names[:SHOWN])}{more}",
+        f"the database cannot be copied: {role} may not read {listed(names, SHOWN)}",
         f"as a superuser: GRANT SELECT ON {', '.join(names)} TO {role}",
     )

@@ -17,6 +17,7 @@ from datetime import datetime, timezone
 from django.db import DatabaseError, InterfaceError
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from postdo import sqlstates
 from postdo.config import Login
 from postdo.copying import alike
 from postdo.database import (
@@ -33,8 +34,6 @@ from postdo.stop import Stopped
 
 PREFIX = "postdo_scratch_"
 CONNECT_SECONDS = 10.0  # the server has just answered; longer than a busy one takes for one more
-DISK_FULL = "53100"
-IN_USE = "55006"
 
 # Database, role, and whether this role may make databases. PostgreSQL 14 to 18.
 WHO = """
@@ -225,8 +224,8 @@ def _remove(run: Run, session: BaseDatabaseWrapper, name: str) -> None:
 def _cannot(source: str, error: DatabaseError) -> Refused:
     state = sqlstate(error)
     what = f"no database like {source} can be made: {message(error)}"
-    if state == DISK_FULL:
+    if state == sqlstates.DISK_FULL:
         return Refused(what, "free some disk space on the database server")
-    if state == IN_USE:
+    if state == sqlstates.OBJECT_IN_USE:
         return Refused(what, "try again when nobody is connected to the template any more")
     return Refused(what, "correct that on the database server, or set REHEARSE=off")

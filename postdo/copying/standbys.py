@@ -6,8 +6,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from postdo.database import rows
 from postdo.errors import Refused
-
-MB = 1024 * 1024
+from postdo.words import megabytes
 
 # Replication slots that nobody reads at this moment, and that the server gives up after less than
 # so many bytes of WAL: name, bytes. PostgreSQL 14 to 18.
@@ -24,8 +23,8 @@ def require_room(session: BaseDatabaseWrapper, wal: int) -> None:
     """
     for name, left in rows(session, AT_RISK, wal):
         raise Refused(
-            f"a copy of the database writes {wal // MB} MB of WAL, and after {left // MB} MB the "
-            f"server gives up the replication slot {name}, which nobody reads "
+            f"a copy of the database writes {megabytes(wal)} of WAL, and after {megabytes(left)} "
+            f"the server gives up the replication slot {name}, which nobody reads "
             "(max_slot_wal_keep_size)",
             f"start what reads it, or SELECT pg_drop_replication_slot('{name}'); or set "
             "REHEARSE=schema for a copy without rows",

@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 from django.db import Error
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from postdo import sqlstates
 from postdo.database import message, rows, sqlstate
 from postdo.history import Name
 from postdo.memory import journal_schema
@@ -32,7 +33,6 @@ __all__ = ["SCHEMA", "Journal", "RunRecord", "Source"]
 KEEP_RUNS = 1000  # some years of releases; a plan of 300 migrations is 100 kB compressed
 # PostgreSQL's appendix "Error Codes", 14 to 18: insufficient_privilege, and the class of tables and
 # columns that are not there or of another type.
-DENIED = "42501"
 NOT_AS_MADE = "42"
 
 Value = TypeVar("Value")
@@ -328,7 +328,7 @@ def _newer(version: int) -> str:
 
 def _said(error: Error) -> str:
     said = message(error)
-    if sqlstate(error) == DENIED:
+    if sqlstate(error) == sqlstates.INSUFFICIENT_PRIVILEGE:
         return f"{said}; let its role have it: CREATE SCHEMA postdo_journal AUTHORIZATION <role>"
     if (sqlstate(error) or "").startswith(NOT_AS_MADE):
         return f"{said}; DROP SCHEMA postdo_journal CASCADE lets the next `migrate` begin a new one"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from postdo.errors import Refused
-from postdo.history import History, Name, dotted
+from postdo.history import History, dotted
 from postdo.memory.model_use import ModelUse
 from postdo.planning.compatibility import Clash, clashes, places
 from postdo.planning.look import present_use
@@ -25,17 +25,16 @@ def check_ahead(run: Run, project: Project, session: BaseDatabaseWrapper, settle
     unknown = ahead(run, project, session, settled)
     if not unknown:
         return
+    newer = dotted(unknown, SHOWN)
     found = standing_clashes(present_use(run), read(session))
     if found:
         raise Refused(
-            f"the database is ahead of this code, which cannot work with it: {_named(unknown)}",
+            f"the database is ahead of this code, which cannot work with it: {newer}",
             "start the release that made these migrations, or restore the backup from before them: "
             '"Look after the data" in README.md',
             details=tuple(clash.what for clash in found),
         )
-    run.console.warn(
-        f"the database is ahead of this code ({_named(unknown)}); its models can work with it"
-    )
+    run.console.warn(f"the database is ahead of this code ({newer}); its models can work with it")
 
 
 def standing_clashes(use: ModelUse, now: Catalogue) -> tuple[Clash, ...]:
@@ -66,8 +65,3 @@ def _as_used(use: ModelUse, now: Catalogue) -> Catalogue:
         facts |= {"type": column.type, "nullable": "yes" if column.null else "no"}
         kept.append(Entry("column", table, name, facts))
     return Catalogue(now.major, tuple(kept))
-
-
-def _named(names: tuple[Name, ...]) -> str:
-    more = len(names) - SHOWN
-    return dotted(names[:SHOWN]) + (f" and {more} more" if more > 0 else "")

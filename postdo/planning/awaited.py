@@ -15,6 +15,7 @@ from django.db.transaction import atomic, set_rollback
 from postdo.changes import unreadable
 from postdo.errors import Refused, one_line
 from postdo.memory.sources import read_sources
+from postdo.pending_plan import pending_migrations
 from postdo.planning.findings import Pending
 from postdo.planning.packages import package_of
 from postdo.project import Project
@@ -34,12 +35,11 @@ def pending(run: Run, project: Project, *, with_sql: bool = True) -> tuple[Pendi
     worker = connections[DEFAULT_DB_ALIAS]
     try:
         executor = MigrationExecutor(worker)
-        plan = executor.migration_plan(executor.loader.graph.leaf_nodes())
+        migrations = pending_migrations(executor)
     except Error:
         raise
     except Exception as error:
         raise unreadable(error) from error
-    migrations = [migration for migration, _ in plan]
     names = {(one.app_label, one.name) for one in migrations}
     checksums = {one.name: one.checksum for one in read_sources(project, names)}
     labels = {label for label, _ in names}

@@ -16,6 +16,7 @@ from postdo.planning.constraints import CHECK, FOREIGN, Rule, Writing, broken, r
 from postdo.planning.recipes import Place, Steps
 from postdo.rehearsing.trace import Rename
 from postdo.schema.catalogue import Catalogue
+from postdo.words import table
 
 Facts = Mapping[str, str]
 
@@ -87,7 +88,7 @@ class _Comparison:
     ) -> None:
         self.use = use
         self.name = name
-        self.short = name.removeprefix("public.")
+        self.short = table(name)
         self.old = old
         self.new = new
         self.before = old.columns.get(name, {})
@@ -112,7 +113,7 @@ class _Comparison:
         if len(coming) != 1:
             steps = recipes.drop_table(self._place())
             return self._clash(f"table {self.short} is dropped", "reads", steps)
-        other = coming[0].removeprefix("public.")
+        other = table(coming[0])
         steps = recipes.rename_table(self._place(), other)
         what = f"table {self.short} {self._became(other)}"
         return self._clash(what, "reads", steps)
@@ -228,7 +229,7 @@ class _Comparison:
         columns, model = ", ".join(rule.columns), self.use.model
         place = self._place(rule.columns[0] if rule.columns else "")
         if rule.kind == FOREIGN:
-            target = rule.target.removeprefix("public.")
+            target = table(rule.target)
             text = f"foreign key {rule.name} on {self.short} ({columns}) to {target} is new"
             steps = recipes.add_foreign_key(place, rule.name, target)
         elif rule.filled:

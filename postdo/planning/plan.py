@@ -241,7 +241,8 @@ def _line(
         drift = f"; the schema differs in {words.several(alarms, 'place')}" if alarms else ""
         return f"nothing to do: every migration is applied{drift}"
     if word == "go":
-        return f"go: {words.several(len(findings.pending), 'migration')}{_how(findings, policies)}"
+        count = words.several(len(findings.pending), "migration")
+        return f"go: {count}{_how(findings, policies)}"
     more = f"; {words.several(len(reasons) - 1, 'more reason')}" if len(reasons) > 1 else ""
     approve = f"; approve with {words.APPROVE} {checksum}" if word == "ask" else ""
     return f"{word}: {reasons[0].what}{more}{approve}"

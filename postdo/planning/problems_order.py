@@ -164,6 +164,4 @@ def restore(run: Run, names: Iterable[Name]) -> str:
 
 def listed(names: Collection[Name]) -> str:
     """The first of them, and how many more there are."""
-    shown = tuple(names)[:SHOWN]
-    more = len(names) - len(shown)
-    return dotted(shown) + (f" and {more} more" if more else "")
+    return dotted(names, SHOWN)

@@ -12,6 +12,7 @@ from typing import Any
 from django.db import DatabaseError
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from postdo import sqlstates
 from postdo.database import message, rows, sqlstate
 from postdo.planning.constraints import rules
 from postdo.planning.findings import Problem
@@ -37,6 +38,8 @@ from postdo.planning.server_state_sql import (
 from postdo.rehearsing.rehearsal import Rehearsal
 from postdo.rehearsing.trace import Trace
 from postdo.run import Run
+from postdo.words import MB, listed, megabytes
+from postdo.words import table as shown
 
 LOCK_SHARE = 0.8  # of the server's lock table; the site's own locks need the rest
 ENOUGH_LOCKS = 256  # HAZARDS 47: 6,700 locks for a big project, 6,400 nominal by default
@@ -46,9 +49,14 @@ FAR_BEHIND_BYTES = 2**30  # 1 GB: a standby that is well has some MB
 # after a checkpoint, which the rehearsal's copy had not.
 DISK_MARGIN = 1.5
 DISK_SPARE_MB = 256  # of WAL segments that PostgreSQL keeps in any case (max_wal_size is 1 GB)
-MEGABYTE = 2**20
 # Permission denied, not in this state (a standby), not supported by this kind of server.
-MAY_NOT_LOOK = frozenset({"42501", "55000", "0A000"})
+MAY_NOT_LOOK = frozenset(
+    {
+        sqlstates.INSUFFICIENT_PRIVILEGE,
+        sqlstates.OBJECT_NOT_IN_PREREQUISITE_STATE,
+        sqlstates.FEATURE_NOT_SUPPORTED,
+    }
+)
 COLLATION_MAJOR = 15  # the first PostgreSQL that remembers a database's version of its collation
 SHOWN = 5  # names in one line
 SHORT_WAIT = "100ms"  # for a table that somebody has locked; unknown is better than late
@@ -225,7 +233,7 @@ def _disk(scene: _Scene) -> Iterator[Problem]:
     if scene.trace is None or free is None:
         return
     ((size,),) = scene.ask(SIZES, scene.rewritten) or [(0,)]
-    needed = (scene.trace.wal_bytes + int(str(size))) * DISK_MARGIN / MEGABYTE + DISK_SPARE_MB
+    needed = (scene.trace.wal_bytes + int(str(size))) * DISK_MARGIN / MB + DISK_SPARE_MB
     if needed > free:
         yield Problem(
             53,
@@ -293,18 +301,16 @@ def _privileges(scene: _Scene) -> Iterator[Problem]:
                 )
 
 
-def _short(table: object) -> str:
-    return str(table).removeprefix("public.")
+def _short(name: object) -> str:
+    return shown(str(name))
 
 
 def _list(tables: object) -> str:
-    names = [_short(table) for table in str(tables).split(",")]
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return ", ".join(names[:SHOWN]) + more
+    return listed([_short(name) for name in str(tables).split(",")], SHOWN)
 
 
 def _megabytes(count: object) -> str:
-    return f"{int(str(count)) / MEGABYTE:.0f} MB"
+    return megabytes(int(str(count)))
 
 
 # The pooler first: through one, nothing else that is asked can be trusted.

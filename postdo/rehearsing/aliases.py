@@ -16,6 +16,7 @@ from django.db import DEFAULT_DB_ALIAS, DatabaseError
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.utils import OperationalError
 
+from postdo import sqlstates
 from postdo.database import Kinship, kinship, sqlstate
 from postdo.rehearsing.isolation import OUTSIDE
 from postdo.rehearsing.server_changes import beyond
@@ -27,7 +28,6 @@ READ_ONLY = {
     "postgresql": "SET default_transaction_read_only = on",
     "sqlite": "PRAGMA query_only = ON",
 }
-REFUSED = "25006"  # read_only_sql_transaction
 # What would let it write after all.
 _UNLOCKS = re.compile(
     r"\bREAD\s+WRITE\b|\b(?:default_)?transaction_read_only\b|\bquery_only\b", re.IGNORECASE
@@ -89,7 +89,8 @@ def _connect_to_read(
         try:
             return execute(sql, params, many, context)
         except DatabaseError as error:
-            if sqlstate(error) == REFUSED or "readonly database" in str(error):
+            read_only = sqlstate(error) == sqlstates.READ_ONLY_SQL_TRANSACTION
+            if read_only or "readonly database" in str(error):  # the second is SQLite's
                 raise _only_read(wrapper) from None
             raise
 

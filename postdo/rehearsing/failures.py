@@ -12,6 +12,7 @@ from django.db import DatabaseError, Error, InterfaceError
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.transaction import TransactionManagementError
 
+from postdo import sqlstates
 from postdo.database import rows, sqlstate
 from postdo.errors import PostdoError, one_line
 from postdo.project import where
@@ -28,13 +29,30 @@ EXAMPLES = 5
 LONGEST_EXAMPLE = 200  # characters; enough for a key, and not a whole document
 EXAMPLE_MS = 10_000  # for one look at the copy
 
-NOT_NULL, FOREIGN_KEY, UNIQUE, CHECK, TOO_LONG = "23502", "23503", "23505", "23514", "22001"
-TOO_BIG, UNDEFINED = "22003", "42704"
+NOT_NULL, FOREIGN_KEY, UNIQUE, CHECK, TOO_LONG = (
+    sqlstates.NOT_NULL_VIOLATION,
+    sqlstates.FOREIGN_KEY_VIOLATION,
+    sqlstates.UNIQUE_VIOLATION,
+    sqlstates.CHECK_VIOLATION,
+    sqlstates.STRING_DATA_RIGHT_TRUNCATION,
+)
+TOO_BIG, UNDEFINED = sqlstates.NUMERIC_VALUE_OUT_OF_RANGE, sqlstates.UNDEFINED_OBJECT
 # What only one transaction for all can cause: an enum's new value used, what cannot run in a
 # transaction block, an object in use (pending trigger events too), a lock held by another session
 # of our own, an aborted transaction that a migration would have ended, the full table of locks,
 # what such a session would have written (``other_sessions``).
-SINGLE_ONLY = frozenset({"55P04", "25001", "55006", "55P03", "40P01", "25P02", "53200", "25006"})
+SINGLE_ONLY = frozenset(
+    {
+        sqlstates.UNSAFE_NEW_ENUM_VALUE_USAGE,
+        sqlstates.ACTIVE_SQL_TRANSACTION,
+        sqlstates.OBJECT_IN_USE,
+        sqlstates.LOCK_NOT_AVAILABLE,
+        sqlstates.DEADLOCK_DETECTED,
+        sqlstates.IN_FAILED_SQL_TRANSACTION,
+        sqlstates.OUT_OF_MEMORY,
+        sqlstates.READ_ONLY_SQL_TRANSACTION,
+    }
+)
 DATA_CLASSES = ("22", "23")  # values and constraints; the same in any transaction
 
 # The columns of a table's primary key, quoted. PostgreSQL 14 to 18.

@@ -35,6 +35,7 @@ from postdo.rehearsing.tracing_sql import (
     WAL,
 )
 from postdo.schema.catalogue import Catalogue
+from postdo.words import MB
 
 __all__ = ["Failing", "RowEffects", "Tracer"]
 
@@ -42,7 +43,6 @@ LAST_STEP = "post_migrate"
 MOST_STATEMENTS = 200  # different ones per step; a person reads fewer
 LONGEST_STATEMENT = 2000  # characters; a person reads fewer
 LONGEST_SEARCHED = 100_000  # characters of a statement in which names of tables are looked for
-MB = 1024 * 1024
 
 # Django's and our own bookkeeping, which says nothing about the migration.
 BOOKKEEPING = re.compile(

@@ -26,6 +26,7 @@ from postdo.rehearsing.losses import Uncounted
 from postdo.rehearsing.trace import Failure, Trace, from_values
 from postdo.run import Run
 from postdo.schema.catalogue import Catalogue, from_json
+from postdo.words import MB
 
 LOCK_TIMEOUT_MS = 20_000  # nobody else is there, and autovacuum gives way after a second
 LOOK_SECONDS = 0.2  # between two looks at the clock and the memory
@@ -33,7 +34,6 @@ GRACE_SECONDS = 1.0  # to cancel its statement and end by itself; postdo.stop gi
 OUTPUT_LINES = 10
 OUTPUT_BYTES = 64 * 1024
 PIECE_BYTES = 1 << 16
-MB = 1024 * 1024
 
 
 @dataclass(frozen=True)

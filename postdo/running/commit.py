@@ -13,6 +13,7 @@ from typing import Any
 from django.db import DatabaseError, InterfaceError
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from postdo import sqlstates
 from postdo.console import Stopwatch
 from postdo.database import closing, connect, rows, sqlstate
 from postdo.run import Run
@@ -32,7 +33,6 @@ FROM pg_stat_activity a WHERE a.pid = pg_backend_pid()
 """
 # 'committed', 'aborted', 'in progress', or NULL if it is too old to say. PostgreSQL 14 to 18.
 STATUS = "SELECT pg_xact_status(%s::xid8)"
-NEVER_SEEN = "22023"  # the id is "in the future": the server crashed before it wrote anything of it
 # Ends a session that is still there. PostgreSQL 14 to 18.
 TERMINATE = """
 SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = %s AND backend_start::text = %s
@@ -108,7 +108,8 @@ def status(session: BaseDatabaseWrapper, which: Identity) -> str | None:
     try:
         ((said,),) = rows(session, STATUS, which.xid)
     except DatabaseError as error:
-        if sqlstate(error) == NEVER_SEEN:
+        # The id is "in the future": the server crashed before it wrote anything of it.
+        if sqlstate(error) == sqlstates.INVALID_PARAMETER_VALUE:
             return "aborted"
         raise
     return None if said is None else str(said)

@@ -17,11 +17,11 @@ from django.db import DatabaseError, InterfaceError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
 
+from postdo import sqlstates
 from postdo.database import rows, sqlstate
 from postdo.running.driver_sessions import look_at, name_in, with_settings
 
 READ_ONLY = "SET default_transaction_read_only = on"
-REFUSED = "25006"  # read_only_sql_transaction
 # Which database of which server this is, by whatever address; and for how long to wait for a lock.
 # PostgreSQL 14 to 18.
 IDENTITY = "SELECT current_database(), pg_postmaster_start_time()"
@@ -93,7 +93,7 @@ class OtherSessions:
         try:
             return execute(sql, params, many, context)
         except DatabaseError as error:
-            if sqlstate(error) == REFUSED:
+            if sqlstate(error) == sqlstates.READ_ONLY_SQL_TRANSACTION:
                 self._error = error
             raise
 

@@ -21,6 +21,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.executor import MigrationExecutor
 
 from postdo.history import Name, dotted
+from postdo.pending_plan import pending_migrations
 from postdo.project import load_command
 from postdo.running.other_sessions import OtherSessions
 from postdo.running.transaction_end import TransactionEnd
@@ -124,9 +125,9 @@ def _telling(progress: Callable[..., None]) -> Callable[..., None]:
 
 def _require_all_applied(module: str) -> None:
     executor = MigrationExecutor(connections[DEFAULT_DB_ALIAS])
-    left = executor.migration_plan(executor.loader.graph.leaf_nodes())
+    left = pending_migrations(executor)
     if left:
-        raise LeftPendingError(module, [(one.app_label, one.name) for one, _ in left])
+        raise LeftPendingError(module, [(one.app_label, one.name) for one in left])
 
 
 def _only_in_children(own: int) -> Callable[[int], None]:

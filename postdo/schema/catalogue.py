@@ -13,6 +13,7 @@ from typing import Any
 from django.db import DatabaseError, InterfaceError
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from postdo import sqlstates
 from postdo.database import rows, sqlstate
 from postdo.schema.catalogue_sql import MAJOR, QUESTIONS, SETTINGS
 
@@ -32,7 +33,14 @@ BY_DEFINITION = frozenset({"constraint", "index"})
 IDLE = 0  # libpq's PQTRANS_IDLE, the same number in psycopg2 and psycopg 3
 # An object that another session drops while it is being read: undefined table, column, object, and
 # "cache lookup failed". The next snapshot does not show it any more.
-VANISHED = frozenset({"42P01", "42703", "42704", "XX000"})
+VANISHED = frozenset(
+    {
+        sqlstates.UNDEFINED_TABLE,
+        sqlstates.UNDEFINED_COLUMN,
+        sqlstates.UNDEFINED_OBJECT,
+        sqlstates.INTERNAL_ERROR,
+    }
+)
 ATTEMPTS = 3
 
 # Opens our own transaction, in one snapshot. PostgreSQL 14 to 18.

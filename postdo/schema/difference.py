@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from postdo.schema.catalogue import Catalogue, Entry
 from postdo.schema.quoting import Sql
+from postdo.words import table as shown
 
 
 @dataclass(frozen=True)
@@ -49,11 +50,6 @@ class Pair:
             for catalogue in (self.expected, self.actual)
         )
         return one & other
-
-
-def shown(name: str) -> str:
-    """A name with its schema, for a message."""
-    return name.removeprefix("public.")
 
 
 def label(entry: Entry) -> str:

@@ -16,8 +16,9 @@ from postdo.schema import (
     remedies_views,
 )
 from postdo.schema.catalogue import Catalogue, Entry
-from postdo.schema.difference import Difference, Pair, difference, label, shown
+from postdo.schema.difference import Difference, Pair, difference, label
 from postdo.schema.quoting import Sql
+from postdo.words import table as shown
 
 __all__ = ["Difference", "compare"]
 

@@ -7,7 +7,8 @@ from dataclasses import replace
 
 from postdo.schema import remedies
 from postdo.schema.catalogue import Catalogue, Entry
-from postdo.schema.difference import Difference, Pair, difference, label, shown
+from postdo.schema.difference import Difference, Pair, difference, label
+from postdo.words import table as shown
 
 Place = tuple[str, str]  # a table and its column
 

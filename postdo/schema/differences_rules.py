@@ -6,7 +6,8 @@ from collections.abc import Callable, Hashable, Iterator
 
 from postdo.schema import remedies, remedies_views
 from postdo.schema.catalogue import Catalogue, Entry
-from postdo.schema.difference import Difference, Pair, difference, label, shown
+from postdo.schema.difference import Difference, Pair, difference, label
+from postdo.words import table as shown
 
 NAMES = {"p": "primary key", "u": "unique", "f": "foreign key", "c": "check", "x": "exclusion"}
 

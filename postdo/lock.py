@@ -8,7 +8,6 @@ key still waits until nobody works.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from postdo.console import Stopwatch
 from postdo.database import answers, rows
+from postdo.retry import Backoff
 from postdo.run import Run
 from postdo.wait import wait
 
@@ -153,15 +153,14 @@ def _disconnect(run: Run, session: BaseDatabaseWrapper) -> None:
 
 def _acquire(run: Run, session: BaseDatabaseWrapper, key: int) -> bool:
     watch = Stopwatch()
-    pause, said_at = FIRST_PAUSE_SECONDS, None
+    backoff, said_at = Backoff(FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS), None
     while not rows(session, TRY_LOCK, key)[0][0]:
         if said_at is None or watch.seconds - said_at >= REPEAT_SECONDS:
             who = holder(session, key)
             if who is not None:
                 run.console.say(f"another process is at work; waiting for {who}")
                 said_at = watch.seconds
-        time.sleep(pause)
-        pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
+        backoff.sleep()
     if said_at is not None:
         run.console.say(f"the other process has ended; going on after {watch}")
     return said_at is not None

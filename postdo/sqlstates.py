@@ -44,3 +44,6 @@ UNSAFE_NEW_ENUM_VALUE_USAGE = "55P04"
 QUERY_CANCELED = "57014"
 UNDEFINED_FILE = "58P01"
 INTERNAL_ERROR = "XX000"
+
+# What a statement ends with that waited for a lock; once the others are done it can succeed.
+LOCK_CONFLICTS = frozenset({LOCK_NOT_AVAILABLE, DEADLOCK_DETECTED})

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import enum
 import re
-import time
 from dataclasses import dataclass
 
 from django.core.exceptions import ImproperlyConfigured
@@ -16,6 +15,7 @@ from postdo.config import Config
 from postdo.console import Stopwatch
 from postdo.database import Target, connect, message, sqlstate, target
 from postdo.errors import Misconfigured, PostdoError, Undone, one_line
+from postdo.retry import Backoff
 from postdo.run import Run
 
 FIRST_PAUSE_SECONDS = 0.05
@@ -114,7 +114,7 @@ def wait(run: Run) -> BaseDatabaseWrapper:
     """
     where = target()
     watch = Stopwatch()
-    pause = FIRST_PAUSE_SECONDS
+    backoff = Backoff(FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS)
     waiting = False
     while True:
         left = run.config.wait_seconds - watch.seconds
@@ -138,8 +138,7 @@ def wait(run: Run) -> BaseDatabaseWrapper:
         else:
             run.console.say(f"database ready ({watch})")
             return session
-        time.sleep(min(pause, max(0.0, run.config.wait_seconds - watch.seconds)))
-        pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
+        backoff.sleep(run.config.wait_seconds - watch.seconds)
 
 
 def explain(problem: Problem, where: Target, config: Config, said: str) -> PostdoError:

@@ -28,7 +28,6 @@ from postdo.run import Run
 
 MODE = "concurrent"
 PAUSE_SECONDS = 0.5  # between two attempts: who waited behind us gets its turn
-TRY_AGAIN = frozenset({sqlstates.LOCK_NOT_AVAILABLE, sqlstates.DEADLOCK_DETECTED})
 
 CONCURRENTLY = re.compile(r"\bCONCURRENTLY\b", re.IGNORECASE)
 _NAME = r'(?:"(?:[^"]|"")+"|[^\W\d][\w$]*)'
@@ -113,7 +112,7 @@ class _Patience:
     def wait(self, error: DatabaseError) -> None:
         """Before the next attempt. Raises the error if there should be none."""
         if (
-            sqlstate(error) not in TRY_AGAIN
+            sqlstate(error) not in sqlstates.LOCK_CONFLICTS
             or self._watch.seconds > self._run.config.policies.lock_retry_seconds
         ):
             raise error

@@ -11,9 +11,7 @@ from postdo.history import Name, dotted
 from postdo.project import where
 from postdo.running.commit import Identity
 
-BUSY = frozenset(
-    {sqlstates.LOCK_NOT_AVAILABLE, sqlstates.DEADLOCK_DETECTED, sqlstates.SERIALIZATION_FAILURE}
-)
+BUSY = sqlstates.LOCK_CONFLICTS | {sqlstates.SERIALIZATION_FAILURE}
 NO_ANSWER = (
     "the database does not answer; COMMIT was never sent, so that PostgreSQL takes all of it back "
     "as soon as it runs"

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import random
-import time
-
 from postdo.applying.as_rehearsed import AS_BEFORE
 from postdo.applying.table_locks import Blocker, against_vacuum
 from postdo.console import Stopwatch
 from postdo.errors import Undone
 from postdo.rehearsing.trace import Lock
+from postdo.retry import Backoff
 from postdo.run import Run
 
 FIRST_PAUSE_SECONDS = 0.2
 LONGEST_PAUSE_SECONDS = 5.0  # most transactions of a site are over by then
-JITTER = 0.5  # of a pause, so that two who block each other do not meet again
 REPEAT_SECONDS = 10.0  # between two lines about who is in the way
 
 
@@ -28,7 +25,7 @@ class Patience:
     def __init__(self, run: Run) -> None:
         self._run = run
         self._watch = Stopwatch()
-        self._pause = FIRST_PAUSE_SECONDS
+        self._backoff = Backoff(FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS)
         self._said_at: float | None = None
         self.attempts = 0
         self.first: tuple[Lock, ...] = ()
@@ -45,9 +42,7 @@ class Patience:
             self._said_at = self._watch.seconds
             who = "; ".join(f"{one.place} is locked by {one}" for one in blockers)
             self._run.console.say(f"rolled back, to be tried again: {busy}{who and f'; {who}'}")
-        pause = self._pause * random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311  no secret
-        time.sleep(min(pause, max(0.0, limit - self._watch.seconds)))
-        self._pause = min(self._pause * 2, LONGEST_PAUSE_SECONDS)
+        self._backoff.sleep(limit - self._watch.seconds, jitter=True)
 
     def _given_up(self, busy: BusyError, blockers: tuple[Blocker, ...]) -> Undone:
         usual = "start again when the site is quieter; a bigger LOCK_RETRY_SECONDS tries longer"

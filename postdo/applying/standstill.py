@@ -30,9 +30,7 @@ CONNECT_SECONDS = 10.0
 LOOK_SECONDS = 0.2  # between two looks at who would keep readers waiting
 PAUSE_SECONDS = 1.0  # between two attempts: the writers that waited get their turn
 # The table may have been dropped between reading and locking.
-TRY_AGAIN = frozenset(
-    {sqlstates.LOCK_NOT_AVAILABLE, sqlstates.DEADLOCK_DETECTED, sqlstates.UNDEFINED_TABLE}
-)
+TRY_AGAIN = sqlstates.LOCK_CONFLICTS | {sqlstates.UNDEFINED_TABLE}
 
 # No timeout may end this session while it holds the locks. PostgreSQL 14 to 18.
 STAY = """

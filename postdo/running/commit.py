@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import enum
 import re
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from postdo import sqlstates
 from postdo.console import Stopwatch
 from postdo.database import closing, connect, rows, sqlstate
+from postdo.retry import Backoff
 from postdo.run import Run
 
 CONNECT_SECONDS = 5.0  # where packets are dropped, libpq itself would wait for two minutes
@@ -79,7 +79,7 @@ def fate(run: Run, which: Identity, recorded: Callable[[BaseDatabaseWrapper], bo
     whose client is gone is ended. Without any answer it is ``UNKNOWN``.
     """
     watch = Stopwatch()
-    pause = FIRST_PAUSE_SECONDS
+    backoff = Backoff(FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS)
     while True:
         left = run.config.wait_seconds - watch.seconds
         try:
@@ -99,8 +99,7 @@ def fate(run: Run, which: Identity, recorded: Callable[[BaseDatabaseWrapper], bo
             pass  # not up yet
         if watch.seconds >= run.config.wait_seconds or run.stop.pending:
             return Fate.UNKNOWN
-        time.sleep(pause)
-        pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
+        backoff.sleep()
 
 
 def status(session: BaseDatabaseWrapper, which: Identity) -> str | None:

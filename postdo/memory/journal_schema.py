@@ -147,7 +147,7 @@ def version(session: BaseDatabaseWrapper) -> int | None:
         raise UnusableError("its table postdo_journal.journal is missing")
     found = rows(session, VERSION)
     if len(found) != 1 or not isinstance(found[0][0], int) or found[0][0] < 1:
-        raise UnusableError("its version cannot be read from postdo.memory.journal")
+        raise UnusableError("its version cannot be read from postdo_journal.journal")
     return int(found[0][0])
 
 

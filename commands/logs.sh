@@ -50,6 +50,6 @@ read_as_a_person() {
 }
 
 logs_local() {
-    say "the dev server writes to the terminal in which sh run.sh -2 runs"
+    say "the dev server writes to the terminal in which it runs (sh run.sh -2)"
     [ ! -f "$EMBEDDED/server.log" ] || tail -n 200 "$EMBEDDED/server.log"
 }

@@ -43,7 +43,8 @@ NAME_BYTES = 63  # NAMEDATALEN - 1, PostgreSQL 14 to 18
 CURRENT = "SELECT current_database()"
 # What this role may: superuser, create databases, rename this one. PostgreSQL 14 to 18.
 RIGHTS = """
-SELECT r.rolsuper, r.rolcreatedb, pg_has_role(d.datdba, 'USAGE')
+SELECT r.rolsuper, r.rolcreatedb, pg_has_role(d.datdba, 'USAGE'), quote_ident(r.rolname),
+       quote_ident(d.datname)
 FROM pg_roles r, pg_database d
 WHERE r.rolname = current_user AND d.datname = current_database()
 """
@@ -60,7 +61,7 @@ WHERE database = current_database()
 # Sessions on this database that this role may not end: pid, role. By the rule of
 # pg_terminate_backend, PostgreSQL 14 to 18.
 UNTOUCHABLE = """
-SELECT a.pid, t.rolname FROM pg_stat_activity a JOIN pg_roles t ON t.oid = a.usesysid
+SELECT a.pid, t.rolname, t.rolsuper FROM pg_stat_activity a JOIN pg_roles t ON t.oid = a.usesysid
 WHERE a.datname = current_database() AND a.pid <> pg_backend_pid()
   AND NOT (SELECT rolsuper FROM pg_roles WHERE rolname = current_user)
   AND (t.rolsuper OR NOT (pg_has_role(t.oid, 'USAGE')
@@ -136,12 +137,12 @@ def swap(
 
 def require(run: Run, session: BaseDatabaseWrapper) -> None:
     """Raise ``Refused`` if this database cannot be swapped by this role; touches nothing."""
-    ((superuser, may_create, owner),) = rows(session, RIGHTS)
+    ((superuser, may_create, owner, role, name),) = rows(session, RIGHTS)
     if not (superuser or ((may_create or run.config.creator) and owner)):
         raise Refused(
             "a swap makes and renames databases, and this user may not: it has to own the "
             "database and to have CREATEDB",
-            "as a superuser: ALTER ROLE … CREATEDB, and ALTER DATABASE … OWNER TO that role",
+            f"as a superuser: ALTER ROLE {role} CREATEDB; ALTER DATABASE {name} OWNER TO {role}",
         )
     others = Foreign() if superuser else foreign(session, (), ())
     if others != Foreign():
@@ -160,11 +161,12 @@ def require(run: Run, session: BaseDatabaseWrapper) -> None:
         )
     untouchable = rows(session, UNTOUCHABLE)
     if untouchable:
-        pid, role = untouchable[0]
+        pid, other, is_superuser = untouchable[0]
+        grant = "" if is_superuser else f"; or, as a superuser: GRANT pg_signal_backend TO {role}"
         raise Refused(
-            f"the role {role} is connected (pid {pid}), and this user may not end its sessions",
-            "disconnect it, or as a superuser: GRANT pg_signal_backend to this user",
-            details=tuple(f"pid {pid}: {role}" for pid, role in untouchable),
+            f"the role {other} is connected (pid {pid}), and this user may not end its sessions",
+            f"disconnect it{grant}",
+            details=tuple(f"pid {pid}: {other}" for pid, other, _ in untouchable),
         )
     tables(session)
     with maintenance(run, rows(session, CURRENT)[0][0]):
@@ -286,10 +288,22 @@ def _exchange(session: BaseDatabaseWrapper, still: Standstill, exchange: Exchang
         exchange.make((still.session, session), last_look)
         run.console.say(f"swap: done; nobody could write for {exchange.waited:.1f} s")
         run.console.say(
-            f"swap: the database from before is kept as {aside}. To remove it: DROP DATABASE "
-            f'"{aside}". To go back: rename "{current}" to another name, then "{aside}" to '
-            f'"{current}"; what was written since is not in it'
+            f"swap: the database from before is kept as {aside}. To remove it: "
+            f'DROP DATABASE "{aside}"'
         )
+        run.console.say(
+            f"swap: to go back, without what was written since: stop the site, then"
+            f"{_as_superuser(run)}: "
+            f'ALTER DATABASE "{current}" RENAME TO "{current}_after"; '
+            f'ALTER DATABASE "{aside}" RENAME TO "{current}"'
+        )
+
+
+def _as_superuser(run: Run) -> str:
+    """Where a person may rename databases: the site's own role may not, in the kit."""
+    if not run.config.in_kit:
+        return ", in another database"
+    return f", in {run.config.psql} -U postdo_superuser -d postgres"
 
 
 def _require_still(still: Standstill) -> None:

@@ -127,20 +127,22 @@ def _collations(scene: _Scene) -> Iterator[Problem]:
     builds = _builds_indexes(scene.trace) or bool(scene.rewritten)
     note = "; and the pending migrations build on its indexes" if builds else ""
     own = scene.ask(DATABASE_COLLATION) if scene.major >= COLLATION_MAJOR else []
-    for name, then, now in own:
+    for name, then, now, database in own:
         yield Problem(
             28,
             f"indexes on text were made with version {then} of collation {name}, and the system "
             f"now has {now}: they may miss rows{note}",
-            "in a quiet hour: REINDEX DATABASE; ALTER DATABASE … REFRESH COLLATION VERSION",
+            f"in a quiet hour: REINDEX DATABASE {database}; "
+            f"ALTER DATABASE {database} REFRESH COLLATION VERSION",
             blocking=builds,
         )
-    for name, then, now in scene.ask(NAMED_COLLATIONS):
+    for name, then, now, database, collation in scene.ask(NAMED_COLLATIONS):
         yield Problem(
             28,
             f"collation {name} was version {then}, and the system now has {now}: its indexes may "
             f"miss rows{note}",
-            f'REINDEX the tables that use it; ALTER COLLATION "{name}" REFRESH VERSION',
+            f"in a quiet hour: REINDEX DATABASE {database}; "
+            f"ALTER COLLATION {collation} REFRESH VERSION",
             blocking=builds,
         )
 

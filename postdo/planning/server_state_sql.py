@@ -4,15 +4,16 @@
 # The locale of ICU has two names: daticulocale (15, 16), datlocale (17, 18). PostgreSQL 15 to 18.
 DATABASE_COLLATION = """
 SELECT coalesce(to_jsonb(d) ->> 'datlocale', to_jsonb(d) ->> 'daticulocale', datcollate::text),
-       datcollversion, pg_database_collation_actual_version(oid)
+       datcollversion, pg_database_collation_actual_version(oid), quote_ident(datname)
 FROM pg_database d WHERE datname = current_database()
   AND datcollversion <> pg_database_collation_actual_version(oid)
 """
 # Named collations that columns of this database use, with both versions, if these differ.
 # PostgreSQL 14 to 18.
 NAMED_COLLATIONS = """
-SELECT k.collname::text, k.collversion, pg_collation_actual_version(k.oid)
-FROM pg_collation k
+SELECT k.collname::text, k.collversion, pg_collation_actual_version(k.oid),
+       quote_ident(current_database()), format('%I.%I', n.nspname, k.collname)
+FROM pg_collation k JOIN pg_namespace n ON n.oid = k.collnamespace
 WHERE k.collversion <> pg_collation_actual_version(k.oid) AND EXISTS (
     SELECT FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
     WHERE a.attcollation = k.oid AND c.relkind IN ('r', 'p', 'm', 'i')

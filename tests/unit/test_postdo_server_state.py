@@ -119,6 +119,12 @@ def test_nothing_stands_in_the_way_on_a_server_that_is_well(shop: Project) -> No
 # 28: collations.
 
 
+def do(project: Project, next_step: str) -> None:
+    """The statements of a remedy, word for word."""
+    for statement in next_step.removeprefix("in a quiet hour: ").split("; "):
+        project.sql(statement)
+
+
 def make_old_collation(project: Project) -> None:
     project.sql("CREATE COLLATION german (provider = icu, locale = 'de')")
     project.sql("ALTER TABLE shop_item ALTER name TYPE text COLLATE german")
@@ -132,7 +138,8 @@ def test_another_version_of_a_collation_is_a_warning_where_nothing_is_built_on_i
     problem = only(ask(shop, altered=[ITEM]), 28)
     assert not problem["blocking"]
     assert "collation german was version 1.1" in problem["what"]
-    assert "REFRESH VERSION" in problem["next_step"]
+    do(shop, problem["next_step"])
+    assert ask(shop, altered=[ITEM]) == []
 
 
 def test_another_version_of_a_collation_blocks_a_new_index(shop: Project) -> None:
@@ -161,7 +168,8 @@ def test_another_version_of_the_databases_own_collation_is_seen(
         )
         problem = only(ask(project), 28)
         assert "with version 1 of collation de," in problem["what"]
-        assert "REINDEX DATABASE" in problem["next_step"]
+        do(project, problem["next_step"])
+        assert ask(project) == []
     finally:
         query(database, f"DROP DATABASE {name} WITH (FORCE)")
 

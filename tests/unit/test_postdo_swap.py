@@ -67,6 +67,13 @@ def test_what_cannot_run_in_one_transaction_is_done_by_a_swap(each_role: Swappin
     assert shop.project.sql("SELECT count(*) FROM postdo_journal.note") == [(1,)]
     assert shop.state(report["old"]) == before
     assert f"kept as {report['old']}" in printed
+    # Back, and then rid of it, word for word.
+    back = printed.partition("in another database: ")[2].splitlines()[0]
+    shop.on("postgres", back)
+    assert shop.state() == before
+    remove = printed.partition("To remove it: ")[2].splitlines()[0]
+    shop.on("postgres", remove.replace(report["old"], f"{shop.name}_after"))
+    assert shop.databases() == []
 
 
 # Who may do what, of every kind of object that has privileges.
@@ -298,7 +305,7 @@ def test_sigterm_while_the_copy_is_migrated_changes_nothing(shop: Swapping) -> N
     assert shop.databases() == []
 
 
-def refused(shop: Swapping, because: str) -> None:
+def refused(shop: Swapping, because: str) -> str:
     before = shop.state()
     code, printed = shop.run()
     assert code == 3, printed
@@ -306,18 +313,24 @@ def refused(shop: Swapping, because: str) -> None:
     assert "writers wait" not in printed
     assert shop.state() == before
     assert shop.databases() == []
+    return printed
 
 
 def test_a_session_that_we_may_not_end_refuses_it(owner: Swapping) -> None:
     other = open_connection(owner.admin)
-    refused(owner, "this user may not end its sessions")
+    said = refused(owner, "this user may not end its sessions")
+    assert "pg_signal_backend" not in said, "that ends no session of a superuser"
     other.close()
 
 
 def test_a_role_that_may_not_create_databases_is_refused(owner: Swapping) -> None:
     name = owner.url.partition("//")[2].partition(":")[0]
     query(owner.admin, f"ALTER ROLE {name} NOCREATEDB")
-    refused(owner, "have CREATEDB")
+    statement = refused(owner, "have CREATEDB").partition("as a superuser: ")[2]
+    for one in statement.splitlines()[0].split("; "):
+        query(owner.admin, one)
+    code, printed = owner.run()
+    assert code == 0, printed
 
 
 def test_an_extension_that_the_copy_cannot_have_is_refused_before_anybody_waits(

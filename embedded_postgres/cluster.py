@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -171,13 +171,15 @@ class Cluster:
     @contextmanager
     def fresh_database(self, name: str) -> Iterator[str]:
         """Create a database, hand out its URL, drop it even if sessions are still open."""
-        server = self._server().binaries
-        connection = self.connection("postgres")
-        sql.query(server, connection, sql.CREATE_DATABASE, {"database": name})
+        self.query(sql.CREATE_DATABASE, {"database": name})
         try:
             yield self.url(name)
         finally:
-            sql.query(server, connection, sql.DROP_DATABASE, {"database": name})
+            self.query(sql.DROP_DATABASE, {"database": name})
+
+    def query(self, script: str, variables: Mapping[str, str]) -> str:
+        """Run a psql script as the site's role, in the database `postgres`; what it printed."""
+        return sql.query(self._server().binaries, self.connection("postgres"), script, variables)
 
     def _server(self) -> Server:
         layout = self.layout

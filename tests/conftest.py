@@ -16,6 +16,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 from embedded_support import Embedded, embedded_folder
+from projects import query
 
 from embedded_postgres import Cluster, temporary_cluster
 from embedded_postgres.binaries import available
@@ -40,8 +41,13 @@ def postgres() -> Iterator[Cluster]:
 @pytest.fixture
 def database(postgres: Cluster) -> Iterator[str]:
     """The URL of an empty database of this test: postgres://user:password@127.0.0.1:port/name."""
-    with postgres.fresh_database(f"test_{secrets.token_hex(6)}") as url:
-        yield url
+    server, name = postgres.url("postgres"), f"test_{secrets.token_hex(6)}"
+    # Not by `fresh_database`, which starts psql for each: twice the CPU.
+    query(server, f"CREATE DATABASE {name} TEMPLATE template0")
+    try:
+        yield postgres.url(name)
+    finally:
+        query(server, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
 
 
 SUMMARY = pytest.StashKey[str | None]()

@@ -19,6 +19,7 @@ import pytest
 from embedded_postgres.binaries import available
 from embedded_postgres.locks import try_hold
 from embedded_postgres.ports import free_port
+from embedded_postgres.temporary import place
 
 ROOT = Path(__file__).resolve().parent.parent
 NOBODY = 65534
@@ -132,8 +133,8 @@ class Embedded:
 
 @contextmanager
 def embedded_folder(mode: int = 0o700) -> Iterator[Embedded]:
-    """A short folder below /tmp with nothing in it yet; server and folder are gone afterwards."""
-    folder = Path(tempfile.mkdtemp(prefix="pge-", dir="/tmp"))
+    """A folder of a short path with nothing in it yet; server and folder are gone afterwards."""
+    folder = Path(tempfile.mkdtemp(prefix="pge-", dir=place()))
     folder.chmod(mode)
     embedded = Embedded(folder)
     try:

@@ -7,7 +7,8 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
@@ -215,11 +216,22 @@ def search_path() -> str:
 
 def query(url: str, statement: str) -> list[tuple[Any, ...]]:
     """Run a statement, committed at once; the rows that it returns."""
+    with asking(url) as ask:
+        return ask(statement)
+
+
+@contextmanager
+def asking(url: str) -> Iterator[Callable[[str], list[tuple[Any, ...]]]]:
+    """`query` for many statements on one connection, of which each costs 0.02 s of CPU."""
     connection = open_connection(url)
-    try:
-        cursor = connection.cursor()
+    cursor = connection.cursor()
+
+    def ask(statement: str) -> list[tuple[Any, ...]]:
         cursor.execute(statement)
         return list(cursor.fetchall()) if cursor.description else []
+
+    try:
+        yield ask
     finally:
         connection.close()
 

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from typing import Any
 
 import forkserver
-from projects import Project, query
+from projects import Project, asking, query
 
 from postdo.rehearsing.trace import Failure, Step, Trace, from_values
 from postdo.rehearsing.worker import Job, Result
@@ -121,12 +121,13 @@ def migrated(project: Project, *, extra: str = "") -> Project:
     """The shop, with its first migration applied, and rows."""
     server, _, name = project.url.rpartition("/")
     server += "/postgres"
-    if (TEMPLATE,) not in query(server, "SELECT datname FROM pg_database"):
-        _migrate(project)
-        query(server, f"CREATE DATABASE {TEMPLATE} TEMPLATE {name}")
-    else:
-        query(server, f"DROP DATABASE {name}")
-        query(server, f"CREATE DATABASE {name} TEMPLATE {TEMPLATE}")
+    with asking(server) as ask:
+        if (TEMPLATE,) not in ask("SELECT datname FROM pg_database"):
+            _migrate(project)
+            ask(f"CREATE DATABASE {TEMPLATE} TEMPLATE {name}")
+        else:
+            ask(f"DROP DATABASE {name}")
+            ask(f"CREATE DATABASE {name} TEMPLATE {TEMPLATE}")
     query(project.url, extra or ROWS)
     return project
 
@@ -145,13 +146,14 @@ def _migrate(project: Project) -> None:
 
 def state(project: Project) -> list[Any]:
     """All tables with their columns, and a checksum of the rows of each."""
-    columns = project.sql(
-        "SELECT table_name, column_name, data_type FROM information_schema.columns "
-        "WHERE table_schema = 'public' ORDER BY 1, 2"
-    )
-    tables = project.sql("SELECT tablename FROM pg_tables WHERE schemaname = 'public' ORDER BY 1")
-    sums = [
-        project.sql(f"SELECT md5(string_agg(t::text, ',' ORDER BY t::text)) FROM {table} t")  # noqa: S608
-        for (table,) in tables
-    ]
+    with asking(project.url) as ask:
+        columns = ask(
+            "SELECT table_name, column_name, data_type FROM information_schema.columns "
+            "WHERE table_schema = 'public' ORDER BY 1, 2"
+        )
+        tables = ask("SELECT tablename FROM pg_tables WHERE schemaname = 'public' ORDER BY 1")
+        sums = [
+            ask(f"SELECT md5(string_agg(t::text, ',' ORDER BY t::text)) FROM {table} t")  # noqa: S608
+            for (table,) in tables
+        ]
     return [columns, sums]

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import forkserver
-from projects import CREATE_ITEM, make_shop, query
+from projects import CREATE_ITEM, asking, make_shop, query
 
 # What `postdo migrate` does in swap mode, without the command line and the plan around it.
 DRIVER = """
@@ -213,22 +213,25 @@ class Swapping:
         return process.returncode, printed
 
     def on(self, name: str, statement: str) -> list[tuple[Any, ...]]:
-        return query(self.admin.rpartition("/")[0] + f"/{name}", statement)
+        return query(self._url(name), statement)
+
+    def _url(self, name: str) -> str:
+        return self.admin.rpartition("/")[0] + f"/{name}"
 
     def state(self, name: str | None = None) -> dict[str, Any]:
         """Everything that has to be the same in two databases, or before and after."""
-        name = name or self.name
-        state: dict[str, Any] = {
-            "columns": self.on(name, COLUMNS),
-            "sequences": self.on(name, SEQUENCES),
-            "objects": self.on(name, OBJECT_FACTS),
-            "enum": self.on(name, "SELECT enumlabel FROM pg_enum ORDER BY enumsortorder"),
-            "applied": self.on(name, "SELECT app, name FROM django_migrations ORDER BY id"),
-        }
-        for (table,) in self.on(name, TABLES):
-            if table != "django_migrations":  # it has times
-                rows = f"SELECT md5(string_agg(t::text, '|' ORDER BY t::text)) FROM {table} t"  # noqa: S608
-                state[table] = self.on(name, rows)
+        with asking(self._url(name or self.name)) as ask:
+            state: dict[str, Any] = {
+                "columns": ask(COLUMNS),
+                "sequences": ask(SEQUENCES),
+                "objects": ask(OBJECT_FACTS),
+                "enum": ask("SELECT enumlabel FROM pg_enum ORDER BY enumsortorder"),
+                "applied": ask("SELECT app, name FROM django_migrations ORDER BY id"),
+            }
+            for (table,) in ask(TABLES):
+                if table != "django_migrations":  # it has times
+                    rows = f"SELECT md5(string_agg(t::text, '|' ORDER BY t::text)) FROM {table} t"  # noqa: S608
+                    state[table] = ask(rows)
         return state
 
     def databases(self) -> list[str]:

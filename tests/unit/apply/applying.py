@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import forkserver
-from projects import TIMEOUT_SECONDS, Outcome, Project, make_shop, query
+from projects import TIMEOUT_SECONDS, Outcome, Project, asking, make_shop, query
 
 from embedded_postgres import Cluster
 
@@ -69,11 +69,12 @@ WHERE c.relnamespace = 'public'::regnamespace AND c.relkind = 'r'
 
 def contents(url: str) -> dict[str, Any]:
     """The schema, and per table the number of rows and their checksum."""
-    found: dict[str, Any] = {"schema": sorted(query(url, SCHEMA))}
-    for (table,) in query(url, TABLES):
-        # A table's name from the catalogue, quoted by the server.
-        rows = f"SELECT count(*), md5(string_agg(t::text, '|' ORDER BY t::text)) FROM {table} t"  # noqa: S608
-        found[table] = query(url, rows)
+    with asking(url) as ask:
+        found: dict[str, Any] = {"schema": sorted(ask(SCHEMA))}
+        for (table,) in ask(TABLES):
+            # A table's name from the catalogue, quoted by the server.
+            rows = f"SELECT count(*), md5(string_agg(t::text, '|' ORDER BY t::text)) FROM {table} t"  # noqa: S608
+            found[table] = ask(rows)
     return found
 
 

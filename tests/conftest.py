@@ -15,6 +15,7 @@ from pathlib import Path
 
 import hypothesis
 import pytest
+from costs import Meter, costs, told
 from embedded_support import Embedded, embedded_folder
 from projects import query
 
@@ -51,6 +52,7 @@ def database(postgres: Cluster) -> Iterator[str]:
 
 
 SUMMARY = pytest.StashKey[str | None]()
+METER = pytest.StashKey[Meter]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -62,14 +64,18 @@ def pytest_configure(config: pytest.Config) -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     # Taken out of the environment: neither a worker nor a pytest that a test runs writes into it.
     config.stash[SUMMARY] = os.environ.pop("TEST_SUMMARY_FILE", None)
+    config.stash[METER] = Meter()
     if not hasattr(config, "workerinput"):
         # Tests start it hundreds of times, in processes that keep nothing of what they compile.
         compileall.compile_dir(Path(__file__).parents[1] / "postdo", quiet=2)
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
+    report.cpu = item.config.stash[METER].read()  # type: ignore[attr-defined]  # for tests/costs.py
     # An expected failure counts as skipped too, but it was run.
     if not hasattr(report, "wasxfail"):
         _fail_if_skipped(report)
@@ -124,7 +130,8 @@ def pytest_terminal_summary(
     counts["failed"] += len(terminalreporter.getreports("error"))
     lines = [", ".join(f"{count} {outcome}" for outcome, count in counts.items())]
     lines += _left_out(terminalreporter.getreports("skipped"))
-    lines += _time_by_folder(terminalreporter)
+    reports = (one for found in terminalreporter.stats.values() for one in found)
+    lines += told(costs(reports))
     with Path(path).open("a") as summary:
         summary.writelines(f"{line}\n" for line in lines)
 
@@ -140,15 +147,3 @@ def _left_out(skipped: Iterable[pytest.TestReport]) -> list[str]:
         f"  left out {len(files)}: {reason} ({', '.join(sorted(set(files)))})"
         for reason, files in sorted(found.items(), key=lambda one: -len(one[1]))
     ]
-
-
-def _time_by_folder(reporter: pytest.TerminalReporter) -> list[str]:
-    """How long the tests of each folder took together, in whichever process."""
-    seconds: dict[str, float] = {}
-    for reports in reporter.stats.values():
-        for report in reports:
-            if isinstance(report, pytest.TestReport):
-                folder = str(Path(report.nodeid.partition("::")[0]).parent)
-                seconds[folder] = seconds.get(folder, 0.0) + report.duration
-    listed = sorted(seconds.items(), key=lambda one: -one[1])
-    return [f"  {folder}: {round(duration)} s" for folder, duration in listed]

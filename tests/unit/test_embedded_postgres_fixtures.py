@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -82,7 +83,27 @@ def test_the_summary_names_what_was_left_out_once_for_each_reason(tmp_path: Path
     again = f"{SKIPS_ONE}\n@pytest.mark.skip(reason='because')\ndef test_three(): pass\n"
     run = run_pytest(tmp_path, again, TEST_SUMMARY_FILE=str(summary))
     run.communicate(timeout=60)
-    first, left_out, time = summary.read_text().splitlines()
+    first, left_out, *costs = summary.read_text().splitlines()
     assert first == "1 passed, 0 failed, 2 skipped"
     assert left_out == "  left out 2: because (test_it.py)"
-    assert re.fullmatch(r"  \.: \d+ s", time)
+    assert costs[0] == "  seconds by folder: clock, CPU"
+    assert re.fullmatch(r" +\d+\.\d +\d+\.\d  \.", costs[1])
+    assert costs[2] == "  the 4 slowest tests: clock, CPU"
+    assert all(re.fullmatch(r" +\d+\.\d +\d+\.\d  test_it.py::\w+", one) for one in costs[3:])
+
+
+def test_the_cpu_time_of_what_a_test_has_started_counts_as_its_own(tmp_path: Path) -> None:
+    work = "import time\nwhile time.process_time() < 0.3: pass\n"
+    content = f"""
+        import subprocess, sys
+        def test_ended(): subprocess.run([sys.executable, "-c", {work!r}])
+        def test_living():
+            stays = {work!r} + "print(flush=True); input()"
+            one = subprocess.Popen([sys.executable, "-c", stays], stdin=-1, stdout=-1)
+            one.stdout.readline()
+            """
+    summary = tmp_path / "summary"
+    run = run_pytest(tmp_path, textwrap.dedent(content), TEST_SUMMARY_FILE=str(summary))
+    run.communicate(timeout=60)
+    used = re.findall(r" (\S+)  test_it.py::(\w+)", summary.read_text())
+    assert {test for cpu, test in used if float(cpu) >= 0.3} == {"test_ended", "test_living"}

@@ -107,8 +107,9 @@ COPY --from=requirements-production /venv /venv
 COPY --from=kit /opt/kit /opt/kit
 COPY web/ ./
 ARG PROD_SETTINGS=config.settings.prod
-RUN --mount=type=bind,source=image,target=/image \
-    DJANGO_SETTINGS_MODULE=$PROD_SETTINGS sh /image/collect.sh /opt/kit/check-stamp.json
+# One build at a time has the cache: collect.sh says for what.
+RUN --mount=type=bind,source=image,target=/image --mount=type=cache,target=/static-cache,sharing=locked \
+    DJANGO_SETTINGS_MODULE=$PROD_SETTINGS sh /image/collect.sh /opt/kit/check-stamp.json /static-cache
 
 FROM base AS production
 # Nothing is installed into the result any more.

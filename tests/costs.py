@@ -7,7 +7,7 @@ started (without what a Docker engine does for it, and without PostgreSQL, which
 from __future__ import annotations
 
 import os
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,8 +69,8 @@ def _children(pid: int) -> list[int]:
 
 def costs(reports: Iterable[object]) -> list[Cost]:
     """The cost of each test, from the reports of its set-up, call and tear-down."""
-    clock: Counter[str] = Counter()
-    cpu: Counter[str] = Counter()
+    clock: defaultdict[str, float] = defaultdict(float)
+    cpu: defaultdict[str, float] = defaultdict(float)
     for report in reports:
         if isinstance(report, pytest.TestReport):
             clock[report.nodeid] += report.duration
@@ -83,9 +83,9 @@ def told(found: list[Cost]) -> Iterator[str]:
     if not found:
         return
     yield "  seconds by folder: clock, CPU"
-    folders: dict[str, list[Cost]] = {}
+    folders: defaultdict[str, list[Cost]] = defaultdict(list)
     for one in found:
-        folders.setdefault(str(Path(one.test.partition("::")[0]).parent), []).append(one)
+        folders[str(Path(one.test.partition("::")[0]).parent)].append(one)
     summed = [
         Cost(folder, sum(one.clock for one in there), sum(one.cpu for one in there))
         for folder, there in folders.items()

@@ -90,7 +90,7 @@ def test_a_package_elsewhere_is_refused_with_where_to_put_it(tmp_path: Path, pat
 
 def test_a_missing_source_map_is_named_with_how_to_go_on(tmp_path: Path) -> None:
     (tmp_path / "manage.py").touch()
-    status, said = run_in_build(tmp_path, "collect.sh", FAILS, "stamp")
+    status, said = run_in_build(tmp_path, "collect.sh", FAILS, "stamp", "cache")
     assert status == 1
     assert "error: collectstatic failed: a static file refers to vendor/chart.js.map, which" in said
     assert "put an empty file there: static/vendor/chart.js.map in one of your app" in said

@@ -41,21 +41,30 @@ def project_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(params=SHELLS)
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """One shell is enough, but where a shell could do it in a way of its own: `every_shell`."""
+    # A test that names its shells itself has them as a parameter.
+    own = any("shell" in mark.args[0] for mark in metafunc.definition.iter_markers("parametrize"))
+    if "shell" in metafunc.fixturenames and not own:
+        every = metafunc.definition.get_closest_marker("every_shell")
+        metafunc.parametrize("shell", SHELLS if every else SHELLS[:1], indirect=True)
+
+
+@pytest.fixture
 def shell(request: pytest.FixtureRequest, toolbox: Toolbox) -> Shell:
-    """Each of the shells in turn."""
+    """dash; with the mark `every_shell`, each of the shells in turn."""
     return toolbox.shell(str(request.param))
 
 
 @pytest.fixture
 def clone(shell: Shell, toolbox: Toolbox, project_files: Path, tmp_path: Path) -> Clone:
-    """A fresh clone under each shell, with a name and ports of its own, without Docker."""
+    """A fresh clone, with a name and ports of its own, without Docker; under dash, as `shell`."""
     return fresh_clone(tmp_path / "clone", shell, toolbox, project_files)
 
 
 @pytest.fixture
 def dash_clone(toolbox: Toolbox, project_files: Path, tmp_path: Path) -> Clone:
-    """The same under dash alone, for what no shell does in a way of its own."""
+    """The same under dash, whatever the mark says."""
     return fresh_clone(tmp_path / "clone", toolbox.shell("dash"), toolbox, project_files)
 
 

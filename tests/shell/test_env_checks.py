@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
 
 import pytest
 
@@ -98,6 +100,7 @@ RULES = [
     *[(key, ["", "0", "65536", "http", "80 80", "080", "-1", "1e3"], "1 to") for key in PORT_KEYS],
 ]
 IS_SECRET = re.compile("PASSWORD$|SECRET")
+KEY_LINE = re.compile(r"^(?:# )?([A-Z][A-Z0-9_]*)=(\S*)$", re.MULTILINE)
 
 
 @pytest.fixture
@@ -110,22 +113,56 @@ def ready(dash_clone: Clone) -> Clone:
     return dash_clone
 
 
+def check(**changed: str) -> list[str]:
+    """What lib/check.awk finds in the values of .env.example with these changes; empty: nothing."""
+    values = dict(KEY_LINE.findall((PROJECT / ".env.example").read_text()))
+    empty = [key for key, value in values.items() if not value and IS_SECRET.search(key)]
+    secrets = dict.fromkeys(empty, "a-secret-of-enough-characters-for-all")
+    done = subprocess.run(
+        ["awk", "-v", "given= ", "-v", "mode=local", "-f", PROJECT / "lib" / "check.awk"],
+        env={"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8", **values, **secrets, **changed},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return done.stdout.splitlines()
+
+
 @pytest.mark.parametrize(("key", "values", "remedy"), RULES, ids=[rule[0] for rule in RULES])
-def test_a_value_that_cannot_work_is_refused_by_name_before_anything_is_touched(
-    ready: Clone, key: str, values: list[str], remedy: str
+def test_a_value_that_cannot_work_is_refused_by_name(
+    key: str, values: list[str], remedy: str
 ) -> None:
+    assert check() == []
     for value in values:
-        ready.set_in_env(**{key: value})
-        before = ready.files()
         cannot_be_shown = value and key in (
             "POSTGRES_PASSWORD",
             "SECRET_KEY",
             "PGADMIN_DEFAULT_PASSWORD",
         )
         found = "cannot work" if cannot_be_shown else f"is '{value}'" if value else "is "
-        result = ready.run("-2").assert_refused(f"{key} in .env {found}", remedy)
-        assert "then start again" in result.err
-        assert ready.files() == before
+        what, to_do = check(**{key: value})
+        assert what.startswith(f"{key} in .env {found}")
+        assert remedy in to_do
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "remedy"),
+    [
+        ("DOMAIN", "https://a.com", "www"),
+        ("WEB_MEMORY", "1gb", "from 128m"),
+        ("LOCAL_PORT", "0", "1 to"),
+        ("LOG_LEVEL", "", "DEBUG"),
+    ],
+)
+def test_run_sh_refuses_it_before_anything_is_touched(
+    ready: Clone, key: str, value: str, remedy: str
+) -> None:
+    ready.set_in_env(**{key: value})
+    before = ready.files()
+    result = ready.run("-2").assert_refused(f"{key} in .env is ", remedy)
+    assert "then start again" in result.err
+    assert ready.files() == before
 
 
 @pytest.mark.parametrize(
@@ -154,12 +191,18 @@ def test_a_value_that_cannot_work_is_refused_by_name_before_anything_is_touched(
         ("PROXY_MEMORY", "0"),
         ("PROXY_MEMORY", "64m"),
         ("HTTP_PORT", "65535"),
-        ("SECRET_KEY", "'$ecret\"with#all sorts of things in it'"),
-        ("DJANGO_SUPERUSER_PASSWORD", "'a b$c'"),
+        ("SECRET_KEY", '$ecret"with#all sorts of things in it'),
+        ("DJANGO_SUPERUSER_PASSWORD", "a b$c"),
     ],
 )
-def test_a_value_that_can_work_is_let_through(ready: Clone, key: str, value: str) -> None:
-    ready.set_in_env(**{key: value})
+def test_a_value_that_can_work_is_let_through(key: str, value: str) -> None:
+    assert check(**{key: value}) == []
+
+
+def test_run_sh_lets_through_a_secret_of_any_characters(ready: Clone) -> None:
+    ready.set_in_env(
+        SECRET_KEY="'$ecret\"with#all sorts of things in it'", DJANGO_SUPERUSER_PASSWORD="'a b$c'"
+    )
     ready.run("init").assert_ok()
 
 
@@ -220,6 +263,7 @@ def test_a_secret_is_never_shown(clone: Clone) -> None:
         assert not [secret for secret in secrets if secret in text], arguments
 
 
+@pytest.mark.every_shell
 def test_the_refusal_is_the_same_in_every_shell_and_for_every_command(clone: Clone) -> None:
     clone.first_start()
     clone.set_in_env(DOMAIN="https://example.com")
@@ -229,6 +273,7 @@ def test_the_refusal_is_the_same_in_every_shell_and_for_every_command(clone: Clo
     assert clone.files() == before
 
 
+@pytest.mark.every_shell
 def test_what_the_patterns_need_of_awk_each_awk_can_do(clone: Clone) -> None:
     """The tools of each shell: mawk and BusyBox's among them."""
     clone.first_start()

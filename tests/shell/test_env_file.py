@@ -29,6 +29,7 @@ def test_the_first_start_writes_env_for_its_owner_alone(clone: Clone) -> None:
     assert list(clone.root.glob(".env.new*")) == []
 
 
+@pytest.mark.every_shell
 def test_the_secrets_are_random_and_of_harmless_characters(clone: Clone) -> None:
     first = clone.first_start()
     (clone.root / ".env").unlink()
@@ -59,6 +60,7 @@ def test_env_is_never_overwritten(clone: Clone) -> None:
     assert (path.read_bytes(), path.stat().st_mtime_ns, path.stat().st_ino) == before
 
 
+@pytest.mark.every_shell
 def test_two_first_starts_at_once_agree_on_one_env(clone: Clone) -> None:
     clone.add_command("tell", TELL)
     with contextlib.ExitStack() as stack:
@@ -71,6 +73,7 @@ def test_two_first_starts_at_once_agree_on_one_env(clone: Clone) -> None:
     assert list(clone.root.glob(".env.new*")) == []
 
 
+@pytest.mark.every_shell
 def test_the_environment_overrides_the_file(clone: Clone) -> None:
     clone.add_command("tell", TELL)
     clone.first_start()
@@ -151,6 +154,7 @@ def test_a_mistyped_key_is_named_with_the_one_that_was_meant(
     assert f"nothing reads {key}; the nearest known key is {meant}" in dash_clone.run("init").err
 
 
+@pytest.mark.every_shell
 def test_a_file_with_a_byte_order_mark_and_a_private_key_is_read(clone: Clone) -> None:
     clone.add_command("tell", TELL)
     clone.first_start()
@@ -196,6 +200,7 @@ def test_the_environment_wins_over_a_key_of_the_project_in_the_containers_too(
             assert environment["SHOP_NAME"] == "of the file"
 
 
+@pytest.mark.every_shell
 def test_a_line_that_cannot_be_read_is_named_and_nothing_is_done(clone: Clone) -> None:
     clone.first_start()
     path = clone.root / ".env"

@@ -180,6 +180,7 @@ def test_a_line_that_readers_could_read_in_two_ways_is_refused(
         assert read_by_awk(awk, f"GOOD=1\n{line}\nALSO=2\n") == ({"GOOD": "1", "ALSO": "2"}, {2})
 
 
+@pytest.mark.every_shell
 def test_a_shell_gets_the_value_as_it_stands_in_the_file(clone: Clone) -> None:
     clone.add_command("tell", 'main() { prepare_environment; say "[$DJANGO_SUPERUSER_PASSWORD]"; }')
     clone.first_start()

@@ -44,6 +44,7 @@ def fill(disk: Path) -> None:
     assert shutil.disk_usage(disk).free == 0
 
 
+@pytest.mark.every_shell
 def test_a_failing_step_shows_its_last_lines_the_remedy_and_the_log(clone: Clone) -> None:
     clone.add_command("trial", FAILING)
     result = clone.run("trial")
@@ -96,6 +97,7 @@ def test_every_way_to_fail_in_the_sources_says_what_and_what_next(dash_clone: Cl
         assert not bare.search(path.read_text()), f"{path.name} ends without a word"
 
 
+@pytest.mark.every_shell
 def test_a_full_disk_at_the_first_start_leaves_no_half_env(
     shell: Shell, toolbox: Toolbox, project_files: Path, full_disk: Path
 ) -> None:
@@ -108,6 +110,7 @@ def test_a_full_disk_at_the_first_start_leaves_no_half_env(
     assert len(clone.first_start()["SECRET_KEY"]) == 64
 
 
+@pytest.mark.every_shell
 def test_a_disk_that_fills_up_later_is_said_and_leaves_no_lock(
     shell: Shell, toolbox: Toolbox, project_files: Path, full_disk: Path
 ) -> None:

@@ -12,6 +12,7 @@ COMMANDS = sorted(path.stem for path in (PROJECT / "commands").glob("*.sh"))
 OF_A_MODE = {"production": "-0", "development": "-1", "local": "-2"}
 
 
+@pytest.mark.every_shell
 def test_run_sh_alone_prints_the_modes_and_every_command(clone: Clone) -> None:
     result = clone.run().assert_ok()
     for flag in OF_A_MODE.values():

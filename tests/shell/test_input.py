@@ -9,7 +9,7 @@ import pytest
 from .fakes import FakeDocker
 from .machine import Clone
 
-LIST = "a\nb\nc\n"
+LIST = "a\nb\n"
 READS_ALL = """#!/bin/sh
 case $* in *' exec '* | *' run '* | *' up '*) cat >>"${0%/*}/swallowed" ;; esac
 """
@@ -17,7 +17,7 @@ case $* in *' exec '* | *' run '* | *' up '*) cat >>"${0%/*}/swallowed" ;; esac
 
 @pytest.fixture
 def greedy(clone: Clone, tmp_path_factory: pytest.TempPathFactory) -> tuple[Clone, FakeDocker]:
-    """A clone under each shell, with a docker that reads its whole input, as the real one does."""
+    """A clone with a docker that reads its whole input, as the real one does."""
     docker = FakeDocker(tmp_path_factory.mktemp("greedy") / "docker")
     program = docker.folder / "docker"
     program.write_text(program.read_text().replace("#!/bin/sh\n", READS_ALL))
@@ -61,7 +61,16 @@ def type_in(clone: Clone, line: str, given: str = "") -> str:
     ],
 )
 def test_a_loop_keeps_its_list(greedy: tuple[Clone, FakeDocker], command: str) -> None:
-    clone, docker = greedy
+    assert_the_loop_keeps_its_list(*greedy, command)
+
+
+@pytest.mark.every_shell
+def test_a_loop_of_every_shell_keeps_its_list(greedy: tuple[Clone, FakeDocker]) -> None:
+    assert_the_loop_keeps_its_list(*greedy, "-1 manage check")
+
+
+def assert_the_loop_keeps_its_list(clone: Clone, docker: FakeDocker, command: str) -> None:
+    """Whether its list comes from a file or from a pipe."""
     for loop in (
         f'while read -r word; do echo "$word"; sh run.sh {command} >/dev/null 2>&1; done <list',
         f'while read -r word; do echo "$word"; sh run.sh {command} >/dev/null 2>&1; done',
@@ -75,13 +84,13 @@ def test_a_loop_keeps_its_list(greedy: tuple[Clone, FakeDocker], command: str) -
 @pytest.mark.parametrize(
     "line",
     [
-        "printf 'a\\nb\\nc\\n' | sh run.sh -0 psql",
+        "printf 'a\\nb\\n' | sh run.sh -0 psql",
         "sh run.sh -0 psql",
         "sh run.sh -1 psql -c 'COPY t FROM STDIN'",
         "sh run.sh -1 psql -f -",
         "sh run.sh -1 manage shell",
         "sh run.sh -1 manage loaddata --format=json -",
-        "printf 'a\\nb\\nc\\n' | sh run.sh -1 manage import_list",
+        "printf 'a\\nb\\n' | sh run.sh -1 manage import_list",
         "sh run.sh -1 manage import_list <list",
         "cat | sh run.sh -1 manage import_list",
     ],
@@ -93,3 +102,14 @@ def test_input_that_is_meant_for_a_command_reaches_it(
     (clone.root / "list").write_text(LIST)
     type_in(clone, line, LIST)
     assert (docker.folder / "swallowed").read_text() == LIST
+
+
+@pytest.mark.every_shell
+def test_input_behind_a_pipe_or_a_file_reaches_a_command_of_every_shell(
+    greedy: tuple[Clone, FakeDocker],
+) -> None:
+    clone, docker = greedy
+    (clone.root / "list").write_text(LIST)
+    for line in ("cat list | sh run.sh -1 manage import_list", "sh run.sh -1 manage read <list"):
+        type_in(clone, line)
+    assert (docker.folder / "swallowed").read_text() == LIST * 2

@@ -11,6 +11,8 @@ from waiting import until
 from .machine import PATIENCE, Clone
 from .terminal import CTRL_C, Terminal
 
+pytestmark = pytest.mark.every_shell
+
 LONG = """main() {
     make_state_folder "$STATE"
     take_lock prod

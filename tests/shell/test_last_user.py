@@ -33,7 +33,7 @@ START_OF_LOCAL = """main() {
 
 @pytest.fixture
 def shared(clone: Clone, tmp_path: Path) -> tuple[Clone, FakeDocker]:
-    """A clone under each shell, with a fake docker in which nothing runs."""
+    """A clone with a fake docker in which nothing runs."""
     docker = FakeDocker(tmp_path / "fake-docker")
     clone.first.append(docker.folder)
     return clone, docker

@@ -40,6 +40,7 @@ def test_a_checkout_with_autocrlf_has_no_windows_line_ends(tmp_path: Path) -> No
     assert [path for path in texts if b"\r\n" in path.read_bytes()] == [clone / icon]
 
 
+@pytest.mark.every_shell
 def test_a_clone_with_windows_line_ends_says_so_and_its_remedy_works(clone: Clone) -> None:
     for path in clone.root.rglob("*"):
         if path.is_file():

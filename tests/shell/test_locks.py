@@ -44,6 +44,7 @@ def leave_behind(lock: Path, pid: int, start: str) -> None:
     lock.write_text(f"{pid} {start} 2026-01-02 03:04:05\n")
 
 
+@pytest.mark.every_shell
 def test_a_second_run_is_refused_with_who_is_at_work_and_since_when(clone: Clone) -> None:
     with holder(clone) as run:
         result = clone.run("hold", "prod")
@@ -76,6 +77,7 @@ def test_a_refused_run_leaves_the_lock_of_the_other(clone: Clone) -> None:
         assert clone.files() == before
 
 
+@pytest.mark.every_shell
 def test_the_lock_of_a_run_that_was_killed_is_taken_over(clone: Clone) -> None:
     with holder(clone) as killed:
         killed.send_signal(signal.SIGKILL)
@@ -104,6 +106,7 @@ def test_a_lock_whose_number_now_belongs_to_another_process_is_taken_over(
         assert lock.read_text().startswith(f"{run.pid} ")
 
 
+@pytest.mark.every_shell
 def test_a_lock_that_says_nothing_sensible_is_taken_over(clone: Clone, lock: Path) -> None:
     for content in ("", "\n", "what is this\n", "12", "-1 1 x\n", "$(id) ;\n"):
         lock.write_text(content)
@@ -122,6 +125,7 @@ def test_a_run_of_another_user_holds_its_lock(nobodys_clone: Clone) -> None:
     clone.run("hold", "prod").assert_refused("process 1, since 2026-01-02 03:04:05", "kill 1")
 
 
+@pytest.mark.every_shell
 def test_a_lock_that_cannot_be_read_is_an_error_and_no_endless_wait(nobodys_clone: Clone) -> None:
     clone = nobodys_clone
     clone.add_command("hold", HOLD)
@@ -131,6 +135,7 @@ def test_a_lock_that_cannot_be_read_is_an_error_and_no_endless_wait(nobodys_clon
     clone.run("hold", "prod").assert_refused("cannot take the lock", "ls -l")
 
 
+@pytest.mark.every_shell
 @pytest.mark.parametrize("stale", [False, True], ids=["free", "stale"])
 def test_of_many_at_once_exactly_one_wins(clone: Clone, lock: Path, stale: bool) -> None:
     clone.add_command("race", RACE)

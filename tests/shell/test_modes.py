@@ -75,6 +75,7 @@ def test_doctor_shows_what_is_wrong_in_env(clone: Clone) -> None:
     assert "  ok   .env\n" in result.out
 
 
+@pytest.mark.every_shell
 def test_a_command_works_from_any_folder(clone: Clone, tmp_path: Path) -> None:
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
@@ -129,6 +130,7 @@ def test_a_user_who_may_not_write_in_the_clone_is_told_so(nobodys_clone: Clone) 
     nobodys_clone.root.chmod(0o755)
 
 
+@pytest.mark.every_shell
 def test_a_dev_server_that_an_earlier_run_left_behind_is_ended_and_no_other(
     shell: Shell, toolbox: Toolbox, project_files: Path, tmp_path: Path
 ) -> None:

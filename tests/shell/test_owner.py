@@ -82,6 +82,7 @@ def test_containers_of_our_own_and_of_nobody_in_particular_go_on(
     assert "nothing to adopt" in dash_clone.run("adopt-stack").assert_ok().out
 
 
+@pytest.mark.every_shell
 def test_a_moved_clone_adopts_what_it_made_at_its_old_place(clone: Clone, tmp_path: Path) -> None:
     docker = FakeDocker(tmp_path / "docker")
     clone.first.append(docker.folder)

@@ -35,6 +35,7 @@ def listener(port: int, address: str = "127.0.0.1") -> Iterator[int]:
             process.communicate()
 
 
+@pytest.mark.every_shell
 def test_a_taken_port_is_said_with_the_process_that_has_it(clone: Clone) -> None:
     port = int(clone.environment["LOCAL_PORT"])
     with listener(port) as pid:

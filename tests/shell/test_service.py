@@ -32,6 +32,7 @@ def test_the_service_is_refused_where_systemd_does_not_run(clone: Clone) -> None
         result.assert_refused("not booted with systemd", f"sh {clone.root}/run.sh -0 --no-build")
 
 
+@pytest.mark.every_shell
 @pytest.mark.parametrize("name", FOLDERS, ids=lambda name: name[0])
 def test_the_unit_names_the_clone_whatever_its_path(
     shell: Shell, toolbox: Toolbox, project_files: Path, tmp_path: Path, name: tuple[str, str]

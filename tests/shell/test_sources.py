@@ -21,6 +21,7 @@ SOURCES = [
 ]
 
 
+@pytest.mark.every_shell
 def test_every_shell_can_read_every_file(shell: Shell) -> None:
     for path in SOURCES:
         subprocess.run([shell.folders[0] / "sh", "-n", path], check=True)

@@ -54,6 +54,7 @@ def assert_in_order(calls: list[str], patterns: list[str]) -> None:
         )
 
 
+@pytest.mark.every_shell
 def test_the_first_production_start_goes_its_way_with_a_fake_docker(
     clone: Clone, tmp_path: Path
 ) -> None:

@@ -1,33 +1,81 @@
 # commands/test.sh: the linters and all tests; the ones that need Docker, a browser or Python 3.11 where these are.
-# usage: sh run.sh test [PYTEST ARGUMENTS...]
+# usage: sh run.sh test [quick | PYTEST ARGUMENTS...]
 #
+# quick: the linters, and of each kind of test what finds most; without Docker, in a few minutes (tests/quick.txt).
 # With arguments (tests/unit, -k superuser) only those tests run, and no linters. With CI=true a skipped test fails.
 
 main() {
     make_state_folder "$STATE"
     open_log test
     prepare_test_venv
-    if [ $# -gt 0 ]; then
+    case $#${1-} in
+    0 | 1quick) ;;
+    *)
         in_root python -m pytest "$@"
         return
-    fi
+        ;;
+    esac
     TEST_SUMMARY_FILE="$STATE/test-summary"
     export TEST_SUMMARY_FILE
     : >"$TEST_SUMMARY_FILE" || fail "cannot write $TEST_SUMMARY_FILE (disk full?)" "free some disk space"
 
     test_failed=
-    run_linters || test_failed="linters"
-    # These wait more than they compute, so there may be more of them at once than there are cores. In this order,
-    # which has the longest first: left to itself, xdist begins with the files that have the most tests.
-    suite --numprocesses 4 --dist loadfile --no-loadscope-reorder tests/projects_real tests/hazards tests/starter tests/unit tests/shell
-    # One at a time: two at once took 0.93 of the time, and made each wait for the other.
-    suite tests/stack tests/browser
+    case ${1-} in quick) run_quick ;; *) run_all ;; esac
     summarise
 }
 
+run_all() {
+    # The stack waits half of its time: for health checks, for what stops gracefully. The others compute in that time.
+    begin_stack_tests
+    run_linters || test_failed="linters"
+    # In this order, which has the longest first: left to itself, xdist begins with the files that have the most tests.
+    several tests/projects_real tests/hazards tests/starter tests/unit tests/shell
+    end_stack_tests
+}
+
+run_quick() {
+    run_linters || test_failed="linters"
+    # shellcheck disable=SC2046 # split on purpose: paths without spaces
+    several $(sed '/^#/d' "$ROOT/tests/quick.txt")
+}
+
+# These wait a little too, so there may be more of them at once than there are cores.
+several() { # several PATH...
+    suite --numprocesses 4 --dist loadfile --no-loadscope-reorder "$@"
+}
+
+# Behind the containers of the stack tests: those are one long row, and this only computes.
 suite() { # suite PYTEST_ARGUMENTS...
     printf 'tests: ' >>"$TEST_SUMMARY_FILE"
-    in_root python -m pytest "$@" || test_failed="$test_failed tests"
+    in_root nice python -m pytest "$@" || test_failed="$test_failed tests"
+}
+
+# In the background, and one at a time: two of them at once took 0.93 of the time, and made each wait for the other.
+begin_stack_tests() {
+    stack_log="$STATE/test-stack.log"
+    printf 'tests: ' >"$TEST_SUMMARY_FILE.stack"
+    # Not by in_root: what is to be told to end is pytest itself.
+    (
+        cd "$ROOT" && PATH="$TEST_VENV/bin:$PATH" exec env TEST_SUMMARY_FILE="$TEST_SUMMARY_FILE.stack" \
+            python -m pytest tests/stack tests/browser
+    ) >"$stack_log" 2>&1 &
+    STACK_TESTS=$!
+    undo_with stop_stack_tests
+    say "tests/stack and tests/browser run beside the others; to follow them: tail -f $stack_log"
+}
+
+end_stack_tests() {
+    say "waiting for tests/stack and tests/browser"
+    wait "$STACK_TESTS" || test_failed="$test_failed tests"
+    UNDO=
+    cat "$stack_log"
+    cat "$TEST_SUMMARY_FILE.stack" >>"$TEST_SUMMARY_FILE"
+}
+
+# They remove what they have started when they are told to end.
+stop_stack_tests() {
+    kill "$STACK_TESTS" 2>/dev/null || return 0
+    wait "$STACK_TESTS" || true
 }
 
 summarise() {

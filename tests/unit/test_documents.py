@@ -62,6 +62,20 @@ def test_the_readme_sends_its_reader_to_env_example_for_the_keys() -> None:
     assert not re.search(r"^\| `[A-Z][A-Z0-9_]*` \|", README, re.MULTILINE), "a second list of keys"
 
 
+# --- The quick tests ------------------------------------------------------------------------------
+
+
+def test_the_quick_tests_are_there_and_every_folder_without_docker_has_some() -> None:
+    lines = [line for line in text_of("tests/quick.txt").splitlines() if not line.startswith("#")]
+
+    for line in lines:
+        path, _, test = line.partition("::")
+        assert not test or f"\ndef {test}(" in text_of(path), line
+        assert (PROJECT / path).is_file(), line
+    assert {Path(line).parts[1] for line in lines} == {"unit", "shell", "hazards"}
+    assert sorted(set(lines)) == sorted(lines)
+
+
 # --- The commands ---------------------------------------------------------------------------------
 
 

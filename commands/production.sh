@@ -64,7 +64,9 @@ release_what_was_built() {
     # A server that runs is left as it is until the release has passed on it: it may have to restart for the new .env.
     start_database prod
     start_additions prod
+    copy_for_rehearsal prepare || refuse_without_copy "$(went_on prod)"
     try "Prepare the database" prepare_database || explain_preparation "$?"
+    drop_copy
     prepared=$(date +%s)
     tell_migrated
     try "Start $new" start_colour "$new" || explain_unhealthy prod db "web-$new"
@@ -119,40 +121,38 @@ prepare_database() {
     one_off web true
 }
 
-tell_migrated() { # by which plan, how many, and what to know of it; nothing if nothing was pending
-    awk -v before="$LOG_MARK" '
-        NR > before && /^postdo: (go: |approved: |migrated: |backup from before: |warning: |the database has .* base backup$)/ {
-            sub(/^postdo: /, "")
-            sub(/: \/backups\//, ": backups/")
-            print "  " $0
-        }' "$LOG_FILE"
+# By which plan, how many, and what to know of it; nothing if nothing was pending.
+tell_migrated() {
+    result said | sed 's/^/  /'
+    result warning | sed 's/^/  warning: /'
 }
 
-# How postdo ended, all that it said from its verdict on, and its exit code: a caller can tell refused from undone.
+# How postdo ended, with its exit code: a caller can tell refused from undone.
 explain_preparation() { # explain_preparation STATUS
-    verdict=$(awk -v before="$LOG_MARK" '
-        NR > before && /^postdo: (misconfigured|refused|failed and undone|failed and not undone): / { verdict = 1 }
-        verdict' "$LOG_FILE")
-    if [ -z "$verdict" ]; then
-        prepare_words=$(tail -n "+$((LOG_MARK + 1))" "$LOG_FILE" | sed -n 's/^Error response from daemon: //p' | tail -n 1)
-        prepare_remedy=$(engine_hint "$prepare_words")
-        show_tail
-        [ "$1" -ne 137 ] || fail "preparing the database was killed; it may need more memory than WEB_MEMORY ($WEB_MEMORY)" \
-            "raise WEB_MEMORY in .env, and repeat: sh run.sh -0$(went_on prod)"
-        fail "preparing the database failed${prepare_words:+: the Docker engine says: $prepare_words}" \
-            "${prepare_remedy:-mend what the lines above say}, and repeat: sh run.sh -0$(went_on prod)"
-    fi
-    # What it says in one line, and to do next, is said below.
-    printf '%s\n' "$verdict" | sed '1d; /^postdo: next: /d; s/^postdo: *//' | indented >&3
-    what=$(printf '%s\n' "$verdict" | sed -n '1s/^postdo: [a-z ]*: //p')
-    remedy=$(printf '%s\n' "$verdict" | sed -n 's/^postdo: next: //p' | tail -n 1)
-    [ "$1" = 5 ] || remedy="$remedy$(went_on prod)" # after 5 no version may fit the database
-    case $1 in
-    3) fail "preparing the database was refused: $what" "$remedy" 3 ;;
-    4) fail "preparing the database failed and was undone: $what" "$remedy" 4 ;;
-    5) fail "preparing the database failed and was not undone: $what" "$remedy" 5 ;;
-    *) fail "preparing the database failed: $what" "$remedy" ;;
+    what=$(result what)
+    [ -n "$what" ] || explain_no_result "$1"
+    result detail | indented >&3
+    remedy=$(result next)
+    case $(result outcome) in
+    refused) fail "preparing the database was refused: $what" "$remedy$(went_on prod)" 3 ;;
+    undone) fail "preparing the database failed and was undone: $what" "$remedy$(went_on prod)" 4 ;;
+    # Perhaps no version fits the database now.
+    not-undone) fail "preparing the database failed and was not undone: $what" "$remedy" 5 ;;
+    *) fail "preparing the database failed: $what" "$remedy$(went_on prod)" ;;
     esac
+}
+
+# It was killed, or its container was never started.
+explain_no_result() { # explain_no_result STATUS
+    prepare_words=$(tail -n "+$((LOG_MARK + 1))" "$LOG_FILE" | sed -n 's/^Error response from daemon: //p' | tail -n 1)
+    prepare_remedy=$(engine_hint "$prepare_words")
+    show_tail
+    [ "$1" -ne 137 ] || fail "preparing the database was killed; it may need more memory than WEB_MEMORY ($WEB_MEMORY)" \
+        "raise WEB_MEMORY in .env, and repeat: sh run.sh -0$(went_on prod)"
+    [ -z "$prepare_words" ] || fail "preparing the database failed: the Docker engine says: $prepare_words" \
+        "${prepare_remedy:-mend what the lines above say}, and repeat: sh run.sh -0$(went_on prod)"
+    fail "preparing the database ended with status $1 and left no result" \
+        "read the lines above, correct what they name, and repeat: sh run.sh -0$(went_on prod)"
 }
 
 start_colour() { # start_colour COLOUR

@@ -129,7 +129,7 @@ went_on() { # went_on MODE: what a visitor sees meanwhile, or what brings back t
         printf '; the site may be down meanwhile: sh run.sh %s status' "$(mode_flag "$1")"
     elif [ "$1" = prod ] && [ "${build-}" != no ] && last_version_is_left; then
         printf '; to serve the previous version meanwhile: sh run.sh -0 --no-build'
-        ! grep -q '^postdo: migrated: ' "$LOG_FILE" || printf ' (the database was migrated for the new one)'
+        [ -z "$(result applied)" ] || printf ' (the database was migrated for the new one)'
     fi
 }
 

@@ -1,19 +1,26 @@
 # lib/copy.sh: a copy of production's whole server in a container of its own, on which a big database is rehearsed.
-# The service `copy` of docker-compose.prod.yml; postdo says that it needs one (REHEARSE_DUMP_MB).
+# The service `copy` of docker-compose.prod.yml. postdo is asked first whether it wants one.
 
-COPY_WANTED=75 # how postdo ends then (postdo/__main__.py)
 COPY_PORT=5433 # db/copy.sh
+POSTDO_COPY_SERVER=
+POSTDO_COPY_SECONDS=
 
-beside_a_copy() { # beside_a_copy COMMAND...: ends as that does, and as refused if there can be no copy
+# Before one_off: from here on there is a copy, if COMMAND wants one, until drop_copy or the end. False if it cannot be had.
+copy_for_rehearsal() { # copy_for_rehearsal plan|rehearse|prepare
+    wants_copy "$1" || return 0
     undo_with remove_copy
-    copy_status=3
-    if make_copy >&2; then
-        copy_status=0
-        "$@" || copy_status=$?
-    fi
-    # What cannot be removed is tried again at the end, and by the next run.
-    ! remove_copy >&2 || UNDO=${UNDO#remove_copy }
-    return "$copy_status"
+    try "Copy production's server for the rehearsal" make_copy
+}
+
+# A container that only asks takes seconds: not for a database that any rehearsal copies by dump and restore.
+wants_copy() { # wants_copy COMMAND
+    copy_database_mb=$(docker exec -u postgres "$(container_of prod db)" \
+        psql -XqAt -U "$POSTGRES_USER" -d "$POSTGRES_DB" -f /etc/postdo/size.sql </dev/null 2>>"$LOG_FILE") || return 1
+    [ "${copy_database_mb:-0}" -ge "$REHEARSE_DUMP_MB" ] || return 1
+    prepare_backups_folder
+    # What is wrong with it the command itself will say.
+    run_one_off -T --entrypoint python web -m postdo needs-copy "$1" >>"$LOG_FILE" 2>&1 || return 1
+    [ "$(result copy)" = yes ]
 }
 
 # The image is the one that production runs on, whatever its tag says by now.
@@ -26,25 +33,34 @@ make_copy() {
     POSTDO_SUPERUSER=$(superuser_of prod)
     export POSTDO_DB_IMAGE POSTDO_COPY_MB POSTDO_SUPERUSER
     say "copying production's server (up to ${POSTDO_COPY_MB:-?} MB)"
-    compose prod up -d --no-build --no-deps --wait --wait-timeout "$REHEARSE_SECONDS" copy || {
-        refuse_without_copy
-        return 1
-    }
+    compose prod up -d --no-build --no-deps --wait --wait-timeout "$REHEARSE_SECONDS" copy || return 1
     POSTDO_COPY_SERVER=$COPY_PORT
     POSTDO_COPY_SECONDS=$(($(date +%s) - copy_began))
     export POSTDO_COPY_SERVER POSTDO_COPY_SECONDS
 }
 
-# In postdo's own words, which is what the commands look for.
-refuse_without_copy() {
+# As postdo refuses: nothing was changed (3).
+refuse_without_copy() { # refuse_without_copy [ALSO]: what to add to the remedy
     copy_container=$(container_of prod copy)
+    copy_remedy="correct that"
     if is_running prod copy; then
         copy_reason="it took longer than the $REHEARSE_SECONDS s that REHEARSE_SECONDS allows"
-    else
-        copy_reason=$([ -z "$copy_container" ] || docker logs --tail 50 "$copy_container" 2>&1 | awk '/(error|FATAL): / { last = $0 } END { sub(/^.*(error|FATAL): +/, "", last); print last }')
+        copy_remedy="raise REHEARSE_SECONDS in .env"
+    elif [ -n "$copy_container" ]; then
+        copy_log=$(docker logs --tail 50 "$copy_container" 2>&1)
+        copy_reason=$(printf '%s\n' "$copy_log" | fact what | tail -n 1)
+        [ -z "$copy_reason" ] || copy_remedy=$(printf '%s\n' "$copy_log" | fact next | tail -n 1)
+        # Else PostgreSQL's own programs have said it.
+        copy_reason=${copy_reason:-$(printf '%s\n' "$copy_log" | awk '/(error|FATAL): / { last = $0 } END { sub(/^.*(error|FATAL): +/, "", last); print last }')}
     fi
-    printf 'postdo: refused: no base backup for the rehearsal: %s\n' "${copy_reason:-its container could not be started}"
-    printf 'postdo: next: %s\n' "mend that, or set REHEARSE=schema in .env for a copy without rows"
+    fail "no base backup for the rehearsal: ${copy_reason:-its container could not be started}" \
+        "$copy_remedy, or set REHEARSE=schema in .env to rehearse without rows$1" 3
+}
+
+# The rehearsal has ended. What cannot be removed is tried again at the end, and by the next run.
+drop_copy() {
+    case $UNDO in "remove_copy "*) ;; *) return 0 ;; esac
+    ! remove_copy >>"$LOG_FILE" 2>&1 || UNDO=${UNDO#remove_copy }
 }
 
 remove_copy() {

@@ -164,6 +164,7 @@ finish() {
     for finish_undo in $UNDO; do
         "$finish_undo" >>"$LOG_FILE" 2>&1 || warn "could not take everything back ($finish_undo)$([ "$LOG_FILE" = /dev/null ] || printf '; see %s' "$LOG_FILE")"
     done
+    forget_result
     release_locks
     give_back
     exit "$finish_status"

@@ -7,22 +7,14 @@ SWITCH_SECONDS="$STATE/switch-seconds" # from the prepared database to the new v
 one_off() { # one_off ARGUMENTS...: for `compose run`
     prepare_backups_folder
     [ -t 0 ] && [ -t 1 ] || set -- -T "$@"
-    # A server for the copy of a big database is ours to start. postdo ends if it wants one, and begins again beside it.
-    POSTDO_COPY_SERVER=offered
-    POSTDO_COPY_SECONDS=
-    export POSTDO_COPY_SERVER POSTDO_COPY_SECONDS
     open_release_role
     oneoff_status=0
     run_one_off "$@" || oneoff_status=$?
-    if [ "$oneoff_status" -eq "$COPY_WANTED" ]; then
-        oneoff_status=0
-        beside_a_copy run_one_off "$@" || oneoff_status=$?
-    fi
     ! close_release_role >&2 || UNDO=${UNDO#close_release_role }
     return "$oneoff_status"
 }
 
-run_one_off() { # run_one_off ARGUMENTS...: for `compose run`
+run_one_off() { # run_one_off ARGUMENTS...: for `compose run`; what came of it: `result`
     # shellcheck disable=SC2012 # only numbers are read of it, and stat is another one on each system
     oneoff_user=$(ls -ldn "$ROOT/backups" | awk '{ print $3 ":" $4 }')
     ! engine_is_rootless || oneoff_user=0:0
@@ -32,7 +24,8 @@ run_one_off() { # run_one_off ARGUMENTS...: for `compose run`
     # What an incompatible change would cost visitors: about what the last release took to take over.
     POSTDO_SWITCH_SECONDS=$(cat "$SWITCH_SECONDS" 2>/dev/null || true)
     export POSTDO_SERVER_FREE_MB POSTDO_SERVING POSTDO_SWITCH_SECONDS
-    run_to_its_end prod --user "$oneoff_user" "$@"
+    make_result_folder
+    run_to_its_end prod --user "$oneoff_user" --volume "$RESULT_FOLDER:/result" -e "POSTDO_RESULT=/result/$RESULT" "$@"
 }
 
 # Compose lets go of a container that it is interrupted at; that works on.
@@ -119,6 +112,7 @@ look_at_production() { # look_at_production build|keep POSTDO_ARGUMENTS...
         require_image prod web
     fi
     lend_database prod
+    case $1 in plan | rehearse) copy_for_rehearsal "$1" >&2 || refuse_without_copy "" ;; esac
     # Who only looks keeps no backup: it would take the place of one from before a release.
     one_off -e POSTDO_BACKUPS= --entrypoint python web -m postdo "$@"
 }

@@ -1,9 +1,8 @@
 """The command line: arguments in, exit code out, nothing else.
 
 Exit codes: 0 done, or nothing to do; 2 wrong usage or configuration; 3 refused, nothing was
-changed; 4 failed and undone, the database is as before; 5 failed and not undone; 75 nothing was
-changed, and whoever offered a copy (``POSTDO_COPY_SERVER=offered``) is to make it, and to run the
-same again. A signal ends it with 128 + its number, as a shell shows it.
+changed; 4 failed and undone, the database is as before; 5 failed and not undone. A signal ends it
+with 128 + its number, as a shell shows it. ``POSTDO_RESULT`` names a file for the rest (result.py).
 """
 
 from __future__ import annotations
@@ -23,7 +22,6 @@ from typing import TYPE_CHECKING, Any, TextIO
 from postdo import config
 from postdo.console import Console, deliver, give_up_unwritten, open_closed
 from postdo.errors import (
-    CopyWanted,
     Misconfigured,
     NotUndone,
     PostdoError,
@@ -48,7 +46,6 @@ class Outcome:
 
 
 DONE = Outcome("done", "done", 0)
-COPY_WANTED = 75  # EX_TEMPFAIL of sysexits.h: try again later
 OUTCOMES: dict[type[PostdoError], Outcome] = {
     Misconfigured: Outcome("misconfigured", "misconfigured", 2),
     Refused: Outcome("refused", "refused", 3),
@@ -74,6 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _main(parsed: argparse.Namespace, server: Sequence[str], console: Console) -> int:
     stop = StopSignals()
     stop.install()
+    result_file = config.result_file(os.environ)
     result: object = None
     outcome = DONE
     error: PostdoError | None = None
@@ -84,11 +82,9 @@ def _main(parsed: argparse.Namespace, server: Sequence[str], console: Console) -
         stop.check()
     except Stopped as stopped:
         console.say(f"stopped by {stopped}")
+        console.facts.add("what", f"stopped by {stopped}")
+        console.facts.add("next", "run the same command again")
         outcome = Outcome("stopped", str(stopped), stopped.exit_code)
-    except CopyWanted as wanted:
-        # Also with --json: the answer is that of the second run, and the only one.
-        console.say(wanted.what)
-        return COPY_WANTED
     except PostdoError as expected:
         error = expected
     # The last place that can give it an exit code.
@@ -97,6 +93,7 @@ def _main(parsed: argparse.Namespace, server: Sequence[str], console: Console) -
     if error is not None:
         outcome = OUTCOMES[type(error)]
         console.fail(outcome.words, error)
+    _write_result(console, result_file, parsed.command, outcome, error)
     if parsed.json:
         report = json.dumps(_report(parsed.command, outcome, result, error), default=str)
         try:
@@ -106,7 +103,10 @@ def _main(parsed: argparse.Namespace, server: Sequence[str], console: Console) -
             # What was done is done.
             return outcome.code or (0 if _is_changing(parsed) else OUTCOMES[Misconfigured].code)
     if server and outcome is DONE:
-        return _become(server, console)
+        error = _become(server)
+        outcome = OUTCOMES[type(error)]
+        console.fail(outcome.words, error)
+        _write_result(console, result_file, parsed.command, outcome, error)
     return outcome.code
 
 
@@ -165,6 +165,10 @@ def _parser() -> argparse.ArgumentParser:
     ):
         mending.add_argument(f"--{how}", metavar="APP.NAME", help=f"record a migration {text}")
     add("rehearse", "run the pending migrations on a copy of the data, and remove the copy")
+    asking = add(
+        "needs-copy", "say whether a command rehearses on a base backup, which its caller makes"
+    )
+    asking.add_argument("of", choices=("plan", "rehearse", "prepare"), help="the command")
     migrating = add("migrate", "apply pending migrations, one process at a time")
     migrating.add_argument(
         "--approve",
@@ -273,23 +277,45 @@ def _as_values(result: object) -> object:
     return asdict(result) if is_dataclass(result) and not isinstance(result, type) else None
 
 
-def _become(command: Sequence[str], console: Console) -> int:
-    """Replace this process, so that the server is PID 1 and gets the signals itself."""
+def _write_result(
+    console: Console,
+    path: Path | None,
+    command: str,
+    outcome: Outcome,
+    error: PostdoError | None,
+) -> None:
+    """Hand the facts to who started us. What was done is done, also if they cannot be written."""
+    if path is None:
+        return
+    ending: list[tuple[str, object]] = [
+        ("command", command),
+        ("outcome", outcome.word),
+        ("exit", outcome.code),
+    ]
+    if error is not None:
+        ending += [("what", error.what), ("next", error.next_step)]
+        ending += [("detail", one) for one in error.details]
+    try:
+        console.facts.write(path, ending)
+    except OSError as unwritten:
+        console.warn(f"the result cannot be written to {path}: {unwritten.strerror}")
+
+
+def _become(command: Sequence[str]) -> Misconfigured:
+    """Replace this process, so that the server is PID 1 and gets the signals itself.
+
+    Returns only if that is not possible, with the reason.
+    """
     # Python ignores these two, and a program that is started inherits that.
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
     try:
         os.execvp(command[0], list(command))  # noqa: S606  no shell on purpose
     except OSError as error:
-        outcome = OUTCOMES[Misconfigured]
-        console.fail(
-            outcome.words,
-            Misconfigured(
-                f"{command[0]} cannot be started: {error.strerror}",
-                "correct the command of the container",
-            ),
+        return Misconfigured(
+            f"{command[0]} cannot be started: {error.strerror}",
+            "correct the command of the container",
         )
-        return outcome.code
 
 
 if __name__ == "__main__":

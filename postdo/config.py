@@ -15,6 +15,7 @@ from typing import TypeVar
 from postdo.errors import Misconfigured
 
 SETTINGS_VARIABLE = "DJANGO_SETTINGS_MODULE"
+RESULT_VARIABLE = "POSTDO_RESULT"
 SUPERUSER_PREFIX = "DJANGO_SUPERUSER_"
 DEFAULT_STAMP = Path("/opt/kit/check-stamp.json")
 DEFAULT_WAIT_SECONDS = 60.0  # a first start of PostgreSQL on a slow disk takes 10 to 30 s
@@ -24,6 +25,7 @@ SECRETS = (
     "PGADMIN_DEFAULT_PASSWORD",
     "POSTDO_RELEASE_ROLE",
     "POSTDO_RELEASE_PASSWORD",
+    RESULT_VARIABLE,
 )
 # Switches among the DJANGO_SUPERUSER_* variables; every other one names a field of the user.
 SUPERUSER_SWITCHES = frozenset({"PASSWORD", "PASSWORD_FILE", "UPDATE_PASSWORD"})
@@ -80,9 +82,9 @@ class Policies:
     ``lock_timeout_ms``: how long one statement waits for a lock. ``lock_retry_seconds``: for how
     long the whole is tried again when it did not get one. ``rehearse_seconds``: the most that copy
     and rehearsal may take. ``copy_mb``: the biggest database that is copied. ``dump_mb``: the
-    biggest that is copied by dump and restore, where ``copy_offered``: who started us can make a
-    base backup. ``copy_port``: where the server with that copy is, 0 if there is none; it took
-    ``copy_seconds``. ``memory_mb``: what the rehearsal may use; 0 for no limit.
+    biggest that is copied by dump and restore, where who starts us can make a base backup.
+    ``copy_port``: where the server with that copy is, 0 if there is none; it took ``copy_seconds``.
+    ``memory_mb``: what the rehearsal may use; 0 for no limit.
     ``server_free_mb``: free disk of the database server, if somebody told.
     ``network``: whether the rehearsal may reach the network; ``hosts``: what of it in any case, as
     ``host`` or ``host:port``. ``switch_seconds``: how long the last release took from the migrated
@@ -101,7 +103,6 @@ class Policies:
     rehearse_seconds: float = 1800.0
     copy_mb: int = 20_000
     dump_mb: int = 4000  # docs/decisions/copy.md
-    copy_offered: bool = False
     copy_port: int = 0
     copy_seconds: float = 0.0
     memory_mb: int = 0
@@ -225,12 +226,16 @@ def read(environment: Mapping[str, str], settings_module: str | None = None) -> 
     )
 
 
+def result_file(environment: Mapping[str, str]) -> Path | None:
+    """Where the facts of this run are to be written; ``None`` if nobody wants them."""
+    return _path(environment, RESULT_VARIABLE)
+
+
 def _policies(environment: Mapping[str, str]) -> Policies:
     usual = Policies()
     network, hosts = _network(environment)
     # Where nothing serves, nobody meets the new schema with old code, and nobody waits for a table.
     none_serves = environment.get("POSTDO_SERVING") == "no"
-    copy_server = environment.get("POSTDO_COPY_SERVER", "")  # "offered", or its port
     incompatible = _choice(environment, "ON_INCOMPATIBLE", Answer, usual.incompatible)
     downtime = _choice(environment, "ON_DOWNTIME", Answer, usual.downtime)
     return Policies(
@@ -248,10 +253,7 @@ def _policies(environment: Mapping[str, str]) -> Policies:
         rehearse_seconds=_seconds(environment, "REHEARSE_SECONDS", usual.rehearse_seconds),
         copy_mb=_whole(environment, "REHEARSE_MAX_MB", usual.copy_mb, "megabytes"),
         dump_mb=_whole(environment, "REHEARSE_DUMP_MB", usual.dump_mb, "megabytes"),
-        copy_offered=copy_server == "offered",
-        copy_port=0
-        if copy_server == "offered"
-        else _whole(environment, "POSTDO_COPY_SERVER", 0, "a port"),
+        copy_port=_whole(environment, "POSTDO_COPY_SERVER", 0, "a port"),
         copy_seconds=_seconds(environment, "POSTDO_COPY_SECONDS", 0.0),
         memory_mb=_whole(environment, "REHEARSE_MEMORY_MB", usual.memory_mb, "megabytes"),
         server_free_mb=_whole(environment, "POSTDO_SERVER_FREE_MB", -1, "megabytes")

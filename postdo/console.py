@@ -7,11 +7,12 @@ import shutil
 import sys
 import time
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TextIO
 
 from postdo.errors import Misconfigured, PostdoError
+from postdo.result import Facts
 
 MOST_COLUMNS = 100
 
@@ -20,12 +21,15 @@ MOST_COLUMNS = 100
 class Console:
     """Where lines go. ``out``: progress and results; ``err``: what went wrong.
 
+    ``facts``: for the result file, if there is to be one.
+
     Nobody to read a line is no reason to stop half-way, or to call failed what was done: only a
     report that cannot be written is an error.
     """
 
     out: TextIO
     err: TextIO
+    facts: Facts = field(default_factory=Facts)
 
     @property
     def terminal(self) -> bool:
@@ -46,6 +50,11 @@ class Console:
         """One line of progress or of result."""
         _put(self.out, f"postdo: {text}\n")
 
+    def tell(self, text: str) -> None:
+        """The same, for a line that belongs into every summary of the run, however short."""
+        self.say(text)
+        self.facts.add("said", text)
+
     def draw(self, text: str) -> None:
         """A piece of the screen, without a line's end."""
         _put(self.out, text)
@@ -57,6 +66,7 @@ class Console:
     def warn(self, text: str) -> None:
         """One line that someone should read although the work goes on."""
         _put(self.err, f"postdo: warning: {text}\n")
+        self.facts.add("warning", text)
 
     def ask(self, question: str) -> bool:
         """Whether the person who sits there says yes; Ctrl-D and anything else is no."""

@@ -38,10 +38,6 @@ class Refused(PostdoError):  # noqa: N818
     """The work could be done and must not be; nothing was changed."""
 
 
-class CopyWanted(PostdoError):  # noqa: N818
-    """Nothing is wrong: who started us has to make a copy first, and then to start us again."""
-
-
 class Undone(PostdoError):  # noqa: N818
     """Tried and failed; the database is as it was before."""
 

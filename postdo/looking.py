@@ -1,4 +1,4 @@
-"""The commands that look at production: plan, drift, rehearse, sources.
+"""The commands that look at production: plan, drift, rehearse, sources, needs-copy.
 
 They change nothing in it, but for the one record that ``drift --record`` or ``--unrecord`` names.
 """
@@ -19,13 +19,13 @@ from postdo import history
 from postdo.comparing import drift
 from postdo.comparing.subject import Subject, look_at
 from postdo.console import deliver
-from postdo.copying.copy_server import ask_for_copy
+from postdo.copying.copy_server import wants_copy
 from postdo.errors import Misconfigured, Refused
 from postdo.memory.journal import Journal, RunRecord
 from postdo.memory.sources import SourcesReport
 from postdo.memory.sources import sources as compare_sources
 from postdo.planning.gate import refusal
-from postdo.planning.look import make_plan
+from postdo.planning.look import make_plan, needs_copy
 from postdo.planning.plan import Plan
 from postdo.prepare import database
 from postdo.project import Project, load, set_up
@@ -75,6 +75,13 @@ class Looked:
         }
 
 
+@dataclass(frozen=True)
+class CopyNeeded:
+    """Whether a command rehearses on a base backup."""
+
+    copy: bool
+
+
 @contextmanager
 def _opened(run: Run) -> Iterator[tuple[Project, BaseDatabaseWrapper]]:
     project = load(run.config.settings_module)
@@ -113,12 +120,8 @@ def plan(run: Run, arguments: argparse.Namespace) -> Planned:
 
 
 def rehearse_only(run: Run, arguments: argparse.Namespace) -> Rehearsed:
-    """The ``rehearse`` command. Raises ``Refused`` if the migrations fail on the copy.
-
-    And ``CopyWanted`` if it needs a copy that only our caller can make.
-    """
+    """The ``rehearse`` command. Raises ``Refused`` if the migrations fail on the copy."""
     with _opened(run) as (_, session):
-        ask_for_copy(run, session)
         done = rehearse(run.without_backups(), session)
     if not arguments.json:
         in_kit = run.config.in_kit
@@ -131,6 +134,19 @@ def rehearse_only(run: Run, arguments: argparse.Namespace) -> Rehearsed:
             details=failure.rows if arguments.json else (),
         )
     return Rehearsed(done)
+
+
+def ask_for_copy(run: Run, arguments: argparse.Namespace) -> CopyNeeded:
+    """The ``needs-copy`` command. ``rehearse`` runs whatever is pending; the others may refuse."""
+    with _subject(run) as subject:
+        if arguments.of == "rehearse":
+            needed = not subject.before.settled and wants_copy(run, subject.session)
+        else:
+            needed = needs_copy(subject)
+    answer = "yes" if needed else "no"
+    run.console.facts.add("copy", answer)
+    run.console.say(f"a base backup for the rehearsal: {answer}")
+    return CopyNeeded(needed)
 
 
 def look_for_drift(run: Run, arguments: argparse.Namespace) -> Looked:
@@ -209,5 +225,6 @@ COMMANDS: dict[str, Callable[[Run, argparse.Namespace], object]] = {
     "plan": plan,
     "drift": look_for_drift,
     "rehearse": rehearse_only,
+    "needs-copy": ask_for_copy,
     "sources": list_sources,
 }

@@ -70,7 +70,8 @@ def migrate(run: Run, project: Project, session: BaseDatabaseWrapper, way: Way) 
         if before.settled and not always:
             return _nothing(run, project, session, before, watch, waited=waited)
         applied, mode, checksum = _carry_out(run, project, session, before, way)
-    run.console.say(f"migrated: {len(applied)} applied ({watch})")
+    run.console.tell(f"migrated: {len(applied)} applied ({watch})")
+    run.console.facts.add("applied", *applied)
     already = len(before.recorded & before.on_disk)
     return Migrated(applied, already, waited, watch.seconds, mode, checksum)
 

@@ -14,6 +14,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from postdo.copying import backup, backup_folder
 from postdo.errors import one_line
+from postdo.memory.sources_words import outside
 from postdo.planning.plan import Plan
 from postdo.run import Run
 
@@ -42,7 +43,8 @@ def forget(plan: Plan) -> None:
 def tell(run: Run, plan: Plan) -> None:
     """Where the data from before are."""
     if path := _backup(plan):
-        run.console.say(f"backup from before: {path}")
+        run.console.tell(f"backup from before: {outside(run, path)}")
+        run.console.facts.add("backup", path)
 
 
 def prune(run: Run, session: BaseDatabaseWrapper) -> None:

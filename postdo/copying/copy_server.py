@@ -1,7 +1,7 @@
 """The copy of a big database: a base backup on a server of its own.
 
-To start a server is for who runs us (the kit's run.sh): we ask for it by ending, and are started
-again beside one. Before anything is tried there, it has to show that it is no production.
+To start a server is for who runs us (the kit's run.sh): it asks first whether one is wanted
+(``postdo needs-copy``). Before anything is tried there, it has to show that it is no production.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from postdo.config import Rehearse
 from postdo.copying.backup import Copied
 from postdo.copying.budget import check_size, size_of
 from postdo.database import closing, connect, message, rows
-from postdo.errors import CopyWanted, Refused
+from postdo.errors import Refused
 from postdo.run import Run
 from postdo.words import MB, megabytes
 
@@ -26,20 +26,15 @@ FROM pg_control_system()
 """
 
 
-def ask_for_copy(run: Run, session: BaseDatabaseWrapper) -> None:
-    """Raise ``CopyWanted`` where the rehearsal is to be on a base backup, and one can be had.
+def wants_copy(run: Run, session: BaseDatabaseWrapper) -> bool:
+    """Whether a rehearsal of a database of this size is to be on a base backup.
 
-    Not for a database beyond ``REHEARSE_MAX_MB``: that is refused, whatever the copy.
+    Not beyond ``REHEARSE_MAX_MB``: that is refused, whatever the copy.
     """
     policies = run.config.policies
-    if not policies.copy_offered or policies.rehearse is not Rehearse.FULL:
-        return
-    size = size_of(session)
-    if policies.dump_mb * MB < size <= policies.copy_mb * MB:
-        raise CopyWanted(
-            f"the database has {megabytes(size)}: it is rehearsed on a base backup",
-            "make one, and run this again beside it",
-        )
+    if policies.rehearse is not Rehearse.FULL:
+        return False
+    return policies.dump_mb * MB < size_of(session) <= policies.copy_mb * MB
 
 
 def find_copy(run: Run, session: BaseDatabaseWrapper) -> Copied:
@@ -57,6 +52,7 @@ def find_copy(run: Run, session: BaseDatabaseWrapper) -> Copied:
         raise _no_copy(port, "holds another cluster")
     if there[2]:
         raise _no_copy(port, "runs with fsync, as a server does whose data are to be kept")
+    run.console.tell(f"the database has {megabytes(size)}: it is rehearsed on a base backup")
     return Copied(None, run.config.policies.copy_seconds, size)
 
 

@@ -16,10 +16,10 @@ def pass_gate(run: Run, plan: Plan, approval: str) -> None:
     ``approval``: the checksum that a person approves; it counts for this very plan only.
     """
     if plan.verdict == "ask" and approval == plan.checksum:
-        run.console.say(f"approved: {_verdict(plan)}")
+        run.console.tell(f"approved: {_verdict(plan)}")
         return
     if plan.verdict not in ("ask", "refuse"):
-        run.console.say(plan.line)
+        run.console.tell(plan.line)
         return
     if plan.verdict == "ask" and not approval and _a_person_agrees(run, plan):
         return

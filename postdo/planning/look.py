@@ -15,7 +15,7 @@ from postdo.comparing.drift import explain, find, try_sql
 from postdo.comparing.subject import Subject
 from postdo.comparing.trial import untold
 from postdo.config import Answer, Policy, Rehearse
-from postdo.copying.copy_server import ask_for_copy
+from postdo.copying.copy_server import wants_copy
 from postdo.database import rows, target
 from postdo.errors import Refused
 from postdo.memory.model_use import ModelUse
@@ -40,22 +40,12 @@ def make_plan(subject: Subject, *, always_rehearse: bool = False) -> Plan:
     """Look at everything, change nothing in the database, and decide.
 
     ``always_rehearse``: also where there is nothing to lose, to learn what cannot run in one
-    transaction. Raises ``CopyWanted`` if the rehearsal needs a copy that only our caller can make.
+    transaction.
     """
     run, session = subject.run, subject.session
-    history = _history_problems(subject)
-    # Without an order the models are compared with nothing, and Django says less of it.
-    ordered = not any(one.blocking and one.hazard in NO_ORDER for one in history)
-    problems = _all_problems(_model_problems(subject) if ordered else [], history)
-    waiting: tuple[Pending, ...] = ()
-    if not any(problem.blocking for problem in problems):
-        # To render SQL costs about what applying it does, and nobody asks for it there.
-        waiting = pending(run, subject.project, with_sql=not subject.empty)
-    if waiting:
-        problems.extend(_check_problems(run))
+    # To render SQL costs about what applying it does, and nobody asks for it there.
+    waiting, problems = _waiting(subject, with_sql=not subject.empty)
     stuck = any(problem.blocking for problem in problems)
-    if waiting and not (stuck or subject.empty):
-        ask_for_copy(run, session)  # before what takes long: all of it is done once more then
     drift, drift_unknown = _drift(subject, problems)
     rehearsal, missing = None, "there is nothing to rehearse"
     if waiting and not stuck:
@@ -86,6 +76,29 @@ def make_plan(subject: Subject, *, always_rehearse: bool = False) -> Plan:
         first_look=_is_first(subject),
     )
     return _explained(subject, decide(findings, run.config.policies))
+
+
+def needs_copy(subject: Subject) -> bool:
+    """Whether ``make_plan`` would rehearse on a base backup: by what is quickly found out."""
+    if subject.empty or not wants_copy(subject.run, subject.session):
+        return False
+    waiting, problems = _waiting(subject, with_sql=False)
+    return bool(waiting) and not any(problem.blocking for problem in problems)
+
+
+def _waiting(subject: Subject, *, with_sql: bool) -> tuple[tuple[Pending, ...], list[Problem]]:
+    """What is pending, and what is wrong with it before anything is tried.
+
+    Nothing counts as pending as long as history or models stand in the way.
+    """
+    history = _history_problems(subject)
+    # Without an order the models are compared with nothing, and Django says less of it.
+    ordered = not any(one.blocking and one.hazard in NO_ORDER for one in history)
+    problems = _all_problems(_model_problems(subject) if ordered else [], history)
+    if any(problem.blocking for problem in problems):
+        return (), problems
+    waiting = pending(subject.run, subject.project, with_sql=with_sql)
+    return waiting, [*problems, *(_check_problems(subject.run) if waiting else ())]
 
 
 def _serving_use() -> ModelUse | None:

@@ -15,6 +15,14 @@ for answer in $(ls -r "$here/answers"); do
     $pattern)
         cat "$answer/out"
         cat "$answer/err" >&2
+        if [ -s "$answer/result" ]; then
+            for word; do
+                case $word in
+                *:/result) folder=${word%:/result} ;;
+                POSTDO_RESULT=/result/*) cat "$answer/result" >"$folder/${word##*/}" ;;
+                esac
+            done
+        fi
         [ ! -e "$answer/hangs" ] || exec sleep 600
         exit "$(cat "$answer/status")"
         ;;
@@ -73,12 +81,23 @@ class FakeDocker:
         self.answer("volume inspect*", status=1)
 
     def answer(
-        self, words: str, *, out: str = "", err: str = "", status: int = 0, hangs: bool = False
+        self,
+        words: str,
+        *,
+        out: str = "",
+        err: str = "",
+        status: int = 0,
+        hangs: bool = False,
+        result: str = "",
     ) -> None:
-        """From now on answer calls that fit a shell pattern so; `hangs`: and never end."""
+        """From now on answer calls that fit a shell pattern so.
+
+        `hangs`: and never end. `result`: what stands in the result file, as postdo writes it.
+        """
         answer = self.folder / "next-answer"
         answer.mkdir()
-        texts = {"out": out and f"{out}\n", "err": err and f"{err}\n"}
+        said = {"out": out, "err": err, "result": result}
+        texts = {name: text and f"{text}\n" for name, text in said.items()}
         for name, text in {"words": words, "status": str(status), **texts}.items():
             (answer / name).write_text(text)
         if hangs:

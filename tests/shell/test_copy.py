@@ -4,30 +4,41 @@ from __future__ import annotations
 
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from .fakes import FakeDocker
 from .machine import PROJECT, Clone
 
-WANTED, REFUSED = 75, 3
-LOG = """waiting
-error: a copy of the server needs 900 MB, and its disk has 300 MB left
+REFUSED = 3
+NO_ROOM = """waiting
+what=no room
+next=make some"""
+NO_LUCK = """waiting
+pg_basebackup: error: connection to server failed: FATAL:  no pg_hba.conf entry
 pg_basebackup: removing contents of data directory"""
 
 
 @pytest.fixture
 def big(dash_clone: Clone, docker: FakeDocker) -> Clone:
-    """A clone whose postdo says each time that it wants a copy."""
+    """A clone whose database is big, and whose postdo wants a copy."""
     docker.has_container("db")
     docker.has_container("copy")
-    docker.answer("*run --rm *", status=WANTED)
+    docker.answer("exec *size.sql", out="4000")
+    docker.answer("*run --rm *", status=REFUSED)
+    docker.answer("*run --rm * needs-copy *", result="copy=yes")
     return dash_clone
 
 
 def steps(docker: FakeDocker) -> list[str]:
     """What was done with the copy and in containers of single commands, in order."""
-    known = {" run --rm ": "run", " up ": "copy", "rm --force --volumes id-copy": "remove"}
+    known = {
+        " needs-copy ": "ask",
+        " run --rm ": "run",
+        " up ": "copy",
+        "rm --force --volumes id-copy": "remove",
+    }
     calls = [call for call in docker.calls() if " db web" not in call]
     found = [next((word for part, word in known.items() if part in call), "") for call in calls]
     return [word for word in found if word]
@@ -39,36 +50,65 @@ def test_a_copy_is_made_when_postdo_asks_and_removed_afterwards(
 ) -> None:
     result = big.run(command)
 
-    assert result.status != 0, "here the second run fails as well"
+    assert result.status != 0, "here the run fails"
     done = steps(docker)
     # Of an earlier run; what -0 starts first is PostgreSQL itself.
     assert done[0] == "remove"
-    assert [word for word in done[1:] if word != "copy"] == ["run", "run", "remove"]
+    assert [word for word in done[1:] if word != "copy"] == ["ask", "run", "remove"]
     assert done[-3:] == ["copy", "run", "remove"]
+    asked = "prepare" if command == "-0" else command
+    assert any(call.endswith(f"-m postdo needs-copy {asked}") for call in docker.calls())
 
 
-def test_without_room_for_the_copy_it_is_refused_with_the_reason(
-    big: Clone, docker: FakeDocker
+@pytest.mark.parametrize(
+    ("words", "answer"),
+    [
+        ("exec *size.sql", {"out": "3999"}),
+        ("exec *size.sql", {"status": 2}),
+        ("*run --rm * needs-copy *", {"result": "copy=no"}),
+        # The image of an older kit, which does not know the question.
+        ("*run --rm * needs-copy *", {"status": 2}),
+    ],
+)
+def test_no_copy_is_made_where_none_is_wanted(
+    big: Clone, docker: FakeDocker, words: str, answer: dict[str, Any]
+) -> None:
+    docker.answer(words, **answer)
+
+    big.run("plan")
+
+    done = steps(docker)
+    assert "copy" not in done
+    assert done[-1] == "run", "and nothing to remove"
+    assert ("ask" in done) == ("needs-copy" in words), "a container is not started for nothing"
+
+
+@pytest.mark.parametrize(
+    ("command", "log", "reason"),
+    [
+        ("-0", NO_ROOM, ("no room", "make some, or set REHEARSE=schema")),
+        ("rehearse", NO_LUCK, ("no pg_hba.conf entry", "REHEARSE=schema")),
+    ],
+)
+def test_where_no_copy_can_be_made_it_is_refused_with_the_reason(
+    big: Clone, docker: FakeDocker, command: str, log: str, reason: tuple[str, str]
 ) -> None:
     docker.answer("*up *copy", status=1)
     docker.answer("inspect --format {{if*id-copy", out="stopped")
-    docker.answer("logs *id-copy", err=LOG)
+    docker.answer("logs *id-copy", err=log)
 
-    result = big.run("-0")
+    result = big.run(command)
 
-    result.assert_refused(
-        "no base backup for the rehearsal: a copy of the server needs 900 MB, and its disk has 300",
-        "REHEARSE=schema",
-        REFUSED,
-    )
-    assert steps(docker).count("run") == 1
+    what, remedy = reason
+    result.assert_refused(f"no base backup for the rehearsal: {what}", remedy, REFUSED)
+    assert steps(docker).count("run") == 0
     assert steps(docker)[-1] == "remove"
 
 
 def test_a_copy_that_takes_too_long_is_refused(big: Clone, docker: FakeDocker) -> None:
     docker.answer("*up *copy", status=1)
 
-    big.run("-0").assert_refused("longer than the 1800 s", "REHEARSE=schema", REFUSED)
+    big.run("-0").assert_refused("longer than the 1800 s", "raise REHEARSE_SECONDS", REFUSED)
 
 
 def test_a_release_that_needs_no_copy_makes_none(dash_clone: Clone, docker: FakeDocker) -> None:
@@ -112,7 +152,8 @@ def test_the_room_is_looked_at_before_anything_is_copied(dash_clone: Clone, tmp_
         )
 
     refused = copy("999999999")
-    assert refused.stderr.startswith("error: a copy of the server needs 999999999 MB, and its disk")
+    assert refused.stdout.startswith("what=a copy of the server needs 999999999 MB, and its disk")
+    assert "\nnext=" in refused.stdout
     assert refused.returncode != 0
     assert not begun.exists()
     copy("1")

@@ -13,11 +13,9 @@ from .machine import IS_ROOT, NOBODY, Clone
 from .terminal import CTRL_C, Terminal
 
 IMAGE_USER = 10001  # Dockerfile: where root runs it, backups belong to the image's own user
-REFUSAL = """postdo: database ready (0.0 s)
-postdo: refused: would delete column shop_item.price (7 values); approve with --approve 0123456789ab
-postdo:   would delete column shop_item.price (7 values) (ON_LOSS)
-postdo:     next: take it out of the migrations; or, if it is meant, approve the plan
-postdo: next: if that is what you want: sh run.sh -0 --approve 0123456789ab"""
+REFUSAL = """outcome=refused
+what=would delete column shop_item.price (7 values)
+next=if that is what you want: sh run.sh -0 --approve 0123456789ab"""
 LOOKING = ("plan", "drift", "rehearse", "sources")
 
 
@@ -210,9 +208,8 @@ def test_ctrl_c_while_it_looks_stops_the_database_that_it_started(
 
 
 def test_a_refused_release_says_why_and_what_to_type(dash_clone: Clone, docker: FakeDocker) -> None:
-    details = "\n".join(f"postdo:   reason {number}" for number in range(40))
-    text = REFUSAL.replace("postdo: next", f"{details}\npostdo: next")
-    docker.answer("*run --rm * web true", err=text, status=3)
+    details = "\n".join(f"detail=reason {number}" for number in range(40))
+    docker.answer("*run --rm * web true", result=f"{REFUSAL}\n{details}", err="why", status=3)
 
     result = dash_clone.run("-0")
 
@@ -224,23 +221,47 @@ def test_a_refused_release_says_why_and_what_to_type(dash_clone: Clone, docker: 
     shown = result.err.splitlines()
     assert "  | reason 0" in shown, "all reasons, of however many lines"
     assert "  | reason 39" in shown
-    assert "postdo: refused" not in result.err, "once is enough"
+    assert "why" not in result.err, "what is said is no answer, and stands in the log"
 
 
 @pytest.mark.parametrize(
     ("status", "word", "error"),
     [
-        (4, "failed and undone", "failed and was undone: the reason"),
-        (5, "failed and not undone", "failed and was not undone: the reason"),
+        (4, "undone", "failed and was undone: the reason"),
+        (5, "not-undone", "failed and was not undone: the reason"),
+        (1, "misconfigured", "failed: the reason"),
     ],
 )
 def test_undone_and_not_undone_are_told_apart(
     dash_clone: Clone, docker: FakeDocker, status: int, word: str, error: str
 ) -> None:
-    said = f"postdo: {word}: the reason\npostdo: next: the remedy"
-    docker.answer("*run --rm * web true", err=said, status=status)
+    result = f"outcome={word}\nwhat=the reason\nnext=the remedy"
+    docker.answer("*run --rm * web true", result=result, status=2 if status == 1 else status)
 
     dash_clone.run("-0").assert_refused(f"preparing the database {error}", "the remedy", status)
+
+
+def test_words_that_look_like_an_ending_are_none(dash_clone: Clone, docker: FakeDocker) -> None:
+    """What is not in the result file is not known, whatever a migration prints."""
+    said = "outcome=refused\nwhat=the reason\npostdo: refused: the reason"
+    docker.answer("*run --rm * web true", out=said, status=3)
+
+    result = dash_clone.run("-0")
+
+    result.assert_refused("ended with status 3 and left no result", "repeat: sh run.sh -0")
+    assert not list((dash_clone.state / "result").iterdir())
+
+
+def test_the_result_of_a_run_that_was_killed_counts_for_no_other(
+    dash_clone: Clone, docker: FakeDocker
+) -> None:
+    (dash_clone.state / "result").mkdir(parents=True)
+    (dash_clone.state / "result/facts-1").write_text("said=of another day\n")
+
+    result = dash_clone.run("-0").assert_ok()
+
+    assert "of another day" not in result.out
+    assert not list((dash_clone.state / "result").iterdir())
 
 
 def test_what_ends_without_a_verdict_shows_its_last_lines(
@@ -256,15 +277,12 @@ def test_what_ends_without_a_verdict_shows_its_last_lines(
 
 
 def test_a_release_tells_which_plan_it_carried_out(dash_clone: Clone, docker: FakeDocker) -> None:
-    said = (
-        "postdo: go: 1 migration, the site goes on\n"
-        "postdo: applied a.1\npostdo: migrated: 1 applied (1 s)"
-    )
-    docker.answer("*run --rm * web true", out=said)
+    facts = "said=the plan\napplied=a.1\nsaid=what was migrated\nwarning=what to know"
+    docker.answer("*run --rm * web true", out="postdo: applied a.1", result=facts)
 
     result = dash_clone.run("-0").assert_ok()
 
-    assert "  go: 1 migration, the site goes on\n  migrated: 1 applied (1 s)\n" in result.out
+    assert "  the plan\n  what was migrated\n  warning: what to know\n" in result.out
 
 
 def test_backups_belong_to_who_runs_it_and_to_nobody_else(

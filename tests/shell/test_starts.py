@@ -260,8 +260,8 @@ def test_a_release_that_fails_while_the_site_is_stopped_says_how_to_bring_it_bac
     dash_clone: Clone, docker: FakeDocker, words: str, status: int
 ) -> None:
     make_live(dash_clone, "web-green")
-    said = "postdo: refused: the reason\npostdo: next: the remedy" if status > 1 else ""
-    docker.answer(words, err=said, status=status)
+    facts = "outcome=refused\nwhat=the reason\nnext=the remedy" if status > 1 else ""
+    docker.answer(words, result=facts, status=status)
 
     result = dash_clone.run("-0")
 
@@ -274,7 +274,7 @@ def test_after_the_migrations_the_version_before_is_named_with_that(
     dash_clone: Clone, docker: FakeDocker
 ) -> None:
     make_live(dash_clone, "web-green")
-    docker.answer("*run --rm * web true", out="postdo: migrated: 1 applied (1 s)")
+    docker.answer("*run --rm * web true", result="applied=shop.0001")
     docker.answer("*up *web-blue", status=1)
 
     said = dash_clone.run("-0").err
@@ -290,9 +290,8 @@ def test_where_nothing_was_released_and_where_it_is_what_failed_it_is_not_named(
     make_live(dash_clone, "web-green")
     assert "--no-build" not in dash_clone.run("-0", "--no-build").err
     docker.answer("compose * up *")
-    docker.answer(
-        "*run --rm * web true", err="postdo: failed and not undone: x\npostdo: next: y", status=5
-    )
+    facts = "outcome=not-undone\nwhat=x\nnext=y"
+    docker.answer("*run --rm * web true", result=facts, status=5)
     assert "--no-build" not in dash_clone.run("-0").err
 
 

@@ -15,8 +15,8 @@ from embedded_postgres import Application, Cluster
 from embedded_postgres.layout import Layout
 from embedded_postgres.ports import free_port
 
-WANTED, REFUSED = 75, 3
-OFFERED = {"POSTDO_COPY_SERVER": "offered", "REHEARSE_DUMP_MB": "1"}
+REFUSED = 3
+BIG = {"REHEARSE_DUMP_MB": "1"}
 PRICE = 'migrations.AddField("Item", "price", models.IntegerField(default=0))'
 ONCE = "migrations.AlterField('Item', 'name', models.CharField(max_length=50, unique=True))"
 PRICED = """
@@ -104,51 +104,52 @@ def refused(shop: Project, environment: dict[str, str], command: str = "migrate"
 # --- Asking for one ------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("command", ["plan", "rehearse", "migrate", "prepare"])
-def test_a_big_database_asks_for_a_base_backup_where_one_can_be_had(
-    shop: Project, command: str
-) -> None:
+def asks(shop: Project, command: str = "prepare", **environment: str) -> str:
+    """What `needs-copy` says; that changes nothing, and the journal remembers no run."""
     before = state(shop)
-
-    done = shop.run(command, "--json", environment=OFFERED)
-
-    assert done.code == WANTED, done
-    assert "MB: it is rehearsed on a base backup" in done.err
-    assert done.out == "", "the answer is that of the second run"
+    result = shop.root / "facts"
+    given = {**BIG, "POSTDO_RESULT": str(result), **environment}
+    done = shop.run("needs-copy", command, environment=given)
+    assert done.code == 0, done
     assert state(shop) == before
     assert shop.copies() == []
-    assert recorded(shop) == [], "a question is no refusal"
+    assert shop.sql("SELECT to_regclass('postdo_journal.run')") == [(None,)]
+    (answer,) = (line for line in result.read_text().splitlines() if line.startswith("copy="))
+    return answer.removeprefix("copy=")
 
 
-def recorded(shop: Project) -> list[str]:
-    """How the runs ended that the journal remembers."""
-    if shop.sql("SELECT to_regclass('postdo_journal.run')") == [(None,)]:
-        return []
-    return [outcome for (outcome,) in shop.sql("SELECT outcome FROM postdo_journal.run")]
+@pytest.mark.parametrize("command", ["plan", "rehearse", "prepare"])
+def test_a_big_database_is_rehearsed_on_a_base_backup(shop: Project, command: str) -> None:
+    assert asks(shop, command) == "yes"
 
 
 @pytest.mark.parametrize(
-    ("changed", "ends"),
+    "changed",
     [
-        ({"POSTDO_COPY_SERVER": ""}, 0),  # nobody can make one
-        ({"REHEARSE_DUMP_MB": "4000"}, 0),  # not big
-        ({"REHEARSE": "schema"}, 0),
-        ({"REHEARSE": "off"}, 0),
-        ({"REHEARSE_MAX_MB": "2"}, REFUSED),  # too big for any copy
+        {"REHEARSE_DUMP_MB": "4000"},  # not big
+        {"REHEARSE": "schema"},
+        {"REHEARSE": "off"},
+        {"REHEARSE_MAX_MB": "2"},  # too big for any copy
     ],
 )
-def test_it_asks_in_no_other_case(shop: Project, changed: dict[str, str], ends: int) -> None:
-    done = shop.run("migrate", environment={**OFFERED, **changed})
-
-    assert done.code == ends, done
-    assert recorded(shop) == ["refused" if ends else "done"]
-    assert ("REHEARSE_MAX_MB" in done.err) == bool(ends)
+def test_no_other_is(shop: Project, changed: dict[str, str]) -> None:
+    assert asks(shop, **changed) == "no"
 
 
-def test_with_nothing_pending_it_does_not_ask(shop: Project) -> None:
-    assert shop.run("migrate").code == 0
+def test_with_nothing_pending_and_with_what_is_refused_before_any_rehearsal_it_is_not(
+    shop: Project,
+) -> None:
+    shop.migration("shop", "0002_other", PRICE, after="0001_initial")
+    assert asks(shop) == "no", "two last migrations"
+    assert asks(shop, "rehearse") == "yes", "which tries whatever is pending"
 
-    assert shop.run("migrate", environment=OFFERED).code == 0
+    (shop.root / "shop/migrations/0002_price.py").unlink()
+    (shop.root / "shop/migrations/0002_other.py").unlink()
+    assert asks(shop) == asks(shop, "rehearse") == "no"
+
+
+def test_where_nobody_makes_one_a_big_database_is_copied_by_dump_and_restore(shop: Project) -> None:
+    assert shop.run("migrate", environment=BIG).code == 0
 
 
 # --- On the base backup --------------------------------------------------------------------------

@@ -7,7 +7,6 @@ from postdo.errors import Refused
 from postdo.planning.plan import Plan, evidence
 from postdo.planning.verdict import Reason
 from postdo.run import Run
-from postdo.words import APPROVE
 
 
 def pass_gate(run: Run, plan: Plan, approval: str) -> None:
@@ -16,7 +15,7 @@ def pass_gate(run: Run, plan: Plan, approval: str) -> None:
     ``approval``: the checksum that a person approves; it counts for this very plan only.
     """
     if plan.verdict == "ask" and approval == plan.checksum:
-        run.console.tell(f"approved: {_verdict(plan)}")
+        run.console.tell(f"approved: {plan.headline}")
         return
     if plan.verdict not in ("ask", "refuse"):
         run.console.tell(plan.line)
@@ -28,8 +27,12 @@ def pass_gate(run: Run, plan: Plan, approval: str) -> None:
 
 def refusal(run: Run, plan: Plan, approval: str, result: object = None) -> Refused:
     """The error for a plan that may not be carried out, with every reason."""
-    what, next_step = _what(plan, approval), _next_step(run.config, plan)
-    details = _details(run.config, plan, (what, next_step))
+    of_another = bool(approval) and approval != plan.checksum and plan.verdict == "ask"
+    what = plan.headline
+    if of_another:
+        what = f"the approval {approval} is for another plan; this one is {plan.checksum}"
+    remedy, next_step = _next_step(run.config, plan)
+    details = _details(run.config, plan, reason=of_another, remedy=not remedy)
     return Refused(what, next_step, details=details, result=result)
 
 
@@ -43,43 +46,34 @@ def _a_person_agrees(run: Run, plan: Plan) -> bool:
     return run.console.ask(f"Carry out plan {plan.checksum}?")
 
 
-def _what(plan: Plan, approval: str) -> str:
-    if approval and approval != plan.checksum and plan.verdict == "ask":
-        return f"the approval {approval} is for another plan; this one is {plan.checksum}"
-    return _verdict(plan)
-
-
-def _verdict(plan: Plan) -> str:
-    """Its line, without the word that is said already, and without how to approve it."""
-    said = plan.line.partition(": ")[2] or plan.line
-    return said.removesuffix(f"; approve with {APPROVE} {plan.checksum}")
-
-
-def _next_step(config: Config, plan: Plan) -> str:
+def _next_step(config: Config, plan: Plan) -> tuple[bool, str]:
+    """What to do next, and whether that has the first reason's own remedy in it."""
     if plan.verdict == "ask":
         # A single reason that can be avoided says how, and then what is asked for.
         if len(plan.reasons) == 1 and plan.reasons[0].kind == "incompatible":
-            return f"{plan.reasons[0].next_step}: {config.approve(plan.checksum)}"
-        return f"if that is what you want: {config.approve(plan.checksum)}"
+            return True, f"{plan.reasons[0].next_step}: {config.approve(plan.checksum)}"
+        return False, f"if that is what you want: {config.approve(plan.checksum)}"
     first: Reason | None = next((one for one in plan.reasons if not one.approvable), None)
-    return first.next_step if first else "read the plan"
+    return (True, first.next_step) if first else (False, "read the plan")
 
 
-def _details(config: Config, plan: Plan, said: tuple[str, ...] = ()) -> tuple[str, ...]:
-    """Every reason with its remedy; of a single one, only what is not ``said`` already."""
+def _details(
+    config: Config, plan: Plan, *, reason: bool = True, remedy: bool = True
+) -> tuple[str, ...]:
+    """Every reason with its remedy.
+
+    Of a single one ``reason`` and ``remedy`` are left out where they are said already.
+    """
     whole = config.postdo("plan")
-    lines: list[str] = []
     if len(plan.reasons) == 1:
-        (reason,) = plan.reasons
-        lines += [] if reason.what in said else [reason.what]
-        lines += evidence(reason, whole)
-        lines += (
-            [] if any(reason.next_step in one for one in said) else [f"next: {reason.next_step}"]
-        )
-        return tuple(lines)
-    for reason in plan.reasons:
-        lines.append(f"{reason.what} ({reason.policy})" if reason.policy else reason.what)
-        lines.extend(f"  {detail}" for detail in evidence(reason, whole))
-        if reason.next_step:
-            lines.append(f"  next: {reason.next_step}")
+        (only,) = plan.reasons
+        said = [only.what] if reason else []
+        do = [f"next: {only.next_step}"] if remedy else []
+        return (*said, *evidence(only, whole), *do)
+    lines: list[str] = []
+    for one in plan.reasons:
+        lines.append(f"{one.what} ({one.policy})" if one.policy else one.what)
+        lines.extend(f"  {detail}" for detail in evidence(one, whole))
+        if one.next_step:
+            lines.append(f"  next: {one.next_step}")
     return tuple(lines)

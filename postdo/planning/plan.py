@@ -24,7 +24,8 @@ CHECKSUM_DIGITS = 12  # 48 bits: nobody meets another plan by chance, and it can
 class Plan:
     """``verdict``: ``nothing`` to do, ``go``, ``ask`` (go, once approved) or ``refuse``.
 
-    ``line``: the verdict in one line for a person. ``mode``: ``transaction``, ``swap`` or empty.
+    ``headline``: what it comes to, for a person, without the verdict's own word and without how to
+    approve it; ``line`` has all of that. ``mode``: ``transaction``, ``swap`` or empty.
     ``downtime_seconds``: how long the site cannot write, or is locked out of a table, at worst;
     ``online``: whether the serving release can go on meanwhile. ``checksum``: of everything that
     an approval approves; twelve hexadecimal digits. ``notes``: what a person should know although
@@ -32,7 +33,7 @@ class Plan:
     """
 
     verdict: str
-    line: str
+    headline: str
     mode: str
     downtime_seconds: float
     online: bool | None
@@ -40,6 +41,13 @@ class Plan:
     checksum: str
     findings: Findings
     notes: tuple[str, ...] = ()
+
+    @property
+    def line(self) -> str:
+        """The verdict in one line, for a person."""
+        word = "nothing to do" if self.verdict == "nothing" else self.verdict
+        approve = f"; approve with {words.APPROVE} {self.checksum}" if self.verdict == "ask" else ""
+        return f"{word}: {self.headline}{approve}"
 
     @property
     def touched_drift(self) -> tuple[Difference, ...]:
@@ -66,7 +74,7 @@ def decide(findings: Findings, policies: Policies) -> Plan:
     checksum = _checksum(findings, mode, concerns, reasons)
     return Plan(
         verdict=word,
-        line=_line(word, findings, reasons, checksum, policies),
+        headline=_headline(word, findings, reasons, policies),
         mode=mode,
         downtime_seconds=_downtime_seconds(findings.rehearsal),
         online=_online(findings, policies),
@@ -229,23 +237,17 @@ def _checksum(
 # --- In words -------------------------------------------------------------------------------------
 
 
-def _line(
-    word: str,
-    findings: Findings,
-    reasons: tuple[Reason, ...],
-    checksum: str,
-    policies: Policies,
+def _headline(
+    word: str, findings: Findings, reasons: tuple[Reason, ...], policies: Policies
 ) -> str:
     if word == "nothing":
         alarms = sum(difference.alarm for difference in findings.drift or ())
         drift = f"; the schema differs in {words.several(alarms, 'place')}" if alarms else ""
-        return f"nothing to do: every migration is applied{drift}"
+        return f"every migration is applied{drift}"
     if word == "go":
-        count = words.several(len(findings.pending), "migration")
-        return f"go: {count}{_how(findings, policies)}"
+        return words.several(len(findings.pending), "migration") + _how(findings, policies)
     more = f"; {words.several(len(reasons) - 1, 'more reason')}" if len(reasons) > 1 else ""
-    approve = f"; approve with {words.APPROVE} {checksum}" if word == "ask" else ""
-    return f"{word}: {reasons[0].what}{more}{approve}"
+    return f"{reasons[0].what}{more}"
 
 
 def _how(findings: Findings, policies: Policies) -> str:

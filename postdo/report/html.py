@@ -81,16 +81,14 @@ def _code(sql: tuple[str, ...]) -> Html:
 
 def _verdict(plan: Plan, approve_by: str) -> Html:
     word = say.MEANING.get(plan.verdict, plan.verdict)
-    said = plan.line.removeprefix(f"{plan.verdict}: ").removeprefix("nothing to do: ")
     approve = NOTHING
     if plan.verdict == "ask":
         command = tag("code", approve_by or f"{APPROVE} {plan.checksum}")
         approve = tag("p", "To approve this plan, and no other one: ", command)
-        said = said.removesuffix(f"; approve with {APPROVE} {plan.checksum}")
     return tag(
         "header",
         _paragraph(word, "word"),
-        tag("h1", prose(said)),
+        tag("h1", prose(plan.headline)),
         _paragraph(say.how_applied(plan)),
         approve,
         class_=f"verdict {TONE.get(plan.verdict, 'idle')}",

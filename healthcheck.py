@@ -23,7 +23,10 @@ UNKNOWN_ISSUER = (18, 19, 20, 21)
 
 
 def main(path: str, address: tuple[str, int], name: str) -> int:
-    """Ask once. Prints one line; returns the exit code."""
+    """Ask once. Prints one line, which begins with the answer's number; returns the exit code.
+
+    `run.sh status` reads that number and nothing else of it.
+    """
     connection = http.client.HTTPConnection(*address, timeout=TIMEOUT_SECONDS)
     try:
         connection.connect()

@@ -59,21 +59,16 @@ check_configuration() {
         report ".env: the first start will write it" ""
         return
     fi
-    configuration_trouble=$( (load_env_file && check_environment) 3>&1 >/dev/null 2>&1) || true
-    case $configuration_trouble in
-    *error:*)
-        configuration_trouble=$(printf '%s\n' "$configuration_trouble" | sed -n 's/^error: //p; s/^  next: //p')
-        report ".env" "$configuration_trouble"
-        ;;
-    *)
-        [ -z "$configuration_trouble" ] || printf '       %s\n' "$configuration_trouble"
-        configuration_trouble=
+    if configuration_said=$( (FAIL_AS=facts && load_env_file && check_environment) 3>&1 >/dev/null 2>&1); then
+        [ -z "$configuration_said" ] || printf '       %s\n' "$configuration_said" # warnings
         report ".env" ""
         load_env_file 3>/dev/null
         check_own_ports
         check_certificate
-        ;;
-    esac
+    else
+        configuration_trouble=$(for configuration_fact in what next; do printf '%s\n' "$configuration_said" | fact "$configuration_fact"; done)
+        report ".env" "$configuration_trouble"
+    fi
 }
 
 check_certificate() { # of the site that runs here

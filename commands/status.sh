@@ -83,7 +83,7 @@ ask_as_visitor() { # ask_as_visitor MODE SERVICE HOST PORT [DOMAIN]: prints what
 }
 
 is_a_page() { # is_a_page ANSWER
-    case $1 in [1-4][0-9][0-9]" for "*) ;; *) return 1 ;; esac
+    case $1 in [1-4][0-9][0-9]" "*) ;; *) return 1 ;; esac
 }
 
 # The last line, and the verdict.
@@ -92,7 +92,7 @@ judge() { # judge MODE SERVICE...: those that have to be well besides
     judge_mode=$1
     shift
     judge_code=$DOWN
-    case $ANSWER in 5[0-9][0-9]" for "*) judge_code=$ILL ;; esac
+    case $ANSWER in 5[0-9][0-9]" "*) judge_code=$ILL ;; esac
     ! is_a_page "$ANSWER" || judge_code=$WELL
     for judge_service in "$@"; do
         [ "$judge_code" -ne "$WELL" ] || is_well "$judge_mode" "$judge_service" || judge_code=$ILL
@@ -120,13 +120,13 @@ status_of_local() {
     fi
     local_code=$WELL
     local_answer=$("$VENV/bin/python" -I -S "$ROOT/healthcheck.py" "$HEALTH_PATH" 127.0.0.1 "$LOCAL_PORT" 2>&1) || local_code=$ILL
-    case $local_answer in [1-5][0-9][0-9]" for "*) ;; *) local_code=$DOWN ;; esac
+    case $local_answer in [1-5][0-9][0-9]" "*) ;; *) local_code=$DOWN ;; esac
     printf '%-12s process %s\n' local "$(cut -d ' ' -f 1 "$SERVER_PID_FILE")"
     printf '  %-10s %-10s %s\n' web "$([ "$local_code" = "$WELL" ] && printf running || printf unhealthy)" "http://127.0.0.1:$LOCAL_PORT/"
     choose_local_database
     case $LOCAL_DATABASE in
     docker) show_service dev db "127.0.0.1:$DEV_DB_PORT" ;;
-    embedded) printf '  %-10s %-10s %s\n' db "$(case $(embedded status --data "$EMBEDDED" 2>&1) in *" runs on "*) printf running ;; *) printf stopped ;; esac)" "127.0.0.1:$DEV_DB_PORT" ;;
+    embedded) printf '  %-10s %-10s %s\n' db "$(case $(embedded status --json --data "$EMBEDDED" 2>&1) in *'"state": "running"'*) printf running ;; *) printf stopped ;; esac)" "127.0.0.1:$DEV_DB_PORT" ;;
     esac
     printf '  %-10s %s\n' visitors "get $local_answer"
     return "$local_code"

@@ -3,13 +3,15 @@
 # usage, in the container of the database: sh roles.sh COMMAND
 #   first-start                                               a new volume: the site's role and its database
 #   superuser ROLE                                            prints the name of the superuser
-#   check ROLE DATABASE                                       prints WHAT and REMEDY if one of them does not exist
+#   check ROLE DATABASE                                       prints what and next if one of them does not exist
 #   settle ROLE DATABASE CREATEDB|NOCREATEDB EXTENSIONS <PASSWORD   brings roles and extensions to what they should be
 #   open ROLE <PASSWORD                                       lets postdo_release log in, and make databases
 #   close                                                     ends that
 # By the socket, where the image lets everybody in: nobody has, or needs, the superuser's password. Each command can be
-# repeated. Where one fails, its last two lines are "error: WHAT" and "next: REMEDY".
-# Environment: POSTGRES_USER (the superuser of a new volume), POSTDO_SITE_ROLE, POSTGRES_DB, PGDATA.
+# repeated. What it hands back are facts, KEY=VALUE a line (lib/result.sh reads them): where it fails, what=... and
+# next=...; said=... for a line that people should read.
+# Environment: POSTGRES_USER (the superuser of a new volume), POSTDO_SITE_ROLE, POSTGRES_DB, PGDATA, and POSTDO_RUN, how
+# people call run.sh for this mode.
 set -eu
 
 SQL=${0%/*}/roles
@@ -18,6 +20,7 @@ RELEASE=postdo_release
 # While a volume is moved over: who renames the superuser, and who becomes the site's role.
 MOVER=postdo_mover
 HEIR=postdo_heir
+RUN=${POSTDO_RUN:-sh run.sh}
 TRIES=30 # of a second each, for a table that is in use
 
 main() {
@@ -60,31 +63,33 @@ f" | *'role "'*'" does not exist'*) continue ;;
         superuser_error=$(printf '%s\n' "$superuser_said" | sed -n 's/^psql: error: //p' | sed 's/.*failed: //; s/^FATAL: *//' | tail -n 1)
     done
     [ -z "$superuser_error" ] ||
-        stop_with "PostgreSQL does not let the kit in: $superuser_error" "look at its last lines (sh run.sh MODE logs), correct that, and run the same command again"
+        stop_with "PostgreSQL does not let the kit in: $superuser_error" "look at its last lines ($RUN logs), correct that, and run the same command again"
     stop_with "this database was not made with POSTGRES_USER=$1" "set POSTGRES_USER in .env back to what it was at the first start"
 }
 
 check() { # check ROLE DATABASE
     check_superuser=$(superuser "$1") || {
-        printf '%s\n' "$check_superuser" | sed -n 's/^error: //p; s/^next: //p'
+        printf '%s\n' "$check_superuser"
         return 0
     }
-    ask "$check_superuser" postgres -At -v role="$1" -v database="$2" -v superuser="$SUPERUSER" -f "$SQL/check.sql"
+    ask "$check_superuser" postgres -At -v role="$1" -v database="$2" -v superuser="$SUPERUSER" -v run="$RUN" -f "$SQL/check.sql"
 }
 
 settle() { # settle ROLE DATABASE CREATEDB|NOCREATEDB EXTENSIONS <PASSWORD
     PASSWORD=$(cat)
     export PASSWORD
     settle_wrong=$(check "$1" "$2")
-    [ -z "$settle_wrong" ] ||
-        stop_with "$(printf '%s\n' "$settle_wrong" | sed -n 1p)" "$(printf '%s\n' "$settle_wrong" | sed -n 2p)"
+    [ -z "$settle_wrong" ] || {
+        printf '%s\n' "$settle_wrong"
+        exit 1
+    }
     rm -f "$PGDATA/postdo-first-start" # it has finished (db/start.sh)
     settle_superuser=$(superuser "$1")
     if [ "$settle_superuser" = "$1" ]; then
         require_first_superuser "$1"
         move "$1"
         settle_superuser=$SUPERUSER
-        printf '%s\n' "The database role $1 is no longer a superuser; it still owns all of its objects. The superuser is now $SUPERUSER."
+        printf 'said=%s\n' "The database role $1 is no longer a superuser; it still owns all of its objects. The superuser is now $SUPERUSER."
     elif [ "$(value "$settle_superuser" postgres "SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = '$MOVER' OR rolsuper AND rolname = '$1')")" = t ]; then
         hand_over "$settle_superuser" "$1" # a move was interrupted, and settle.sql takes away what tells of it
     fi
@@ -104,7 +109,7 @@ require_first_superuser() { # require_first_superuser ROLE
     first_superuser=$(value "$1" postgres "SELECT quote_ident(rolname) FROM pg_roles WHERE oid = 10 AND rolname <> '$1'")
     [ -z "$first_superuser" ] ||
         stop_with "the first superuser of this volume is $first_superuser, not $1" \
-            "give it the kit's name: sh run.sh MODE psql -d postgres -c 'ALTER ROLE $first_superuser RENAME TO $SUPERUSER', and run the same command again"
+            "give it the kit's name: $RUN psql -d postgres -c 'ALTER ROLE $first_superuser RENAME TO $SUPERUSER', and run the same command again"
 }
 
 # The site works on meanwhile: one object after another changes hands while its role may still do everything, and the last
@@ -136,7 +141,7 @@ give_all() { # give_all SUPERUSER TO DATABASE
         esac
         give_tries=$((give_tries + 1))
         [ "$give_tries" -lt "$TRIES" ] ||
-            stop_with "a table in database $3 stayed locked for $TRIES s" "find the transaction that holds it (sh run.sh MODE psql -c 'SELECT pid, state, query FROM pg_stat_activity'), end it, and run the same command again"
+            stop_with "a table in database $3 stayed locked for $TRIES s" "find the transaction that holds it ($RUN psql -c 'SELECT pid, state, query FROM pg_stat_activity'), end it, and run the same command again"
         sleep 1
     done
 }
@@ -170,7 +175,7 @@ value() { # value ROLE DATABASE QUERY
 }
 
 stop_with() { # stop_with WHAT REMEDY
-    printf 'error: %s\nnext: %s\n' "$1" "$2"
+    printf 'what=%s\nnext=%s\n' "$1" "$2"
     exit 1
 }
 

@@ -66,8 +66,8 @@ make_static() {
         "fix what the lines above say (PROD_SETTINGS is $DJANGO_SETTINGS_MODULE; at the build there is no database, and no .env)"
 }
 
-fail() { # fail WHAT REMEDY
-    printf '\nerror: %s; %s\n' "$1" "$2" >&2
+fail() { # fail WHAT REMEDY: as facts, which lib/compose.sh reads in what the build has printed
+    printf '\nwhat=%s\nnext=%s\n' "$1" "$2" >&2
     exit 1
 }
 

@@ -56,8 +56,8 @@ find_file() { # find_file "NAME NAME...": the first that is there
     [ -f requirements.txt ] && printf requirements.txt
 }
 
-fail() { # fail WHAT REMEDY
-    printf '\nerror: %s; %s\n' "$1" "$2" >&2
+fail() { # fail WHAT REMEDY: as facts, which lib/compose.sh reads in what the build has printed
+    printf '\nwhat=%s\nnext=%s\n' "$1" "$2" >&2
     exit 1
 }
 

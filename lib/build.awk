@@ -7,12 +7,12 @@
 function names_the_cause(text) {
     if (text ~ /subprocess-exited-with-error|metadata-generation-failed|legacy-install-failure|error: failed-wheel-build/) return 0
     if (text ~ /ERROR: Failed (to build|building)/) return 0
-    if (text ~ /^error: [^;]+; [a-z]/) return 0 # our own (WHAT; REMEDY), said elsewhere
     return text ~ /fatal error: |: fatal: |^ *[Ee]rror: |^ERROR: |^E: |command '[^']*' failed|unable to execute|: not found$|No space left|^Killed|[A-Za-z]+(Error|ImproperlyConfigured|ResolutionImpossible): |^[a-z.]*ImproperlyConfigured: /
 }
 
+# Our own scripts' facts (image/) are said elsewhere.
 function is_noise(text) {
-    return text ~ /^ *$|━|^ *(Collecting|Downloading|Using cached|Ignoring|Requirement already|Obtaining dependency|Building wheel|Created wheel|Stored in) /
+    return text ~ /^(what|next)=|^ *$|━|^ *(Collecting|Downloading|Using cached|Ignoring|Requirement already|Obtaining dependency|Building wheel|Created wheel|Stored in) /
 }
 
 { gsub(/\033\[[0-9;]*[A-Za-z]/, "") }

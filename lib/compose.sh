@@ -112,11 +112,10 @@ build_image() { # build_image prod|dev: in the log, or the lines that name the c
     build_log=$(tail -n "+$((LOG_MARK + 1))" "$LOG_FILE")
     build_cause=$(printf '%s\n' "$build_log" | awk -v want=cause -f "$ROOT/lib/build.awk")
     printf '%s\n' "$build_log" | awk -v want=lines -f "$ROOT/lib/build.awk" | indented >&3
-    # Our own scripts end with WHAT; REMEDY.
-    build_reason=$(printf '%s\n' "$build_log" | sed -n 's/^#[0-9]* [0-9.]* error: //p' | tail -n 1)
+    # Our own scripts (image/) end with facts. What is known of the cause says more than their remedy.
+    build_reason=$(printf '%s\n' "$build_log" | fact '#[0-9]* [0-9.]* what' | tail -n 1)
     build_remedy=$(build_hint "$build_cause")
-    case $build_reason in *"; "*) build_remedy=${build_remedy:-${build_reason#*; }} ;; esac
-    build_reason=${build_reason%%; *}
+    build_remedy=${build_remedy:-$(printf '%s\n' "$build_log" | fact '#[0-9]* [0-9.]* next' | tail -n 1)}
     build_reason="${build_reason:+: $build_reason}${build_cause:+: $build_cause}"
     fail "the image could not be built$build_reason" \
         "${build_remedy:-fix what the lines above say}, and repeat: sh run.sh $(mode_flag "$1")$(went_on "$1")"

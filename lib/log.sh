@@ -62,7 +62,13 @@ warn() {
     printf 'warning: %s\n' "$*" >&3
 }
 
+FAIL_AS=lines # or facts: for who catches it in a subshell
+
 fail() { # fail WHAT REMEDY: what went wrong, what to do next, where the log is
+    if [ "$FAIL_AS" = facts ]; then
+        printf 'what=%s\nnext=%s\n' "$1" "$2" >&3
+        exit "${3-1}"
+    fi
     printf 'error: %s\n' "$1" >&3
     printf '  next: %s\n' "$2" >&3
     [ "$LOG_FILE" = /dev/null ] || printf '  log:  %s\n' "$LOG_FILE" >&3

@@ -3,7 +3,7 @@
 RESULT_FOLDER="$STATE/result" # mounted into the container of postdo, which writes there
 RESULT="facts-$$"             # of this run.sh
 
-fact() { # fact KEY <FACTS: the values of a key, a line each
+fact() { # fact KEY <FACTS: the values of a key, a line each; KEY is a pattern, where something stands before it
     sed -n "s/^$1=//p"
 }
 

@@ -2,8 +2,9 @@
 
 run_roles() { # run_roles MODE COMMAND ARGUMENTS...: of db/roles.sh, with its input
     roles_container=$(container_of "$1" db)
+    roles_run="sh run.sh $(mode_flag "$1")"
     shift
-    docker exec -i -u postgres "$roles_container" sh /etc/postdo/roles.sh "$@"
+    docker exec -i -u postgres -e "POSTDO_RUN=$roles_run" "$roles_container" sh /etc/postdo/roles.sh "$@"
 }
 
 # Before a volume of an older kit is moved over, it is the site's role.
@@ -15,7 +16,7 @@ superuser_of() { # superuser_of MODE
 require_roles() { # require_roles MODE
     is_well "$1" db || return 0
     roles_wrong=$(run_roles "$1" check "$POSTGRES_USER" "$POSTGRES_DB" </dev/null 2>>"$LOG_FILE") || return 0
-    [ -z "$roles_wrong" ] || fail_for_roles "$1" "$roles_wrong"
+    [ -z "$roles_wrong" ] || fail_for_roles "$roles_wrong"
     require_same_order "$1" "$(libc_to_come "$1")"
 }
 
@@ -43,15 +44,14 @@ settle_roles() { # settle_roles MODE
     roles_said=$(printf '%s' "$POSTGRES_PASSWORD" |
         run_roles "$1" settle "$POSTGRES_USER" "$POSTGRES_DB" "$roles_createdb" "$DB_EXTENSIONS" 2>>"$LOG_FILE") || roles_status=$?
     [ -z "$roles_said" ] || printf '%s\n' "$roles_said" >>"$LOG_FILE"
-    if [ "$roles_status" -ne 0 ]; then
-        fail_for_roles "$1" "$(printf '%s\n' "${roles_said:-error: the roles in PostgreSQL could not be set up}" | sed -n 's/^error: //p; s/^next: //p')"
-    fi
-    [ -z "$roles_said" ] || printf '%s\n' "$roles_said" | sed 's/^/  /'
+    [ "$roles_status" -eq 0 ] || fail_for_roles "$roles_said"
+    printf '%s\n' "$roles_said" | fact said | sed 's/^/  /'
 }
 
-fail_for_roles() { # fail_for_roles MODE WHAT_AND_REMEDY
-    roles_remedy=$(printf '%s\n' "$2" | sed -n 2p | sed "s/run.sh MODE /run.sh $(mode_flag "$1") /")
-    fail "$(printf '%s\n' "$2" | sed -n 1p)" "${roles_remedy:-read the last lines of the log, and repeat}"
+fail_for_roles() { # fail_for_roles FACTS
+    roles_what=$(printf '%s\n' "$1" | fact what)
+    roles_remedy=$(printf '%s\n' "$1" | fact next)
+    fail "${roles_what:-the roles in PostgreSQL could not be set up}" "${roles_remedy:-read the last lines of the log, and repeat}"
 }
 
 # One role makes the databases that a rehearsal or a swap needs, for as long as postdo runs; the site's own may not.

@@ -1,4 +1,5 @@
--- Two rows, WHAT and REMEDY, if the role or the database is not there; else none. PostgreSQL 14 to 18.
+-- Two facts, what=... and next=..., if the role or the database is not there; else nothing. Variable run: how people call
+-- run.sh for this mode. PostgreSQL 14 to 18.
 SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = :'role') AS has_role,
        EXISTS (SELECT FROM pg_database WHERE datname = :'database') AS has_database,
        EXISTS (SELECT FROM pg_roles WHERE oid = 10 AND rolname = :'superuser') AS is_moved
@@ -14,28 +15,28 @@ SELECT :'owner' = :'superuser' AS is_unclaimed, :'owner' <> '' AS has_owner, :'o
     -- No first-start script has made it: that can be made up for (settle.sql).
     SELECT NULL WHERE false;
 \elif :has_owner
-    SELECT format('the database %s belongs to the role %s, and there is no role %s', :'database', :'owner', :'role');
-    SELECT format('set POSTGRES_USER in .env back to %s', :'owner')
+    SELECT format('what=the database %s belongs to the role %s, and there is no role %s', :'database', :'owner', :'role');
+    SELECT format('next=set POSTGRES_USER in .env back to %s', :'owner')
         || CASE WHEN :'is_moved' THEN format(
-            '; or give the role the new name, with the site stopped: sh run.sh MODE psql -U %s -d postgres -c "ALTER ROLE %s RENAME TO %s"',
-            :'superuser', :'owner', :'role') ELSE '' END;
+            '; or give the role the new name, with the site stopped: %s psql -U %s -d postgres -c "ALTER ROLE %s RENAME TO %s"',
+            :'run', :'superuser', :'owner', :'role') ELSE '' END;
     \q
 \else
-    SELECT format('there is no role %s and no database %s in this volume', :'role', :'database');
-    SELECT format('set POSTGRES_USER and POSTGRES_DB in .env back to what they were; this volume has %s', coalesce(
+    SELECT format('what=there is no role %s and no database %s in this volume', :'role', :'database');
+    SELECT format('next=set POSTGRES_USER and POSTGRES_DB in .env back to what they were; this volume has %s', coalesce(
         (SELECT string_agg(format('%s (of %s)', datname, pg_get_userbyid(datdba)), ', ' ORDER BY oid)
          FROM pg_database WHERE oid >= 16384), 'no database of a site'));
     \q
 \endif
 \if :has_database
 \elif :has_other
-    SELECT format('there is no database %s; the role %s has %s', :'database', :'role', :'other_database');
-    SELECT format('set POSTGRES_DB in .env back to %s', :'other_database')
+    SELECT format('what=there is no database %s; the role %s has %s', :'database', :'role', :'other_database');
+    SELECT format('next=set POSTGRES_DB in .env back to %s', :'other_database')
         || CASE WHEN :'is_moved' THEN format(
-            '; or give the database the new name, with the site stopped: sh run.sh MODE psql -U %s -d postgres -c "ALTER DATABASE %s RENAME TO %s"',
-            :'superuser', :'other_database', :'database') ELSE '' END;
+            '; or give the database the new name, with the site stopped: %s psql -U %s -d postgres -c "ALTER DATABASE %s RENAME TO %s"',
+            :'run', :'superuser', :'other_database', :'database') ELSE '' END;
 \else
-    SELECT format('there is no database %s', :'database');
-    SELECT format('set POSTGRES_DB in .env back to what it was, or create it: sh run.sh MODE psql -U %s -d postgres -c "CREATE DATABASE %s OWNER %s TEMPLATE template0"',
-        :'superuser', :'database', :'role');
+    SELECT format('what=there is no database %s', :'database');
+    SELECT format('next=set POSTGRES_DB in .env back to what it was, or create it: %s psql -U %s -d postgres -c "CREATE DATABASE %s OWNER %s TEMPLATE template0"',
+        :'run', :'superuser', :'database', :'role');
 \endif

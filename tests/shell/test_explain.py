@@ -97,7 +97,7 @@ def build_log(*lines: str) -> str:
     """What BuildKit prints of a step that fails, with its copy of the last lines."""
     noise = [f"Collecting package-{number}" for number in range(30)]
     after = [f"  line {number} after it" for number in range(40)]
-    said = [*noise, "before it", *lines, *after, "", f"error: {REASON}; {REMEDY}"]
+    said = [*noise, "before it", *lines, *after, "", f"what={REASON}", f"next={REMEDY}"]
     step = "".join(f"#15 {10 + at / 100:.2f} {line}\n" for at, line in enumerate(said))
     copy = "".join(f"12.34 {line}\n" for line in said[-10:])
     other = (

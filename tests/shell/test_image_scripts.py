@@ -62,7 +62,7 @@ def test_a_requirement_from_git_names_what_is_missing(tmp_path: Path, line: str)
     (tmp_path / "requirements" / "base.txt").write_text(f"# git+https://x\nDjango\n{line}\n")
     status, said = run_in_build(tmp_path, "install.sh", NOTES, "production")
     assert status == 1
-    assert "error: web/requirements/base.txt installs from git, and the build has no git" in said
+    assert "what=web/requirements/base.txt installs from git, and the build has no git" in said
     assert "APT_BUILD_PACKAGES=git" in said
     assert not (tmp_path / "calls").exists()
 
@@ -84,7 +84,7 @@ def test_a_package_elsewhere_is_refused_with_where_to_put_it(tmp_path: Path, pat
     (tmp_path / "requirements.txt").write_text(f"Django\n-e {path}  # ours\n")
     status, said = run_in_build(tmp_path, "install.sh", NOTES, "development")
     assert status == 1
-    assert f"error: web/requirements.txt installs {path}, which is not in web/libs/" in said
+    assert f"what=web/requirements.txt installs {path}, which is not in web/libs/" in said
     assert "move it below web/libs/" in said
 
 
@@ -92,7 +92,7 @@ def test_a_missing_source_map_is_named_with_how_to_go_on(tmp_path: Path) -> None
     (tmp_path / "manage.py").touch()
     status, said = run_in_build(tmp_path, "collect.sh", FAILS, "stamp", "cache")
     assert status == 1
-    assert "error: collectstatic failed: a static file refers to vendor/chart.js.map, which" in said
+    assert "what=collectstatic failed: a static file refers to vendor/chart.js.map, which" in said
     assert "put an empty file there: static/vendor/chart.js.map in one of your app" in said
 
 

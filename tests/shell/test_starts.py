@@ -367,7 +367,8 @@ def test_a_server_that_still_starts_is_waited_for_and_not_asked_with_a_fake_dock
     dash_clone: Clone, docker: FakeDocker
 ) -> None:
     docker.has_container("db", "starting")
-    docker.answer("exec * sh /etc/postdo/roles.sh check *", out="PostgreSQL does not\nwait")
+    wrong = "what=PostgreSQL does not\nnext=wait"
+    docker.answer("exec * sh /etc/postdo/roles.sh check *", out=wrong)
 
     dash_clone.run("-1").assert_ok()
 

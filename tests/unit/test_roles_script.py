@@ -106,7 +106,7 @@ def test_a_superuser_who_is_not_the_first_is_not_moved(volume: Volume) -> None:
     done = volume.roles("settle", "site", "shop", "NOCREATEDB", "")
 
     assert done.returncode == 1
-    assert "error: the first superuser of this volume is first, not site" in done.stdout
+    assert "what=the first superuser of this volume is first, not site" in done.stdout
     assert volume.query("site", "SELECT rolsuper FROM pg_roles WHERE rolname = 'site'") == "t"
 
     # As it says.

@@ -11,7 +11,7 @@ from django.db import NotSupportedError, OperationalError
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from postdo import sqlstates
-from postdo.config import Config
+from postdo.config import Config, Mode
 from postdo.console import Stopwatch
 from postdo.database import Target, connect, message, sqlstate, target
 from postdo.errors import Misconfigured, PostdoError, Undone, one_line
@@ -141,6 +141,12 @@ def wait(run: Run) -> BaseDatabaseWrapper:
         backoff.sleep(run.config.wait_seconds - watch.seconds)
 
 
+def _as_creator(config: Config) -> str:
+    """psql as a role that may create databases: in the kit's containers the site's own may not."""
+    in_docker = config.in_kit and config.mode is not Mode.LOCAL
+    return f"{config.psql} -U postdo_superuser" if in_docker else config.psql
+
+
 def explain(problem: Problem, where: Target, config: Config, said: str) -> PostdoError:
     """The error for a database that answers and does not let us in."""
     if problem is Problem.WRONG_PASSWORD:
@@ -162,8 +168,8 @@ def explain(problem: Problem, where: Target, config: Config, said: str) -> Postd
     if problem is Problem.NO_DATABASE:
         return Misconfigured(
             f"the server at {where.host}:{where.port} has no database {where.name!r}",
-            f"correct the name, or make it: {config.psql} -d postgres, and there "
-            f'CREATE DATABASE "{where.name}"',
+            f"correct the name, or make it: {_as_creator(config)} -d postgres -c "
+            f'\'CREATE DATABASE "{where.name}" OWNER "{where.user}" TEMPLATE template0\'',
         )
     return Misconfigured(
         f"database {where} does not let user {where.user!r} in: {said}",

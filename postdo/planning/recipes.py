@@ -98,9 +98,10 @@ def make_not_null(place: Place) -> Steps:
         "SeparateDatabaseAndState(state_operations=[migrations.AlterField(…)]); the code writes no "
         f"NULL any more; then {_fill(place, column)}",
         f'release 2: migrations.RunSQL(\'ALTER TABLE {place.quoted} ADD CONSTRAINT "{name}" '
-        f'CHECK ("{column}" IS NOT NULL) NOT VALID\'); in the next migration: VALIDATE CONSTRAINT '
-        f'"{name}", ALTER COLUMN "{column}" SET NOT NULL (which then needs no scan), and '
-        f'DROP CONSTRAINT "{name}"',
+        f'CHECK ("{column}" IS NOT NULL) NOT VALID\'); in the next migration, where NOT NULL then '
+        f"needs no scan: migrations.RunSQL(['ALTER TABLE {place.quoted} VALIDATE CONSTRAINT "
+        f'"{name}"\', \'ALTER TABLE {place.quoted} ALTER COLUMN "{column}" SET NOT NULL\', '
+        f"'ALTER TABLE {place.quoted} DROP CONSTRAINT \"{name}\"'])",
     )
 
 
@@ -153,7 +154,8 @@ def add_foreign_key(place: Place, name: str, target: str) -> Steps:
         "release 2: db_constraint=True, with SeparateDatabaseAndState: the AlterField in the "
         f"state, and in the database migrations.RunSQL('ALTER TABLE {place.quoted} ADD CONSTRAINT "
         f'"{name}" FOREIGN KEY ("{place.column}") REFERENCES … DEFERRABLE INITIALLY DEFERRED '
-        f'NOT VALID\'); in the next migration: VALIDATE CONSTRAINT "{name}"',
+        f"NOT VALID'); in the next migration: migrations.RunSQL('ALTER TABLE {place.quoted} "
+        f'VALIDATE CONSTRAINT "{name}"\')',
     )
 
 

@@ -50,10 +50,20 @@ def test_a_wrong_password_stops_at_once_and_says_how_to_change_it(
 
 
 def test_a_missing_database_stops_at_once(tmp_path: Path, database: str) -> None:
-    url = urlsplit(database)._replace(path="/not_there").geturl()
-    outcome = waited(tmp_path, url)
+    name = f"{urlsplit(database).path[1:]}_other"
+    url = urlsplit(database)._replace(path=f"/{name}").geturl()
+    outcome = make(tmp_path, url).run("wait", environment={"POSTDO_MODE": "production"})
     assert outcome.code == 2
-    assert "has no database 'not_there'" in outcome.err
+    assert f"has no database '{name}'" in outcome.err
+    _, command, statement = outcome.err.partition(
+        "make it: sh run.sh -0 psql -U postdo_superuser -d postgres -c "
+    )
+    assert command, outcome.err
+    query(database, statement.strip().strip("'"))
+    try:
+        assert waited(tmp_path, url).code == 0
+    finally:
+        query(database, f'DROP DATABASE "{name}"')
 
 
 def test_a_role_that_may_not_log_in_stops_at_once(tmp_path: Path, database: str) -> None:

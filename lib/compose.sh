@@ -237,19 +237,27 @@ one_off_runs() { # one_off_runs MODE: a manage command in a container of its own
     [ -n "$(docker ps -q --filter "label=com.docker.compose.project=$PROJECT_NAME-$1" --filter label=com.docker.compose.oneoff=True)" ]
 }
 
-# A volume that another major of PostgreSQL made is not started on: PostgreSQL would refuse, and keep restarting.
+# A volume that another major of PostgreSQL made is not started on: PostgreSQL would refuse, and keep restarting. A server
+# that runs is not stopped for it either.
 require_volume_major() { # require_volume_major MODE
     volume="$PROJECT_NAME-$1_$1-data"
     docker volume inspect "$volume" >/dev/null 2>&1 || return 0
-    is_running "$1" db && return 0
     volume_image=$(compose "$1" config --images db | head -n 1)
+    runs_image "$1" db "$volume_image" && return 0
+    docker image inspect "$volume_image" >/dev/null 2>&1 || try "Download $volume_image" docker pull --quiet "$volume_image" ||
+        step_failed "downloading $volume_image" "see whether POSTGRES_IMAGE in .env is the name of an image, and this machine reaches its registry"
     volume_majors=$(docker run --rm --network none -v "$volume:/volume:ro" --entrypoint sh "$volume_image" \
         -c 'cat /volume/PG_VERSION 2>/dev/null && printf "%s\n" "$PG_MAJOR"' 2>/dev/null) || return 0
     volume_major=$(printf '%s\n' "$volume_majors" | head -n 1)
     image_major=$(printf '%s\n' "$volume_majors" | tail -n 1)
     [ "$volume_major" = "$image_major" ] ||
         fail "the volume $volume was made by PostgreSQL $volume_major, and the image is PostgreSQL $image_major" \
-            "set the image of db to postgres:$volume_major in docker-compose.override.yml (\"another PostgreSQL\" in docs/troubleshooting.md)"
+            "set POSTGRES_IMAGE=postgres:$volume_major in .env, or move the data (\"another PostgreSQL\" in docs/troubleshooting.md)"
+}
+
+runs_image() { # runs_image MODE SERVICE IMAGE
+    is_running "$1" "$2" &&
+        [ "$(docker inspect --format '{{.Image}}' "$(container_of "$1" "$2")")" = "$(docker image inspect --format '{{.Id}}' "$3" 2>/dev/null)" ]
 }
 
 production_address() {

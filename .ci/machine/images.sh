@@ -20,7 +20,7 @@ WORK=$(mktemp -d)
 
 main() {
     trap finish EXIT
-    [ $# -gt 0 ] || set -- debian python postgres caddy pgadmin systemd
+    [ $# -gt 0 ] || set -- debian python postgres postgres18 caddy pgadmin systemd
     for name; do
         image=$(image_of "$name")
         if is_real "$image" || pull "$image"; then
@@ -49,6 +49,7 @@ image_of() {
     debian) echo debian:trixie-slim ;;
     python) echo python:3.13-slim ;;
     postgres) echo postgres:17 ;;
+    postgres18) echo postgres:18 ;;
     caddy) echo caddy:2 ;;
     pgadmin) echo dpage/pgadmin4:9 ;;
     systemd) echo postdo-test/systemd ;;

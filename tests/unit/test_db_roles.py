@@ -6,7 +6,7 @@ import secrets
 import subprocess
 
 from programs import needed
-from projects import REPOSITORY, query
+from projects import REPOSITORY, need_extensions, query
 
 # As pg_extension_config_dump does it, which only an extension's own script may call.
 SETTINGS = """
@@ -51,6 +51,7 @@ def test_the_role_of_a_release_that_was_killed_cannot_log_in_after_the_next_star
 
 def test_the_site_can_copy_what_an_extension_keeps_in_tables(database: str) -> None:
     """pg_dump writes such rows whatever is asked of it, and a restore has to be able to."""
+    need_extensions(database, "hstore")
     role = f"role_{secrets.token_hex(4)}"
     query(database, f"CREATE ROLE {role}")
     query(database, SETTINGS)

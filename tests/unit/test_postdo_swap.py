@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from projects import open_connection, query
+from projects import need_extensions, open_connection, query
 from swaps import BROKEN, DATABASE_FACTS, PENDING, Swapping, role, swapping
 
 APPLIED = """
@@ -336,6 +336,7 @@ def test_a_role_that_may_not_create_databases_is_refused(owner: Swapping) -> Non
 def test_an_extension_that_the_copy_cannot_have_is_refused_before_anybody_waits(
     owner: Swapping,
 ) -> None:
+    need_extensions(owner.admin, "pgstattuple")
     query(owner.admin, "CREATE EXTENSION pgstattuple")
     refused(owner, "a swap would lose pgstattuple")
 

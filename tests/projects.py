@@ -245,6 +245,23 @@ def need_extensions(url: str, *names: str) -> None:
         pytest.skip(f"this PostgreSQL has no {', '.join(missing)}")
 
 
+def made_once(project: Project, name: str, make: Callable[[], object]) -> None:
+    """Have in the project's database, which is empty, what `make` puts there.
+
+    It is called once for each server; after that the database is a copy of the one called `name`.
+    So what it does may depend on nothing that differs between the tests with this name.
+    """
+    server, _, own = project.url.rpartition("/")
+    template = f"made_once_{name}"
+    with asking(f"{server}/postgres") as ask:
+        if (template,) in ask("SELECT datname FROM pg_database"):
+            ask(f"DROP DATABASE {own}")
+            ask(f"CREATE DATABASE {own} TEMPLATE {template}")
+            return
+        make()
+        ask(f"CREATE DATABASE {template} TEMPLATE {own}")
+
+
 def open_connection(url: str) -> Any:
     """A connection in autocommit, by whichever driver is installed."""
     driver: Any = importlib.import_module("psycopg2" if find_spec("psycopg2") else "psycopg")

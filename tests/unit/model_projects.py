@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from pathlib import Path
 
+import forkserver
 from projects import Project, make
 
 from postdo.memory.journal_values import from_json
@@ -33,7 +33,7 @@ with database.closing(database.connect("postdo test", 5)) as session:
 
 def django(project: Project, *arguments: str) -> str:
     """Run `python -m django ARGUMENTS`, or a script, in the project; what it printed."""
-    done = subprocess.run(
+    done = forkserver.run(
         [sys.executable, *arguments],
         cwd=project.root,
         env=project.variables(),

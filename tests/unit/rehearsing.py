@@ -9,7 +9,7 @@ from dataclasses import asdict
 from typing import Any
 
 import forkserver
-from projects import Project, asking, query
+from projects import Project, asking, made_once, query
 
 from postdo.rehearsing.trace import Failure, Step, Trace, from_values
 from postdo.rehearsing.worker import Job, Result
@@ -114,20 +114,9 @@ def python(project: Project, name: str, body: str, *, after: str, header: str = 
     file.write_text(f"{head}\n{function}\n\nclass{tail}")
 
 
-TEMPLATE = "postdo_template"  # the migrated database of a shop, made once for each server
-
-
 def migrated(project: Project, *, extra: str = "") -> Project:
     """The shop, with its first migration applied, and rows."""
-    server, _, name = project.url.rpartition("/")
-    server += "/postgres"
-    with asking(server) as ask:
-        if (TEMPLATE,) not in ask("SELECT datname FROM pg_database"):
-            _migrate(project)
-            ask(f"CREATE DATABASE {TEMPLATE} TEMPLATE {name}")
-        else:
-            ask(f"DROP DATABASE {name}")
-            ask(f"CREATE DATABASE {name} TEMPLATE {TEMPLATE}")
+    made_once(project, "shop", lambda: _migrate(project))
     query(project.url, extra or ROWS)
     return project
 

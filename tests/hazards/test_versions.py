@@ -17,12 +17,11 @@ from .search_servers import (
     MAJORS,
     VARIABLE,
     Server,
-    any_site_like,
     at_hand,
     new_database,
     server,
 )
-from .site import Site, make_site
+from .site import Site, make_site, site_like
 
 
 @pytest.fixture(scope="module", params=at_hand(), ids=lambda major: f"postgresql-{major}")
@@ -50,7 +49,7 @@ def first(each_server: Server, tmp_path_factory: pytest.TempPathFactory) -> Site
 @pytest.fixture
 def anywhere(tmp_path: Path, first: Site) -> Site:
     """Such a shop of the test's own."""
-    return any_site_like(first, tmp_path)
+    return site_like(first, tmp_path)
 
 
 class TestReleases(Releases):

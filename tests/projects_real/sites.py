@@ -9,9 +9,16 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import urlsplit, urlunsplit
 
-from projects import DATABASE_SETTINGS, REPOSITORY, Outcome, query, search_path
+from projects import (
+    DATABASE_SETTINGS,
+    REPOSITORY,
+    Outcome,
+    copy_database,
+    drop_database,
+    query,
+    search_path,
+)
 
 from embedded_postgres.binaries import choose
 
@@ -197,13 +204,11 @@ def install(real: Real, python: Path, root: Path, url: str, *, new: bool) -> Ins
 @contextmanager
 def copy_of(url: str, name: str) -> Iterator[str]:
     """A second database with the same contents."""
-    parts = urlsplit(url)
-    server = urlunsplit(parts._replace(path="/postgres"))
-    query(server, f'CREATE DATABASE "{name}" TEMPLATE "{parts.path[1:]}"')
+    copy = copy_database(url, name)
     try:
-        yield urlunsplit(parts._replace(path=f"/{name}"))
+        yield copy
     finally:
-        query(server, f'DROP DATABASE "{name}" WITH (FORCE)')
+        drop_database(copy)
 
 
 def _schema(url: str) -> str:

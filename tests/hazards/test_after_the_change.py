@@ -8,6 +8,7 @@ import signal
 import subprocess
 from pathlib import Path
 
+import forkserver
 import pytest
 from waiting import until
 
@@ -92,7 +93,7 @@ def test_nobody_who_reads_what_is_said_is_no_failure(site: Site, by_swap: bool) 
     reader, writer = os.pipe()
     os.close(reader)
     with os.fdopen(writer) as closed:
-        done = subprocess.run(
+        done = forkserver.run(
             command(site, "migrate"),
             cwd=site.root,
             env=variables(site, ON_DOWNTIME="allow"),
@@ -109,7 +110,7 @@ def test_nobody_who_reads_what_is_said_is_no_failure(site: Site, by_swap: bool) 
 def test_a_report_that_cannot_be_written_is_said(site: Site, arguments: tuple[str, ...]) -> None:
     site.migration("0002_add", ADD)
     with Path("/dev/full").open("w") as full:
-        ended = subprocess.run(
+        ended = forkserver.run(
             command(site, *arguments),
             cwd=site.root,
             env=variables(site),
@@ -132,22 +133,26 @@ def test_a_person_who_is_asked_and_does_not_say_yes_refuses(
     site.migration("0002_loss", "migrations.RemoveField('Item', 'note')")
     before = site.snapshot()
 
-    pid, terminal = pty.fork()
-    if pid == 0:
-        os.chdir(site.root)
-        words = command(site, "migrate")
-        os.execvpe(words[0], words, variables(site))  # noqa: S606
+    terminal, other_end = pty.openpty()
+    with os.fdopen(other_end) as theirs:
+        process = forkserver.Popen(
+            command(site, "migrate"),
+            cwd=site.root,
+            env=variables(site),
+            stdin=theirs,
+            stdout=theirs,
+            stderr=theirs,
+            start_new_session=True,
+        )
     try:
         screen = b""
         while b"[y/N] " not in screen:
             screen += os.read(terminal, 65536)
         os.write(terminal, keys)
-        status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-    except BaseException:
-        os.kill(pid, signal.SIGKILL)
-        os.waitpid(pid, 0)
-        raise
+        status = process.wait(ENDS_SECONDS)
     finally:
+        process.kill()
+        process.wait()
         os.close(terminal)
 
     assert status == code, screen.decode()

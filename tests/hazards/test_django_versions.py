@@ -16,8 +16,8 @@ import pytest
 
 from .djangos import NEWER, NEWER_NEEDS, at_hand, python
 from .releases import Releases
-from .search_servers import AnySite, Server, any_site_like, new_database, server
-from .site import Site, make_site
+from .search_servers import Server, new_database, server
+from .site import Site, make_site, site_like
 
 # From the wheel whose programs run in the image too.
 MAJOR = 18
@@ -54,10 +54,10 @@ def first_site_with(newest_server: Server, tmp_path_factory: pytest.TempPathFact
     return first
 
 
-@pytest.fixture(params=at_hand())
+@pytest.fixture(params=(at_hand()[0], at_hand()[-1]))
 def anywhere(request: pytest.FixtureRequest, tmp_path: Path, first_site_with: FirstSite) -> Site:
-    """Such a shop, for each version."""
-    return any_site_like(first_site_with(request.param), tmp_path)
+    """Such a shop, for the oldest and the newest: what is between them is met below."""
+    return site_like(first_site_with(request.param), tmp_path)
 
 
 class TestReleases(Releases):
@@ -68,10 +68,10 @@ def test_each_version_goes_on_where_an_older_one_stopped(
     tmp_path: Path, first_site_with: FirstSite, newest_server: Server
 ) -> None:
     """What the journal knows outlives an upgrade of Django, and the way back."""
-    site = any_site_like(first_site_with(at_hand()[0]), tmp_path)
+    site = site_like(first_site_with(at_hand()[0]), tmp_path)
     before = "0001_initial"
     for number, name in enumerate((*at_hand()[1:], at_hand()[0]), start=2):
-        site = AnySite(
+        site = Site(
             replace(site.project, python=python(name, newest_server.home)),
             {**site.environment, "APP_VERSION": name},
         )

@@ -87,36 +87,37 @@ def test_what_was_dropped_by_hand_is_refused_and_can_be_made_again(
 # --- 22: blocks only where a migration works --------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("by_hand", "says"),
-    [
-        ("ALTER price TYPE bigint", "column shop_item.price is bigint, expected integer"),
-        ("ALTER note SET NOT NULL", "column shop_item.note does not accept NULL"),
-        ("ALTER name DROP NOT NULL", "column shop_item.name accepts NULL"),
-        ("ALTER price SET DEFAULT 5", "column shop_item.price has the default 5, expected none"),
-    ],
-    ids=["22 type", "22 NOT NULL set", "22 NOT NULL dropped", "22 default"],
-)
 def test_a_column_changed_by_hand_blocks_a_migration_of_its_table_and_no_other(
-    site: Site, by_hand: str, says: str
+    site: Site,
 ) -> None:
+    # HAZARDS 22: each kind of change by itself is one alarm in tests/unit/test_postdo_differences
     site.sql("UPDATE shop_item SET note = '' WHERE note IS NULL")
-    site.sql(f"ALTER TABLE shop_item {by_hand}")
+    site.sql(
+        "ALTER TABLE shop_item ALTER price TYPE bigint, ALTER note SET NOT NULL,"
+        " ALTER name DROP NOT NULL, ALTER name SET DEFAULT 'none'"
+    )
     site.migration("0002_size", SIZE)
     site.ends_done()
     site.migration("0003_weight", WEIGHT, after="0002_size")
-    site.ends_refused(says, "ON_DRIFT")
+    site.ends_refused(
+        "column shop_item.price is bigint, expected integer",
+        "column shop_item.note does not accept NULL",
+        "column shop_item.name accepts NULL",
+        "has the default 'none'",
+        "ON_DRIFT",
+    )
     mend(site)
     site.ends_done()
 
 
 def test_the_policy_decides_over_drift_and_an_approval_is_for_that_drift(site: Site) -> None:
-    # HAZARDS 22
+    # HAZARDS 22: whatever a rehearsal would find
+    site.environment["REHEARSE"] = "off"
     site.sql("ALTER TABLE shop_item ALTER price TYPE bigint")
     site.migration("0002_weight", WEIGHT)
-    checksum = site.plan(ON_DRIFT="ask")["checksum"]
+    asked = site.ends_refused("--approve ", ON_DRIFT="ask")
+    checksum = asked.err.split("--approve ")[1].split()[0].strip("`.,;)")
     site.ends_refused("set ON_DRIFT=ask", POSTDO_APPROVE=checksum)
-    site.ends_refused(f"--approve {checksum}", ON_DRIFT="ask")
     site.sql("ALTER TABLE shop_item ALTER name DROP NOT NULL")
     site.ends_refused(
         f"the approval {checksum} is for another plan", ON_DRIFT="ask", POSTDO_APPROVE=checksum

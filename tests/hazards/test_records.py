@@ -16,11 +16,10 @@ CREATE OR REPLACE FUNCTION shop_price(i int) RETURNS int LANGUAGE sql AS 'SELECT
 UPDATE shop_item SET price = price * 2;
 """
 BY_HAND = {
-    "function and index": "CREATE OR REPLACE FUNCTION shop_price(i int) RETURNS int LANGUAGE sql"
-    " AS 'SELECT i + 1'; CREATE INDEX by_price ON shop_item (price)",
-    "label": "ALTER TYPE shop_mood ADD VALUE 'sent'",
-    "unlogged": "ALTER TABLE shop_log SET UNLOGGED",
-    "row security": "ALTER TABLE shop_item ENABLE ROW LEVEL SECURITY",
+    "changed": "CREATE OR REPLACE FUNCTION shop_price(i int) RETURNS int LANGUAGE sql"
+    " AS 'SELECT i + 1'; CREATE INDEX by_price ON shop_item (price);"
+    "ALTER TYPE shop_mood ADD VALUE 'sent'; ALTER TABLE shop_log SET UNLOGGED;"
+    "ALTER TABLE shop_item ENABLE ROW LEVEL SECURITY",
     "dropped": "DROP FUNCTION shop_price(int)",
 }
 

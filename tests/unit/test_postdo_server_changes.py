@@ -16,6 +16,25 @@ RUN = [
     "DO $$ DECLARE it text := 'CREATE ROLE clerk'; BEGIN EXECUTE it; END $$",
     "/* first */ DO $$ BEGIN GRANT pg_monitor TO clerk; END $$ LANGUAGE plpgsql",
     "CREATE FUNCTION f() RETURNS int LANGUAGE sql AS 'SELECT 1'; CREATE ROLE clerk",
+    "/* new */ create\n user clerk PASSWORD 'x'",
+    "ALTER ROLE CURRENT_USER SET statement_timeout = '1h'",
+    "GRANT pg_monitor TO clerk",
+    "ALTER SYSTEM SET work_mem = '5MB'",
+    "CREATE DATABASE other",
+    "ALTER DATABASE site SET work_mem = '5MB'",
+    "ALTER DATABASE site RENAME TO other",
+    "ALTER DATABASE site CONNECTION LIMIT 3",
+    "COMMENT ON DATABASE site IS 'made'",
+    "GRANT CONNECT ON DATABASE site TO PUBLIC",
+    "CREATE TABLESPACE other LOCATION '/elsewhere'",
+]
+BEYOND = [
+    "COPY page TO PROGRAM 'touch made'",
+    "COPY page TO '/elsewhere/made'",
+    "SELECT lo_export(lo_from_bytea(0, 'x'), '/elsewhere/made')",
+    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE state = 'none'",
+    "SELECT dblink_exec('dbname=site', 'DELETE FROM page')",
+    "SELECT pg_create_physical_replication_slot('other')",
 ]
 WRITTEN = [
     "INSERT INTO page (text) VALUES ('how to EXECUTE a FUNCTION; GRANT access TO people')",
@@ -33,6 +52,11 @@ WRITTEN = [
 @pytest.mark.parametrize("sql", RUN)
 def test_what_is_run_counts(sql: str) -> None:
     assert shared(sql, "copy")
+
+
+@pytest.mark.parametrize("sql", BEYOND)
+def test_what_no_transaction_takes_back_counts(sql: str) -> None:
+    assert beyond(sql)
 
 
 @pytest.mark.parametrize("sql", WRITTEN)

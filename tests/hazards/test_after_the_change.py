@@ -93,7 +93,7 @@ def test_nobody_who_reads_what_is_said_is_no_failure(site: Site, by_swap: bool) 
     reader, writer = os.pipe()
     os.close(reader)
     with os.fdopen(writer) as closed:
-        done = forkserver.run(
+        done = subprocess.run(
             command(site, "migrate"),
             cwd=site.root,
             env=variables(site, ON_DOWNTIME="allow"),
@@ -110,7 +110,7 @@ def test_nobody_who_reads_what_is_said_is_no_failure(site: Site, by_swap: bool) 
 def test_a_report_that_cannot_be_written_is_said(site: Site, arguments: tuple[str, ...]) -> None:
     site.migration("0002_add", ADD)
     with Path("/dev/full").open("w") as full:
-        ended = forkserver.run(
+        ended = subprocess.run(
             command(site, *arguments),
             cwd=site.root,
             env=variables(site),

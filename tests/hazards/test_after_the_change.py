@@ -131,7 +131,7 @@ def test_a_person_who_is_asked_and_does_not_say_yes_refuses(
     site: Site, keys: bytes, code: int
 ) -> None:
     site.migration("0002_loss", "migrations.RemoveField('Item', 'note')")
-    before = site.snapshot()
+    before = site.untouched()
 
     terminal, other_end = pty.openpty()
     with os.fdopen(other_end) as theirs:
@@ -157,7 +157,7 @@ def test_a_person_who_is_asked_and_does_not_say_yes_refuses(
 
     assert status == code, screen.decode()
     assert b"shop_item.note" in screen
-    assert (site.snapshot() == before) is (code == 3)
+    assert (site.untouched() == before) is (code == 3)
 
 
 def test_backups_of_what_is_undone_do_not_pile_up(site: Site, tmp_path: Path) -> None:
@@ -181,7 +181,7 @@ def test_what_is_stopped_leaves_no_backup(site: Site, tmp_path: Path, where: str
     here = "~" if where == "in the rehearsal" else "!~"
     waits = f"SELECT pg_sleep(120) WHERE current_database() {here} '^postdo_scratch'"
     site.migration("0002_add", f"{ADD}, migrations.RunSQL({waits!r})")
-    before = site.snapshot()
+    before = site.untouched()
     process = site.start("migrate", POSTDO_BACKUPS=str(tmp_path / "backups"))
     until(lambda: site.sql(ASLEEP) == [(1,)], "the migration to wait")
     process.send_signal(signal.SIGTERM)
@@ -189,7 +189,7 @@ def test_what_is_stopped_leaves_no_backup(site: Site, tmp_path: Path, where: str
 
     assert process.returncode == 128 + signal.SIGTERM, printed
     assert list((tmp_path / "backups").iterdir()) == []
-    assert site.snapshot() == before
+    assert site.untouched() == before
     ((outcome,),) = site.sql("SELECT outcome FROM postdo_journal.run ORDER BY id DESC LIMIT 1")
     assert outcome == ("done" if where == "in the rehearsal" else "stopped")
 

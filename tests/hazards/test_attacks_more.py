@@ -59,11 +59,11 @@ def outside(plan: dict[str, Any]) -> list[str]:
 def test_a_plan_changes_nothing_although_a_migration_connects_past_django(site: Site) -> None:
     """HAZARDS 61: the environment names the copy, and what is written there needs a swap."""
     by_the_driver(site, RAW)
-    before = site.snapshot()
+    before = site.untouched()
 
     plan = site.plan(**ALLOWED)
 
-    assert site.snapshot() == before
+    assert site.untouched() == before
     assert (plan["verdict"], plan["mode"]) == ("ask", "swap")
     assert outside(plan) == []
 
@@ -93,11 +93,11 @@ def test_a_migration_may_read_past_django(site: Site) -> None:
 def test_production_is_closed_to_the_driver_while_it_is_rehearsed(site: Site, network: str) -> None:
     """HAZARDS 61: whatever the environment says, and also where the network is open."""
     by_the_driver(site, RAW, repr(site.project.url))
-    before = site.snapshot()
+    before = site.untouched()
 
     plan = site.plan(REHEARSE_NETWORK=network, **ALLOWED)
 
-    assert site.snapshot() == before
+    assert site.untouched() == before
     assert plan["verdict"] == "refuse"
     (place,) = outside(plan)
     assert place.endswith("past Django")

@@ -137,7 +137,7 @@ def undone_without_wal(site: Site, cluster: Cluster, disk: Path) -> None:
         FILL.format(disk=str(disk), flag=str(flag), leave=0, statement=MUCH_WAL),
         after="0002_add",
     )
-    before = site.snapshot()
+    before = site.untouched()
     flag.touch()
     ended = site.run("migrate", DB_WAIT_SECONDS="2")
     assert ended.code == 4, ended.out + ended.err
@@ -146,5 +146,5 @@ def undone_without_wal(site: Site, cluster: Cluster, disk: Path) -> None:
     (disk / "ballast").unlink()
     flag.unlink()
     restart(cluster, site.project.url)
-    assert site.snapshot() == before
+    assert site.untouched() == before
     site.ends_done()

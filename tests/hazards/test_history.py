@@ -25,14 +25,14 @@ def files(site: Site) -> list[str]:
 
 def is_refused(site: Site, command: str, *words: str, **environment: str) -> str:
     """Any command, refused with these words, nothing touched and no file written."""
-    before, there = site.snapshot(), files(site)
+    before, there = site.untouched(), files(site)
     ended = site.run(command, **environment)
     text = ended.out + ended.err
     assert ended.code == 3, text
     for word in words:
         assert word in text, f"it does not say {word!r}:\n{text}"
     assert "Traceback" not in text
-    assert site.snapshot() == before
+    assert site.untouched() == before
     assert files(site) == there
     return text
 

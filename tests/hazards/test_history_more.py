@@ -27,13 +27,13 @@ def add_app(site: Site, label: str, models: str) -> None:
 
 def is_refused(site: Site, *command: str, words: tuple[str, ...]) -> None:
     """Any command, refused with these words, nothing touched."""
-    before = site.snapshot()
+    before = site.untouched()
     ended = site.run(*command)
     text = ended.out + ended.err
     assert ended.code == 3, text
     for word in words:
         assert word in text, f"it does not say {word!r}:\n{text}"
-    assert site.snapshot() == before
+    assert site.untouched() == before
 
 
 # --- 11: the code is older than the database ------------------------------------------------------
@@ -47,12 +47,12 @@ def test_older_code_starts_on_a_newer_schema_that_it_can_work_with(
     file = site.migration("0002_stock", STOCK)
     site.ends_done()
     file.unlink()
-    before = site.snapshot()
+    before = site.untouched()
     started = site.run(command)
     assert started.code == 0, started.err
     assert "the database is ahead of this code (shop.0002_stock)" in started.err
     assert "its models can work with it" in started.err
-    assert site.snapshot() == before
+    assert site.untouched() == before
 
 
 @pytest.mark.parametrize(

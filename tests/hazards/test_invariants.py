@@ -59,13 +59,13 @@ def ends(at: World, case: Case) -> int:
 
     Whoever was killed may have been so after COMMIT: that is 0 here.
     """
-    before = at.site.snapshot()
+    before = at.site.untouched()
     ended = at.run(case)
     event(f"exit code {ended.code}")
     note(f"exit code {ended.code}\n{ended.out}")
     assert ended.code in ((0, 3, 4, KILLED) if case.fault.kind == "kill" else (0, 3, 4))
     assert "Traceback" not in ended.out
-    unchanged = at.site.snapshot() == before
+    unchanged = at.site.untouched() == before
     if ended.code in (3, 4):
         assert unchanged, "it says that nothing was changed"
     if ended.code == 0 or not unchanged:

@@ -56,7 +56,7 @@ def test_kill_9_leaves_all_or_nothing_wherever_it_comes(site: Site, part: int) -
     met = 0
     for _ in range(TRIES):  # no two runs are quite the same: one may end before it gets there
         go_back(site)
-        before = site.snapshot()
+        before = site.untouched()
         where = generator.uniform(part, part + 1) / 4 * len(counted)
         session, count = list(counted.items())[int(where)]
         place = session, 1 + int(where % 1 * count)
@@ -113,7 +113,7 @@ def test_a_signal_in_each_phase_leaves_all_or_nothing(
 ) -> None:
     # HAZARDS 51
     three(site)
-    before = site.snapshot()
+    before = site.untouched()
     process = start_and_wait(site, words)
     process.send_signal(ending)
     out, _ = process.communicate(timeout=ENDS_SECONDS)
@@ -142,7 +142,7 @@ def test_a_server_that_is_killed_while_it_applies_undoes_everything(
         site = make_site(tmp_path, url)
         three(site)
         site.migration("0005_slow", SLOW, after="0004_index")
-        before = site.snapshot()
+        before = site.untouched()
         process = site.start("migrate", **ALLOWED)
         until(lambda: bool(site.sql(AT_WORK)), "the last migration")
         ((worker,),) = site.sql(AT_WORK)
@@ -158,7 +158,7 @@ def test_a_server_that_is_killed_while_it_applies_undoes_everything(
         out, _ = process.communicate(timeout=ENDS_SECONDS)
         assert process.returncode == 4, out
         assert "Traceback" not in out
-        assert site.snapshot() == before
+        assert site.untouched() == before
         site.ends_done(**ALLOWED)
 
 
@@ -209,11 +209,11 @@ def test_a_commit_whose_answer_is_lost_is_done_if_the_server_carried_it_out(site
 def test_a_commit_that_never_arrived_is_undone(site: Site, lost: str) -> None:
     # HAZARDS 52: also where the server still waits for the client, with all its locks
     three(site)
-    before = site.snapshot()
+    before = site.untouched()
     ended = through(site, at_the_commit(lost))
     assert ended.code == 4, ended.out + ended.err
     assert "COMMIT failed" in ended.err
     until(lambda: sessions(site) == 0, "the end of the lost session")
-    assert site.snapshot() == before
+    assert site.untouched() == before
     assert site.scratch_databases() == []
     site.ends_done(**ALLOWED)

@@ -323,12 +323,12 @@ def test_tables_in_another_order_than_the_applications_end_done(site: Site) -> N
 def test_a_pooler_that_changes_sessions_is_refused_before_any_lock(site: Site) -> None:
     # HAZARDS 48
     site.migration("0002_add", ADD)
-    before = site.snapshot()
+    before = site.untouched()
     with pooler(site.project.url, "transaction") as url:
         outcome = site.run("migrate", DATABASE_URL=url)
         assert outcome.code == 3, outcome.err
         assert "postdo: refused: " in outcome.err
         assert "pooler" in outcome.err.lower()
         assert site.sql("SELECT 1 FROM pg_locks WHERE locktype = 'advisory'") == []
-    assert site.snapshot() == before
+    assert site.untouched() == before
     site.ends_done()

@@ -134,11 +134,11 @@ def test_the_server_stays_as_it_is_where_each_migration_is_kept(
     site.migration("0002_vacuum", f"migrations.RunSQL({KEPT!r})", header="atomic = False")
     operation = f"migrations.RunSQL({sql(site, SERVER[what], folder)!r})"
     site.migration("0003_server", operation, after="0002_vacuum", header="atomic = False")
-    before, snapshot = server(site), site.snapshot()
+    before, snapshot = server(site), site.untouched()
 
     plan = site.plan(ON_DOWNTIME="allow", **ALLOWED)
 
-    assert (server(site), site.snapshot()) == (before, snapshot)
+    assert (server(site), site.untouched()) == (before, snapshot)
     assert plan["verdict"] == "refuse"
     assert "reaches beyond the copy" in plan["reasons"][0]["what"]
     assert "by hand, once, before the release" in plan["reasons"][0]["next_step"]
@@ -150,11 +150,11 @@ def test_what_no_transaction_takes_back_is_refused_before(
 ) -> None:
     operation = f"migrations.RunSQL({sql(site, BEYOND[what], folder)!r})"
     site.migration("0002_beyond", operation)
-    before, snapshot = server(site), site.snapshot()
+    before, snapshot = server(site), site.untouched()
 
     plan = site.plan(**ALLOWED)
 
-    assert (server(site), site.snapshot()) == (before, snapshot)
+    assert (server(site), site.untouched()) == (before, snapshot)
     assert plan["verdict"] == "refuse"
     assert "reaches beyond the copy" in plan["reasons"][0]["what"]
 

@@ -145,13 +145,13 @@ def test_plan_and_migrate_say_the_same_and_an_own_command_changes_nothing(
     """Each of the two is changed between the two runs, since neither may count."""
     code, make = HAZARDS[name]
     make(site)
-    before = site.snapshot()
+    before = site.untouched()
     both = [site.run("plan")]
-    assert site.snapshot() == before
+    assert site.untouched() == before
     bring(site)
     both.append(site.run("migrate"))
     if code:
-        assert site.snapshot() == before
+        assert site.untouched() == before
 
     assert [one.code for one in both] == [code] * len(both), [one.out + one.err for one in both]
     assert len({reason(one) for one in both}) == 1, [one.err for one in both]

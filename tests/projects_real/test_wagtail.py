@@ -23,5 +23,6 @@ def test_an_old_site_with_revisions_is_upgraded_and_equals_plain_migrate(upgrade
     upgrades_as_plain_migrate_does(upgraded)
 
 
+# From nothing only this one: the two others have shorter histories, of the same kinds.
 def test_a_new_site_is_done_and_equals_plain_migrate(new: Pair) -> None:
     starts_as_plain_migrate_does(new)

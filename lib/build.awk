@@ -7,7 +7,7 @@
 function names_the_cause(text) {
     if (text ~ /subprocess-exited-with-error|metadata-generation-failed|legacy-install-failure|error: failed-wheel-build/) return 0
     if (text ~ /ERROR: Failed (to build|building)/) return 0
-    return text ~ /fatal error: |: fatal: |^ *[Ee]rror: |^ERROR: |^E: |command '[^']*' failed|unable to execute|: not found$|No space left|^Killed|[A-Za-z]+(Error|ImproperlyConfigured|ResolutionImpossible): |^[a-z.]*ImproperlyConfigured: /
+    return text ~ /fatal error: |: fatal: |^ *fatal: |^ *[Ee]rror: |^ERROR: |^E: |command '[^']*' failed|unable to execute|: not found$|No space left|^Killed|[A-Za-z]+(Error|ImproperlyConfigured|ResolutionImpossible): |^[a-z.]*ImproperlyConfigured: /
 }
 
 # Our own scripts' facts (image/) are said elsewhere.

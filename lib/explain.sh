@@ -51,6 +51,10 @@ build_hint() { # build_hint CAUSE: what is usually missing; empty if that is not
     *Python.h*) printf 'set APT_BUILD_PACKAGES="gcc libc6-dev python3-dev" in .env, or require a version that has a wheel' ;;
     *.h:*"No such file"*) printf 'set APT_BUILD_PACKAGES in .env to "gcc libc6-dev" and the package that has that header' ;;
     *"command 'gcc' failed"* | *"command 'cc' failed"* | *"command 'x86_64-linux-gnu-gcc'"* | *"gcc: not found"*) printf 'set APT_BUILD_PACKAGES="gcc libc6-dev" in .env, or require a version that has a wheel' ;;
+    # pip asks, and nobody is there to answer.
+    *"EOFError: EOF when reading"* | *"could not read Username"* | *"Authentication failed"*)
+        printf 'give the build a login in .netrc ("A private package index, and private repositories" in docs/additions.md), or correct the one that it has'
+        ;;
     *python:*": not found") printf 'write a version that Docker Hub has an image of into web/.python-version, or correct PYTHON_IMAGE in .env' ;;
     *) engine_hint "$1" ;;
     esac

@@ -121,6 +121,8 @@ BUILDS = [
     ("ERROR: Could not find a version that satisfies the requirement x", "mend what"),
     ("ModuleNotFoundError: No module named 'pkg_resources'", "mend what the lines above say"),
     ("E: Unable to locate package libfoo", "mend what the lines above say"),
+    ("EOFError: EOF when reading a line", "give the build a login in .netrc"),
+    ("  fatal: could not read Username for 'https://git.example': No such", "docs/additions.md"),
     ("ERROR: HTTPSConnectionPool: Read timed out. i/o timeout", "cannot reach the registry"),
 ]
 

@@ -19,10 +19,11 @@ from django.apps.config import AppConfig
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 
+import postdo
 from postdo.errors import Misconfigured, PostdoError, one_line
 
 INSTALLED_FOLDERS = frozenset({"site-packages", "dist-packages"})
-OURSELVES = os.path.dirname(__file__)  # noqa: PTH120  compared with the names in a traceback
+OURSELVES = str(Path(postdo.__file__).parent)  # compared with the names in a traceback
 STANDARD_LIBRARY = PurePath(os.__file__).parent
 
 

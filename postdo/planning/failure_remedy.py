@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 
+from postdo.rehearsing import limits
 from postdo.rehearsing.trace import Failure
 
 ALREADY_THERE = (
@@ -134,19 +135,22 @@ BY_WORDS = (
     # 55
     (re.compile(r"extension .+ (is not available|has no)", re.I), BY_CODE["58P01"]),
 )
-# The same, only where no database error says more.
+# Told by the limit that it met, where no database error says more. 19, 38, 61
+BY_LIMIT = {
+    limits.MEMORY: MEMORY,
+    limits.SECONDS: SECONDS,
+    limits.PAST_DJANGO: PAST_DJANGO,
+    limits.DATABASE: OTHER_DATABASE,
+    limits.SERVER: SERVER,
+    limits.FILE: FILES,
+    limits.PROGRAM: PROGRAMS,
+    limits.NETWORK: NETWORK,
+    limits.COMMAND: OWN_COMMAND,
+}
+# By the words of Python, the C library and Django, under the same condition.
 BY_WORDS_OF_PYTHON = (
-    # 38
-    (re.compile(r"REHEARSE_MEMORY_MB|MemoryError|out of memory", re.I), MEMORY),
-    (re.compile(r"REHEARSE_SECONDS"), SECONDS),
-    # 19, 61
-    (re.compile(r"past Django to the database|all but Django's own driver"), PAST_DJANGO),
-    (re.compile(r"database '.*' (is closed|can only be read) in the reh"), OTHER_DATABASE),
-    (re.compile(r"reaches beyond the copy"), SERVER),
-    (re.compile(r"files outside the rehearsal's own folder"), FILES),
-    (re.compile(r"no other program can be run"), PROGRAMS),
-    (re.compile(r"network is closed|name resolution|Name or service", re.I), NETWORK),
-    (re.compile(r"the project's own migrate command"), OWN_COMMAND),
+    (re.compile(r"MemoryError|out of memory", re.I), MEMORY),
+    (re.compile(r"name resolution|Name or service", re.I), NETWORK),
     # 18
     (re.compile(r"FieldError|Cannot resolve keyword|unexpected keyword", re.I), LIVE_MODELS),
     (
@@ -174,6 +178,8 @@ def _known(failure: Failure) -> str:
     code = failure.sqlstate
     if code == "23505" and re.search(r"ADD COLUMN.*UNIQUE", failure.statement, re.I | re.S):
         return UNIQUE_DEFAULT  # 33
+    if not code and failure.limit:
+        return BY_LIMIT[failure.limit]
     if not code and (failure.generated or "GeneratedField" in failure.what):
         return GENERATED_STATE  # 27
     for words, advice in BY_WORDS if code else BY_WORDS + BY_WORDS_OF_PYTHON:

@@ -31,6 +31,7 @@ class Problem:
     """Something that stands in the way (``blocking``) or that should be known.
 
     ``hazard``: the row of HAZARDS, 0 if none. ``what``, ``next_step``: one line each.
+    ``explains_models``: whether it can be why models have changes that no migration makes.
     """
 
     hazard: int
@@ -38,6 +39,7 @@ class Problem:
     next_step: str
     blocking: bool
     details: tuple[str, ...] = ()
+    explains_models: bool = False
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,6 @@ from postdo import words
 from postdo.config import Answer, Policies, Rehearse
 from postdo.planning.findings import Findings, Pending
 from postdo.planning.verdict import Concern
-from postdo.rehearsing.file_changes import of_files
 from postdo.rehearsing.rehearsal import FULL
 from postdo.rehearsing.trace import Lock
 from postdo.words import BLOCKS_WRITES
@@ -47,8 +46,7 @@ def _notes_on_rehearsal(findings: Findings, policies: Policies) -> list[str]:
     notes += _notes_on_concurrently(findings)
     if rehearsal.gap:
         notes.append(rehearsal.gap)
-    files = of_files(rehearsal.outside)  # a concern of its own
-    outside = [words.line(place) for place in rehearsal.outside if place not in files]
+    outside = [words.line(place) for place in rehearsal.outside]
     if outside:
         reached = words.listed(outside)
         notes.append(f"reaches beyond the database: {reached}; nothing undoes that")

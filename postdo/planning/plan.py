@@ -228,7 +228,7 @@ def _checksum(
         "downtime": mode if stops else "",
         "reasons": sorted({reason.kind for reason in reasons}),
     }
-    if files := file_changes.approved(rehearsal.outside if rehearsal else ()):
+    if files := file_changes.approved(rehearsal.files if rehearsal else ()):
         approved["files"] = files
     text = json.dumps(approved, sort_keys=True, ensure_ascii=True)
     return hashlib.sha256(text.encode()).hexdigest()[:CHECKSUM_DIGITS]

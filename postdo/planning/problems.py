@@ -26,9 +26,6 @@ from postdo.planning.problems_order import Seen, blocked, listed, order_problems
 from postdo.project import Project
 from postdo.run import Run
 
-LOST = "applied migrations have lost their files"
-AHEAD = 11
-
 # In which order the recorded migrations were applied: app, name, and a number that grows.
 ORDER = "SELECT app, name, id FROM django_migrations"
 # Tables whose name begins like this, in any schema that is searched. PostgreSQL 14 to 18.
@@ -74,7 +71,7 @@ def real_reason(history: Iterable[Problem], models: Iterable[str]) -> Problem | 
     Whoever writes a new migration then does what is applied once more: so it stands in the way.
     """
     for one in history:
-        if one.hazard == AHEAD or one.what.startswith(LOST):
+        if one.explains_models:
             details = (*one.details, *(f"so {what}" for what in models))
             return replace(one, blocking=True, details=details)
     return None
@@ -179,7 +176,7 @@ def _ahead(seen: Seen, *, blocking: bool) -> Iterable[Problem]:
     if seen.ahead:
         archived = [name for name in seen.ahead if name in seen.archived]
         yield Problem(
-            AHEAD,
+            11,
             f"the database is ahead of this code: {listed(seen.ahead)} applied by a newer release",
             "deploy the release that made them"
             + (f", or `{restore(seen.run, archived)}` and commit" if archived else "")
@@ -190,6 +187,7 @@ def _ahead(seen: Seen, *, blocking: bool) -> Iterable[Problem]:
                 "manage.py migrate APP --prune"
             ),
             blocking=blocking,
+            explains_models=True,
         )
 
 
@@ -215,10 +213,11 @@ def _missing(seen: Seen) -> Iterable[Problem]:
     if archived:
         yield Problem(
             6,
-            f"{LOST}: {listed(archived)}",
+            f"applied migrations have lost their files: {listed(archived)}",
             f"run `{restore(seen.run, archived)}`, and commit the files",
             blocking=False,
             details=_by_app(archived),
+            explains_models=True,
         )
     unknown = sorted(gone - seen.archived.keys())
     if unknown:

@@ -13,7 +13,6 @@ from postdo.config import Answer
 from postdo.planning.compatibility import Clash
 from postdo.planning.failure_remedy import remedy
 from postdo.planning.origins import REPLACE, STAY, Origins
-from postdo.rehearsing.file_changes import of_files
 from postdo.rehearsing.rehearsal import DUMP, FULL, Rehearsal
 from postdo.rehearsing.trace import Failure, Lock, Loss, Trace
 from postdo.schema.differences import ON_TABLES, Difference
@@ -308,7 +307,7 @@ def server_changed(rehearsal: Rehearsal) -> list[Concern]:
 
 def files_changed(rehearsal: Rehearsal, answer: Answer) -> list[Concern]:
     """Files that the migrations would change: no rollback brings them back, and no backup."""
-    found = [line(one) for one in of_files(rehearsal.outside)]
+    found = [line(str(one)) for one in rehearsal.files]
     if not found or not rehearsal.mode:
         return []
     return [

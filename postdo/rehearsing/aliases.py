@@ -18,7 +18,9 @@ from django.db.utils import OperationalError
 
 from postdo import sqlstates
 from postdo.database import Kinship, kinship, sqlstate
+from postdo.rehearsing import limits
 from postdo.rehearsing.isolation import OUTSIDE
+from postdo.rehearsing.limits import marked
 from postdo.rehearsing.server_changes import beyond
 from postdo.running.commit import text_of
 
@@ -78,7 +80,8 @@ def _connect_to_read(
 ) -> None:
     if wrapper.vendor not in READ_ONLY or wrapper.alias == DEFAULT_DB_ALIAS:
         OUTSIDE.note(f"database {wrapper.alias}")
-        raise OperationalError(f"the database '{wrapper.alias}' is closed in the rehearsal")
+        closed = OperationalError(f"the database '{wrapper.alias}' is closed in the rehearsal")
+        raise marked(closed, limits.DATABASE)
     connect(wrapper)
     _execute(wrapper, READ_ONLY[wrapper.vendor])
 
@@ -99,7 +102,8 @@ def _connect_to_read(
 
 def _only_read(wrapper: BaseDatabaseWrapper) -> OperationalError:
     OUTSIDE.note(f"database {wrapper.alias}, to write")
-    return OperationalError(f"the database '{wrapper.alias}' can only be read in the rehearsal")
+    error = OperationalError(f"the database '{wrapper.alias}' can only be read in the rehearsal")
+    return marked(error, limits.DATABASE)
 
 
 def _execute(wrapper: BaseDatabaseWrapper, sql: str) -> None:

@@ -16,6 +16,8 @@ from postdo import sqlstates
 from postdo.database import rows, sqlstate
 from postdo.errors import PostdoError, one_line
 from postdo.project import where
+from postdo.rehearsing import limits
+from postdo.rehearsing.limits import limit_of
 from postdo.rehearsing.trace import Failure
 from postdo.rehearsing.tracing import LONGEST_STATEMENT, Failing
 from postdo.running.commit import TransactionControlError
@@ -115,6 +117,7 @@ def describe(
         single_only=_single_only(error, atomic=atomic, sessions=sessions),
         in_python=_passes(error, RUN_PYTHON) or not migration or in_handlers(error),
         generated=_passes(error, GENERATED_FIELD),
+        limit=limits.COMMAND if isinstance(error, LeftPendingError) else limit_of(error),
     )
 
 

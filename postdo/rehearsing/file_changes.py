@@ -6,14 +6,26 @@ approval is for what is done to how many files in which folder.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import PurePath
 
 from postdo.words import listed, number
 
-PREFIX = "files in "
-_SAID = re.compile(rf"{PREFIX}(?P<folder>.*?): (?P<count>[\d,]+) (?P<verb>\w+) \(")
+
+@dataclass(frozen=True)
+class FileChange:
+    """What is done in one folder. ``verb``: as in "3 removed"; ``names``: of which files."""
+
+    folder: str
+    verb: str
+    names: tuple[str, ...]
+
+    def __str__(self) -> str:
+        """``files in media/up: 2 removed (a.txt, b.txt)``."""
+        return (
+            f"files in {self.folder}: {number(len(self.names))} {self.verb} ({listed(self.names)})"
+        )
 
 
 class FileChanges:
@@ -32,23 +44,16 @@ class FileChanges:
         self._found.setdefault((self._short(folder), verb), {})[name] = None
 
     @property
-    def lines(self) -> tuple[str, ...]:
-        """``files in media/up: 2 removed (a.txt, b.txt)``, for ``Rehearsal.outside``."""
+    def found(self) -> tuple[FileChange, ...]:
+        """All of them, in the order in which they began."""
         return tuple(
-            f"{PREFIX}{folder}: {number(len(names))} {verb} ({listed(tuple(names))})"
-            for (folder, verb), names in self._found.items()
+            FileChange(folder, verb, tuple(names)) for (folder, verb), names in self._found.items()
         )
 
     def _short(self, path: PurePath) -> str:
         return str(path.relative_to(self._root) if path.is_relative_to(self._root) else path)
 
 
-def of_files(outside: Iterable[str]) -> tuple[str, ...]:
-    """Those lines of ``Rehearsal.outside`` that are about files."""
-    return tuple(line for line in outside if line.startswith(PREFIX))
-
-
-def approved(outside: Iterable[str]) -> list[list[str]]:
+def approved(changes: Iterable[FileChange]) -> list[list[str]]:
     """What an approval approves of them: folder, what is done there, and how many digits."""
-    found = map(_SAID.match, of_files(outside))
-    return sorted([m["folder"], m["verb"], str(len(m["count"]))] for m in found if m)
+    return sorted([one.folder, one.verb, str(len(number(len(one.names))))] for one in changes)

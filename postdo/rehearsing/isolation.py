@@ -24,8 +24,9 @@ from django.core.files.storage import FileSystemStorage, storages
 from django.core.mail.backends.base import BaseEmailBackend
 from django.utils.module_loading import import_string
 
-from postdo.rehearsing import landlock
-from postdo.rehearsing.file_changes import FileChanges
+from postdo.rehearsing import landlock, limits
+from postdo.rehearsing.file_changes import FileChange, FileChanges
+from postdo.rehearsing.limits import marked
 from postdo.rehearsing.side_files import WRITING, SideFiles
 
 NO_NETWORK = "the network is closed in the rehearsal"
@@ -80,11 +81,17 @@ class Outside:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """All of it, for ``Rehearsal.outside``."""
+        """All of it but the files, for ``Rehearsal.outside``."""
         self._hear()
         people = "1 recipient" if self._recipients == 1 else f"{self._recipients} recipients"
         mail = (f"mail to {people}",) if self._recipients else ()
-        return (*mail, *self._notes, *self._files.lines)
+        return (*mail, *self._notes)
+
+    @property
+    def files(self) -> tuple[FileChange, ...]:
+        """What is done to files, for ``Rehearsal.files``."""
+        self._hear()
+        return self._files.found
 
     def _is_told(self, what: str, *values: object) -> bool:
         """Whether this is a child, whose parent is to note it."""
@@ -229,7 +236,7 @@ def close_files(folder: str) -> str:
             if ours and not where.startswith(landlock.SEMAPHORES):
                 continue
             OUTSIDE.changed("refused", where)
-            raise PermissionError(errno.EACCES, NO_FILES, where)
+            raise marked(PermissionError(errno.EACCES, NO_FILES, where), limits.FILE)
 
     sys.addaudithook(hook)
     return "" if closed else NO_LANDLOCK
@@ -294,18 +301,18 @@ def close_network_and_programs(
         program = _PROGRAMS.get(event)
         if program is not None:
             OUTSIDE.note(f"program {_program_name(arguments[program])}")
-            raise OSError(NO_PROGRAMS)
+            raise marked(OSError(NO_PROGRAMS), limits.PROGRAM)
         address = _address_of(event, arguments) if event.startswith("socket.") else None
         if address is None:
             return
         if address in servers or SOCKET_FILE in address[0]:
             if event not in _LOOKUPS:
                 OUTSIDE.note("database at " + ":".join(part for part in address if part))
-                raise OSError(NO_OTHER_DRIVER)
+                raise marked(OSError(NO_OTHER_DRIVER), limits.PAST_DJANGO)
         elif not (network or is_named(address, hosts)):
             OUTSIDE.note("network " + ":".join(part for part in address if part))
             # As on a day on which nobody listens there: libraries know what to do then.
-            raise ConnectionRefusedError(NO_NETWORK)
+            raise marked(ConnectionRefusedError(NO_NETWORK), limits.NETWORK)
 
     sys.addaudithook(hook)
 
@@ -339,7 +346,8 @@ def _close_spawning() -> None:
 
     def spawn(path: Any, *_: object) -> int:
         OUTSIDE.note(f"program {_program_name(path)}")
-        raise OSError(f"{NO_PROGRAMS}; a process that is forked can (get_context('fork'))")
+        refused = OSError(f"{NO_PROGRAMS}; a process that is forked can (get_context('fork'))")
+        raise marked(refused, limits.PROGRAM)
 
     util.spawnv_passfds = spawn  # type: ignore[assignment]
 

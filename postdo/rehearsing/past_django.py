@@ -19,6 +19,8 @@ from django.conf import settings
 from django.db import DEFAULT_DB_ALIAS
 from django.db.utils import OperationalError
 
+from postdo.rehearsing import limits
+from postdo.rehearsing.limits import marked
 from postdo.running.driver_sessions import look_at, name_in, with_settings
 
 DEFAULT_PORT = "5432"
@@ -116,9 +118,10 @@ class PastDjango:
                 return {}
             place = f"'{name}' at {host or 'the local socket'}:{port}"
             note(f"database {place}, past Django")
-            raise OperationalError(
+            error = OperationalError(
                 f"it connects past Django to the database {place}, which is closed in the rehearsal"
             )
+            raise marked(error, limits.PAST_DJANGO)
 
         look_at(look)
 

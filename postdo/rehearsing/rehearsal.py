@@ -14,7 +14,7 @@ from postdo.copying import backup, copy_server, scratch
 from postdo.copying.backup import Copied
 from postdo.database import rows
 from postdo.rehearsing import row_effects, server_changes, worker
-from postdo.rehearsing.file_changes import of_files
+from postdo.rehearsing.file_changes import FileChange
 from postdo.rehearsing.losses import count_in_production
 from postdo.rehearsing.trace import Failure, Trace
 from postdo.rehearsing.worker import Result
@@ -34,8 +34,8 @@ class Rehearsal:
     ``transaction`` or ``swap``; empty if in none. ``trace``: of the successful run. ``failure``:
     of the run in one transaction, if that failed. ``plain_failure``: of the run as Django makes it,
     if that was tried and failed too. ``outside``: what it tried to reach beyond the database
-    (``mail to 3 recipients``, ``network api.example.com:443``, ``program convert``, and
-    ``files in media: 2 removed (a.txt, b.txt)``, which was done aside).
+    (``mail to 3 recipients``, ``network api.example.com:443``, ``program convert``). ``files``:
+    what it did to files, which was done aside.
     ``backup``: what the copy was restored from, by the name that it has once the change begins;
     empty if none is kept.
     ``copy_seconds``: what the copy took. ``size_bytes``: of the copied database. ``left_out``:
@@ -63,6 +63,12 @@ class Rehearsal:
     plain_seconds: float = 0.0
     gap: str = ""
     server: tuple[str, ...] = ()
+    files: tuple[FileChange, ...] = ()
+
+    @property
+    def beyond(self) -> tuple[str, ...]:
+        """All that is not of the database, in words."""
+        return (*self.outside, *map(str, self.files))
 
 
 @dataclass(frozen=True)
@@ -124,6 +130,7 @@ def rehearse(run: Run, session: BaseDatabaseWrapper) -> Rehearsal:
         failure=first.failure,
         plain_failure=second.failure if second else None,
         outside=_outside(first, second),
+        files=last.files,  # both runs do the same, and this one got farther
         backup=str(copied.backup or ""),
         copy_seconds=copied.seconds,
         size_bytes=copied.size_bytes,
@@ -153,9 +160,7 @@ def _copy(run: Run, session: BaseDatabaseWrapper, *, full: bool) -> Iterator[_Co
 def _outside(first: Result, second: Result | None) -> tuple[str, ...]:
     if second is None:
         return first.outside
-    # Of files, what the run did that got to the end: both do the same.
-    files = set(of_files(first.outside))
-    return tuple(dict.fromkeys([x for x in first.outside if x not in files] + [*second.outside]))
+    return tuple(dict.fromkeys(first.outside + second.outside))
 
 
 def _counted(session: BaseDatabaseWrapper, result: Result) -> Trace | None:

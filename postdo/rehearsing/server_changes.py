@@ -20,6 +20,7 @@ from typing import Any, cast
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from postdo.database import rows
+from postdo.rehearsing import limits
 from postdo.running.commit import text_of
 
 # What belongs to all databases of a server. (ALTER DATABASE of the copy itself is looked at below.)
@@ -91,6 +92,8 @@ State = dict[tuple[str, str], str]
 
 class ServerChangeError(Exception):
     """A migration would change the server, and not the copy."""
+
+    postdo_limit = limits.SERVER
 
 
 @contextmanager

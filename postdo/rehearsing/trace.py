@@ -167,6 +167,7 @@ class Failure:
     stand in the way, as text. ``single_only``: whether it may be only because all ran in one
     transaction. ``output``: the last lines of a process that died. ``in_python``: whether it came
     up in code of the project (RunPython, a handler). ``generated``: in a generated field.
+    ``limit``: of the rehearsal's own that it met (``limits.py``), empty if none.
     """
 
     migration: str
@@ -179,3 +180,4 @@ class Failure:
     output: tuple[str, ...] = ()
     in_python: bool = True
     generated: bool = False
+    limit: str = ""

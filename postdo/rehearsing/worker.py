@@ -22,6 +22,8 @@ from typing import IO, Any
 
 from postdo.console import Stopwatch
 from postdo.rehearsing.display import Display
+from postdo.rehearsing.file_changes import FileChange
+from postdo.rehearsing.limits import MEMORY, SECONDS
 from postdo.rehearsing.losses import Uncounted
 from postdo.rehearsing.trace import Failure, Trace, from_values
 from postdo.run import Run
@@ -71,7 +73,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Result:
-    """Exactly one of ``trace`` and ``failure``. ``outside``: see ``Rehearsal.outside``.
+    """Exactly one of ``trace`` and ``failure``. ``outside``, ``files``: see ``Rehearsal``.
 
     ``further``: the schema of each of the job's further sets, ``None`` for one that failed.
 
@@ -86,6 +88,7 @@ class Result:
     uncounted: tuple[Uncounted, ...] = ()
     further: tuple[Catalogue | None, ...] = ()
     gap: str = ""
+    files: tuple[FileChange, ...] = ()
 
 
 def job_from(values: Mapping[str, Any]) -> Job:
@@ -181,9 +184,9 @@ class _Watch:
     def _followed(self) -> Result:
         for event in self._events():
             if event is None:
-                over = self._over_budget()
+                over, limit = self._over_budget()
                 if over:
-                    return self._failed(over)
+                    return self._failed(over, limit)
                 self._display.time_passes()
             elif event["kind"] == "result":
                 return replace(_result(event), gap=self._gap)
@@ -230,17 +233,16 @@ class _Watch:
             while piece := os.read(errors, PIECE_BYTES):
                 self._remember(piece)
 
-    def _over_budget(self) -> str:
+    def _over_budget(self) -> tuple[str, str]:
+        """What there was too much of, in words, and which limit it is; empty if there was not."""
         if self._job.seconds and self._clock.seconds > self._job.seconds:
-            return (
-                f"stopped after {self._job.seconds:.0f} s: all that REHEARSE_SECONDS leaves for it"
-            )
+            seconds = f"{self._job.seconds:.0f} s"
+            return f"stopped after {seconds}: all that REHEARSE_SECONDS leaves for it", SECONDS
         used = _memory_mb(self._process.pid)
         if self._job.memory_mb and used > self._job.memory_mb:
-            return (
-                f"stopped at {used} MB of memory: REHEARSE_MEMORY_MB allows {self._job.memory_mb}"
-            )
-        return ""
+            most = self._job.memory_mb
+            return f"stopped at {used} MB of memory: REHEARSE_MEMORY_MB allows {most}", MEMORY
+        return "", ""
 
     def _progress(self, event: Mapping[str, Any]) -> None:
         if event["kind"] == "planned":
@@ -252,11 +254,19 @@ class _Watch:
         else:
             self._display.ended()
 
-    def _failed(self, what: str) -> Result:
+    def _failed(self, what: str, limit: str = "") -> Result:
         lines = b"".join(self._errors).decode(errors="replace").splitlines()
         output = tuple(line for line in lines if line.strip())[-OUTPUT_LINES:]
         failure = Failure(
-            self._display.running, what, "", "", "", (), single_only=False, output=output
+            self._display.running,
+            what,
+            "",
+            "",
+            "",
+            (),
+            single_only=False,
+            output=output,
+            limit=limit,
         )
         return Result(None, failure, ())
 
@@ -271,6 +281,9 @@ def _result(event: Mapping[str, Any]) -> Result:
         if failure
         else None,
         outside=tuple(event["outside"]),
+        files=tuple(
+            FileChange(one["folder"], one["verb"], tuple(one["names"])) for one in event["files"]
+        ),
         uncounted=tuple(Uncounted(**one) for one in event.get("uncounted", ())),
         further=tuple(text and from_json(text) for text in event.get("further", ())),
     )

@@ -13,16 +13,18 @@ import shutil
 import signal
 import sys
 import threading
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from postdo.errors import PostdoError
 from postdo.rehearsing.trace import Failure
 from postdo.rehearsing.worker import Job, job_from
 from postdo.stop import END, Stopped, StopSignals
+
+if TYPE_CHECKING:
+    from postdo.rehearsing.isolation import Outside
 
 EXIT_ORPHANED = 1
 
@@ -94,19 +96,26 @@ def _end_with_the_parent(source: Any, folder: str) -> None:
 
 
 def _work(job: Job, channel: Channel, stop: StopSignals) -> None:
-    outside: Callable[[], tuple[str, ...]] = tuple
+    outside: Outside | None = None
     try:
         # Imported here, so that a project without Django's driver is a failure with words.
         from postdo.rehearsing import isolation, session_work  # noqa: PLC0415
 
-        outside = lambda: isolation.OUTSIDE.notes  # noqa: E731
+        outside = isolation.OUTSIDE
         done = session_work.work(job, channel.send, stop)
     except Stopped:
         raise
     except BaseException as error:  # noqa: BLE001  also SystemExit, of a settings module
-        channel.send("result", failure=asdict(_unexpected(error)), outside=outside())
+        channel.send("result", failure=asdict(_unexpected(error)), **_seen(outside))
         return
-    channel.send("result", outside=outside(), **done)
+    channel.send("result", **_seen(outside), **done)
+
+
+def _seen(outside: Outside | None) -> dict[str, Any]:
+    """What was tried beyond the database; ``None``: the project could not even be loaded."""
+    if outside is None:
+        return {"outside": (), "files": ()}
+    return {"outside": outside.notes, "files": [asdict(one) for one in outside.files]}
 
 
 def _unexpected(error: BaseException) -> Failure:

@@ -133,7 +133,7 @@ def rehearsal(done: Rehearsal) -> Json:
         "copy_seconds": _seconds(done.copy_seconds),
         "size_bytes": done.size_bytes,
         "backup": done.backup,
-        "outside": list(done.outside),
+        "outside": list(done.beyond),
         "gap": done.gap,
         "server": list(done.server),
         "failure": _failure(done.failure) if done.failure else None,

@@ -324,10 +324,10 @@ def _problem(problem: Problem) -> Html:
 
 def _outside(plan: Plan) -> Html:
     rehearsal = plan.findings.rehearsal
-    if rehearsal is None or not rehearsal.outside:
+    if rehearsal is None or not rehearsal.beyond:
         return NOTHING
     title = "Beyond the database: nothing undoes this"
-    return _section(title, _paragraph(OUTSIDE), _list(rehearsal.outside))
+    return _section(title, _paragraph(OUTSIDE), _list(rehearsal.beyond))
 
 
 def _advice(plan: Plan) -> Html:

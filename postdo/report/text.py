@@ -296,9 +296,9 @@ def _problems(page: _Page, plan: Plan) -> None:
 
 
 def _outside(page: _Page, rehearsal: Rehearsal) -> None:
-    if rehearsal.outside:
+    if rehearsal.beyond:
         page.heading("Beyond the database: nothing undoes this")
-        page.bullets(rehearsal.outside)
+        page.bullets(rehearsal.beyond)
 
 
 def _advice(page: _Page, plan: Plan) -> None:

@@ -31,7 +31,7 @@ result = worker.work(run, worker.job_from(json.loads(sys.stdin.readline())))
 print(json.dumps({
     "trace": to_values(result.trace) if result.trace else None,
     "failure": asdict(result.failure) if result.failure else None,
-    "outside": result.outside,
+    "outside": [*result.outside, *map(str, result.files)],
     "gap": result.gap,
     "uncounted": [one.name or one.table for one in result.uncounted],
 }))

@@ -10,6 +10,7 @@ import compileall
 import os
 import secrets
 import signal
+import subprocess
 from collections.abc import Generator, Iterable, Iterator
 from pathlib import Path
 
@@ -105,6 +106,22 @@ def embedded() -> Iterator[Embedded]:
     """A folder of its own for one embedded cluster, that nobody else can enter."""
     with embedded_folder() as one:
         yield one
+
+
+@pytest.fixture(scope="session")
+def made_cluster() -> Iterator[Path]:
+    """The home of an embedded cluster that was made and stopped. To be copied only."""
+    with embedded_folder() as one:
+        one.start()
+        one.stop()
+        yield one.home
+
+
+@pytest.fixture
+def existing(embedded: Embedded, made_cluster: Path) -> Embedded:
+    """The same folder with a cluster in it, stopped: what every start finds but the first."""
+    subprocess.run(["cp", "-a", str(made_cluster), str(embedded.home)], check=True)
+    return embedded
 
 
 @pytest.fixture(params=["system", "wheel"])

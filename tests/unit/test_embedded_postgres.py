@@ -59,10 +59,10 @@ def test_data_outlives_a_stop(each: Embedded) -> None:
     assert each.query("SELECT answer FROM kept") == "42"
 
 
-def test_stop_waits_for_nobody_and_leaves_no_socket_folder(embedded: Embedded) -> None:
-    report = embedded.start()
-    client = connect(embedded)  # a dev server that still holds its connection
-    embedded.stop()
+def test_stop_waits_for_nobody_and_leaves_no_socket_folder(existing: Embedded) -> None:
+    report = existing.start()
+    client = connect(existing)  # a dev server that still holds its connection
+    existing.stop()
     assert not Path(report["socket_folder"]).exists()
     with pytest.raises(psycopg2.OperationalError):
         client.cursor().execute("SELECT 1")
@@ -78,35 +78,35 @@ def test_stop_without_a_server_is_no_error(embedded: Embedded) -> None:
 IS_SUPERUSER = "SELECT rolsuper FROM pg_roles WHERE rolname = current_user"
 
 
-def test_the_role_may_do_what_postgres_user_may_in_docker(embedded: Embedded) -> None:
-    embedded.start()
-    embedded.query("CREATE DATABASE another")
-    embedded.query("CREATE TABLE t (x int)")
-    assert embedded.query(IS_SUPERUSER) == "f"
-    psql = embedded.command("psql", "--", "-c", "COPY t FROM PROGRAM 'id'")
-    assert "pg_execute_server_program" in embedded.failure(psql, code=1)
+def test_the_role_may_do_what_postgres_user_may_in_docker(existing: Embedded) -> None:
+    existing.start()
+    existing.query("CREATE DATABASE another")
+    existing.query("CREATE TABLE t (x int)")
+    assert existing.query(IS_SUPERUSER) == "f"
+    psql = existing.command("psql", "--", "-c", "COPY t FROM PROGRAM 'id'")
+    assert "pg_execute_server_program" in existing.failure(psql, code=1)
 
 
 def test_a_role_that_an_older_kit_made_a_superuser_is_none_after_the_next_start(
-    embedded: Embedded,
+    existing: Embedded,
 ) -> None:
-    embedded.start()
-    embedded.query("CREATE TABLE kept (x int)")
-    folder = embedded.status()["socket_folder"]
-    secret = (embedded.home / "owner-password").read_text()
+    existing.start()
+    existing.query("CREATE TABLE kept (x int)")
+    folder = existing.status()["socket_folder"]
+    secret = (existing.home / "owner-password").read_text()
     owner = psycopg2.connect(
-        host=folder, port=embedded.port, user=OWNER, password=secret, dbname="postgres"
+        host=folder, port=existing.port, user=OWNER, password=secret, dbname="postgres"
     )
     owner.autocommit = True
     owner.cursor().execute("ALTER ROLE site SUPERUSER NOCREATEDB")
     owner.close()
-    assert embedded.query(IS_SUPERUSER) == "t"
+    assert existing.query(IS_SUPERUSER) == "t"
 
-    embedded.start()
+    existing.start()
 
-    assert embedded.query(IS_SUPERUSER) == "f"
-    embedded.query("INSERT INTO kept VALUES (1)")
-    embedded.query("CREATE DATABASE for_tests")
+    assert existing.query(IS_SUPERUSER) == "f"
+    existing.query("INSERT INTO kept VALUES (1)")
+    existing.query("CREATE DATABASE for_tests")
 
 
 def test_listed_extensions_are_created_also_for_test_databases(embedded: Embedded) -> None:
@@ -138,21 +138,21 @@ def test_names_and_passwords_are_quoted_not_interpreted(each: Embedded) -> None:
     connection.close()
 
 
-def test_a_changed_password_is_set_and_the_old_one_refused(embedded: Embedded) -> None:
-    embedded.start()
-    embedded.password = "another-one"
-    notes = " ".join(embedded.start()["notes"])
+def test_a_changed_password_is_set_and_the_old_one_refused(existing: Embedded) -> None:
+    existing.start()
+    existing.password = "another-one"
+    notes = " ".join(existing.start()["notes"])
     assert "password of site was set" in notes
-    connect(embedded).close()
+    connect(existing).close()
     with pytest.raises(psycopg2.OperationalError, match="password authentication failed"):
-        connect(embedded, password="pass-word_1")
+        connect(existing, password="pass-word_1")
 
 
-def test_a_changed_user_and_database_are_made_beside_the_old(embedded: Embedded) -> None:
-    embedded.start()
-    embedded.user, embedded.database = "second", "second"
-    embedded.start()
-    assert embedded.query("SELECT count(*) FROM pg_database WHERE datname = 'site'") == "1"
+def test_a_changed_user_and_database_are_made_beside_the_old(existing: Embedded) -> None:
+    existing.start()
+    existing.user, existing.database = "second", "second"
+    existing.start()
+    assert existing.query("SELECT count(*) FROM pg_database WHERE datname = 'site'") == "1"
 
 
 def test_the_password_is_in_no_command_line_and_in_no_log(embedded: Embedded) -> None:
@@ -170,22 +170,22 @@ def test_the_password_is_in_no_command_line_and_in_no_log(embedded: Embedded) ->
     assert "findme-5a1f" not in Path(embedded.status()["log"]).read_text()
 
 
-def test_an_idle_server_moves_to_the_port_of_the_new_env(embedded: Embedded) -> None:
-    embedded.start()
-    embedded.port = free_port()
-    assert embedded.start()["port"] == embedded.port
-    connect(embedded).close()
+def test_an_idle_server_moves_to_the_port_of_the_new_env(existing: Embedded) -> None:
+    existing.start()
+    existing.port = free_port()
+    assert existing.start()["port"] == existing.port
+    connect(existing).close()
 
 
-def test_a_server_in_use_stays_on_its_port(embedded: Embedded) -> None:
-    before = embedded.start()
-    client = connect(embedded)
-    embedded.port = free_port()
-    message = embedded.failure(embedded.start_command())
+def test_a_server_in_use_stays_on_its_port(existing: Embedded) -> None:
+    before = existing.start()
+    client = connect(existing)
+    existing.port = free_port()
+    message = existing.failure(existing.start_command())
     assert f"on port {before['port']}, with 1 client" in message
     client.cursor().execute("SELECT 1")
     client.close()
-    assert embedded.status()["pid"] == before["pid"]
+    assert existing.status()["pid"] == before["pid"]
 
 
 def test_two_starts_at_once_share_one_server(each: Embedded) -> None:
@@ -231,10 +231,10 @@ def test_the_wheel_says_what_it_lacks(embedded: Embedded) -> None:
     connection.close()
 
 
-def test_the_servers_environment_has_none_of_the_callers_secrets(embedded: Embedded) -> None:
+def test_the_servers_environment_has_none_of_the_callers_secrets(existing: Embedded) -> None:
     os.environ["SECRET_KEY"] = "not-for-postgres"
     try:
-        pid = embedded.start()["pid"]
+        pid = existing.start()["pid"]
     finally:
         del os.environ["SECRET_KEY"]
     assert b"not-for-postgres" not in Path(f"/proc/{pid}/environ").read_bytes()

@@ -57,13 +57,13 @@ def test_where_the_process_is_hidden_its_user_is_named(embedded: Embedded) -> No
     assert done.stdout == "a process of user root\n", done.stderr
 
 
-def test_two_clusters_on_one_port_name_each_other(embedded: Embedded) -> None:
-    first_home = embedded.home
-    first = embedded.start()
-    embedded.home = embedded.folder / "second"
-    message = embedded.failure(embedded.start_command())
+def test_two_clusters_on_one_port_name_each_other(existing: Embedded) -> None:
+    first_home = existing.home
+    first = existing.start()
+    existing.home = existing.folder / "second"
+    message = existing.failure(existing.start_command())
     assert f"taken by postgres (pid {first['pid']}, in {first_home}/server/data)" in message
-    embedded.home = first_home
+    existing.home = first_home
 
 
 def test_a_connection_in_time_wait_does_not_take_the_port() -> None:
@@ -139,10 +139,10 @@ def test_data_of_another_major_is_named_with_the_remedy(embedded: Embedded) -> N
     assert embedded.start()["source"] == "wheel"
 
 
-def test_a_removed_owner_password_is_named(embedded: Embedded) -> None:
-    embedded.start()
-    (embedded.home / "owner-password").unlink()
-    assert "owner-password is missing" in embedded.failure(embedded.start_command())
+def test_a_removed_owner_password_is_named(existing: Embedded) -> None:
+    existing.start()
+    (existing.home / "owner-password").unlink()
+    assert "owner-password is missing" in existing.failure(existing.start_command())
 
 
 def test_psql_without_a_server_says_how_to_start_one(embedded: Embedded) -> None:

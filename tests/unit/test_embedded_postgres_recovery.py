@@ -37,46 +37,46 @@ def test_kill_9_of_the_server_loses_nothing(each: Embedded) -> None:
     assert each.query("SELECT answer FROM kept") == "42"
 
 
-def test_an_orphan_that_does_not_end_is_ended_before_the_next_server(embedded: Embedded) -> None:
-    report = embedded.start()
+def test_an_orphan_that_does_not_end_is_ended_before_the_next_server(existing: Embedded) -> None:
+    report = existing.start()
     client = psycopg2.connect(
-        host="127.0.0.1", port=embedded.port, user="site", password=embedded.password, dbname="site"
+        host="127.0.0.1", port=existing.port, user="site", password=existing.password, dbname="site"
     )
     orphan = client.info.backend_pid
     os.kill(orphan, signal.SIGSTOP)  # busy and deaf, as in a long sort
     kill_9(report["pid"])
-    assert embedded.is_anything_alive()
-    after = embedded.start()
+    assert existing.is_anything_alive()
+    after = existing.start()
     assert not Path(f"/proc/{orphan}/cwd").exists()
     assert after["state"] == "running"
     client.close()
 
 
-def test_stop_ends_orphans_too(embedded: Embedded) -> None:
-    report = embedded.start()
+def test_stop_ends_orphans_too(existing: Embedded) -> None:
+    report = existing.start()
     client = psycopg2.connect(
-        host="127.0.0.1", port=embedded.port, user="site", password=embedded.password, dbname="site"
+        host="127.0.0.1", port=existing.port, user="site", password=existing.password, dbname="site"
     )
     os.kill(client.info.backend_pid, signal.SIGSTOP)
     kill_9(report["pid"])
-    embedded.stop()
-    assert not embedded.is_anything_alive()
+    existing.stop()
+    assert not existing.is_anything_alive()
     client.close()
 
 
-def test_a_pid_that_is_somebody_elses_by_now_is_left_alone(embedded: Embedded) -> None:
-    report = embedded.start()
-    pid_file = embedded.data / "postmaster.pid"
+def test_a_pid_that_is_somebody_elses_by_now_is_left_alone(existing: Embedded) -> None:
+    report = existing.start()
+    pid_file = existing.data / "postmaster.pid"
     stale = pid_file.read_text()
     kill_9(report["pid"])
-    until(lambda: not embedded.is_anything_alive(), "the killed server's children")
+    until(lambda: not existing.is_anything_alive(), "the killed server's children")
     # After a restart of the machine, the pid of yesterday's server may be anybody's.
     with subprocess.Popen(["sleep", "600"]) as innocent:
         pid_file.write_text(stale.replace(str(report["pid"]), str(innocent.pid), 1))
-        assert embedded.status()["state"] == "stopped"
-        assert "No PostgreSQL was running" in embedded.stop()
+        assert existing.status()["state"] == "stopped"
+        assert "No PostgreSQL was running" in existing.stop()
         pid_file.write_text(stale.replace(str(report["pid"]), str(innocent.pid), 1))
-        embedded.start()
+        existing.start()
         assert innocent.poll() is None
         innocent.kill()
 
@@ -107,17 +107,17 @@ def test_ctrl_c_leaves_nothing_half_started(embedded: Embedded, moment: str) -> 
     assert embedded.start()["state"] == "running"
 
 
-def test_ctrl_c_in_the_terminal_is_not_for_the_server(embedded: Embedded) -> None:
+def test_ctrl_c_in_the_terminal_is_not_for_the_server(existing: Embedded) -> None:
     # What run.sh does: start the database, then the dev server in the foreground.
     script = '"$@" && echo started >"$MARK" && read -r forever'
-    mark = embedded.folder / "mark"
+    mark = existing.folder / "mark"
     os.environ["MARK"] = str(mark)
-    shell = embedded.begin(["sh", "-c", script, "sh", *embedded.start_command()])
+    shell = existing.begin(["sh", "-c", script, "sh", *existing.start_command()])
     until(mark.exists, "the start")
     os.killpg(shell.pid, signal.SIGINT)
     shell.wait()
-    assert embedded.status()["state"] == "running"
-    assert embedded.query("SELECT 1") == "1"
+    assert existing.status()["state"] == "running"
+    assert existing.query("SELECT 1") == "1"
 
 
 def test_a_half_made_cluster_is_not_taken_for_a_whole_one(each: Embedded) -> None:
@@ -130,15 +130,15 @@ def test_a_half_made_cluster_is_not_taken_for_a_whole_one(each: Embedded) -> Non
     assert each.start()["state"] == "running"
 
 
-def test_a_server_that_cannot_start_shows_its_last_words(embedded: Embedded) -> None:
-    embedded.start()
-    embedded.stop()
-    with (embedded.data / "postgresql.conf").open("a") as settings:
+def test_a_server_that_cannot_start_shows_its_last_words(existing: Embedded) -> None:
+    existing.start()
+    existing.stop()
+    with (existing.data / "postgresql.conf").open("a") as settings:
         settings.write("shared_preload_libraries = 'nowhere'\n")
-    message = embedded.failure(embedded.start_command())
+    message = existing.failure(existing.start_command())
     assert 'could not access file "nowhere"' in message
-    assert str(embedded.home / "server" / "server.log") in message
-    assert not embedded.is_anything_alive()
+    assert str(existing.home / "server" / "server.log") in message
+    assert not existing.is_anything_alive()
 
 
 def test_a_full_disk_is_named_and_the_next_start_with_room_works(each: Embedded) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from playwright.sync_api import Locator, Page, expect
+from stack.engine import Container
 
 from .chromium import Desktop
 from .sites import Site
@@ -19,7 +20,7 @@ def entry(page: Page, depth: int, name: str) -> Locator:
 
 
 def test_pgadmin_opens_connects_and_shows_the_users_without_asking_for_a_password(
-    development_site: Site, desktop: Desktop
+    development_site: Site, pgadmin: Container, desktop: Desktop
 ) -> None:
     site = development_site
     database = site.clone.env()["POSTGRES_DB"]

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+SERVICE = '{{.Label "com.docker.compose.service"}}'
+ONE_OFF = '{{.Label "com.docker.compose.oneoff"}}'
 TOOL_IMAGE = "python:3.13-slim"  # the project's own base: it is there wherever the project is
 
 
@@ -122,15 +124,12 @@ def containers(project: str, *, running: bool = False) -> dict[str, Container]:
     listed = docker(
         *("ps", "--no-trunc", "--filter", f"label=com.docker.compose.project={project}"),
         *([] if running else ["--all"]),
-        *("--format", '{{.ID}} {{.Label "com.docker.compose.service"}}'),
+        *("--format", f"{{{{.ID}}}} {SERVICE} {ONE_OFF}"),
     )
     found = {}
     for line in listed.splitlines():
-        container, service = line.split()
-        one_off = '{{index .Config.Labels "com.docker.compose.oneoff"}}'
-        if docker("inspect", "--format", one_off, container).strip() == "True":
-            service = f"{service} (one-off)"
-        found[service] = Container(container)
+        container, service, one_off = line.split()
+        found[f"{service} (one-off)" if one_off == "True" else service] = Container(container)
     return found
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from .clone import Clone, make_clone, make_origin
-from .engine import engine_problem
+from .engine import Container, engine_problem
 from .servers import Server, database_server
 from .waiting import eventually
 
@@ -97,8 +97,14 @@ def start_development(clone: Clone) -> None:
     """Start -1, if it is not all there."""
     if not (clone.visitor("DEV_PORT").is_up() and "pgadmin" in clone.runs_in("dev")):
         clone.bring_up("-1")
-    # run.sh does not wait for it, and a small machine takes its time.
-    eventually(lambda: clone.containers("dev")["pgadmin"].state == "healthy", "pgAdmin", 180)
+
+
+@pytest.fixture
+def pgadmin(development: Clone) -> Container:
+    """pgAdmin of the shared clone, healthy: run.sh does not wait for it, and it takes its time."""
+    container = development.containers("dev")["pgadmin"]
+    eventually(lambda: container.state == "healthy", "pgAdmin", 180)
+    return container
 
 
 @contextmanager

@@ -142,39 +142,21 @@ def own_address() -> str:
     ).stdout.split()[0]
 
 
-LOOP = "printf 'a\\nb\\nc\\n' | while read -r word; do sh run.sh -0 {}; done"
-
-
-@pytest.mark.parametrize(
-    "command",
-    [
+def test_a_loop_keeps_its_list_and_meant_input_reaches_its_command(production: Clone) -> None:
+    """With a real Docker; every command and every shell: tests/shell/test_input.py."""
+    for command in (
         "psql -Atc \"SELECT 'got ' || '$word'\"",
         "manage shell -c \"print('got $word')\"",
-        'manage diffsettings --default=core.tests.site | sed -n "1s/.*/got $word/p"',
-    ],
-)
-def test_a_command_in_a_loop_leaves_the_list_to_the_loop(production: Clone, command: str) -> None:
-    done = in_shell(production, LOOP.format(command))
-    assert [line for line in done.splitlines() if line.startswith("got ")] == [
-        "got a",
-        "got b",
-        "got c",
-    ]
-
-
-@pytest.mark.parametrize(
-    "line",
-    [
-        "echo 'SELECT 40 + 2' | sh run.sh -0 psql -At",
+    ):
+        loop = f"printf 'a\\nb\\n' | while read -r word; do sh run.sh -0 {command}; done"
+        done = in_shell(production, loop)
+        assert [line for line in done.splitlines() if line.startswith("got ")] == ["got a", "got b"]
+    for line in (
         "echo 42 | sh run.sh -0 psql -At -c 'CREATE TEMP TABLE t (n int)' -c 'COPY t FROM STDIN'"
         " -c 'SELECT n FROM t'",
-        "echo 'print(40 + 2)' | sh run.sh -0 manage shell",
         "echo 42 >in && sh run.sh -0 manage shell -c 'print(input())' <in; rm in",
-        "echo 42 | sh run.sh -0 manage shell -c 'print(input())'",
-    ],
-)
-def test_input_that_is_meant_for_a_command_reaches_it(production: Clone, line: str) -> None:
-    assert "42" in in_shell(production, line).splitlines()
+    ):
+        assert "42" in in_shell(production, line).splitlines()
 
 
 def in_shell(clone: Clone, line: str) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from .clone import IS_ROOT, Clone
+from .engine import Container
 from .fixtures import OWNER, put_back, start_development
 from .waiting import eventually
 
@@ -47,17 +48,18 @@ def test_everything_is_published_on_this_machine_alone(development: Clone) -> No
     assert published == {name: ["127.0.0.1"] for name in ("db", "web", "pgadmin")}
 
 
-def test_pgadmin_opens_without_a_login_and_knows_the_database(development: Clone) -> None:
-    pgadmin = development.visitor("PGADMIN_PORT")
+def test_pgadmin_opens_without_a_login_and_knows_the_database(
+    development: Clone, pgadmin: Container
+) -> None:
+    visitor = development.visitor("PGADMIN_PORT")
 
-    opened = pgadmin.get("/")
+    opened = visitor.get("/")
     while opened.status in (301, 302, 308):
-        opened = pgadmin.get(opened.headers["Location"].removeprefix(pgadmin.base))
+        opened = visitor.get(opened.headers["Location"].removeprefix(visitor.base))
 
     assert opened.status == 200, opened
     assert "/login" not in opened.text.split("</title>")[0], opened
-    registered = development.containers("dev")["pgadmin"].run("cat", REGISTERED)
-    assert '"Host": "db"' in registered
+    assert '"Host": "db"' in pgadmin.run("cat", REGISTERED)
 
 
 def test_a_saved_file_is_served_without_a_restart(development: Clone) -> None:
@@ -133,7 +135,7 @@ def web_files(clone: Clone) -> list[Path]:
     return list((clone.root / "web").rglob("*"))
 
 
-def test_manage_shell_psql_logs_and_status_work(development: Clone) -> None:
+def test_manage_shell_psql_logs_and_status_work(development: Clone, pgadmin: Container) -> None:
     development.visitor("DEV_PORT").get("/looked-for-in-the-log")
     script = "from django.conf import settings; print(settings.SETTINGS_MODULE)"
 

@@ -103,7 +103,6 @@ def test_a_machine_with_nothing_serves_and_keeps_its_data(machine: Clone) -> Non
 
     second = start(machine)
     assert not [step for step in INSTALLING if step in second.text], second.text
-    assert second.seconds_so_far() < 15, second.text
     assert "kept: 1" in machine.run("-2", "shell", "-c", COUNT).out
     machine.run("-2", "stop")
     assert second.wait(30).status == ENDED_BY_STOP

@@ -102,9 +102,7 @@ def test_ctrl_c_ends_it_and_leaves_development_alone(local: Clone, keeper: list[
     assert {name: one.started_at for name, one in local.containers("dev").items()} == before
 
 
-def test_the_second_start_installs_nothing_and_is_quick(
-    development: Clone, keeper: list[Run]
-) -> None:
+def test_the_second_start_installs_nothing(development: Clone, keeper: list[Run]) -> None:
     if not keeper:
         keeper.append(start(development))
     keeper[-1].stop()
@@ -113,7 +111,6 @@ def test_the_second_start_installs_nothing_and_is_quick(
     keeper.append(second)
 
     assert not [step for step in INSTALLING if step in second.text], second.text
-    assert second.seconds_so_far() < 15, second.text
 
 
 def test_stop_from_another_terminal_ends_it(local: Clone, keeper: list[Run]) -> None:

@@ -6,13 +6,11 @@ import json
 import re
 import signal
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 
 import pytest
 
 from .clone import Clone
-from .engine import docker
 from .visitor import answering
 from .waiting import eventually
 
@@ -338,31 +336,6 @@ def test_an_interrupted_look_touches_nothing_and_takes_its_copy_with_it(site: Cl
 
     assert ended.status == 128 + signal.SIGINT, ended
     assert_nothing_is_left(site)
-
-
-def test_ten_containers_at_once_come_up_and_migrate_once(site: Clone) -> None:
-    """As when Compose, and not run.sh, starts a version: each prepares by itself.
-
-    Without a rehearsal: the site's role may not create the database that it would need.
-    """
-    field = "models.IntegerField(db_default=0)"
-    name = change(site, with_fields({"once": field}, site), add("once", field))
-    site.run("plan")  # builds the image
-    colour = "web-green" if site.live() == "web-blue" else "web-blue"
-    docker("tag", f"{site.name}-web:next", f"{site.name}-web:{colour.removeprefix('web-')}")
-
-    def start(_: int) -> str:
-        alone = ("--rm", "--no-deps", "-T", "-e", "REHEARSE=off")
-        return site.compose("prod", "run", *alone, colour, "true")
-
-    with visited(site), ThreadPoolExecutor(10) as pool:
-        said = list(pool.map(start, range(10)))
-
-    assert sum("migrated: 1 applied" in one for one in said) == 1, said
-    assert sum("nothing to migrate" in one for one in said) == 9, said
-    recorded = site.query("prod", "SELECT app || '.' || name FROM django_migrations").split()
-    assert recorded.count(name) == 1
-    keep(site)
 
 
 def test_a_stopped_database_is_started_for_a_look_and_stopped_again(site: Clone) -> None:

@@ -11,7 +11,8 @@ from typing import TypeVar
 from .engine import DockerError
 
 T = TypeVar("T")
-PAUSE = 0.1  # seconds between two looks
+# Seconds between two looks: longer and longer, because a look at Docker costs 0.1 s of CPU time.
+PAUSE, LONGEST_PAUSE = 0.05, 0.5
 
 
 def eventually(condition: Callable[[], T], what: str, seconds: float = 30) -> T:
@@ -21,6 +22,7 @@ def eventually(condition: Callable[[], T], what: str, seconds: float = 30) -> T:
     AssertionError with `what` and the last thing seen when `seconds` have passed.
     """
     deadline = time.monotonic() + seconds
+    pause = PAUSE
     while True:
         try:
             seen: object = condition()
@@ -30,7 +32,8 @@ def eventually(condition: Callable[[], T], what: str, seconds: float = 30) -> T:
             seen = error
         if time.monotonic() > deadline:
             raise AssertionError(f"waited {seconds:.0f} s in vain: {what}; last seen: {seen!r}")
-        time.sleep(PAUSE)
+        time.sleep(pause)
+        pause = min(pause * 1.5, LONGEST_PAUSE)
 
 
 @contextmanager

@@ -83,5 +83,5 @@ in_bytes() { # in_bytes SIZE: 512m or 2g, as lib/check.awk lets through
 }
 
 in_proxy() { # in_proxy validate|reload: of the Caddyfile, by the Caddy that runs
-    compose prod exec -T proxy caddy "$1" --config "$CADDYFILE" --adapter caddyfile
+    docker exec "$(container_of prod proxy)" caddy "$1" --config "$CADDYFILE" --adapter caddyfile
 }

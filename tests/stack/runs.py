@@ -67,7 +67,12 @@ class Run:
     def said(self, text: str, seconds: float = 120) -> None:
         """Wait until it has said something. Fails if it ends before."""
         waiting = f"{self.command} to say {text!r}"
-        eventually(lambda: text in self.text or self.ended, f"{waiting}:\n{self.text}", seconds)
+        eventually(
+            lambda: text in self.text or self.ended,
+            f"{waiting}:\n{self.text}",
+            seconds,
+            passes=True,  # what comes next may be quick
+        )
         assert text in self.text, f"it ended without {text!r}:\n{self.wait()}"
 
     @property

@@ -26,7 +26,7 @@ def interrupt(clone: Clone, stage: str, number: signal.Signals) -> Run:
     run.said(f"{stage} ... ")
     if stage == "Start PostgreSQL":
         # In the middle of what a new volume needs: a script that hears no signal.
-        eventually(lambda: "db" in clone.runs_in("prod"), "PostgreSQL's container")
+        eventually(lambda: "db" in clone.runs_in("prod"), "PostgreSQL's container", passes=True)
     run.send(number)
     return run
 

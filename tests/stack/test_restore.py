@@ -65,7 +65,7 @@ def test_a_damaged_backup_is_refused_and_leaves_no_database(site: Clone, fault: 
 def test_a_restore_that_was_killed_is_begun_anew(site: Clone) -> None:
     backup = new_backup(site)
     run = site.start("-0", "restore", backup)
-    eventually(lambda: "restoring" in databases(site), "the restore to begin")
+    eventually(lambda: "restoring" in databases(site), "the restore to begin", passes=True)
     run.send(signal.SIGKILL)
     run.wait()
 

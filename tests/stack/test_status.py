@@ -11,6 +11,12 @@ from .waiting import eventually
 WELL, ILL, DOWN = 0, 1, 2
 
 
+def wait_until_well(clone: Clone, mode: str, *services: str) -> None:
+    """Until Docker says so of these services, whose health is looked at every ten seconds."""
+    there = clone.containers(mode)
+    eventually(lambda: all(there[one].state == "healthy" for one in services), str(services), 60)
+
+
 def test_a_site_that_serves_is_well(production: Clone) -> None:
     said = production.run("-0", "status")
 
@@ -31,7 +37,8 @@ def test_without_its_database_the_site_is_ill_at_once(production: Clone) -> None
     assert re.search("^  visitors +get 503 for /readyz: ", told.out, re.MULTILINE), told
     assert re.search(rf"^ +{production.live()} +unhealthy +live$", told.out, re.MULTILINE), told
     assert re.search("^ +db +stopped", told.out, re.MULTILINE), told
-    eventually(lambda: production.run("-0", "status", ok=False).status == WELL, "it is well again")
+    wait_until_well(production, "prod", "db", production.live())
+    assert production.run("-0", "status", ok=False).status == WELL
 
 
 def test_without_the_proxy_or_the_web_the_site_is_down(production: Clone) -> None:
@@ -82,4 +89,5 @@ def test_development_is_asked_too(development: Clone) -> None:
         docker("start", database.id)
 
     assert told.status == ILL, told
-    eventually(lambda: development.run("-1", "status", ok=False).status == WELL, "development")
+    wait_until_well(development, "dev", "db", "web")
+    assert development.run("-1", "status", ok=False).status == WELL

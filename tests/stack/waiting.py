@@ -11,12 +11,17 @@ from typing import TypeVar
 from .engine import DockerError
 
 T = TypeVar("T")
-# Seconds between two looks: longer and longer, because a look at Docker costs 0.1 s of CPU time.
-PAUSE, LONGEST_PAUSE = 0.05, 0.5
+PAUSE = 0.1  # seconds between the first two looks
+# And between later ones, because a look at Docker costs 0.1 s of CPU time.
+LONGEST_PAUSE = 0.4
 
 
-def eventually(condition: Callable[[], T], what: str, seconds: float = 30) -> T:
+def eventually(
+    condition: Callable[[], T], what: str, seconds: float = 30, *, passes: bool = False
+) -> T:
     """Look again and again until `condition` gives something true, and return that.
+
+    `passes`: it is true for a moment only, and every look comes after the short pause.
 
     An error of the network, of Docker or of an assertion counts as "not yet". Raises
     AssertionError with `what` and the last thing seen when `seconds` have passed.
@@ -33,7 +38,7 @@ def eventually(condition: Callable[[], T], what: str, seconds: float = 30) -> T:
         if time.monotonic() > deadline:
             raise AssertionError(f"waited {seconds:.0f} s in vain: {what}; last seen: {seen!r}")
         time.sleep(pause)
-        pause = min(pause * 1.5, LONGEST_PAUSE)
+        pause = PAUSE if passes else min(pause * 1.5, LONGEST_PAUSE)
 
 
 @contextmanager

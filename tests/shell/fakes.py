@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
+# By the shell's own words wherever possible: one run of run.sh calls it forty times.
 FAKE_DOCKER = r"""#!/bin/sh
 # A fake docker: notes how it was called, and gives the newest answer whose pattern fits.
 here=${0%/*}
 printf '%s\n' "$*" >>"$here/calls"
-for answer in $(ls -r "$here/answers"); do
-    answer="$here/answers/$answer"
-    pattern=$(cat "$answer/words")
+for answer in "$here"/answers/*; do
+    IFS= read -r pattern <"$answer/words"
     case $* in
     $pattern)
-        cat "$answer/out"
-        cat "$answer/err" >&2
+        [ ! -s "$answer/out" ] || cat "$answer/out"
+        [ ! -s "$answer/err" ] || cat "$answer/err" >&2
         if [ -s "$answer/result" ]; then
             for word; do
                 case $word in
@@ -24,11 +24,14 @@ for answer in $(ls -r "$here/answers"); do
             done
         fi
         [ ! -e "$answer/hangs" ] || exec sleep 600
-        exit "$(cat "$answer/status")"
+        read -r status <"$answer/status"
+        exit "$status"
         ;;
     esac
 done
 """
+
+NEWEST = 9999  # answers are counted down from here, so that the newest comes first
 
 FAKE_GETENT = r"""#!/bin/sh
 # A fake getent: knows the addresses of the names in `names`, and of no others.
@@ -98,12 +101,12 @@ class FakeDocker:
         answer.mkdir()
         said = {"out": out, "err": err, "result": result}
         texts = {name: text and f"{text}\n" for name, text in said.items()}
-        for name, text in {"words": words, "status": str(status), **texts}.items():
+        for name, text in {"words": f"{words}\n", "status": f"{status}\n", **texts}.items():
             (answer / name).write_text(text)
         if hangs:
             (answer / "hangs").touch()
         # Whole at once: it may be called meanwhile.
-        answer.rename(self._answers / f"{len(list(self._answers.iterdir())):04}")
+        answer.rename(self._answers / f"{NEWEST - len(list(self._answers.iterdir()))}")
 
     def has_container(self, service: str, state: str = "healthy") -> None:
         """From now on there is a container of a service, and it is in that state."""

@@ -47,7 +47,7 @@ several() { # several PATH...
 # Behind the containers of the stack tests: those are one long row, and this only computes.
 suite() { # suite PYTEST_ARGUMENTS...
     printf 'tests: ' >>"$TEST_SUMMARY_FILE"
-    in_root nice python -m pytest "$@" || test_failed="$test_failed tests"
+    in_root nice -n 5 python -m pytest "$@" || test_failed="$test_failed tests"
 }
 
 # In the background, and one at a time: two of them at once took 0.93 of the time, and made each wait for the other.

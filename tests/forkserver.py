@@ -443,6 +443,7 @@ def _run(request: Request) -> None:
 def _main(number: int) -> None:
     del sys.path[0]  # the folder of this file
     _import_all()
+    gc.set_threshold(50_000, 20, 100)  # programs of a second need not look for cycles so often
     gc.collect()
     gc.freeze()  # so that the forks share these pages for longer
     _become(*_serve(socket.socket(fileno=number)))

@@ -24,6 +24,7 @@ from postdo.errors import Misconfigured, Refused
 from postdo.memory.journal import Journal, RunRecord
 from postdo.memory.sources import SourcesReport
 from postdo.memory.sources import sources as compare_sources
+from postdo.planning import kept
 from postdo.planning.gate import refusal
 from postdo.planning.look import make_plan, needs_copy
 from postdo.planning.plan import Plan
@@ -142,11 +143,20 @@ def ask_for_copy(run: Run, arguments: argparse.Namespace) -> CopyNeeded:
         if arguments.of == "rehearse":
             needed = not subject.before.settled and wants_copy(run, subject.session)
         else:
-            needed = needs_copy(subject)
+            needed = needs_copy(subject) and not _is_rehearsed(subject, arguments.of)
     answer = "yes" if needed else "no"
     run.console.facts.add("copy", answer)
     run.console.say(f"a base backup for the rehearsal: {answer}")
     return CopyNeeded(needed)
+
+
+def _is_rehearsed(subject: Subject, command: str) -> bool:
+    """Whether a release would reuse the rehearsal of the plan that is approved."""
+    run = subject.run
+    if command != "prepare":
+        return False
+    approved = kept.approved(run, subject.project, run.config.approval)
+    return approved is not None and kept.is_usable(subject, approved)
 
 
 def look_for_drift(run: Run, arguments: argparse.Namespace) -> Looked:

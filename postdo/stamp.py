@@ -18,7 +18,7 @@ import hashlib
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,9 +31,11 @@ from postdo.project import Project, is_installed
 
 FORMAT = 2  # since the check loads the URLconf
 SKIPPED_FOLDERS = frozenset({"__pycache__", "node_modules"})
+COMPILED_OR_LOG = (".pyc", ".log")
 PACKAGE_ENDINGS = (".dist-info", ".egg-info", ".egg-link")
 
 Fingerprint = dict[str, Any]
+Wanted = Callable[["os.DirEntry[str]"], bool]
 
 
 def fingerprint(project: Project) -> Fingerprint:
@@ -48,6 +50,19 @@ def fingerprint(project: Project) -> Fingerprint:
         "settings": _digest(_settings()),
         "sources": _digest(_sources(project)),
     }
+
+
+def other_files(project: Project, produced: Path | None) -> str:
+    """A digest over what else there is beside the Python files: which, how long, of which time.
+
+    A migration may read rows or SQL from them. ``produced``: a folder of ours that may be there.
+    """
+    without = {os.path.abspath(produced)} if produced else set()  # noqa: PTH100  as below
+    return _digest(
+        f"{entry.path} {found.st_size} {found.st_mtime_ns}".encode(errors="surrogateescape")
+        for entry in _files(project, _is_other, without)
+        for found in [entry.stat()]
+    )
 
 
 def differences(path: Path, current: Fingerprint) -> tuple[str, ...] | None:
@@ -110,17 +125,29 @@ def _sources(project: Project) -> Iterator[bytes]:
     From the folder that the settings come from, every app that is not an installed package, and
     every package of migrations (which may be anywhere). What the site produces is no source.
     """
-    produced = {
+    for entry in _files(project, _is_source, set()):
+        yield entry.path.encode(errors="surrogateescape")
+        with open(entry.path, "rb") as file:  # noqa: PTH123  a Path each costs as much as reading
+            yield file.read()
+
+
+def _is_source(entry: os.DirEntry[str]) -> bool:
+    return entry.name.endswith(".py")
+
+
+def _is_other(entry: os.DirEntry[str]) -> bool:
+    return not entry.name.endswith((".py", *COMPILED_OR_LOG))
+
+
+def _files(project: Project, wanted: Wanted, produced: set[str]) -> Iterator[os.DirEntry[str]]:
+    produced = produced | {
         os.path.abspath(getattr(settings, name))  # noqa: PTH100  compared with scandir's strings
         for name in ("MEDIA_ROOT", "STATIC_ROOT")
         if getattr(settings, name, "")
     }
     seen: set[str] = set()
     for place in sorted(set(_places(project))):
-        for path in _python_files(place, produced, seen):
-            yield path.encode(errors="surrogateescape")
-            with open(path, "rb") as file:  # noqa: PTH123  a Path each costs as much as reading
-                yield file.read()
+        yield from _below(place, wanted, produced, seen)
 
 
 def _places(project: Project) -> Iterator[str]:
@@ -135,7 +162,9 @@ def _places(project: Project) -> Iterator[str]:
                 yield path
 
 
-def _python_files(place: str, produced: set[str], seen: set[str]) -> Iterator[str]:
+def _below(
+    place: str, wanted: Wanted, produced: set[str], seen: set[str]
+) -> Iterator[os.DirEntry[str]]:
     real = os.path.realpath(place)
     if real in seen:  # reached on two ways, or a link that leads in a circle
         return
@@ -143,14 +172,15 @@ def _python_files(place: str, produced: set[str], seen: set[str]) -> Iterator[st
     with os.scandir(place) as entries:
         listed = sorted(entries, key=lambda entry: entry.name)
     for entry in listed:
-        if entry.name.endswith(".py"):
-            if entry.is_file():
-                yield entry.path
+        if entry.is_file():
+            if wanted(entry):
+                yield entry
         elif (
             entry.name[0] != "."
             and entry.name not in SKIPPED_FOLDERS
+            and not entry.name.endswith(".py")
             and entry.is_dir()
             and entry.path not in produced
             and not os.path.exists(f"{entry.path}/pyvenv.cfg")  # noqa: PTH110  as above
         ):
-            yield from _python_files(entry.path, produced, seen)
+            yield from _below(entry.path, wanted, produced, seen)

@@ -18,16 +18,20 @@ from django.db.transaction import TransactionManagementError, atomic
 
 from postdo import lock, sqlstates
 from postdo.applying import explained, sequences, table_locks
-from postdo.applying.as_rehearsed import require_same_rows, require_same_schema
+from postdo.applying.as_rehearsed import (
+    require_no_more_deleted,
+    require_same_rows,
+    require_same_schema,
+)
 from postdo.applying.patience import BusyError, Patience
 from postdo.applying.table_locks import Watch
 from postdo.console import Stopwatch
 from postdo.database import cancel, eyes, rows, sqlstate
-from postdo.errors import NotUndone, one_line
+from postdo.errors import NotUndone, Undone, one_line
 from postdo.history import Name, dotted
 from postdo.project import where
 from postdo.rehearsing import row_effects
-from postdo.rehearsing.trace import Lock, Trace
+from postdo.rehearsing.trace import Effect, Lock, Trace
 from postdo.run import Run
 from postdo.running import own_session
 from postdo.running.commit import Fate, Identity, fate, identity, nobody_else_ends_it, status
@@ -69,6 +73,7 @@ class _Task:
     inside: Inside
     compare_rows: bool
     changes: int | None
+    no_more_deleted: bool
 
 
 def in_one_transaction(
@@ -79,19 +84,23 @@ def in_one_transaction(
     *,
     compare_rows: bool = True,
     changes: int | None = None,
+    no_more_deleted: bool = False,
 ) -> Applied:
     """Apply all pending migrations of the default database; ``session`` holds the lock.
 
     ``rehearsed``: what they did on the copy; without it nothing is compared. ``compare_rows``:
     whether the copy had the rows. ``changes``: ``row_effects.changes`` when it was made, if the
-    site has gone on since. ``inside`` is called at the end of the transaction, with its
+    site has gone on since. ``no_more_deleted``: whether not one row more may be deleted than on
+    the copy. ``inside`` is called at the end of the transaction, with its
     session. Raises ``Undone`` if nothing stays, ``Stopped`` after a signal (nothing stays either,
     or all of it, and the console said which), and ``NotUndone`` only if the server cannot be asked
     what became of the COMMIT, or if a migration committed by the driver itself.
     """
     watch = Stopwatch()
     with own_session.own_session() as worker:
-        task = _Task(run, session, worker, rehearsed, inside, compare_rows, changes)
+        task = _Task(
+            run, session, worker, rehearsed, inside, compare_rows, changes, no_more_deleted
+        )
         patience = Patience(run)
         while True:
             attempt = _Attempt(task, patience.first)
@@ -100,6 +109,9 @@ def in_one_transaction(
             except BusyError as busy:
                 attempt.forget_modules()
                 patience.wait(busy, attempt.watch.blockers)
+            except Undone:
+                attempt.forget_modules()
+                raise
             else:
                 break
     names = tuple(dotted((name,)) for name in attempt.names)
@@ -205,11 +217,16 @@ class _Attempt:
         if task.rehearsed is not None:
             require_same_schema(worker, task.rehearsed.after, catalogue.read(worker))
             if task.compare_rows:
-                require_same_rows(task.rehearsed.effects, effects.read(), self._by_site())
+                self._compare_rows(task.rehearsed, effects.read())
         own_session.remove_mark(worker)
         task.inside(worker)
         self._require_same_transaction()
         self._require_lock()
+
+    def _compare_rows(self, rehearsed: Trace, actual: tuple[Effect, ...]) -> None:
+        if self._task.no_more_deleted:
+            require_no_more_deleted(rehearsed.effects, actual)
+        require_same_rows(rehearsed.effects, actual, self._by_site())
 
     def _by_site(self) -> int:
         """How many rows were changed since the copy; our own count once they are committed."""

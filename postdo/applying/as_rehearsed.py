@@ -56,6 +56,23 @@ def require_same_rows(
         )
 
 
+def require_no_more_deleted(expected: tuple[Effect, ...], actual: tuple[Effect, ...]) -> None:
+    """Raise ``Undone`` with the tables that lose more rows than were counted when it was asked."""
+    rehearsed = {effect.table: effect.deleted for effect in expected}
+    found = [
+        f"{now.table.removeprefix('public.')}: {now.deleted} rows deleted, and "
+        f"{rehearsed.get(now.table, 0)} when rehearsed"
+        for now in actual
+        if now.deleted > rehearsed.get(now.table, 0)
+    ]
+    if found:
+        raise Undone(
+            f"more rows would be lost than rehearsed: {found[0]}",
+            "start again, which rehearses again",
+            details=(*found[:SHOWN], AS_BEFORE),
+        )
+
+
 def misfits(
     expected: tuple[Effect, ...], actual: tuple[Effect, ...], by_site: int = 0
 ) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
@@ -15,8 +15,10 @@ from datetime import datetime, timezone
 from django.db import DatabaseError, InterfaceError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from postdo import lock
 from postdo.applying import concurrent, from_before, swap
 from postdo.applying.apply import in_one_transaction
+from postdo.applying.patience import BusyError
 from postdo.applying.remembered import keep_sources, remember, who
 from postdo.comparing.subject import Subject, look_at
 from postdo.config import Answer
@@ -25,6 +27,7 @@ from postdo.database import rows
 from postdo.errors import NotUndone, PostdoError, Refused, Undone, one_line
 from postdo.history import RECORDED, History, Name, dotted
 from postdo.memory.journal import Journal, RunRecord
+from postdo.planning import kept
 from postdo.planning.gate import pass_gate
 from postdo.planning.look import make_plan
 from postdo.planning.plan import Plan
@@ -47,7 +50,9 @@ BEGUN = "begun"  # of a concurrent run that nobody can say the end of: it was ki
 class _Change:
     """A plan that is being carried out, since ``began``; ``was``: the schema before it.
 
-    Another plan takes its place where an empty database needs another way.
+    Another plan takes its place where an empty database needs another way, or where a rehearsal
+    that was kept does not hold any more. ``code``: of the project, before the rehearsal; empty
+    where that is not to be kept.
     """
 
     subject: Subject
@@ -55,6 +60,7 @@ class _Change:
     began: datetime
     watch: Stopwatch
     was: Catalogue
+    code: Mapping[str, str]
 
     def record(self, outcome: str, what: str, applied: tuple[str, ...]) -> RunRecord:
         return RunRecord(
@@ -94,10 +100,13 @@ def carry_out(
     began, watch = datetime.now(timezone.utc), Stopwatch()
     with from_before.no_unfinished(run, session):
         with _nothing_changed():
-            change = _Change(subject, make_plan(subject), began, watch, read(session))
+            code = {} if concurrently or subject.empty else kept.code_of(run, project)
+            approved = kept.Approved(approval, code) if approval and code else None
+            plan = make_plan(subject, approved=approved, with_sql=False)
+            change = _Change(subject, plan, began, watch, read(session), code)
         with _remembering_failure(change):
             if not (concurrently and _goes_on(change)):
-                pass_gate(run, change.plan, approval)
+                _pass_gate(change, approval)
             from_before.finish(change.plan)
             applied = _concurrently(change) if concurrently else _apply(change, approval)
         from_before.tell(run, change.plan)
@@ -120,6 +129,14 @@ def _nothing_changed() -> Iterator[None]:
         ) from error
 
 
+def _pass_gate(change: _Change, approval: str) -> None:
+    try:
+        pass_gate(change.subject.run, change.plan, approval)
+    except Refused:
+        kept.keep(change.subject, change.plan, change.code, change.was)
+        raise
+
+
 def _apply(change: _Change, approval: str) -> tuple[str, ...]:
     if change.plan.mode == "swap":
         return _swap(change)
@@ -132,13 +149,27 @@ def _apply(change: _Change, approval: str) -> tuple[str, ...]:
             lambda worker: _remember(change, worker),
             compare_rows=rehearsal is not None and rehearsal.method == "full",
             changes=rehearsal.changes if rehearsal else None,
+            no_more_deleted=rehearsal is not None and rehearsal.reused,
         ).names
     except Undone as error:
-        if not _found_another_way(change, error):
+        if not (_rehearsed_again(change, error) or _found_another_way(change, error)):
             raise
-        pass_gate(change.subject.run, change.plan, approval)
+        _pass_gate(change, approval)
         from_before.finish(change.plan)
-        return _swap(change)
+        return _apply(change, approval)
+
+
+def _rehearsed_again(change: _Change, error: Undone) -> bool:
+    """The change with a rehearsal that was kept is undone: the data may be others, so look anew."""
+    rehearsal, subject = change.plan.findings.rehearsal, change.subject
+    gave_up = isinstance(error.__cause__, BusyError) or not lock.is_held(subject.session)
+    if gave_up or rehearsal is None or not rehearsal.reused:
+        return False
+    kept.anew(subject, f"all is rolled back, because {error.what}")
+    from_before.forget(change.plan)
+    change.code = kept.code_of(subject.run, subject.project)
+    change.plan, change.was = make_plan(subject, with_sql=False), read(subject.session)
+    return True
 
 
 def _goes_on(change: _Change) -> bool:
@@ -196,7 +227,7 @@ def _found_another_way(change: _Change, error: Undone) -> bool:
     if not change.plan.findings.empty or change.plan.findings.rehearsal is not None:
         return False
     subject.run.console.say(f"not in one transaction: {error.what}; looking for another way")
-    plan = make_plan(subject, always_rehearse=True)
+    plan = make_plan(subject, always_rehearse=True, with_sql=False)
     if plan.mode != "swap":
         return False
     change.plan = plan
@@ -228,6 +259,7 @@ def _remember(change: _Change, worker: BaseDatabaseWrapper) -> None:
     """
     found, journal = change.plan.findings, Journal(change.subject.run, worker)
     as_it_is = found.empty or found.first_look
+    journal.forget_rehearsal()
     fresh = remember(change.subject, journal, worker, change.was, as_it_is=as_it_is)
     applied = tuple(one.name for one in found.pending if tuple(one.name.split(".", 1)) in fresh)
     journal.record(change.record("done", change.plan.line, applied))
@@ -251,14 +283,14 @@ def _remembering_failure(change: _Change) -> Iterator[None]:
 
 
 def _remember_failure(change: _Change, error: PostdoError) -> None:
-    subject, kept = change.subject, frozenset[Name]()
+    subject, stays = change.subject, frozenset[Name]()
     if isinstance(error, NotUndone):
         # It may be a part of a migration, so that no schema is expected of it.
         with suppress(DatabaseError, InterfaceError):
             recorded = _recorded(subject)
             keep_sources(subject, subject.journal, recorded)
-            kept = recorded - subject.before.recorded
-    applied = tuple(dotted((name,)) for name in sorted(kept))
+            stays = recorded - subject.before.recorded
+    applied = tuple(dotted((name,)) for name in sorted(stays))
     outcome = OUTCOMES.get(type(error), "refused")
     subject.journal.record(change.record(outcome, error.what, applied))
 

@@ -2,7 +2,7 @@
 
 Not there, not readable, damaged: every function degrades with a word on the console, and none
 stands in the way of a start. Tables: ``journal`` (one row: the version of this schema), ``run``,
-``source``, ``expected``, ``model_use``.
+``source``, ``expected``, ``model_use``, ``rehearsal``.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any, TypeVar
@@ -75,6 +76,21 @@ ON CONFLICT (one) DO UPDATE SET uses = excluded.uses, kept = now()
 """
 # What was kept last: at most one row.
 MODEL_USE = "SELECT uses FROM postdo_journal.model_use"
+KEEP_REHEARSAL = """
+INSERT INTO postdo_journal.rehearsal (checksum, contents) VALUES (%s, %s)
+ON CONFLICT (one) DO UPDATE SET
+    checksum = excluded.checksum, contents = excluded.contents, kept = now()
+"""
+# What was kept for a plan, and how many seconds ago: at most one row, which may be gone then.
+LOOK_AT_REHEARSAL = """
+SELECT contents, extract(epoch FROM now() - kept)::double precision
+FROM postdo_journal.rehearsal WHERE checksum = %s
+"""
+TAKE_REHEARSAL = """
+DELETE FROM postdo_journal.rehearsal WHERE checksum = %s
+RETURNING contents, extract(epoch FROM now() - kept)::double precision
+"""
+FORGET_REHEARSAL = "DELETE FROM postdo_journal.rehearsal"
 
 
 @dataclass(frozen=True)
@@ -236,6 +252,46 @@ class Journal:
             return from_json(ModelUse, unpack(found[0][0])) if found else None
 
         return self._use(read, None)
+
+    def keep_rehearsal(self, checksum: str, text: str) -> None:
+        """Remember the rehearsal of the plan that was asked about last, and of no other."""
+
+        def write() -> None:
+            for statement in journal_schema.REHEARSAL:
+                rows(self._session, statement)
+            rows(self._session, KEEP_REHEARSAL, checksum, pack(text))
+
+        self._use(write, None)
+
+    def rehearsal(self, checksum: str, *, take: bool) -> tuple[str, float] | None:
+        """What was kept for this plan, and its age in seconds.
+
+        ``take``: forget it, because it counts once. The text is empty if it is damaged.
+        """
+        sql = TAKE_REHEARSAL if take else LOOK_AT_REHEARSAL
+
+        def read() -> tuple[str, float] | None:
+            if not self._has_rehearsal():
+                return None
+            for contents, age in rows(self._session, sql, checksum):
+                with suppress(ValueError):
+                    return unpack(contents), float(age)
+                return "", float(age)
+            return None
+
+        return self._use(read, None)
+
+    def forget_rehearsal(self) -> None:
+        """After a change none is of this database any more."""
+
+        def forget() -> None:
+            if self._has_rehearsal():
+                rows(self._session, FORGET_REHEARSAL)
+
+        self._use(forget, None)
+
+    def _has_rehearsal(self) -> bool:
+        return bool(rows(self._session, journal_schema.HAS_REHEARSAL)[0][0])
 
     def _ask(self) -> None:
         if not (self._ready or self._trouble):

@@ -72,6 +72,20 @@ UPGRADES: tuple[tuple[str, ...], ...] = (
         """,
     ),
 )
+# A further table, made when it is wanted. It is no version of its own: who goes back to a release
+# with an older postdo has its journal all the same, and nothing is lost with what is kept here.
+REHEARSAL = (
+    """
+    CREATE TABLE IF NOT EXISTS postdo_journal.rehearsal (
+        one boolean PRIMARY KEY DEFAULT true CHECK (one),
+        checksum text NOT NULL,
+        contents bytea NOT NULL,
+        kept timestamp with time zone NOT NULL DEFAULT now()
+    )
+    """,
+    "REVOKE ALL ON postdo_journal.rehearsal FROM PUBLIC",
+)
+HAS_REHEARSAL = "SELECT to_regclass('postdo_journal.rehearsal') IS NOT NULL"
 
 # Whether our schema is there, by name alone: this needs no right to look into it.
 # PostgreSQL 14 to 18.

@@ -29,7 +29,8 @@ def pending(run: Run, project: Project, *, with_sql: bool = True) -> tuple[Pendi
     """What ``migrate`` would apply, in its order; the project must be set up.
 
     Django's own connection to the default database must not be in a transaction. ``with_sql``:
-    whether to render it, which costs about what applying them costs. Raises ``Refused`` if the
+    whether to render it, which costs about what applying them costs; it is in any case where one is
+    not atomic, since it tells what must not be in a transaction. Raises ``Refused`` if the
     migrations have no valid order.
     """
     worker = connections[DEFAULT_DB_ALIAS]
@@ -44,7 +45,8 @@ def pending(run: Run, project: Project, *, with_sql: bool = True) -> tuple[Pendi
     checksums = {one.name: one.checksum for one in read_sources(project, names)}
     labels = {label for label, _ in names}
     packages = {app.label: package_of(app) for app in project.apps if app.label in labels}
-    sql = _all_sql(run, executor, migrations) if with_sql and migrations else {}
+    wanted = migrations and (with_sql or not all(one.atomic for one in migrations))
+    sql = _all_sql(run, executor, migrations) if wanted else {}
     return tuple(
         Pending(
             name=f"{one.app_label}.{one.name}",

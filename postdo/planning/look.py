@@ -19,47 +19,84 @@ from postdo.copying.copy_server import wants_copy
 from postdo.database import rows, target
 from postdo.errors import Refused
 from postdo.memory.model_use import ModelUse
-from postdo.planning import lint
+from postdo.planning import kept, lint
 from postdo.planning.awaited import pending
 from postdo.planning.compatibility import Clash, clashes
 from postdo.planning.findings import Findings, Pending, Problem
+from postdo.planning.kept import Approved
 from postdo.planning.model_use import model_use
 from postdo.planning.notes import concurrently
 from postdo.planning.plan import Plan, decide
 from postdo.planning.problems import find_problems, real_reason
 from postdo.planning.problems_order import NO_ORDER
 from postdo.planning.server_state import server_problems
-from postdo.rehearsing.rehearsal import Rehearsal, rehearse
+from postdo.rehearsing.rehearsal import Rehearsal, rehearse, reuse
 from postdo.run import Run
 from postdo.schema.catalogue_sql import MAJOR
 from postdo.schema.differences import Difference
 from postdo.system_checks import require_checks
 
 
-def make_plan(subject: Subject, *, always_rehearse: bool = False) -> Plan:
+def make_plan(
+    subject: Subject,
+    *,
+    always_rehearse: bool = False,
+    approved: Approved | None = None,
+    with_sql: bool = True,
+) -> Plan:
     """Look at everything, change nothing in the database, and decide.
 
     ``always_rehearse``: also where there is nothing to lose, to learn what cannot run in one
-    transaction.
+    transaction. ``approved``: a plan whose rehearsal may have been kept, and then is used.
+    ``with_sql``: whether somebody reads the SQL of what is pending as Django would send it; else it
+    is as the rehearsal sent it.
     """
+    known = _by_kept_rehearsal(subject, approved) if approved else None
+    return known or _make_plan(subject, None, always=always_rehearse, with_sql=with_sql)
+
+
+def _by_kept_rehearsal(subject: Subject, approved: Approved) -> Plan | None:
+    """The plan that is approved, if it is still that one; with a backup of now, as any other."""
+    rehearsed = kept.take(subject, approved)
+    if rehearsed is None:
+        return None
+    plan = _make_plan(subject, rehearsed, always=False, with_sql=False)
+    if plan.checksum != approved.checksum:
+        kept.anew(subject, f"it is another plan by now ({plan.line})")
+        return None
+    try:
+        now = reuse(subject.run, subject.session, rehearsed)
+    except Refused as error:
+        kept.anew(subject, error.what)
+        return None
+    return replace(plan, findings=replace(plan.findings, rehearsal=now))
+
+
+def _make_plan(
+    subject: Subject, rehearsed: Rehearsal | None, *, always: bool, with_sql: bool
+) -> Plan:
+    """``rehearsed``: by an earlier run on the same code and schema: its models had no problem."""
     run, session = subject.run, subject.session
     # To render SQL costs about what applying it does, and nobody asks for it there.
-    waiting, problems = _waiting(subject, with_sql=not subject.empty)
+    waiting, problems = _waiting(
+        subject, with_sql=with_sql and not subject.empty, with_models=rehearsed is None
+    )
     stuck = any(problem.blocking for problem in problems)
     drift, drift_unknown = _drift(subject, problems)
-    rehearsal, missing = None, "there is nothing to rehearse"
-    if waiting and not stuck:
-        rehearsal, missing = _rehearsal(subject, problems, always=always_rehearse)
+    rehearsal, missing = rehearsed, "there is nothing to rehearse"
+    if waiting and not (stuck or rehearsed):
+        rehearsal, missing = _rehearsal(subject, problems, always=always)
     problems.extend(server_problems(run, session, rehearsal) if waiting else ())
     serving = subject.journal.model_use()
     problems.extend(_journal_problem(subject))  # after all that is read of it
+    statements = _statements(waiting, rehearsal)
     findings = Findings(
         database=str(target()),
         server=_server(session),
         release=run.config.release,
         serving=serving.release if serving else "",
         empty=subject.empty,
-        pending=waiting,
+        pending=tuple(replace(one, sql=one.sql or statements[one.name]) for one in waiting),
         problems=tuple(problems),
         drift=drift,
         drift_unknown=drift_unknown,
@@ -69,7 +106,7 @@ def make_plan(subject: Subject, *, always_rehearse: bool = False) -> Plan:
         clashes=_clashes(subject, serving, rehearsal),
         advice=lint.advice(
             run,
-            _statements(waiting, rehearsal),
+            statements,
             _major(session),
             {one.name for one in waiting if concurrently(one)},
         ),
@@ -86,15 +123,19 @@ def needs_copy(subject: Subject) -> bool:
     return bool(waiting) and not any(problem.blocking for problem in problems)
 
 
-def _waiting(subject: Subject, *, with_sql: bool) -> tuple[tuple[Pending, ...], list[Problem]]:
+def _waiting(
+    subject: Subject, *, with_sql: bool, with_models: bool = True
+) -> tuple[tuple[Pending, ...], list[Problem]]:
     """What is pending, and what is wrong with it before anything is tried.
 
-    Nothing counts as pending as long as history or models stand in the way.
+    Nothing counts as pending as long as history or models stand in the way. ``with_models``:
+    whether to compare these with their migrations.
     """
     history = _history_problems(subject)
     # Without an order the models are compared with nothing, and Django says less of it.
     ordered = not any(one.blocking and one.hazard in NO_ORDER for one in history)
-    problems = _all_problems(_model_problems(subject) if ordered else [], history)
+    models = _model_problems(subject) if ordered and with_models else []
+    problems = _all_problems(models, history)
     if any(problem.blocking for problem in problems):
         return (), problems
     waiting = pending(subject.run, subject.project, with_sql=with_sql)
@@ -174,7 +215,9 @@ def _explained(subject: Subject, plan: Plan) -> Plan:
     policies, found = subject.run.config.policies, plan.findings.drift or ()
     if not found:
         return plan
-    if not plan.touched_drift or policies.drift is Answer.ALLOW:
+    rehearsal = plan.findings.rehearsal
+    seen = rehearsal is not None and rehearsal.reused  # with all of it, by who approved
+    if seen or not plan.touched_drift or policies.drift is Answer.ALLOW:
         return decide(replace(plan.findings, drift=untold(found)), policies)
     reasons = tuple(map(str, explain(subject, found)))
     told = try_sql(subject, found).differences

@@ -191,6 +191,22 @@ def count_in_production(
         rows(session, SET_TIMEOUT, usual)
 
 
+def count_anew(session: BaseDatabaseWrapper, found: Sequence[Uncounted]) -> tuple[Loss, ...] | None:
+    """The most of it that could be lost of the data as they are now; ``None`` if it takes long.
+
+    What a migration would leave of it when it drops it, only a run can tell.
+    """
+    ((usual,),) = rows(session, TIMEOUT)
+    rows(session, SET_TIMEOUT, str(COUNT_MS))
+    try:
+        counts = [(one, int(rows(session, one.sql)[0][0])) for one in found]
+    except DatabaseError:
+        return None
+    finally:
+        rows(session, SET_TIMEOUT, usual)
+    return tuple(Loss(one.kind, one.table, one.name, count) for one, count in counts if count)
+
+
 def _count(session: BaseDatabaseWrapper, one: Uncounted) -> int:
     if one.at_most == 0:
         return 0

@@ -15,7 +15,8 @@ from postdo.copying.backup import Copied
 from postdo.database import rows
 from postdo.rehearsing import row_effects, server_changes, worker
 from postdo.rehearsing.file_changes import FileChange
-from postdo.rehearsing.losses import count_in_production
+from postdo.rehearsing.losses import Uncounted, count_in_production
+from postdo.rehearsing.row_effects import Table
 from postdo.rehearsing.trace import Failure, Trace
 from postdo.rehearsing.worker import Result
 from postdo.run import Run
@@ -45,7 +46,8 @@ class Rehearsal:
     ``server``: what of the database server has changed meanwhile; the migrations may have done it.
     ``gap``: what this machine could not close, so that the migrations may have changed it already.
     ``plain_seconds``: what the run as Django makes it took with all that belongs to it, if it was
-    tried.
+    tried. ``tables``: how each table was just before the copy. ``countable``: what can be counted
+    once more of the losses. ``reused``: whether it was made by an earlier run, which asked.
     """
 
     method: str
@@ -64,6 +66,9 @@ class Rehearsal:
     gap: str = ""
     server: tuple[str, ...] = ()
     files: tuple[FileChange, ...] = ()
+    tables: tuple[Table, ...] = ()
+    countable: tuple[Uncounted, ...] = ()
+    reused: bool = False
 
     @property
     def beyond(self) -> tuple[str, ...]:
@@ -88,7 +93,7 @@ def rehearse(run: Run, session: BaseDatabaseWrapper) -> Rehearsal:
     """
     policies = run.config.policies
     full = policies.rehearse is not Rehearse.SCHEMA
-    changes = row_effects.changes(session)
+    changes, tables = row_effects.changes(session), row_effects.tables(session)
     with _copy(run, session, full=full) as copy:
         copied = copy.copied
         watch = Stopwatch()
@@ -140,7 +145,22 @@ def rehearse(run: Run, session: BaseDatabaseWrapper) -> Rehearsal:
         plain_seconds=plain_seconds,
         gap=last.gap,
         server=changed,
+        tables=tables,
+        countable=last.countable,
     )
+
+
+def reuse(run: Run, session: BaseDatabaseWrapper, kept: Rehearsal) -> Rehearsal:
+    """``kept``, as one of now: with a backup of now if backups are kept, which a copy proves.
+
+    Raises what ``rehearse`` raises.
+    """
+    now = replace(kept, changes=row_effects.changes(session), backup="")
+    if run.config.backups is None or kept.copied_by == BASE_BACKUP:
+        return now
+    with _copy(run, session, full=True) as copy:
+        backup = str(copy.copied.backup or "")
+        return replace(now, backup=backup, left_out=copy.copied.left_out)
 
 
 @contextmanager

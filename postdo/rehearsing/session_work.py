@@ -137,7 +137,7 @@ class _Attempt:
 
 
 def work(job: Job, send: Send, stop: StopSignals) -> Done:
-    """Do a job: ``trace`` and ``uncounted``, or ``failure``, as values that JSON can hold.
+    """Do a job: the fields of a ``Result`` that apply, as values that JSON can hold.
 
     Called once in a process, because it closes it off. Raises ``Stopped``, ``Misconfigured`` for a
     project that cannot be loaded, and Django's errors if there is no connection.
@@ -219,7 +219,8 @@ def _transaction(attempt: _Attempt) -> Done:
     if not attempt.job.rows:
         return attempt.succeeded(before, after, (), list(open_), renames)
     lost = losses.count(worker, open_) + _rows_lost(attempt, columns, left, remaining)
-    return attempt.succeeded(before, after, lost, [], renames)
+    done = attempt.succeeded(before, after, lost, [], renames)
+    return {**done, "countable": [asdict(one) for one in open_]}
 
 
 def _dropped(attempt: _Attempt) -> Mapping[Place, int]:

@@ -79,6 +79,8 @@ class Result:
 
     ``uncounted``: what the trace's losses lack, to be counted on data from before the run.
 
+    ``countable``: what of them was counted so, and can be counted once more.
+
     ``gap``: what of the migrations' surroundings this machine could not close, in words.
     """
 
@@ -86,6 +88,7 @@ class Result:
     failure: Failure | None
     outside: tuple[str, ...]
     uncounted: tuple[Uncounted, ...] = ()
+    countable: tuple[Uncounted, ...] = ()
     further: tuple[Catalogue | None, ...] = ()
     gap: str = ""
     files: tuple[FileChange, ...] = ()
@@ -285,6 +288,7 @@ def _result(event: Mapping[str, Any]) -> Result:
             FileChange(one["folder"], one["verb"], tuple(one["names"])) for one in event["files"]
         ),
         uncounted=tuple(Uncounted(**one) for one in event.get("uncounted", ())),
+        countable=tuple(Uncounted(**one) for one in event.get("countable", ())),
         further=tuple(text and from_json(text) for text in event.get("further", ())),
     )
 

@@ -11,9 +11,10 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -21,6 +22,7 @@ from urllib.parse import unquote, urlsplit
 from bench.process import BenchError, run
 
 CLONE = Path(__file__).resolve().parent.parent
+VENV_PYTHON = CLONE / ".postdo" / "test-venv" / "bin" / "python"
 APPLIED = 300
 TO_A_MODEL = 10  # migrations: one creates it, the others add a column each
 MODELS = APPLIED // TO_A_MODEL  # what is pending changes these: all of it locks a table
@@ -184,6 +186,28 @@ def pend(site: Site, first: int, count: int) -> None:
         after = f'("many", "{number - 1:04}_step")' if number > 1 else ""
         text = MIGRATION.format(after=after, operation=operation)
         (folder / f"{number:04}_step.py").write_text(text)
+
+
+def drop_text(site: Site, number: int) -> None:
+    """Write the migration of this number: it drops the one column that has values."""
+    text = MIGRATION.format(
+        after=f'("many", "{number - 1:04}_step")', operation='migrations.RemoveField("M0", "text")'
+    )
+    (site.root / "many" / "migrations" / f"{number:04}_step.py").write_text(text)
+
+
+def use_test_environment(command: str, arguments: Sequence[str]) -> None:
+    """Become the same command with the Python of `sh run.sh test`, if this one has no Django.
+
+    Ends the process if there is none.
+    """
+    if find_spec("django") is not None:
+        return
+    if not VENV_PYTHON.exists():
+        print("error: Django is not installed\n  next: sh run.sh test", file=sys.stderr)
+        raise SystemExit(1)
+    words = [str(VENV_PYTHON), "-m", "bench", command, *arguments]
+    os.execv(VENV_PYTHON, words)  # noqa: S606  our own
 
 
 @contextmanager

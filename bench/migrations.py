@@ -10,7 +10,6 @@ import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from importlib.util import find_spec
 from pathlib import Path
 
 from bench import changes
@@ -18,7 +17,6 @@ from bench.process import BenchError, end_on_signals
 from embedded_postgres import temporary_cluster
 from embedded_postgres.binaries import choose
 
-VENV_PYTHON = changes.CLONE / ".postdo" / "test-venv" / "bin" / "python"
 PENDING = (0, 1, 50)
 FAST_AIM = 0.2  # seconds over Django's own start, with nothing pending
 GATES_AIM = 2.0  # seconds over plain migrate, without the copy
@@ -99,12 +97,7 @@ def main(arguments: list[str]) -> int:
     )
     parser.add_argument("--json", action="store_true", help="print JSON, with every sample")
     options = parser.parse_args(arguments)
-    if find_spec("django") is None:
-        if not VENV_PYTHON.exists():
-            print("error: Django is not installed\n  next: sh run.sh test", file=sys.stderr)
-            return 1
-        words = [str(VENV_PYTHON), "-m", "bench", "migrations", *arguments]
-        os.execv(VENV_PYTHON, words)  # noqa: S606  our own
+    changes.use_test_environment("migrations", arguments)
     end_on_signals()
     try:
         cells = [cell for size in options.megabytes for cell in measure_size(size, options.rounds)]

@@ -9,7 +9,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -202,9 +202,13 @@ class Clone:
             shutil.rmtree(self.root.parent, ignore_errors=True)
 
 
-def make_origin(folder: Path) -> None:
-    """A repository with the project's files as they stand here, committed or about to be."""
+def make_origin(folder: Path, prepare: Callable[[Path], object] = lambda _: None) -> None:
+    """A repository with the project's files as they stand here, committed or about to be.
+
+    `prepare`: what is done to them first.
+    """
     copy_of_the_project(folder, without=())
+    prepare(folder)
     _git(folder, "init", "--quiet")
     _git(folder, "add", "--all")
     _git(folder, "commit", "--quiet", "--message", "The project")

@@ -1,0 +1,159 @@
+"""Every message of the project in other words, to see that nothing but people reads them.
+
+Of Python what is raised or handed to the console, and all prose of the modules that make sentences;
+of shell what is given to `fail`, `say` and their like. Each longer word between two spaces gets
+another form; what a person types (commands, keys, options) keeps its own.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+WORD = re.compile(r"(?<= )[a-z]{4,}(?=[ ,:;])")
+# What these are called with is said to people.
+SAYING = {"say", "tell", "warn", "ask", "Problem", "Reason", "blocked"}
+# Their whole text is: apart from words that name what PostgreSQL or Django says.
+PROSE = (
+    "planning/failure_remedy.py",
+    "planning/gate.py",
+    "planning/notes.py",
+    "planning/plan.py",
+    "planning/verdict.py",
+    "report/sentences.py",
+    "report/text.py",
+    "rehearsing/failures.py",
+    "memory/sources_words.py",
+)
+NOT_SAID = {"compile", "add_argument", "search", "match", "fullmatch", "sub", "get"}
+SQL = re.compile(
+    r"\b(SELECT|INSERT|UPDATE|DELETE|ALTER|CREATE|DROP|FROM|LOCK|SET|ANALYZE|pg_\w+)\b"
+)
+SHELL = re.compile(r'\b(?:say|fail|warn|usage_error|step|step_failed|try|stop_with) (?=")')
+
+
+def reword(project: Path) -> int:
+    """Reword a copy of the project; how many texts have other words now."""
+    changed = 0
+    for path in sorted((project / "postdo").rglob("*.py")):
+        text, count = _python(path.read_text(), all_of_it=path.as_posix().endswith(PROSE))
+        path.write_text(text)
+        changed += count
+    for folder in ("commands", "lib", "db", "image"):
+        for path in sorted((project / folder).glob("*.sh")):
+            text, count = _shell(path.read_text())
+            path.write_text(text)
+            changed += count
+    return changed
+
+
+def other_words(text: str) -> str:
+    """The same in other words."""
+    return WORD.sub(lambda word: f"re{word[0]}", text)
+
+
+def _python(source: str, *, all_of_it: bool) -> tuple[str, int]:
+    tree = ast.parse(source)
+    saying: list[ast.AST] = [node for node in ast.walk(tree) if _is_saying(node)]
+    named = {one.id for node in saying for one in ast.walk(node) if isinstance(one, ast.Name)}
+    saying += [node for node in tree.body if isinstance(node, ast.Assign) and _names(node) & named]
+    said = {id(one): one for node in [tree] if all_of_it for one in _texts(node)}
+    said |= {id(one): one for node in saying for one in _texts(node)}
+    for one in said.values():
+        one.value = other_words(str(one.value))
+    changed = sum(1 for one in said.values() if " re" in str(one.value))
+    return (ast.unparse(tree) + "\n", changed) if changed else (source, 0)
+
+
+def _is_saying(node: ast.AST) -> bool:
+    if isinstance(node, ast.Raise):
+        return True
+    return isinstance(node, ast.Call) and _called(node) in SAYING
+
+
+def _called(node: ast.Call) -> str:
+    name = node.func
+    return str(name.attr if isinstance(name, ast.Attribute) else getattr(name, "id", ""))
+
+
+def _names(node: ast.Assign) -> set[str]:
+    return {one.id for one in node.targets if isinstance(one, ast.Name)}
+
+
+def _texts(node: ast.AST) -> Iterator[ast.Constant]:
+    """The texts in it, without documentation, SQL, patterns, and values in f-strings."""
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        if not SQL.search(node.value):
+            yield node
+        return
+    if isinstance(node, ast.Call) and _called(node) in NOT_SAID:
+        return
+    if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
+        return
+    for child in ast.iter_child_nodes(node):
+        yield from _texts(child)
+
+
+def _shell(source: str) -> tuple[str, int]:
+    written, end, changed = [], 0, 0
+    for call in SHELL.finditer(source):
+        line = source[source.rfind("\n", 0, call.start()) + 1 : call.start()]
+        if call.start() < end or "#" in line:  # in another's text, or in a comment
+            continue
+        at = call.end()
+        while source[at : at + 1] == '"':
+            close = _end_of_text(source, at + 1)
+            reworded = _outside_of_expansions(source[at + 1 : close])
+            written += [source[end : at + 1], reworded]
+            changed += reworded != source[at + 1 : close]
+            end = close
+            # A second text may follow, also on the next line.
+            follows = re.match(r'"(?: | \\\n\s*)(?=")', source[close:])
+            at = close + (follows.end() if follows else len(source))
+    return "".join([*written, source[end:]]), changed
+
+
+def _end_of_text(source: str, at: int) -> int:
+    """Where the text in double quotes that begins there ends, past the expansions in it."""
+    while source[at] != '"':
+        if source[at] == "\\":
+            at += 2
+        elif source.startswith(("$(", "${"), at):
+            at = _end_of_expansion(source, at)
+        else:
+            at += 1
+    return at
+
+
+def _end_of_expansion(source: str, at: int) -> int:
+    opening, closing = source[at + 1], {"(": ")", "{": "}"}[source[at + 1]]
+    at, depth = at + 2, 1
+    while depth:
+        if source[at] == "\\":
+            at += 1
+        elif source[at] == "'" and opening == "(":
+            at = source.index("'", at + 1)
+        elif source[at] == '"':
+            at = _end_of_text(source, at + 1)
+        elif source.startswith(("$(", "${"), at):
+            at = _end_of_expansion(source, at) - 1
+        elif source[at] == opening:
+            depth += 1
+        elif source[at] == closing:
+            depth -= 1
+        at += 1
+    return at
+
+
+def _outside_of_expansions(text: str) -> str:
+    parts, begin, at = [], 0, 0
+    while at < len(text):
+        if text.startswith(("$(", "${"), at):
+            end = _end_of_expansion(text, at)
+            parts += [other_words(text[begin:at]), text[at:end]]
+            begin = at = end
+        else:
+            at += 1
+    return "".join([*parts, other_words(text[begin:])])

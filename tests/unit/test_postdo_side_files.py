@@ -9,8 +9,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import forkserver
 import pytest
-from projects import REPOSITORY
 
 # Runs statements in a folder and shows what they see of it afterwards; aside, if told.
 DRIVER = """
@@ -34,7 +34,7 @@ for folder, folders, files in os.walk("."):
     for name in files:
         path = os.path.join(folder, name)
         tree[path] = open(path).read() if os.path.exists(path) else "broken"
-print(json.dumps([said, tree, changes.notes if changes else []]))
+print(json.dumps([said, tree, [str(one) for one in changes.files] if changes else []]))
 """
 FILES = {"up/a.txt": "a", "up/b.txt": "b", "up/deep/c.txt": "c", "other/d.txt": "d"}
 
@@ -136,17 +136,18 @@ def made(root: Path) -> Path:
 
 
 def run(root: Path, body: str, aside: str = "") -> Any:
-    done = subprocess.run(
+    with forkserver.Popen(
         [sys.executable, "-c", DRIVER, aside],
         cwd=root,
-        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(REPOSITORY)},
-        input=body,
-        capture_output=True,
+        env={"PATH": os.environ["PATH"], **forkserver.START},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+    ) as process:
+        out, err = process.communicate(body)
+    assert process.returncode == 0, err
+    return json.loads(out)
 
 
 @pytest.mark.parametrize("what", BODIES)

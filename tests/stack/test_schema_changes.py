@@ -171,6 +171,7 @@ def test_a_change_that_loses_data_needs_the_approval_of_that_very_plan(site: Clo
     wrong.refused("the approval 0123456789ab is for another plan", approve[1])
     approved = site.run(*approve[1].split())
     assert "approved: " in approved.out
+    assert "not rehearsed again" in approved.out
     assert site.query("prod", COLUMNS).split().count("extra") == 0
     keep(site)
     assert restored(site, "SELECT count(extra) FROM shop_thing") == "20"

@@ -54,17 +54,17 @@ release_what_was_built() {
     [ -z "$DOMAIN" ] || has_certificate "$DOMAIN" || get_certificate
     if [ -n "$live" ] && serves_this_version "$live"; then
         say "Nothing has changed: $live goes on serving"
-        settle "$live"
+        start_proxy_and_database "$live"
         UNDO= # what was started for the certificate stays
         return
     fi
     new=$(other_colour "$live")
 
-    undo_with take_back
+    undo_with undo_release
     # A server that runs is left as it is until the release has passed on it: it may have to restart for the new .env.
     start_database prod
     start_additions prod
-    copy_for_rehearsal prepare || refuse_without_copy "$(went_on prod)"
+    copy_for_rehearsal prepare || refuse_without_copy "$(what_still_serves prod)"
     try "Prepare the database" prepare_database || explain_preparation "$?"
     drop_copy
     prepared=$(date +%s)
@@ -75,7 +75,7 @@ release_what_was_built() {
     [ -z "$live" ] || note_switch
     record_release "$new"
     is_running prod proxy || undo_with stop_what_was_started
-    settle "$new"
+    start_proxy_and_database "$new"
     UNDO=
 }
 
@@ -106,7 +106,7 @@ get_certificate() {
     try "Start the proxy for $DOMAIN" start_proxy || explain_unhealthy prod proxy
     try "Get a certificate for $DOMAIN" wait_until "$START_TIMEOUT" has_certificate "$DOMAIN" ||
         fail "no certificate for $DOMAIN: $(certificate_reason)" \
-            "$(certificate_remedy); or empty DOMAIN in .env$(went_on prod)"
+            "$(certificate_remedy); or empty DOMAIN in .env$(what_still_serves prod)"
 }
 
 # It is healthy, its image is the one just built, and Compose would leave its container as it is.
@@ -134,11 +134,11 @@ explain_preparation() { # explain_preparation STATUS
     result detail | indented >&3
     remedy=$(result next)
     case $(result outcome) in
-    refused) fail "preparing the database was refused: $what" "$remedy$(went_on prod)" 3 ;;
-    undone) fail "preparing the database failed and was undone: $what" "$remedy$(went_on prod)" 4 ;;
+    refused) fail "preparing the database was refused: $what" "$remedy$(what_still_serves prod)" 3 ;;
+    undone) fail "preparing the database failed and was undone: $what" "$remedy$(what_still_serves prod)" 4 ;;
     # Perhaps no version fits the database now.
     not-undone) fail "preparing the database failed and was not undone: $what" "$remedy" 5 ;;
-    *) fail "preparing the database failed: $what" "$remedy$(went_on prod)" ;;
+    *) fail "preparing the database failed: $what" "$remedy$(what_still_serves prod)" ;;
     esac
 }
 
@@ -148,11 +148,11 @@ explain_no_result() { # explain_no_result STATUS
     prepare_remedy=$(engine_hint "$prepare_words")
     show_tail
     [ "$1" -ne 137 ] || fail "preparing the database was killed; it may need more memory than WEB_MEMORY ($WEB_MEMORY)" \
-        "raise WEB_MEMORY in .env, and repeat: sh run.sh -0$(went_on prod)"
+        "raise WEB_MEMORY in .env, and repeat: sh run.sh -0$(what_still_serves prod)"
     [ -z "$prepare_words" ] || fail "preparing the database failed: the Docker engine says: $prepare_words" \
-        "${prepare_remedy:-mend what the lines above say}, and repeat: sh run.sh -0$(went_on prod)"
+        "${prepare_remedy:-mend what the lines above say}, and repeat: sh run.sh -0$(what_still_serves prod)"
     fail "preparing the database ended with status $1 and left no result" \
-        "read the lines above, correct what they name, and repeat: sh run.sh -0$(went_on prod)"
+        "read the lines above, correct what they name, and repeat: sh run.sh -0$(what_still_serves prod)"
 }
 
 start_colour() { # start_colour COLOUR
@@ -163,7 +163,7 @@ start_colour() { # start_colour COLOUR
 
 # Before the switch nobody uses what this run has started. (An interruption can come between the switch and the end of
 # its step.)
-take_back() {
+undo_release() {
     [ "$(live_colour)" != "$new" ] || return 0
     keep_logs "$new"
     compose prod rm --stop --force "web-$new"
@@ -189,14 +189,14 @@ switch_to() { # switch_to COLOUR
 
 # Whatever else belongs to production: up if it is down, left alone if it is as it should be; and of the two colours
 # only the live one runs, also when an earlier run was interrupted after its switch.
-settle() { # settle COLOUR
+start_proxy_and_database() { # start_proxy_and_database COLOUR
     # shellcheck disable=SC2046 # split on purpose: a list of words
-    try "See to the proxy and PostgreSQL" start_around || explain_unhealthy prod db "web-$1" proxy $(additions prod)
-    settle_other=$(other_colour "$1")
-    ! is_running prod "web-$settle_other" || step "Stop $settle_other" retire "$settle_other"
+    try "See to the proxy and PostgreSQL" start_all_but_web || explain_unhealthy prod db "web-$1" proxy $(additions prod)
+    start_other=$(other_colour "$1")
+    ! is_running prod "web-$start_other" || step "Stop $start_other" stop_old_version "$start_other"
 }
 
-start_around() {
+start_all_but_web() {
     # shellcheck disable=SC2046 # split on purpose: a list of words
     start_proxy db $(additions prod) && lead_to_https
 }
@@ -216,7 +216,7 @@ lead_to_https() {
 
 # Caddy looks the name up every second (proxy/Caddyfile, refresh); by then no new request goes to the old colour, and
 # SIGTERM lets those that it has end. It is kept, stopped.
-retire() { # retire COLOUR
+stop_old_version() { # stop_old_version COLOUR
     sleep 2
     compose prod stop "web-$1"
 }

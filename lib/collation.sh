@@ -38,7 +38,7 @@ require_same_order() { # require_same_order MODE [LIBC [not empty if it has just
         return 0
     fi
     fail "PostgreSQL's image has another version of the C library than the one that sorted these indexes; they may miss rows" \
-        "rebuild them (the site is down while that runs): sh run.sh $(mode_flag "$1") reindex --yes$([ -z "${2-}" ] || went_on "$1")"
+        "rebuild them (the site is down while that runs): sh run.sh $(mode_flag "$1") reindex --yes$([ -z "${2-}" ] || what_still_serves "$1")"
 }
 
 show_order() { # the lines of look.sql for a person, the first ten indexes of each database

@@ -118,10 +118,10 @@ build_image() { # build_image prod|dev: in the log, or the lines that name the c
     build_remedy=${build_remedy:-$(printf '%s\n' "$build_log" | fact '#[0-9]* [0-9.]* next' | tail -n 1)}
     build_reason="${build_reason:+: $build_reason}${build_cause:+: $build_cause}"
     fail "the image could not be built$build_reason" \
-        "${build_remedy:-fix what the lines above say}, and repeat: sh run.sh $(mode_flag "$1")$(went_on "$1")"
+        "${build_remedy:-fix what the lines above say}, and repeat: sh run.sh $(mode_flag "$1")$(what_still_serves "$1")"
 }
 
-went_on() { # went_on MODE: what a visitor sees meanwhile, or what brings back the version that served last
+what_still_serves() { # what_still_serves MODE: what a visitor sees meanwhile, or what brings back the version that served last
     if site_is_well "$1"; then
         printf '; what ran before goes on'
     elif is_running "$1" proxy || is_running "$1" "$(web_service "$1")"; then
@@ -156,7 +156,7 @@ health_says() { # health_says CONTAINER: the last answer of its health check
 explain_unhealthy() { # explain_unhealthy MODE SERVICE...
     explain_mode=$1
     shift
-    explain_end="and repeat: sh run.sh $(mode_flag "$MODE")$([ "$explain_mode" = dev ] || went_on prod)"
+    explain_end="and repeat: sh run.sh $(mode_flag "$MODE")$([ "$explain_mode" = dev ] || what_still_serves prod)"
     explain_words=$(engine_words)
     [ -z "$explain_words" ] || explain_engine "$explain_words" "$explain_end"
     for explain_service in "$@"; do

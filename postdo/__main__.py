@@ -19,9 +19,10 @@ from dataclasses import asdict, dataclass, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from postdo import config
-from postdo.console import Console, deliver, give_up_unwritten, open_closed
-from postdo.errors import (
+from postdo.base import config
+from postdo.base.console import Console, deliver, give_up_unwritten, open_closed
+from postdo.base.context import Run
+from postdo.base.errors import (
     Misconfigured,
     NotUndone,
     PostdoError,
@@ -29,11 +30,10 @@ from postdo.errors import (
     Undone,
     one_line,
 )
-from postdo.run import Run
-from postdo.stop import Stopped, StopSignals
+from postdo.base.signals import Stopped, StopSignals
 
 if TYPE_CHECKING:
-    from postdo.migrate import Way
+    from postdo.commands.migrate import Way
 
 
 @dataclass(frozen=True)
@@ -202,7 +202,7 @@ def _run(parsed: argparse.Namespace, console: Console, stop: StopSignals) -> obj
     run = Run(read, console, stop)
     # Imported late, so that a wrong word on the command line does not wait for Django.
     try:
-        from postdo import prepare  # noqa: PLC0415
+        from postdo.commands import prepare  # noqa: PLC0415
     except ModuleNotFoundError as error:
         raise Misconfigured(
             f"the Python package {error.name} is not installed for {sys.executable}",
@@ -217,13 +217,13 @@ def _run(parsed: argparse.Namespace, console: Console, stop: StopSignals) -> obj
     }
     if parsed.command in simple:
         return simple[parsed.command]()
-    from postdo import looking  # noqa: PLC0415  imports what a start does not need
+    from postdo.commands import inspect  # noqa: PLC0415  imports what a start does not need
 
-    return looking.COMMANDS[parsed.command](run, parsed)
+    return inspect.COMMANDS[parsed.command](run, parsed)
 
 
 def _way(parsed: argparse.Namespace, read: config.Config) -> Way:
-    from postdo.migrate import Way  # noqa: PLC0415  imports Django
+    from postdo.commands.migrate import Way  # noqa: PLC0415  imports Django
 
     return Way(parsed.approve or read.approval, parsed.concurrently)
 

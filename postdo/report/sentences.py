@@ -5,15 +5,24 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from postdo.planning.findings import Findings, Pending
-from postdo.planning.plan import Plan
-from postdo.planning.verdict import Reason
-from postdo.rehearsing.rehearsal import BASE_BACKUP, Rehearsal
-from postdo.rehearsing.trace import Effect, Failure, Lock, Step
-from postdo.schema.differences import Difference
-from postdo.words import APPROVE, BLOCKS_WRITES, blocked, duration, line, listed, number, several
-from postdo.words import size as bytes_in_words
-from postdo.words import table as short
+from postdo.base.formatting import (
+    APPROVE,
+    BLOCKS_WRITES,
+    blocked,
+    duration,
+    line,
+    listed,
+    number,
+    several,
+)
+from postdo.base.formatting import size as bytes_in_words
+from postdo.base.formatting import table as short
+from postdo.plan.decide import Plan
+from postdo.plan.findings import Findings, Pending
+from postdo.plan.refusals import Reason
+from postdo.rehearsal.rehearse import BASE_BACKUP, Rehearsal
+from postdo.rehearsal.trace import Effect, Failure, Lock, Step
+from postdo.schema.diff import Difference
 
 MEANING = {
     "nothing": "Nothing to do",

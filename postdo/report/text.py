@@ -5,15 +5,15 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterable
 
-from postdo.planning.failure_remedy import remedy
-from postdo.planning.findings import Pending
-from postdo.planning.plan import Plan, evidence
-from postdo.planning.verdict import Reason, loss_sentence, real
-from postdo.rehearsing.rehearsal import Rehearsal
-from postdo.rehearsing.trace import Step
+from postdo.base.formatting import duration, line, listed, printable, several, spoken
+from postdo.plan.decide import Plan, evidence
+from postdo.plan.findings import Pending
+from postdo.plan.refusals import Reason, loss_sentence, real
+from postdo.plan.remedies import remedy
+from postdo.rehearsal.rehearse import Rehearsal
+from postdo.rehearsal.trace import Step
 from postdo.report import sentences as say
-from postdo.schema.differences import Difference
-from postdo.words import duration, line, listed, printable, several, spoken
+from postdo.schema.diff import Difference
 
 LEAST_WIDTH = 40  # below it nothing is readable any more
 MOST_STATEMENTS = 4  # of a migration; the other reports have all

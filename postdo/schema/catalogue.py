@@ -1,4 +1,4 @@
-"""A PostgreSQL schema as a value: read it, keep it, compare two (``differences.py``)."""
+"""A PostgreSQL schema as a value: read it, keep it, compare two (``diff.py``)."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from typing import Any
 from django.db import DatabaseError, InterfaceError
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from postdo import sqlstates
-from postdo.database import rows, sqlstate
-from postdo.schema.catalogue_sql import MAJOR, QUESTIONS, SETTINGS
+from postdo.base import sqlstates
+from postdo.base.database import rows, sqlstate
+from postdo.schema.queries import MAJOR, QUESTIONS, SETTINGS
 
 Identity = tuple[str, str, str, tuple[tuple[str, str], ...]]
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from postdo.base.formatting import table as shown
 from postdo.schema.catalogue import Catalogue, Entry
 from postdo.schema.quoting import Sql
-from postdo.words import table as shown
 
 
 @dataclass(frozen=True)

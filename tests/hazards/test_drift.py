@@ -90,7 +90,7 @@ def test_what_was_dropped_by_hand_is_refused_and_can_be_made_again(
 def test_a_column_changed_by_hand_blocks_a_migration_of_its_table_and_no_other(
     site: Site,
 ) -> None:
-    # HAZARDS 22: each kind of change by itself is one alarm in tests/unit/test_postdo_differences
+    # HAZARDS 22: each kind of change by itself is one alarm in tests/unit/test_postdo_diff
     site.sql("UPDATE shop_item SET note = '' WHERE note IS NULL")
     site.sql(
         "ALTER TABLE shop_item ALTER price TYPE bigint, ALTER note SET NOT NULL,"

@@ -90,7 +90,7 @@ def test_a_policy_decides_over_files(site: Site, policy: str, verdict: str) -> N
 
 NAME = f"postdo_made_{secrets.token_hex(3)}"
 KEPT = "VACUUM shop_item"  # cannot run in one transaction, so that each migration is kept
-# Which statements these are: tests/unit/test_postdo_server_changes.py.
+# Which statements these are: tests/unit/test_postdo_server_statements.py.
 SERVER = {
     "role in a block": f"DO $$ BEGIN EXECUTE 'CREATE ROLE {NAME}'; END $$",
     "server": "ALTER SYSTEM SET work_mem = '5MB'",

@@ -309,7 +309,7 @@ def test_every_key_of_the_example_is_read_by_something() -> None:
     example = (PROJECT / ".env.example").read_text()
     keys = re.findall(r"^(?:# )?([A-Z][A-Z0-9_]*)=\S*$", example, re.MULTILINE)
     assert len(keys) > 25
-    # The superuser's keys are found by their beginning: postdo/config.py names the rest of each.
+    # The superuser's keys are found by their beginning: postdo/base/config.py has the rest.
     parts = {key: key.removeprefix("DJANGO_SUPERUSER_") for key in keys}
     readers = [
         path.read_text(errors="ignore")

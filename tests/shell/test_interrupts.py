@@ -17,13 +17,13 @@ LONG = """main() {
     make_state_folder "$STATE"
     take_lock prod
     open_log long
-    undo_with take_back
+    undo_with undo_release
     undo_with take_back_more
     step "Work" work
     touch "$ROOT/next-step"
 }
 work() { echo begun; sh -c ': >"$1/begun"; exec sleep 600' sh "$ROOT"; }
-take_back() { echo back; echo first >>"$ROOT/undone"; }
+undo_release() { echo back; echo first >>"$ROOT/undone"; }
 take_back_more() { echo second >>"$ROOT/undone"; }"""
 
 

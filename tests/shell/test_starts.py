@@ -198,7 +198,7 @@ def test_what_is_live_already_is_never_taken_back_with_a_fake_docker(
     dash_clone.add_command(
         "late",
         '. "$ROOT/commands/production.sh"\n'
-        "main() { prepare_environment; new=green db_was=stopped; switch_to green; take_back; }",
+        "main() { prepare_environment; new=green db_was=stopped; switch_to green; undo_release; }",
     )
     dash_clone.run("late")
     assert live(dash_clone) == "web-green"

@@ -11,7 +11,7 @@ from django.conf import UserSettingsHolder, global_settings, settings
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.utils import ConnectionHandler
 
-from postdo.database import rows
+from postdo.base.database import rows
 
 SHOP = """
 CREATE TYPE mood AS ENUM ('new', 'paid', 'it''s sent');

@@ -8,8 +8,8 @@ from pathlib import Path
 import forkserver
 from projects import Project, make
 
-from postdo.memory.journal_values import from_json
-from postdo.memory.model_use import ModelUse
+from postdo.journal.model_usage import ModelUse
+from postdo.journal.serialization import from_json
 from postdo.schema import catalogue
 from postdo.schema.catalogue import Catalogue
 
@@ -19,9 +19,9 @@ import django
 django.setup()
 from django.apps import apps
 from postdo.schema import catalogue
-from postdo import database
-from postdo.planning.model_use import model_use
-from postdo.memory.journal_values import to_json
+from postdo.base import database
+from postdo.compatibility.read_models import model_use
+from postdo.journal.serialization import to_json
 with database.closing(database.connect("postdo test", 5)) as session:
     if sys.argv[1] == "inside":
         database.rows(session, "BEGIN")

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from postdo.config import Answer, Policies
-from postdo.planning.compatibility import Clash
-from postdo.planning.findings import Advice, Findings, Pending, Problem
-from postdo.planning.plan import Plan, decide
-from postdo.rehearsing.rehearsal import Rehearsal
-from postdo.rehearsing.trace import Effect, Failure, Lock, Loss, Statement, Step, Trace
+from postdo.base.config import Answer, Policies
+from postdo.compatibility.compare import Clash
+from postdo.plan.decide import Plan, decide
+from postdo.plan.findings import Advice, Findings, Pending, Problem
+from postdo.rehearsal.rehearse import Rehearsal
+from postdo.rehearsal.trace import Effect, Failure, Lock, Loss, Statement, Step, Trace
 from postdo.schema.catalogue import Catalogue
-from postdo.schema.differences import Difference
+from postdo.schema.diff import Difference
 
 DEFAULT = Policies()
 ITEM = "public.shop_item"

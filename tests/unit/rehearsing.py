@@ -11,23 +11,23 @@ from typing import Any
 import forkserver
 from projects import Project, asking, made_once, query
 
-from postdo.rehearsing.trace import Failure, Step, Trace, from_values
-from postdo.rehearsing.worker import Job, Result
+from postdo.rehearsal.process import Job, Result
+from postdo.rehearsal.trace import Failure, Step, Trace, from_values
 
 # Stands for the command line: does the job on standard input, prints the result.
 DRIVER = """
 import json, os, sys
 from dataclasses import asdict
-from postdo import config
-from postdo.rehearsing import worker
-from postdo.console import Console
-from postdo.run import Run
-from postdo.stop import StopSignals
-from postdo.rehearsing.trace import to_values
+from postdo.base import config
+from postdo.rehearsal import process
+from postdo.base.console import Console
+from postdo.base.context import Run
+from postdo.base.signals import StopSignals
+from postdo.rehearsal.trace import to_values
 stop = StopSignals()
 stop.install()
 run = Run(config.read(os.environ), Console(sys.stderr, sys.stderr), stop)
-result = worker.work(run, worker.job_from(json.loads(sys.stdin.readline())))
+result = process.work(run, process.job_from(json.loads(sys.stdin.readline())))
 print(json.dumps({
     "trace": to_values(result.trace) if result.trace else None,
     "failure": asdict(result.failure) if result.failure else None,

@@ -24,17 +24,18 @@ from datetime import datetime, timezone
 from pathlib import Path
 from django.core.management import call_command
 from django.db import connections, transaction
-from postdo import config, history
-from postdo.memory import journal_schema
+from postdo.base import config
+from postdo.django_migrations import history
+from postdo.journal import tables as journal_tables
 from postdo.schema.catalogue import Catalogue, Entry
-from postdo.memory.model_use import ColumnUse, ModelUse, TableUse
-from postdo.console import Console
-from postdo.database import connect, rows
-from postdo.errors import PostdoError
-from postdo.memory.journal import Journal, RunRecord, Source
-from postdo.project import load, set_up
-from postdo.run import Run
-from postdo.stop import StopSignals
+from postdo.journal.model_usage import ColumnUse, ModelUse, TableUse
+from postdo.base.console import Console
+from postdo.base.database import connect, rows
+from postdo.base.errors import PostdoError
+from postdo.journal.journal import Journal, RunRecord, Source
+from postdo.base.project import load, set_up
+from postdo.base.context import Run
+from postdo.base.signals import StopSignals
 
 read = config.read(os.environ)
 config.announce_settings(read.settings_module)
@@ -56,7 +57,7 @@ def seen():
 
 
 def archive():
-    from postdo.memory.sources import read_sources
+    from postdo.journal.sources import read_sources
 
     journal.prepare()
     journal.keep_sources(read_sources(project, seen().recorded))

@@ -17,18 +17,18 @@ DRIVER = """
 import json, os, signal, sys
 from django.db import OperationalError
 from postdo.schema import catalogue
-from postdo import config, project
-from postdo.applying import exchange
-from postdo.console import Console
-from postdo.database import closing, connect, rows
-from postdo.errors import PostdoError
-from postdo.lock import exclusive
-from postdo.run import Run
-from postdo.copying import scratch
-from postdo.copying.scratch import connect_to
-from postdo.stop import Stopped, StopSignals
-from postdo.applying.swap import swap
-from postdo.rehearsing.trace import Trace
+from postdo.base import config, project
+from postdo.swap import rename_databases
+from postdo.base.console import Console
+from postdo.base.database import closing, connect, rows
+from postdo.base.errors import PostdoError
+from postdo.base.advisory_lock import exclusive
+from postdo.base.context import Run
+from postdo.copy import scratch
+from postdo.copy.scratch import connect_to
+from postdo.base.signals import Stopped, StopSignals
+from postdo.swap.swap import swap
+from postdo.rehearsal.trace import Trace
 
 stop = StopSignals()
 stop.install()
@@ -44,7 +44,7 @@ def inside(there):
 
 def fault(name):
     # Lets the process die, or the answer get lost, at one exact place.
-    close, send = exchange._close, exchange.rows
+    close, send = rename_databases._close, rename_databases.rows
     victim = int(os.environ.get("VICTIM", 0))
     die = lambda: os.kill(os.getpid(), signal.SIGKILL)
 
@@ -72,11 +72,11 @@ def fault(name):
         raise RuntimeError("broken")
 
     if name == "killed with its sessions closed":
-        exchange._close = closing
+        rename_databases._close = closing
     elif name == "tidying up fails":
         scratch.drop_database = tidying
     elif name:
-        exchange.rows = sending
+        rename_databases.rows = sending
 
 def schema(name):
     there = connect_to(name, "postdo test")

@@ -178,6 +178,16 @@ def test_every_path_that_a_document_names_is_there(document: str) -> None:
     assert {span for span in spans if not is_there(span)} == set()
 
 
+def test_each_change_of_the_table_is_made_in_a_file_that_is_there() -> None:
+    table = section(text_of("CONTRIBUTING.md"), "To change something, open")
+    rows = [line for line in table.splitlines() if line.startswith("| ")][2:]
+    named = {row: CODE_SPAN.findall(row.split("|")[2]) for row in rows}
+
+    assert len(rows) > 30
+    assert [row for row, files in named.items() if not files] == []
+    assert {file for files in named.values() for file in files if not is_there(file)} == set()
+
+
 def is_there(path: str) -> bool:
     """Whether it is in the project, in short for something in web/, or rightly not there yet."""
     at_a_user = path.startswith((*MADE, *EXAMPLE))

@@ -24,7 +24,7 @@ from projects import make, need_extensions, query
 from shop_copies import COPY, PROGRAMS, SHOP, finished, shop, unfinished
 
 from embedded_postgres import Cluster
-from postdo.copying.programs import environment
+from postdo.copy.pg_programs import environment
 
 TABLES = """
 SELECT format('%I.%I', n.nspname, c.relname) FROM pg_class c
@@ -32,7 +32,7 @@ JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE c.relkind IN ('r', 'm') AND n.nspname IN ('public', 'archive') ORDER BY 1
 """
 SUMS = f"""
-from postdo.database import closing
+from postdo.base.database import closing
 def sums(session):
     tables = [name for (name,) in rows(session, {TABLES!r})]
     return {{name: rows(session, f"SELECT count(*), md5(string_agg(t::text, '|' ORDER BY t::text)) "

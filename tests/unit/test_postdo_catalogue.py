@@ -15,8 +15,8 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from projects import query
 
 from embedded_postgres import Cluster
-from postdo.database import rows
-from postdo.schema import catalogue, catalogue_sql
+from postdo.base.database import rows
+from postdo.schema import catalogue, queries
 from postdo.schema.catalogue import Catalogue, Entry
 
 TABLE = "public.shop_item"
@@ -263,7 +263,7 @@ def test_an_object_dropped_meanwhile_is_no_error(
 
     def vanishing(one: BaseDatabaseWrapper, sql: str, *values: object) -> list[tuple[object, ...]]:
         asked.append(sql)
-        if sql == catalogue_sql.MAJOR and asked.count(sql) == 1:
+        if sql == queries.MAJOR and asked.count(sql) == 1:
             return rows(one, "SELECT 'public.gone'::regclass")
         return rows(one, sql, *values)
 

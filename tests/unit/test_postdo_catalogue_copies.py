@@ -14,11 +14,11 @@ from catalogues import SHOP, connected, undone
 from projects import make, query
 
 from embedded_postgres import Cluster
-from postdo.database import rows
+from postdo.base.database import rows
 from postdo.schema import catalogue
 from postdo.schema.catalogue import Catalogue
-from postdo.schema.differences import compare
-from postdo.schema.reread import worded
+from postdo.schema.diff import compare
+from postdo.schema.normalize import worded
 
 # Gives every constraint, every other index and every sequence of a schema a name of no meaning.
 RENAME = """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from postdo.planning.column_types import fits
+from postdo.compatibility.column_types import fits
 
 
 @pytest.mark.parametrize(

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from postdo.memory.journal_values import from_json, to_json
-from postdo.memory.model_use import ColumnUse, ModelUse, TableUse
-from postdo.planning.compatibility import Clash, clashes
-from postdo.rehearsing.trace import Rename
+from postdo.compatibility.compare import Clash, clashes
+from postdo.journal.model_usage import ColumnUse, ModelUse, TableUse
+from postdo.journal.serialization import from_json, to_json
+from postdo.rehearsal.trace import Rename
 from postdo.schema.catalogue import Catalogue, Entry
 
 # By hand: one table, `shop_item`, and what becomes of it.

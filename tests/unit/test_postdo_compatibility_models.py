@@ -9,8 +9,8 @@ from django import VERSION
 from model_projects import look, migrated
 from projects import Project, need_extensions, query
 
-from postdo.memory.model_use import ModelUse
-from postdo.planning.compatibility import clashes
+from postdo.compatibility.compare import clashes
+from postdo.journal.model_usage import ModelUse
 from postdo.schema.catalogue import Catalogue
 
 MODELS = """

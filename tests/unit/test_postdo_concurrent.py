@@ -12,19 +12,20 @@ import pytest
 from projects import Project, make_shop, open_connection, query
 from waiting import until
 
-from postdo.memory.journal_values import pack
+from postdo.journal.serialization import pack
 
 # What `postdo migrate --concurrently` does, without the command line around it.
 DRIVER = """
 import os, sys
-from postdo import config, history, project
-from postdo.applying.concurrent import apply_concurrently
-from postdo.console import Console
-from postdo.database import connect
-from postdo.errors import PostdoError
-from postdo.lock import exclusive
-from postdo.run import Run
-from postdo.stop import StopSignals
+from postdo.base import config, project
+from postdo.django_migrations import history
+from postdo.apply.concurrent import apply_concurrently
+from postdo.base.console import Console
+from postdo.base.database import connect
+from postdo.base.errors import PostdoError
+from postdo.base.advisory_lock import exclusive
+from postdo.base.context import Run
+from postdo.base.signals import StopSignals
 
 read = config.read(os.environ)
 run = Run(read, Console(sys.stdout, sys.stderr), StopSignals())

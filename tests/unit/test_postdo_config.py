@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from postdo.config import Answer, Config, Mode, Policy, read
-from postdo.errors import Misconfigured
+from postdo.base.config import Answer, Config, Mode, Policy, read
+from postdo.base.errors import Misconfigured
 
 BASE = {"DJANGO_SETTINGS_MODULE": "config.settings"}
 

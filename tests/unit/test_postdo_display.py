@@ -6,8 +6,8 @@ import io
 
 import pytest
 
-from postdo.console import Console, Stopwatch
-from postdo.rehearsing.display import EVERY, SLOW_SECONDS, Display
+from postdo.base.console import Console, Stopwatch
+from postdo.rehearsal.display import EVERY, SLOW_SECONDS, Display
 
 
 class Terminal(io.StringIO):

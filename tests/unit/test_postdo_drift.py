@@ -8,7 +8,7 @@ import pytest
 from projects import Project, made_once, make_shop, open_connection
 from snippets import LIGHT, inside
 
-from postdo.lock import LOCK_KEY
+from postdo.base.advisory_lock import LOCK_KEY
 
 ADD = "migrations.AddField('Item', 'price', models.IntegerField(default=0))"
 OURS = "app = 'shop' AND name = '0002_price'"
@@ -66,9 +66,9 @@ def test_a_schema_that_cannot_be_made_explains_nothing_and_hides_no_drift(shop: 
     answer = inside(
         shop,
         """
-from postdo.errors import Refused
-from postdo.comparing.subject import look_at
-from postdo.comparing import drift
+from postdo.base.errors import Refused
+from postdo.drift.subject import read_subject
+from postdo.drift import drift
 
 tried = []
 
@@ -76,7 +76,7 @@ def cannot(subject, names):
     tried.append(names)
     raise Refused("the applied migrations cannot be run from nothing", "correct them")
 
-subject = look_at(run, project, session, seen(), journal)
+subject = read_subject(run, project, session, seen(), journal)
 found = drift.find(subject)
 right = [str(one) for one in drift.explain(subject, found)]
 drift.with_each = lambda subject, common, more: (None,) * len(more)
@@ -89,10 +89,10 @@ answer = [len(found), right, drift.explain(subject, found), len(tried)]
 
 
 EXPLAINED = """
-from postdo.comparing.subject import look_at
-from postdo.comparing import drift
+from postdo.drift.subject import read_subject
+from postdo.drift import drift
 
-subject = look_at(run, project, session, seen(), journal)
+subject = read_subject(run, project, session, seen(), journal)
 answer = [str(one) for one in drift.explain(subject, drift.find(subject))]
 """
 STOCK = ADD.replace("price", "stock")
@@ -172,15 +172,15 @@ def test_only_what_the_migrations_do_make_is_taken_for_theirs(shop: Project) -> 
     answer = inside(
         shop,
         """
-from postdo.comparing import drift, expected
-from postdo.comparing.subject import look_at
+from postdo.drift import drift, expected_schema
+from postdo.drift.subject import read_subject
 
 before = seen().recorded
 migrate()
 archive()
-subject = look_at(run, project, session, seen(), journal)
-as_advanced = expected.from_nothing(subject, before)
-expected.keep(subject, as_advanced)
+subject = read_subject(run, project, session, seen(), journal)
+as_advanced = expected_schema.from_nothing(subject, before)
+expected_schema.keep(subject, as_advanced)
 answer = [
     [one.what for one in drift.compare(as_advanced, drift.read(session))],
     [one.what for one in drift.find(subject)],

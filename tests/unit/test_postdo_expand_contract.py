@@ -11,8 +11,8 @@ from documents import blocks, text_of
 from model_projects import django, look, migrated
 from projects import Project
 
-from postdo.memory.model_use import ModelUse
-from postdo.planning.compatibility import clashes
+from postdo.compatibility.compare import clashes
+from postdo.journal.model_usage import ModelUse
 from postdo.schema.catalogue import Catalogue
 
 BLOCKS = blocks(text_of("docs/expand-contract.md"), "python")

@@ -196,7 +196,7 @@ def test_json_that_is_no_model_use_and_a_schema_of_another_form_count_as_none(
         shop,
         KEEP
         + """
-from postdo.memory.journal_values import pack
+from postdo.journal.serialization import pack
 journal.prepare(); keep(journal)
 answer = []
 for text in ('{"release":"1","tables":[5]}', '{"tables":[]}', "[]", "{", '{"release":1}', ""):
@@ -215,7 +215,7 @@ def test_an_archived_file_that_was_tampered_with_is_not_given_back(shop: Project
         shop,
         KEEP
         + """
-from postdo.memory.journal_values import pack
+from postdo.journal.serialization import pack
 journal.prepare(); keep(journal)
 evil = "UPDATE postdo_journal.source SET contents = %s WHERE name = '0001_initial'"
 rows(session, evil, pack("evil"))
@@ -364,7 +364,7 @@ def test_nobody_else_may_read_it(shop: Project, clerk: Project) -> None:
 
 
 def test_processes_that_prepare_at_once_make_one_journal(shop: Project) -> None:
-    holder = inside(shop, "answer = journal_schema.LOCK").value
+    holder = inside(shop, "answer = journal_tables.LOCK").value
     code = KEEP + "answer = journal.prepare(); keep(journal)"
     gate = f"SELECT pg_advisory_lock({holder})"
     held = open_connection(shop.url)
@@ -382,7 +382,7 @@ def test_processes_that_prepare_at_once_make_one_journal(shop: Project) -> None:
 
 
 FURTHER = """
-journal_schema.UPGRADES += (
+journal_tables.UPGRADES += (
     ("ALTER TABLE postdo_journal.run ADD COLUMN note text NOT NULL DEFAULT 'old'",
      "CREATE TABLE postdo_journal.approval (checksum text)"),
     ("ALTER TABLE postdo_journal.approval ADD COLUMN who text",),
@@ -405,7 +405,7 @@ def test_an_older_journal_is_upgraded_step_by_step_and_keeps_what_it_has(shop: P
 
 def test_an_upgrade_that_fails_leaves_the_older_journal_whole(shop: Project) -> None:
     inside(shop, KEEP + "journal.prepare(); keep(journal)")
-    failing = FURTHER + "journal_schema.UPGRADES += (('SELECT 1 / 0',),)\n"
+    failing = FURTHER + "journal_tables.UPGRADES += (('SELECT 1 / 0',),)\n"
     answer = inside(shop, KEEP + failing + "answer = journal.prepare()")
     assert answer.value is False
     assert "division by zero" in answer.err

@@ -16,14 +16,14 @@ from projects import Outcome, Project, made_once, make_shop, open_connection
 from waiting import until
 
 from embedded_postgres.binaries import choose
-from postdo.planning import kept
-from postdo.planning.kept import Circumstances
-from postdo.planning.plan import decide
-from postdo.rehearsing.file_changes import FileChange
-from postdo.rehearsing.losses import Uncounted
-from postdo.rehearsing.rehearsal import Rehearsal
-from postdo.rehearsing.row_effects import Table
-from postdo.rehearsing.trace import Effect, Loss, Statement, Step
+from postdo.plan import kept
+from postdo.plan.decide import decide
+from postdo.plan.kept import Circumstances
+from postdo.rehearsal.data_loss import Uncounted
+from postdo.rehearsal.file_changes import FileChange
+from postdo.rehearsal.rehearse import Rehearsal
+from postdo.rehearsal.row_counts import Table
+from postdo.rehearsal.trace import Effect, Loss, Statement, Step
 
 GATE = 4343
 REUSED = "what matters is as it was: not rehearsed again"

@@ -7,11 +7,11 @@ from dataclasses import replace
 import plans
 import pytest
 
-from postdo.config import Policies
-from postdo.planning.plan import decide
-from postdo.rehearsing import limits
-from postdo.rehearsing.file_changes import FileChange
-from postdo.rehearsing.limits import limit_of, marked
+from postdo.base.config import Policies
+from postdo.plan.decide import decide
+from postdo.rehearsal import limits
+from postdo.rehearsal.file_changes import FileChange
+from postdo.rehearsal.limits import limit_of, marked
 
 
 def connect() -> None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import io
 
-from postdo import config
-from postdo.console import Console
-from postdo.planning.lint import advice
-from postdo.run import Run
-from postdo.stop import StopSignals
+from postdo.base import config
+from postdo.base.console import Console
+from postdo.base.context import Run
+from postdo.base.signals import StopSignals
+from postdo.checks.lint import advice
 
 
 def said(*statements: str, concurrent: tuple[str, ...] = ()) -> set[tuple[str, str]]:

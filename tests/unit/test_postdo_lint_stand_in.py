@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from postdo.config import read
-from postdo.console import Console
-from postdo.planning import lint
-from postdo.planning.findings import Advice
-from postdo.planning.lint import advice
-from postdo.run import Run
-from postdo.stop import StopSignals
+from postdo.base.config import read
+from postdo.base.console import Console
+from postdo.base.context import Run
+from postdo.base.signals import StopSignals
+from postdo.checks import lint
+from postdo.checks.lint import advice
+from postdo.plan.findings import Advice
 
 # As squawk 2.70 does: finds what it knows line by line, or only what it cannot read.
 STAND_IN = """#!{python}

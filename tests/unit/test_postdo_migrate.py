@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from projects import CREATE_ITEM, DEVELOPMENT, ITEM, Project, make, make_shop
 
-from postdo.history import UNFINISHED
-from postdo.lock import HOLDER, LOCK_KEY
+from postdo.base.advisory_lock import HOLDER, LOCK_KEY
+from postdo.django_migrations.history import UNFINISHED
 
 ADD_STOCK = 'migrations.AddField("Item", "stock", models.IntegerField(default=0))'
 BROKEN = "migrations.RunSQL('ALTER TABLE shop_item ADD COLUMN name text')"  # it has one already
@@ -52,9 +52,9 @@ HEAVY = {
     "django.contrib.auth.models",
     "django.db.migrations.executor",
     "django.db.migrations.autodetector",
-    "postdo.applying.plain",
-    "postdo.changes",
-    "postdo.superuser",
+    "postdo.apply.django_migrate",
+    "postdo.django_migrations.model_changes",
+    "postdo.commands.superuser",
 }
 
 
@@ -75,7 +75,7 @@ def imported(shop: Project, stamp: str) -> set[str]:
 def test_nothing_pending_is_found_without_importing_a_migration_or_a_model(shop: Project) -> None:
     stamp = str(shop.root / "stamp.json")
     assert shop.run("check", "--stamp", stamp).code == 0
-    assert HEAVY - {"postdo.superuser"} <= imported(shop, stamp)
+    assert HEAVY - {"postdo.commands.superuser"} <= imported(shop, stamp)
     assert HEAVY & imported(shop, stamp) == set()
 
 

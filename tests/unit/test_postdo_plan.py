@@ -8,10 +8,10 @@ import plans
 import pytest
 from plans import DEFAULT, LONG, answering, kinds, locking, losing, swapping
 
-from postdo.config import Answer, Rehearse
-from postdo.planning.findings import Findings
-from postdo.planning.plan import decide
-from postdo.rehearsing.trace import Lock, Loss, Statement, Step
+from postdo.base.config import Answer, Rehearse
+from postdo.plan.decide import decide
+from postdo.plan.findings import Findings
+from postdo.rehearsal.trace import Lock, Loss, Statement, Step
 
 VERDICT_OF = {Answer.ALLOW: "go", Answer.ASK: "ask", Answer.REFUSE: "refuse"}
 NOTHING_PENDING = plans.findings(pending=(), rehearsal=None, clashes=None)

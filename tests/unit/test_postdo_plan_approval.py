@@ -12,11 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from plans import DEFAULT, LONG, locking, losing, swapping
 
-from postdo.config import Answer
-from postdo.planning.findings import Findings
-from postdo.planning.plan import decide
-from postdo.rehearsing.rehearsal import Rehearsal
-from postdo.rehearsing.trace import Loss
+from postdo.base.config import Answer
+from postdo.plan.decide import decide
+from postdo.plan.findings import Findings
+from postdo.rehearsal.rehearse import Rehearsal
+from postdo.rehearsal.trace import Loss
 
 Thing = TypeVar("Thing")
 

@@ -8,9 +8,9 @@ import plans
 import pytest
 from plans import DEFAULT, kinds, losing
 
-from postdo.config import Policies, Rehearse
-from postdo.planning.plan import decide
-from postdo.rehearsing.trace import Failure, Loss
+from postdo.base.config import Policies, Rehearse
+from postdo.plan.decide import decide
+from postdo.rehearsal.trace import Failure, Loss
 
 
 def test_a_failed_rehearsal_says_where_on_which_rows_and_what_to_do() -> None:

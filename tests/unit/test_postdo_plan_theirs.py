@@ -9,10 +9,10 @@ import pytest
 from plans import DEFAULT
 from test_postdo_plan_words import run_of
 
-from postdo.planning.findings import Findings
-from postdo.planning.gate import refusal
-from postdo.planning.plan import decide
-from postdo.rehearsing.trace import Lock, Loss, Step
+from postdo.plan.approval import refusal
+from postdo.plan.decide import decide
+from postdo.plan.findings import Findings
+from postdo.rehearsal.trace import Lock, Loss, Step
 from postdo.report import text
 
 STOCK = "public.partner_stockrecord"

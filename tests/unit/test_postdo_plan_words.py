@@ -11,19 +11,19 @@ import plans
 import pytest
 from plans import DEFAULT, locking, losing
 
-from postdo.config import Answer, Policies, read
-from postdo.console import Console
-from postdo.errors import Refused
-from postdo.planning import recipes
-from postdo.planning.compatibility import Clash
-from postdo.planning.findings import Findings
-from postdo.planning.gate import pass_gate, refusal
-from postdo.planning.plan import Plan, decide
-from postdo.planning.recipes import Place
-from postdo.rehearsing.trace import Lock
+from postdo.base.config import Answer, Policies, read
+from postdo.base.console import Console
+from postdo.base.context import Run
+from postdo.base.errors import Refused
+from postdo.base.signals import StopSignals
+from postdo.compatibility import expand_contract
+from postdo.compatibility.compare import Clash
+from postdo.compatibility.expand_contract import Place
+from postdo.plan.approval import refusal, require_approval
+from postdo.plan.decide import Plan, decide
+from postdo.plan.findings import Findings
+from postdo.rehearsal.trace import Lock
 from postdo.report import html, text
-from postdo.run import Run
-from postdo.stop import StopSignals
 
 IN_KIT = replace(DEFAULT, in_kit=True)
 ALREADY_THERE = replace(plans.NULLS, sqlstate="42701")
@@ -78,7 +78,7 @@ def test_what_is_approved_is_said_without_how_to_approve_it() -> None:
     run, out = run_of()
     plan = decide(losing(plans.COLUMN_LOSS), DEFAULT)
 
-    pass_gate(run, plan, plan.checksum)
+    require_approval(run, plan, plan.checksum)
 
     assert out.getvalue() == (
         "postdo: approved: would delete column shop_item.note (1,204 values)\n"
@@ -166,10 +166,13 @@ REQUIRED = replace(
     plans.CLASH,
     what="column shop_item.note is new: NOT NULL without a default",
     breaks="writes",
-    steps=recipes.add_not_null(recipes.Place("shop.Item", "shop_item", "note")),
+    steps=expand_contract.add_not_null(expand_contract.Place("shop.Item", "shop_item", "note")),
 )
 MANY_STEPS = replace(
-    plans.CLASH, steps=recipes.rename_column(recipes.Place("shop.Item", "shop_item", "note"), "n")
+    plans.CLASH,
+    steps=expand_contract.rename_column(
+        expand_contract.Place("shop.Item", "shop_item", "note"), "n"
+    ),
 )
 
 
@@ -251,7 +254,7 @@ def test_a_new_column_has_the_way_of_the_django_that_runs(
 ) -> None:
     monkeypatch.setattr(django, "VERSION", version)
 
-    found = recipes.add_not_null(Place("shop.Item", "shop_item", "price"))
+    found = expand_contract.add_not_null(Place("shop.Item", "shop_item", "price"))
 
     assert len(found) == steps
     assert ("db_default" in found[0]) is (version >= (5, 0))
@@ -261,6 +264,9 @@ def test_a_new_column_has_the_way_of_the_django_that_runs(
 def test_where_there_is_a_choice_the_steps_say_so() -> None:
     place = Place("shop.Item", "shop_item", "name", "name")
 
-    for steps in (recipes.rename_column(place, "title"), recipes.rename_table(place, "shop_thing")):
+    for steps in (
+        expand_contract.rename_column(place, "title"),
+        expand_contract.rename_table(place, "shop_thing"),
+    ):
         assert steps[0].startswith("either ")
         assert steps[1].startswith("or")

@@ -7,9 +7,9 @@ from contextlib import suppress
 
 import pytest
 
-from postdo.console import Console
-from postdo.progress import Progress
-from postdo.words import duration, line, listed, number, several, size, table
+from postdo.base.console import Console
+from postdo.base.formatting import duration, line, listed, number, several, size, table
+from postdo.base.progress import Progress
 
 
 class _Terminal(io.StringIO):

@@ -12,7 +12,7 @@ import pytest
 from projects import ITEM, Project, make_shop, open_connection
 from waiting import until
 
-from postdo.lock import LOCK_KEY
+from postdo.base.advisory_lock import LOCK_KEY
 
 GATE = 4242
 # Takes until the test lets go of the gate.

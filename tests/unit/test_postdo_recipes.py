@@ -8,8 +8,8 @@ import re
 import pytest
 from projects import query
 
-from postdo.planning import recipes
-from postdo.planning.recipes import Place, Steps
+from postdo.compatibility import expand_contract
+from postdo.compatibility.expand_contract import Place, Steps
 
 PLACE = Place("shop.Item", "shop_item", "note", "note")
 RUN_SQL = re.compile(r"migrations\.RunSQL\(('[^']*'|\[[^]]*\])\)")
@@ -26,24 +26,36 @@ TITLE, REAL = ADD.format("title varchar(9)"), ADD.format("note_new int")
 # What is done before, what the recipe says, and what comes of its SQL. (Django's own operation
 # validates a check.)
 RECIPES: dict[str, tuple[str, Steps, list[str]]] = {
-    "rename a column": (TITLE, recipes.rename_column(PLACE, "title"), ["title character varying"]),
-    "drop a column": ("", recipes.drop_column(PLACE), []),
-    "drop a table": ("", recipes.drop_table(PLACE), []),
-    "make it NOT NULL": ("", recipes.make_not_null(PLACE), ["note character varying filled"]),
-    "another type": (REAL, recipes.change_type(PLACE, "integer"), ["note_new integer"]),
-    "a narrower type": ("", recipes.narrow_type(PLACE, "char(3)"), ["note character filled"]),
+    "rename a column": (
+        TITLE,
+        expand_contract.rename_column(PLACE, "title"),
+        ["title character varying"],
+    ),
+    "drop a column": ("", expand_contract.drop_column(PLACE), []),
+    "drop a table": ("", expand_contract.drop_table(PLACE), []),
+    "make it NOT NULL": (
+        "",
+        expand_contract.make_not_null(PLACE),
+        ["note character varying filled"],
+    ),
+    "another type": (REAL, expand_contract.change_type(PLACE, "integer"), ["note_new integer"]),
+    "a narrower type": (
+        "",
+        expand_contract.narrow_type(PLACE, "char(3)"),
+        ["note character filled"],
+    ),
     "a check": (
         "",
-        recipes.add_check(PLACE, "short"),
+        expand_contract.add_check(PLACE, "short"),
         ["note character varying filled", "short false"],
     ),
     "a foreign key": (
         "",
-        recipes.add_foreign_key(PLACE, "to_itself", "shop_item"),
+        expand_contract.add_foreign_key(PLACE, "to_itself", "shop_item"),
         ["note character varying filled", "to_itself true"],
     ),
-    "no default": ("", recipes.keep_default(PLACE), ["note character varying filled"]),
-    "a generated column": ("", recipes.make_generated(PLACE), []),
+    "no default": ("", expand_contract.keep_default(PLACE), ["note character varying filled"]),
+    "a generated column": ("", expand_contract.make_generated(PLACE), []),
 }
 # What a person writes in place of "…".
 CHOICES = {

@@ -16,12 +16,12 @@ from rehearsing import TIMEOUT_SECONDS, migrated, state
 DRIVER = """
 import json, os, sys
 from dataclasses import asdict
-from postdo import config, project
-from postdo.console import Console
-from postdo.database import closing, connect
-from postdo.rehearsing.rehearsal import rehearse
-from postdo.run import Run
-from postdo.stop import StopSignals
+from postdo.base import config, project
+from postdo.base.console import Console
+from postdo.base.database import closing, connect
+from postdo.rehearsal.rehearse import rehearse
+from postdo.base.context import Run
+from postdo.base.signals import StopSignals
 stop = StopSignals()
 stop.install()
 run = Run(config.read(os.environ), Console(sys.stderr, sys.stderr), stop)

@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from plans import ALL, DEFAULT, EVERYTHING
 
-from postdo.planning.plan import Plan, decide
-from postdo.rehearsing.trace import Lock, Loss, Step
+from postdo.plan.decide import Plan, decide
+from postdo.rehearsal.trace import Lock, Loss, Step
 from postdo.report import html, text
 from postdo.report.elements import name
 

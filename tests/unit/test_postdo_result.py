@@ -10,7 +10,7 @@ import pytest
 from projects import REPOSITORY, Outcome, Project, make, make_shop
 from rehearsing import migrated
 
-from postdo.result import Facts
+from postdo.base.result import Facts
 
 PRICE = 'migrations.AddField("Item", "price", models.IntegerField(db_default=0))'
 TWICE = 'migrations.RunSQL("CREATE TABLE shop_item ()")'

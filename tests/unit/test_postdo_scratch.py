@@ -24,7 +24,7 @@ from projects import Project, make, open_connection, query
 
 from embedded_postgres import Cluster, temporary_cluster
 from embedded_postgres.binaries import available
-from postdo.copying.alike import Likeness, create_statement, set_clause
+from postdo.copy.create_database import Likeness, create_statement, set_clause
 
 HOLD = """
 with scratch.scratch_database(run, session) as name:
@@ -33,7 +33,7 @@ with scratch.scratch_database(run, session) as name:
 print("left", flush=True)
 """
 LOOK = """
-from postdo.database import closing
+from postdo.base.database import closing
 print(rows(session, "SELECT pg_encoding_to_char(encoding), datcollate, datctype FROM pg_database "
            "WHERE datname = %s", name)[0])
 with closing(scratch.connect_to(name, "postdo look")) as there:
@@ -141,7 +141,7 @@ def test_where_the_role_may_not_another_one_makes_the_database_for_it(
             body = """
 with scratch.scratch_database(run, session) as name:
     print(rows(session, "SELECT pg_get_userbyid(datdba) FROM pg_database WHERE datname = %s", name))
-    from postdo.database import closing
+    from postdo.base.database import closing
     with closing(scratch.connect_to(name, "postdo look")) as there:
         print(rows(there, "CREATE TABLE t (x int)"))
 print(scratch.create_like(run, session, name + "_new"))
@@ -163,8 +163,8 @@ def test_a_copy_has_the_extensions_that_only_a_superuser_could_create(tmp_path: 
             query(with_database(admin, url.rpartition("/")[2]), "CREATE EXTENSION citext")
             query(url, "CREATE TABLE kept (x citext); INSERT INTO kept VALUES ('a')")
             body = """
-from postdo.copying import backup
-from postdo.database import closing
+from postdo.copy import backup
+from postdo.base.database import closing
 with scratch.scratch_database(run, session) as name:
     copied = backup.copy(run, session, name, schema_only={schema_only})
     print(copied.left_out)

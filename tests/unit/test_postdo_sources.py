@@ -10,7 +10,7 @@ from snippets import LIGHT, Answer, inside
 
 ADD = "migrations.AddField('Item', {name!r}, models.IntegerField(default=0))"
 SOURCES = """
-from postdo.memory.sources import sources
+from postdo.journal.sources import sources
 report = sources(run, project, session, tuple(RESTORE), INTO)
 answer = [{one.name: one.state for one in report.sources if one.name.startswith(("shop", "old"))},
           list(report.restored)]
@@ -36,7 +36,7 @@ def sources(project: Project, *restore: str, into: Path | None = None) -> Answer
 def refusal(project: Project, *restore: str, into: Path | None = None) -> dict[str, str]:
     where = f"Path({str(into)!r})" if into else "None"
     code = f"""
-from postdo.memory.sources import sources
+from postdo.journal.sources import sources
 answer = refusal(lambda: sources(run, project, session, {restore!r}, {where}))
 """
     found = inside(project, code).value
@@ -51,7 +51,7 @@ def test_files_are_read_with_their_bytes_and_without_importing_them(shop: Projec
         shop,
         """
 import hashlib
-from postdo.memory.sources import read_sources
+from postdo.journal.sources import read_sources
 wanted = {("shop", "0004_odd"), ("shop", "0002_price"), ("shop", "0009_none"),
           ("contenttypes", "0001_x"), ("contenttypes", "0001_initial"), ("gone", "0001_initial")}
 found = read_sources(project, wanted)
@@ -193,7 +193,7 @@ def test_nothing_is_overwritten_and_nothing_is_written_if_one_cannot_be(
 def test_what_cannot_be_restored_is_refused(shop: Project) -> None:
     names = ["shop.0009_none", "shop", "shop.../../etc/passwd", "../shop.0001_initial", "shop.a/b"]
     code = f"""
-from postdo.memory.sources import sources
+from postdo.journal.sources import sources
 answer = [refusal(lambda: sources(run, project, session, (name,), None)) for name in {names!r}]
 """
     none, *others = inside(shop, code).value
@@ -212,7 +212,7 @@ def test_only_what_is_plainly_written_is_taken_from_a_text(shop: Project) -> Non
     answer = inside(
         shop,
         '''
-from postdo.memory.source_text import dependencies, replaces
+from postdo.journal.source_text import dependencies, replaces
 text = """
 replaces = [("no", "0001_outside")]
 class Migration(migrations.Migration):

@@ -13,8 +13,8 @@ from urllib.parse import urlsplit
 import pytest
 from projects import Outcome, Project, make, open_connection, query
 
-from postdo.database import message
-from postdo.wait import Problem, classify
+from postdo.base.database import message
+from postdo.base.wait import Problem, classify
 
 
 def free_port() -> int:

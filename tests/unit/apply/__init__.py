@@ -1,1 +1,1 @@
-"""The tests of `postdo.applying.apply`, driven below the command line."""
+"""The tests of `postdo.apply.one_transaction`, driven below the command line."""

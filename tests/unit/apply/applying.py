@@ -1,4 +1,4 @@
-"""What the tests of `applying.apply` share: databases with rows, the driver, and what stays."""
+"""What the tests of `one_transaction` share: databases with rows, the driver, and what stays."""
 
 from __future__ import annotations
 

@@ -17,18 +17,18 @@ from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.transaction import atomic, set_rollback
 
-from postdo import config, lock, project
 from postdo.__main__ import OUTCOMES
-from postdo.applying.apply import in_one_transaction
-from postdo.console import Console
-from postdo.database import closing, connect, rows
-from postdo.errors import PostdoError
-from postdo.rehearsing.trace import Trace
-from postdo.rehearsing.tracing import Tracer
-from postdo.run import Run
-from postdo.running.pending import run_pending
+from postdo.apply.one_transaction import in_one_transaction
+from postdo.base import advisory_lock, config, project
+from postdo.base.console import Console
+from postdo.base.context import Run
+from postdo.base.database import closing, connect, rows
+from postdo.base.errors import PostdoError
+from postdo.base.signals import Stopped, StopSignals
+from postdo.executor.run_pending import run_pending
+from postdo.rehearsal.trace import Trace
+from postdo.rehearsal.tracer import Tracer
 from postdo.schema import catalogue
-from postdo.stop import Stopped, StopSignals
 
 
 def rehearse() -> Trace:
@@ -58,7 +58,7 @@ def work(orders: dict[str, Any]) -> int:
             rows(worker, statement)
 
     try:
-        with closing(connect("postdo driver", 5)) as session, lock.exclusive(run, session):
+        with closing(connect("postdo driver", 5)) as session, advisory_lock.exclusive(run, session):
             rehearsed = rehearse() if orders.get("rehearse") else None
             if orders.get("pause"):
                 console.say("paused")

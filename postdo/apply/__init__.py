@@ -1,0 +1,1 @@
+"""Migrations are applied: in one transaction, concurrently, or as Django does it."""

@@ -1,0 +1,38 @@
+"""Where sequences stand: setval is not taken back with its transaction.
+
+A migration that deletes rows and sets their sequence back (``loaddata`` does it by itself) leaves
+it behind the rows when it is undone, and the site's next INSERT fails.
+"""
+
+from __future__ import annotations
+
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from postdo.base.database import rows
+
+# Name as SQL writes it, and last value, of each sequence that goes up, was used and is ours to set.
+# PostgreSQL 14 to 18.
+STANDING = """
+SELECT format('%I.%I', schemaname, sequencename), last_value FROM pg_sequences
+WHERE last_value IS NOT NULL AND increment_by > 0 AND NOT cycle
+  AND has_sequence_privilege(format('%I.%I', schemaname, sequencename), 'UPDATE')
+"""
+# Sets one forward to where it was, if it is behind that now; nothing if it is gone. 14 to 18.
+FORWARD = """
+SELECT setval(s.name::regclass, s.value) FROM (VALUES (%s::text, %s::bigint)) AS s(name, value)
+WHERE coalesce(pg_sequence_last_value(to_regclass(s.name)), s.value - 1) < s.value
+  AND to_regclass(s.name) IS NOT NULL
+"""
+
+
+def standing(session: BaseDatabaseWrapper) -> dict[str, int]:
+    """The last number that each sequence has given out."""
+    return dict(rows(session, STANDING))
+
+
+def bring_back(session: BaseDatabaseWrapper, were: dict[str, int]) -> None:
+    """No sequence is behind where it stood before."""
+    now = standing(session)
+    for name, value in were.items():
+        if now.get(name, value - 1) < value:
+            rows(session, FORWARD, name, value)

@@ -1,0 +1,199 @@
+"""Locks on the project's tables: taken first, in a fixed order; and who stands in the way.
+
+What a site feels is not the lock that somebody holds but the queue behind the one who waits for a
+strong lock: everybody who comes later waits too, readers as well. So the waiting is short and is
+done again. The weakest lock that keeps VACUUM and other changes of the schema away is taken first:
+waiting for that one, nobody on the site is held up.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from postdo.base.database import rows
+from postdo.base.formatting import table as shown
+from postdo.rehearsal.trace import Lock
+
+# Weak to strong; the manual's table 13.2, PostgreSQL 14 to 18.
+MODES = (
+    "ACCESS SHARE",
+    "ROW SHARE",
+    "ROW EXCLUSIVE",
+    "SHARE UPDATE EXCLUSIVE",
+    "SHARE",
+    "SHARE ROW EXCLUSIVE",
+    "EXCLUSIVE",
+    "ACCESS EXCLUSIVE",
+)
+QUIET = "SHARE UPDATE EXCLUSIVE"  # the strongest that holds up neither readers nor writers
+# A waiting session makes an ordinary autovacuum give way, but only after deadlock_timeout (1 s).
+BEYOND_DEADLOCK_MS = 500
+LONGEST_QUIET_MS = 10_000  # should somebody have set deadlock_timeout to minutes
+QUERY_LENGTH = 80  # characters of a blocker's statement that are shown
+SHORTEST_LOOK_SECONDS = 0.05  # between two looks at who blocks; a look takes about 1 ms
+
+# Of the tables named (schema.table), those that can be locked: as named, and as SQL writes it.
+# PostgreSQL 14 to 18; LOCK TABLE asks for one of these privileges.
+LOCKABLE = """
+SELECT n.nspname || '.' || c.relname, format('%%I.%%I', n.nspname, c.relname)
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relkind IN ('r', 'p') AND n.nspname <> 'pg_catalog'
+  AND n.nspname || '.' || c.relname = ANY(%s)
+  AND has_schema_privilege(n.oid, 'USAGE')
+  AND has_table_privilege(c.oid, 'UPDATE, DELETE, TRUNCATE')
+"""
+# After how many milliseconds of waiting a session looks for a deadlock. PostgreSQL 14 to 18.
+DEADLOCK_MS = "SELECT setting::int FROM pg_settings WHERE name = 'deadlock_timeout'"
+SET_TIMEOUT = "SELECT set_config('lock_timeout', %s, false)"
+# Whom a session waits for, if it does: pid (0 for a prepared transaction), name, state, since when,
+# its statement, and the table that is waited for. Of other roles' sessions only the pid may be
+# visible, and that it is a VACUUM. PostgreSQL 14 to 18.
+BLOCKERS = """
+SELECT other.pid, b.application_name, b.state, b.xact_start,
+       coalesce(left(nullif(b.query, '<insufficient privilege>'), 200), ''),
+       b.backend_type = 'autovacuum worker' OR v.pid IS NOT NULL,
+       (SELECT n.nspname || '.' || c.relname FROM pg_locks l
+        JOIN pg_class c ON c.oid = l.relation JOIN pg_namespace n ON n.oid = c.relnamespace
+        WHERE l.pid = w.pid AND NOT l.granted AND l.locktype IN ('relation', 'tuple') LIMIT 1)
+FROM pg_stat_activity w
+CROSS JOIN LATERAL unnest(pg_blocking_pids(w.pid)) AS other(pid)
+LEFT JOIN pg_stat_activity b ON b.pid = other.pid
+LEFT JOIN pg_stat_progress_vacuum v ON v.pid = other.pid
+WHERE w.pid = %s AND w.wait_event_type = 'Lock'
+ORDER BY b.xact_start
+"""
+
+
+@dataclass(frozen=True)
+class Blocker:
+    """A session that holds, or waits longer for, what somebody waits for.
+
+    ``table``: that table with its schema, empty for a row's lock. ``since``: when its transaction
+    began. ``vacuum``: whether it is a VACUUM, by hand or not.
+    """
+
+    pid: int
+    name: str
+    state: str
+    since: datetime | None
+    query: str
+    vacuum: bool
+    table: str
+
+    def __str__(self) -> str:
+        if self.pid == 0:
+            return "a prepared transaction (see pg_prepared_xacts)"
+        unnamed = "unnamed session" if self.state else "session of another role"
+        who = self.name or ("VACUUM" if self.vacuum else unnamed)
+        since = f" since {self.since:%H:%M:%S %Z}" if self.since else ""
+        facts = ", ".join(filter(None, (f"pid {self.pid}", f"{self.state}{since}".strip())))
+        query = " ".join(self.query.split())[:QUERY_LENGTH]
+        return f"{who} ({facts})" + (f": {query}" if query else "")
+
+    @property
+    def place(self) -> str:
+        """What is waited for, for a message."""
+        return shown(self.table) or "a row"
+
+    @property
+    def remedy(self) -> str:
+        """What a person can do about it."""
+        if self.pid == 0:
+            return "commit or roll back the prepared transaction, and start again"
+        if self.vacuum and "wraparound" in self.query:
+            return "let that VACUUM end (PostgreSQL must not go without it), and start again"
+        return f"end it there, or with SELECT pg_terminate_backend({self.pid}), and start again"
+
+
+class Watch:
+    """Who was seen in the way last; empty if nobody was."""
+
+    def __init__(self) -> None:
+        self.blockers: tuple[Blocker, ...] = ()
+
+
+def take(
+    worker: BaseDatabaseWrapper, locks: tuple[Lock, ...], lock_timeout_ms: int
+) -> float | None:
+    """Take those of these locks that hold anybody up, by the tables' names.
+
+    Returns ``time.monotonic()`` of the first one that the site can feel, ``None`` without such.
+    From there on all of them together take ``lock_timeout_ms`` at the most. Errors are those of the
+    database: 55P03 if one was not to be had in time.
+    """
+    wanted = _wanted(worker, locks)
+    if not wanted:
+        return None
+    ((deadlock_ms,),) = rows(worker, DEADLOCK_MS)
+    patience = min(deadlock_ms + BEYOND_DEADLOCK_MS, LONGEST_QUIET_MS)
+    _set_timeout(worker, max(patience, lock_timeout_ms))
+    for table, _ in wanted:
+        rows(worker, f"LOCK TABLE ONLY {table} IN {QUIET} MODE")
+    felt = None
+    for table, mode in wanted:
+        if mode == QUIET:
+            continue
+        felt = felt or time.monotonic()
+        spent = int((time.monotonic() - felt) * 1000)
+        _set_timeout(worker, max(1, lock_timeout_ms - spent))
+        rows(worker, f"LOCK TABLE ONLY {table} IN {mode} MODE")
+    _set_timeout(worker, lock_timeout_ms)
+    return felt
+
+
+def against_vacuum(blockers: tuple[Blocker, ...]) -> tuple[Lock, ...]:
+    """What to take first the next time, so that an autovacuum that was in the way gives way."""
+    return tuple(Lock(one.table, QUIET, 0.0) for one in blockers if one.vacuum and one.table)
+
+
+@contextmanager
+def watching(session: BaseDatabaseWrapper, pid: int, every_seconds: float) -> Iterator[Watch]:
+    """Inside, a thread looks through ``session`` at who keeps the session ``pid`` waiting."""
+    watch = Watch()
+    ended = threading.Event()
+
+    def look() -> None:
+        while not ended.wait(max(every_seconds, SHORTEST_LOOK_SECONDS)):
+            try:
+                found = blockers(session, pid)
+            except Exception:  # noqa: BLE001  the session is gone; the others find that out too
+                return
+            watch.blockers = found or watch.blockers
+
+    thread = threading.Thread(target=look, daemon=True)
+    thread.start()
+    try:
+        yield watch
+    finally:
+        ended.set()
+        thread.join(1.0)
+
+
+def blockers(session: BaseDatabaseWrapper, pid: int) -> tuple[Blocker, ...]:
+    """Whom this session waits for at this moment, the oldest transaction first."""
+    return tuple(
+        Blocker(found, name or "", state or "", since, query, bool(vacuum), table or "")
+        for found, name, state, since, query, vacuum, table in rows(session, BLOCKERS, pid)
+    )
+
+
+def _wanted(worker: BaseDatabaseWrapper, locks: tuple[Lock, ...]) -> list[tuple[str, str]]:
+    """Table as SQL writes it, and mode; in the order in which they are taken."""
+    modes: dict[str, str] = {}
+    for lock in locks:
+        before = modes.get(lock.table, QUIET)
+        if lock.mode in MODES and MODES.index(lock.mode) >= MODES.index(before):
+            modes[lock.table] = lock.mode
+    quoted = dict(rows(worker, LOCKABLE, list(modes))) if modes else {}
+    return [(quoted[table], modes[table]) for table in sorted(quoted)]
+
+
+def _set_timeout(worker: BaseDatabaseWrapper, milliseconds: int) -> None:
+    rows(worker, SET_TIMEOUT, f"{milliseconds}ms")

@@ -1,1 +1,0 @@
-"""Migrations are applied: in one transaction, by a swap, or as Django does it."""

@@ -1,0 +1,1 @@
+"""What every other package uses: configuration, console, connections, locks, words."""

@@ -1,0 +1,22 @@
+"""What every command is given."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from postdo.base.config import Config
+from postdo.base.console import Console
+from postdo.base.signals import StopSignals
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of the command line: its configuration, where it speaks, and what may stop it."""
+
+    config: Config
+    console: Console
+    stop: StopSignals
+
+    def without_backups(self) -> Run:
+        """The same, with copies of which no backup is kept."""
+        return replace(self, config=replace(self.config, backups=None))

@@ -1,0 +1,281 @@
+"""Do the models have all their migrations? What follows if not is ``MAKEMIGRATIONS``' to say."""
+
+from __future__ import annotations
+
+import importlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from postdo.base.advisory_lock import exclusive
+from postdo.base.config import Mode, Policy
+from postdo.base.console import Stopwatch
+from postdo.base.context import Run
+from postdo.base.database import rows
+from postdo.base.errors import Misconfigured, Refused, one_line
+from postdo.base.formatting import listed
+from postdo.base.project import Project
+from postdo.django_migrations import check_cache, history
+
+if TYPE_CHECKING:
+    from postdo.django_migrations.model_changes import ModelChanges
+
+# One row per table or view that a name without its schema finds. Read against PostgreSQL 14 to 18.
+VISIBLE_TABLES = """
+    SELECT relname FROM pg_catalog.pg_class
+    WHERE relkind IN ('r', 'p', 'v', 'm', 'f') AND pg_catalog.pg_table_is_visible(oid)
+"""
+# How Django describes that the type of a primary key changes (4.2 to 6.1).
+KEY_CHANGES = re.compile(r"Alter field id on ")
+
+
+@dataclass(frozen=True)
+class Checked:
+    """How the check ended. ``by``: ``stamp``, ``models`` (all were compared) or ``off``.
+
+    ``written``: the migration files that were made.
+    """
+
+    by: str
+    written: tuple[str, ...] = ()
+
+
+def check(run: Run) -> Checked:
+    """Compare the models with their migrations, whatever the policy says, and write nothing.
+
+    Raises ``Refused`` with the list of what is missing.
+    """
+    return compare_models(run, None)
+
+
+def check_and_stamp(run: Run, project: Project, path: Path) -> Checked:
+    """``check``, and remember its success in a file. Needs no database.
+
+    Raises ``Refused`` as ``check`` does, with no stamp left, and ``Misconfigured`` if the file
+    cannot be written.
+    """
+    try:
+        path.unlink(missing_ok=True)
+        before = check_cache.fingerprint(
+            project
+        )  # of what is checked, should a file change meanwhile
+        checked = check(run)
+        check_cache.write(path, before)
+    except OSError as error:
+        raise Misconfigured(
+            f"the stamp {path} cannot be written: {error.strerror}",
+            "name a file in a folder that can be written",
+        ) from error
+    return checked
+
+
+def follow_policy(run: Run, project: Project, session: BaseDatabaseWrapper) -> Checked:
+    """What ``prepare`` does about models without migration: write them, refuse, or not look.
+
+    Files are written under the lock on ``session``: two modes of development can share a source.
+    Raises ``Refused`` where a person has to decide, ``Misconfigured`` where files cannot be
+    written.
+    """
+    if run.config.policy is Policy.OFF:
+        run.console.say("models are not compared with their migrations (MAKEMIGRATIONS=off)")
+        return Checked(by="off")
+    current = _fingerprint(project)
+    if current is not None and check_cache.differences(run.config.stamp, current) == ():
+        run.console.say("models match their migrations (checked before)")
+        return Checked(by="stamp")
+    if run.config.policy is Policy.CHECK:
+        try:
+            return compare_models(run, session)
+        except Refused as error:
+            raise _real_reason(run, project, session, error) from error
+    with exclusive(run, session):
+        written = _write_missing(run, project, session)
+    if run.config.refresh_stamp and not written:
+        _keep_stamp(run, current)
+    return Checked(by="models", written=written)
+
+
+def _real_reason(
+    run: Run, project: Project, session: BaseDatabaseWrapper, error: Refused
+) -> Refused:
+    before = history.read(session, project)
+    if not before.unknown_in(project):
+        return error
+    from postdo.checks.history import find_problems, real_reason  # noqa: PLC0415
+    from postdo.journal.journal import Journal  # noqa: PLC0415  takes a while
+
+    archived = Journal(run, session).sources()
+    reason = real_reason(find_problems(run, project, session, before, archived), [error.what])
+    if reason is None:
+        return error
+    return Refused(reason.what, reason.next_step, details=reason.details)
+
+
+def _fingerprint(project: Project) -> check_cache.Fingerprint | None:
+    try:
+        return check_cache.fingerprint(project)
+    except Exception:  # noqa: BLE001  whatever hides the sources: the full check tells it better
+        return None
+
+
+def _keep_stamp(run: Run, current: check_cache.Fingerprint | None) -> None:
+    if current is None:
+        return
+    try:
+        check_cache.write(run.config.stamp, current)
+    except OSError as error:
+        run.console.warn(f"the stamp {run.config.stamp} cannot be written: {error.strerror}")
+
+
+def _changes(run: Run) -> ModelChanges:
+    # Here and not above: importing it costs as much as all the rest of a start.
+    from django.db.migrations.exceptions import NodeNotFoundError  # noqa: PLC0415
+
+    from postdo.base.system_checks import require_checks  # noqa: PLC0415
+    from postdo.django_migrations.model_changes import find_changes  # noqa: PLC0415
+
+    require_checks(run, database=False)
+    try:
+        found = find_changes(run.config.manage)
+    except Refused as error:
+        if run.config.mode is Mode.PRODUCTION and isinstance(error.__cause__, NodeNotFoundError):
+            plan = run.config.postdo("plan")
+            error.next_step = f"`{plan}` says which file is missing, and how it comes back"
+        raise
+    if found.installed:
+        run.console.warn(_unknown_to_packages(run, found.installed))
+    return found
+
+
+def compare_models(run: Run, session: BaseDatabaseWrapper | None) -> Checked:
+    """``check``, which leaves alone an app without migrations whose tables ``session`` finds."""
+    watch = Stopwatch()
+    found = _changes(run)
+    _refuse(run, found, _without_tables(found, session))
+    run.console.say(f"models match their migrations ({watch})")
+    return Checked(by="models")
+
+
+def _without_tables(
+    found: ModelChanges, session: BaseDatabaseWrapper | None
+) -> dict[str, tuple[str, ...]]:
+    """The tables of apps without migrations that nobody has made; without a session, all.
+
+    An app may live without migrations on tables that were there before it, and is left alone.
+    """
+    if session is None:
+        return dict(found.unmigrated)
+    there = {name for (name,) in rows(session, VISIBLE_TABLES)}
+    missing = {
+        label: tuple(table for table in tables if table not in there)
+        for label, tables in found.unmigrated.items()
+    }
+    return {label: tables for label, tables in missing.items() if tables}
+
+
+def _refuse(run: Run, found: ModelChanges, tableless: Mapping[str, tuple[str, ...]]) -> None:
+    if tableless:
+        raise Refused(
+            f"models have no migrations at all and no tables, in {', '.join(tableless)}",
+            f"run `{run.config.manage('makemigrations ' + ' '.join(tableless))}` in development, "
+            "commit the files, deploy again",
+            details=tuple(f"{label}: {', '.join(names)}" for label, names in tableless.items()),
+        )
+    if found.own:
+        raise Refused(
+            f"models have changes that no migration makes, in {', '.join(found.own)}",
+            f"run `{run.config.manage('makemigrations')}` in development, commit the files, "
+            "deploy again",
+            details=tuple(
+                f"{label}: {line}" for label, lines in found.own.items() for line in lines
+            ),
+        )
+
+
+def _write_missing(run: Run, project: Project, session: BaseDatabaseWrapper) -> tuple[str, ...]:
+    watch = Stopwatch()
+    found = _changes(run)
+    tableless = tuple(_without_tables(found, session))
+    if not found.own and not tableless:
+        run.console.say(f"models match their migrations ({watch})")
+        return ()
+    if found.questions:
+        raise Refused(
+            "a new migration needs an answer that only a person can give",
+            f"run `{run.config.manage('makemigrations')}` in a terminal and answer there",
+            details=found.questions,
+        )
+    from postdo.checks import generated_migrations  # noqa: PLC0415  imports Django's migrations
+
+    before = history.read(session, project)
+    removes = generated_migrations.require_no_loss_of_new(run, session, before, found)
+    with run.stop.guarded():
+        written = _make(run, found, tableless)
+        if removes:
+            generated_migrations.mark(written)
+    return written
+
+
+def _make(run: Run, found: ModelChanges, tableless: tuple[str, ...]) -> tuple[str, ...]:
+    from django.core.management import call_command  # noqa: PLC0415
+    from django.core.management.base import CommandError  # noqa: PLC0415
+
+    # Named one by one only where an installed app must be left out, or where Django would not look
+    # unasked: names also make it write a first migration for an app that never had one.
+    labels = (*found.own, *tableless) if found.installed or tableless else ()
+    made = _Lines(run)
+    try:
+        call_command(
+            "makemigrations", *labels, interactive=False, no_color=True, stdout=made, stderr=made
+        )
+    except OSError as error:
+        raise Misconfigured(
+            f"migrations are missing for {', '.join((*found.own, *tableless))}, and "
+            f"{error.filename} cannot be written: {error.strerror}",
+            "mount the source so that this user can write it, or set MAKEMIGRATIONS=check",
+        ) from error
+    except (CommandError, SystemExit) as error:
+        raise Refused(
+            f"makemigrations gave up: {one_line(error)}",
+            f"run `{run.config.manage('makemigrations')}` in a terminal",
+        ) from error
+    importlib.invalidate_caches()  # the folder may have been listed in the same tick of its clock
+    return made.files
+
+
+class _Lines:
+    """Takes what Django's command prints, and says it in our way."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self._files: list[str] = []
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        return tuple(self._files)
+
+    def write(self, text: str) -> None:
+        for line in filter(None, map(str.strip, text.splitlines())):
+            if line.endswith(".py"):
+                self._files.append(line)
+            self._run.console.say(f"makemigrations: {line}")
+
+    def flush(self) -> None:
+        """Each line has been flushed already."""
+
+
+def _unknown_to_packages(run: Run, changes: Mapping[str, tuple[str, ...]]) -> str:
+    """The warning about installed apps whose migrations are behind their models."""
+    told = listed([f"{label}: {listed(lines)}" for label, lines in changes.items()])
+    keys = all(KEY_CHANGES.match(one) for lines in changes.values() for one in lines)
+    why = (
+        "DEFAULT_AUTO_FIELD is the reason: give the app its own default_auto_field in an AppConfig"
+        if keys
+        else "nothing is written for them; see all of it: "
+        f"{run.config.manage('makemigrations --dry-run ' + next(iter(changes)))}"
+    )
+    return f"installed apps have models that their own migrations do not know ({told}); {why}"

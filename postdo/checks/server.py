@@ -1,0 +1,330 @@
+"""What on the server itself stands in the way of a change, seen without touching anything.
+
+Each gate asks one question and is silent where the role may not look. HAZARDS has the numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from django.db import DatabaseError
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from postdo.base import sqlstates
+from postdo.base.context import Run
+from postdo.base.database import message, rows, sqlstate
+from postdo.base.formatting import MB, listed, megabytes
+from postdo.base.formatting import table as shown
+from postdo.checks.pooler import pooler_problem
+from postdo.checks.server_queries import (
+    BEHIND,
+    CLOSED_SCHEMAS,
+    DATABASE_COLLATION,
+    LACKING,
+    LOCK_TABLE,
+    LOCK_TIMEOUT,
+    NAMED_COLLATIONS,
+    NOT_OURS,
+    NUMBERED,
+    OLD_TRANSACTIONS,
+    PREPARED,
+    SET_LOCK_TIMEOUT,
+    SIZES,
+    SLOTS,
+    STANDBYS,
+    WRAPAROUND,
+)
+from postdo.compatibility.constraints import rules
+from postdo.plan.findings import Problem
+from postdo.rehearsal.rehearse import Rehearsal
+from postdo.rehearsal.trace import Trace
+
+LOCK_SHARE = 0.8  # of the server's lock table; the site's own locks need the rest
+ENOUGH_LOCKS = 256  # HAZARDS 47: 6,700 locks for a big project, 6,400 nominal by default
+OLD_TRANSACTION_SECONDS = 10  # what is older does not end within a few retries
+FAR_BEHIND_BYTES = 2**30  # 1 GB: a standby that is well has some MB
+# Beside what the rehearsal wrote: what the site itself writes meanwhile, and full-page images
+# after a checkpoint, which the rehearsal's copy had not.
+DISK_MARGIN = 1.5
+DISK_SPARE_MB = 256  # of WAL segments that PostgreSQL keeps in any case (max_wal_size is 1 GB)
+# Permission denied, not in this state (a standby), not supported by this kind of server.
+MAY_NOT_LOOK = frozenset(
+    {
+        sqlstates.INSUFFICIENT_PRIVILEGE,
+        sqlstates.OBJECT_NOT_IN_PREREQUISITE_STATE,
+        sqlstates.FEATURE_NOT_SUPPORTED,
+    }
+)
+COLLATION_MAJOR = 15  # the first PostgreSQL that remembers a database's version of its collation
+SHOWN = 5  # names in one line
+SHORT_WAIT = "100ms"  # for a table that somebody has locked; unknown is better than late
+
+
+@dataclass(frozen=True)
+class _Scene:
+    """What every gate is given. ``trace``: ``None`` without a successful rehearsal."""
+
+    run: Run
+    session: BaseDatabaseWrapper
+    trace: Trace | None
+
+    @property
+    def major(self) -> int:
+        connection: Any = self.session.connection
+        return int(connection.info.server_version) // 10000
+
+    @property
+    def altered(self) -> list[str]:
+        return list(self.trace.altered) if self.trace else []
+
+    @property
+    def rewritten(self) -> list[str]:
+        steps = self.trace.steps if self.trace else ()
+        return sorted({table for step in steps for table in step.rewrites})
+
+    def ask(self, sql: str, *values: object) -> list[tuple[object, ...]]:
+        """Rows; none where the role may not look, or the server is a kind that cannot say."""
+        try:
+            return rows(self.session, sql, *values)
+        except DatabaseError as error:
+            if sqlstate(error) not in MAY_NOT_LOOK:
+                self.run.console.warn(f"something could not be looked at: {message(error)}")
+            return []
+
+
+def server_problems(
+    run: Run, session: BaseDatabaseWrapper, rehearsal: Rehearsal | None
+) -> tuple[Problem, ...]:
+    """HAZARDS 26, 28, 43, 47, 48, 49, 53, 54, 56 and 64, as far as ``session`` may look.
+
+    ``session`` is in autocommit. What stands in the way comes first.
+    """
+    scene = _Scene(run, session, rehearsal.trace if rehearsal else None)
+    found = [problem for gate in GATES for problem in gate(scene)]
+    return tuple(sorted(found, key=lambda problem: not problem.blocking))
+
+
+def _pooler(scene: _Scene) -> Iterator[Problem]:
+    problem = pooler_problem(scene.session)
+    if problem is not None:
+        yield problem
+
+
+def _major(scene: _Scene) -> Iterator[Problem]:
+    if scene.trace is None or scene.trace.before.major == scene.major:
+        return
+    yield Problem(
+        64,
+        f"the rehearsal ran on PostgreSQL {scene.trace.before.major}, and this is {scene.major}",
+        "rehearse on a server of the same major version",
+        blocking=True,
+    )
+
+
+def _collations(scene: _Scene) -> Iterator[Problem]:
+    builds = _builds_indexes(scene.trace) or bool(scene.rewritten)
+    note = "; and the pending migrations build on its indexes" if builds else ""
+    own = scene.ask(DATABASE_COLLATION) if scene.major >= COLLATION_MAJOR else []
+    for name, then, now, database in own:
+        yield Problem(
+            28,
+            f"indexes on text were made with version {then} of collation {name}, and the system "
+            f"now has {now}: they may miss rows{note}",
+            f"in a quiet hour: REINDEX DATABASE {database}; "
+            f"ALTER DATABASE {database} REFRESH COLLATION VERSION",
+            blocking=builds,
+        )
+    for name, then, now, database, collation in scene.ask(NAMED_COLLATIONS):
+        yield Problem(
+            28,
+            f"collation {name} was version {then}, and the system now has {now}: its indexes may "
+            f"miss rows{note}",
+            f"in a quiet hour: REINDEX DATABASE {database}; "
+            f"ALTER COLLATION {collation} REFRESH VERSION",
+            blocking=builds,
+        )
+
+
+def _sequences(scene: _Scene) -> Iterator[Problem]:
+    each = [str(query) for (query,) in scene.ask(NUMBERED)]
+    if not each:
+        return
+    ((usual,),) = rows(scene.session, LOCK_TIMEOUT)
+    rows(scene.session, SET_LOCK_TIMEOUT, SHORT_WAIT)
+    behind = scene.ask(BEHIND.format(each=" UNION ALL ".join(each)))
+    rows(scene.session, SET_LOCK_TIMEOUT, usual)
+    for sequence, table, column, most, following in behind:
+        yield Problem(
+            26,
+            f"sequence {_short(sequence)} gives {following} next, and {_short(table)}.{column} "
+            f"has {most}: an INSERT can fail",
+            f"set it: SELECT setval('{sequence}', {most})",
+            blocking=False,
+        )
+
+
+def _builds_indexes(trace: Trace | None) -> bool:
+    """Whether a table that was there before gets an index or a constraint over one."""
+    if trace is None:
+        return False
+    old = {one.identity for one in trace.before.of("index")}
+    new = {one.identity for one in trace.after.of("index")}
+    were, will = rules(trace.before.entries), rules(trace.after.entries)
+    fresh = {table for _, table, *_ in new - old}
+    for table, found in will.items():
+        known = {rule.essence for rule in were.get(table, ())}
+        fresh.update(table for rule in found if rule.essence not in known)
+    return not fresh.isdisjoint(trace.before.tables)
+
+
+def _lock_table(scene: _Scene) -> Iterator[Problem]:
+    if scene.trace is None:
+        return
+    for per_transaction, transactions in scene.ask(LOCK_TABLE):
+        room = int(str(per_transaction)) * int(str(transactions))
+        if scene.trace.lock_count <= room * LOCK_SHARE:
+            continue
+        wanted = ENOUGH_LOCKS
+        while scene.trace.lock_count > wanted * int(str(transactions)) * LOCK_SHARE:
+            wanted *= 2
+        yield Problem(
+            47,
+            f"the migrations hold {scene.trace.lock_count} locks at once, and the server has room "
+            f"for {room} of all sessions (max_locks_per_transaction = {per_transaction})",
+            f"set max_locks_per_transaction = {wanted} in PostgreSQL's configuration, and restart "
+            "it",
+            blocking=True,
+        )
+
+
+def _wraparound(scene: _Scene) -> Iterator[Problem]:
+    for pid, table in scene.ask(WRAPAROUND, scene.altered):
+        yield Problem(
+            49,
+            f"autovacuum (pid {pid}) has to finish on {_short(table)}, to prevent wraparound, and "
+            "gives no way",
+            f"wait until pid {pid} is gone from pg_stat_progress_vacuum, and start again",
+            blocking=True,
+        )
+
+
+def _old_transactions(scene: _Scene) -> Iterator[Problem]:
+    old = scene.ask(OLD_TRANSACTIONS, scene.altered, OLD_TRANSACTION_SECONDS)
+    for pid, seconds, application, tables in old:
+        name = f" ({application})" if application else ""
+        yield Problem(
+            43,
+            f"session {pid}{name} has held locks on {_list(tables)} for {seconds} s in one "
+            "transaction; the change waits for its end",
+            f"let it finish, or end it: SELECT pg_terminate_backend({pid})",
+            blocking=False,
+        )
+    for gid, seconds, tables in scene.ask(PREPARED, scene.altered):
+        yield Problem(
+            43,
+            f"prepared transaction {gid!r} has held locks on {_list(tables)} for {seconds} s",
+            f"end it: COMMIT PREPARED '{gid}' or ROLLBACK PREPARED '{gid}'",
+            blocking=False,
+        )
+
+
+def _disk(scene: _Scene) -> Iterator[Problem]:
+    free = scene.run.config.policies.server_free_mb
+    if scene.trace is None or free is None:
+        return
+    ((size,),) = scene.ask(SIZES, scene.rewritten) or [(0,)]
+    needed = (scene.trace.wal_bytes + int(str(size))) * DISK_MARGIN / MB + DISK_SPARE_MB
+    if needed > free:
+        yield Problem(
+            53,
+            f"the change needs about {needed:.0f} MB on the database server (WAL and tables "
+            f"written anew), and {free} MB are free (POSTDO_SERVER_FREE_MB)",
+            "make room on the disk of the database",
+            blocking=True,
+        )
+
+
+def _standbys(scene: _Scene) -> Iterator[Problem]:
+    wal = scene.trace.wal_bytes if scene.trace else 0
+    for name, behind, safe in scene.ask(SLOTS, FAR_BEHIND_BYTES):
+        lost = safe is not None and wal > int(str(safe))
+        end = ", and the change writes more than the server still keeps for it" if lost else ""
+        yield Problem(
+            54,
+            f"nobody reads replication slot {name}, which keeps {_megabytes(behind)} of WAL{end}",
+            f"start what reads it, or SELECT pg_drop_replication_slot('{name}')",
+            blocking=lost or wal > FAR_BEHIND_BYTES,
+        )
+    for name, behind in scene.ask(STANDBYS, FAR_BEHIND_BYTES):
+        yield Problem(
+            54,
+            f"standby {name} is {_megabytes(behind)} of WAL behind",
+            "wait until it has caught up: SELECT * FROM pg_stat_replication",
+            blocking=wal > FAR_BEHIND_BYTES,
+        )
+
+
+def _privileges(scene: _Scene) -> Iterator[Problem]:
+    trace = scene.trace
+    if trace is None:
+        return
+    foreign = set()
+    for table, owner, role in scene.ask(NOT_OURS, scene.altered):
+        foreign.add(str(table))
+        yield Problem(
+            56,
+            f"{_short(table)} is to be changed, and belongs to {owner}, not to {role}",
+            f"as a superuser: ALTER TABLE {table} OWNER TO {role}; or GRANT {owner} TO {role}",
+            blocking=True,
+        )
+    homes = {table.partition(".")[0] for table in trace.after.tables - trace.before.tables}
+    for schema, role in scene.ask(CLOSED_SCHEMAS, sorted(homes)):
+        yield Problem(
+            56,
+            f"new tables come into schema {schema}, where {role} may not create any",
+            f"as its owner: GRANT CREATE ON SCHEMA {schema} TO {role}",
+            blocking=True,
+        )
+    changed = {
+        "INSERT": [effect.table for effect in trace.effects if effect.inserted],
+        "UPDATE": [effect.table for effect in trace.effects if effect.updated],
+        "DELETE": [effect.table for effect in trace.effects if effect.deleted],
+    }
+    for privilege, tables in changed.items():
+        for table, role in scene.ask(LACKING, tables, privilege):
+            if table not in foreign:
+                yield Problem(
+                    56,
+                    f"rows of {_short(table)} are to be changed, and {role} lacks {privilege}",
+                    f"as its owner: GRANT {privilege} ON {table} TO {role}",
+                    blocking=True,
+                )
+
+
+def _short(name: object) -> str:
+    return shown(str(name))
+
+
+def _list(tables: object) -> str:
+    return listed([_short(name) for name in str(tables).split(",")], SHOWN)
+
+
+def _megabytes(count: object) -> str:
+    return megabytes(int(str(count)))
+
+
+# The pooler first: through one, nothing else that is asked can be trusted.
+GATES: tuple[Callable[[_Scene], Iterator[Problem]], ...] = (
+    _pooler,
+    _major,
+    _collations,
+    _sequences,
+    _lock_table,
+    _wraparound,
+    _disk,
+    _standbys,
+    _privileges,
+    _old_transactions,
+)

@@ -1,0 +1,154 @@
+"""Bring the database to the project's migrations: one process at a time, and only if needed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from postdo.base.advisory_lock import exclusive
+from postdo.base.config import Mode
+from postdo.base.console import Stopwatch
+from postdo.base.context import Run
+from postdo.base.database import other_databases
+from postdo.base.errors import Refused
+from postdo.base.project import Project, set_up
+from postdo.django_migrations import history
+from postdo.django_migrations.history import History
+from postdo.journal.startup_warnings import find_startup_warnings
+
+
+@dataclass(frozen=True)
+class Migrated:
+    """What was done. ``applied``: as ``app.name``, in order; ``already``: how many were before.
+
+    ``waited``: whether another process was at work first. ``seconds``: all of it, waiting too.
+    ``mode``: ``transaction``, ``swap``, ``concurrent`` or ``plain`` (as Django does it); empty
+    if nothing was to be done. ``checksum``: of the plan that was carried out.
+    """
+
+    applied: tuple[str, ...]
+    already: int
+    waited: bool
+    seconds: float
+    mode: str = ""
+    checksum: str = ""
+
+
+@dataclass(frozen=True)
+class Way:
+    """How the command line wants it. ``approval``: the checksum of the plan that is approved.
+
+    ``concurrently``: in the explicit mode that keeps CONCURRENTLY and promises less.
+    """
+
+    approval: str = ""
+    concurrently: bool = False
+
+
+def migrate(run: Run, project: Project, session: BaseDatabaseWrapper, way: Way) -> Migrated:
+    """Apply what is pending on the default database.
+
+    With nothing pending, names alone decide: no lock, no model, no migration module. Raises
+    ``Refused``, ``Undone`` or ``NotUndone``.
+    """
+    watch = Stopwatch()
+    others = other_databases()
+    if others:
+        run.console.say(
+            f"only the database 'default' is migrated, not {', '.join(others)}: "
+            "use manage.py migrate --database"
+        )
+    before = history.read(session, project)
+    always = _is_always_run(run, project)
+    if before.settled and not always:
+        return _nothing(run, project, session, before, watch, waited=False)
+    set_up()
+    _require_steady(run, session)
+    with exclusive(run, session) as waited:
+        before = history.read(session, project)
+        if before.settled and not always:
+            return _nothing(run, project, session, before, watch, waited=waited)
+        applied, mode, checksum = _carry_out(run, project, session, before, way)
+    run.console.tell(f"migrated: {len(applied)} applied ({watch})")
+    run.console.facts.add("applied", *applied)
+    already = len(before.recorded & before.on_disk)
+    return Migrated(applied, already, waited, watch.seconds, mode, checksum)
+
+
+def _is_always_run(run: Run, project: Project) -> bool:
+    """A command that an app brings may do more, which developers have at each start.
+
+    In production nothing is done that was not planned, and with nothing pending there is no plan.
+    """
+    return run.config.mode is not Mode.PRODUCTION and project.overrides("migrate")
+
+
+def _nothing(
+    run: Run,
+    project: Project,
+    session: BaseDatabaseWrapper,
+    settled: History,
+    watch: Stopwatch,
+    *,
+    waited: bool,
+) -> Migrated:
+    if settled.unknown_in(project):
+        set_up()
+        from postdo.release.downgrade import check_ahead  # noqa: PLC0415  only after a step back
+
+        check_ahead(run, project, session, settled)
+    if run.config.mode is Mode.PRODUCTION:
+        _warn_of_departures(run, project, session, settled)
+    already = len(settled.on_disk)
+    run.console.say(f"nothing to migrate ({already} applied)")
+    return Migrated((), already, waited, watch.seconds)
+
+
+def _warn_of_departures(
+    run: Run, project: Project, session: BaseDatabaseWrapper, settled: History
+) -> None:
+    found = find_startup_warnings(run, project, session, settled)
+    if found.strangers:
+        run.console.warn(
+            f"recorded as applied, but not by postdo: {history.dotted(found.strangers)}; whether "
+            f"the schema has it, says: {run.config.postdo('drift')}"
+        )
+    if found.edited:
+        run.console.warn(
+            f"edited after it was applied: {history.dotted(found.edited)}; nothing carries that "
+            f"out, and a new database can differ from this one: {run.config.postdo('sources')}"
+        )
+
+
+def _require_steady(run: Run, session: BaseDatabaseWrapper) -> None:
+    """Before the lock: a pooler that changes the session under us would keep it for ever."""
+    if run.config.mode is not Mode.PRODUCTION:
+        return
+    from postdo.checks.pooler import pooler_problem  # noqa: PLC0415  only where something is pending
+
+    problem = pooler_problem(session)
+    if problem is not None:
+        raise Refused(problem.what, problem.next_step, details=problem.details)
+
+
+def _carry_out(
+    run: Run, project: Project, session: BaseDatabaseWrapper, before: History, way: Way
+) -> tuple[tuple[str, ...], str, str]:
+    """The migrations that were applied, in which mode, and the plan's checksum."""
+    # What follows imports the models, which the short way avoids.
+    from postdo.apply import concurrent, django_migrate  # noqa: PLC0415
+
+    if run.config.mode is not Mode.PRODUCTION:
+        from postdo.base.system_checks import require_checks  # noqa: PLC0415
+        from postdo.checks import generated_migrations  # noqa: PLC0415
+
+        require_checks(run, database=True)
+        guard = generated_migrations.no_loss(run, project, session, before)
+        if way.concurrently:
+            names = concurrent.apply_concurrently(run, session, before, guard)
+            return names, concurrent.MODE, ""
+        return django_migrate.apply(run, session, before, guard), "plain", ""
+    from postdo.release.release import run_release  # noqa: PLC0415
+
+    return run_release(run, project, session, before, way.approval, concurrently=way.concurrently)

@@ -1,0 +1,1 @@
+"""Whether the release that is serving can work on the new schema."""

@@ -1,0 +1,173 @@
+"""The folder in which backups are kept: which are finished, which are not, how many stay."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+
+from postdo.base.errors import Refused
+
+KIND = "before-migrate"
+PART = ".part"
+OWNER_ONLY = 0o700  # it holds personal data
+
+
+@dataclass
+class Part:
+    """A backup that is being made, in the folder ``path``. ``whole``: whether a copy proved it."""
+
+    path: Path
+    whole: bool = False
+
+    def prove(self) -> Path:
+        """Let it stay until ``finish``. The name that it will have then."""
+        self.whole = True
+        return self.path.with_suffix("")
+
+
+@dataclass(frozen=True)
+class BackupFolder:
+    """The backups of one database before its migrations. ``keep``: how many finished ones."""
+
+    root: Path
+    database: str
+    keep: int
+
+    def free_bytes(self) -> int:
+        """Free disk space, once what killed runs have left is removed. Raises ``Refused``."""
+        with self._or_refused():
+            self._ready()
+            return shutil.disk_usage(self.root).free
+
+    @contextmanager
+    def unfinished(self) -> Iterator[Part]:
+        """A new empty folder for a backup, removed at the end unless it was proved.
+
+        Locked while it is in use, so that another process leaves it alone. Raises ``Refused`` if
+        it cannot be made.
+        """
+        with self._or_refused():
+            self._ready()
+            part = Part(self._new())
+            lock = os.open(part.path, os.O_RDONLY)
+        try:
+            _try_lock(lock)
+            yield part
+        finally:
+            os.close(lock)
+            if not part.whole:
+                shutil.rmtree(part.path, ignore_errors=True)
+
+    def sweep(self) -> None:
+        """Remove what was never finished, and nobody is making."""
+        for path in self.root.glob(f"{_file_name(self.database)}-{KIND}-*{PART}"):
+            lock = os.open(path, os.O_RDONLY)
+            try:
+                if _try_lock(lock):
+                    shutil.rmtree(path, ignore_errors=True)
+            finally:
+                os.close(lock)
+
+    def prune(self) -> None:
+        """Remove the finished backups that are more than ``keep``, the oldest first."""
+        series = re.escape(f"{_file_name(self.database)}-{KIND}-")
+        names = re.compile(series + r"\d{8}T\d{6}Z(-\d+)?")
+        finished = [path for path in self.root.iterdir() if names.fullmatch(path.name)]
+        for path in sorted(finished, key=lambda path: _order(path.name))[: -self.keep]:
+            remove(path)
+
+    def _ready(self) -> None:
+        self.root.mkdir(mode=OWNER_ONLY, parents=True, exist_ok=True)
+        self.sweep()
+
+    def _new(self) -> Path:
+        stamp = datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%SZ")
+        name = f"{_file_name(self.database)}-{KIND}-{stamp}"
+        for number in range(1, 100):  # several in one second
+            unique = f"{name}-{number}" if number > 1 else name
+            path = self.root / (unique + PART)
+            if not (self.root / unique).exists():
+                with suppress(FileExistsError):
+                    path.mkdir(mode=OWNER_ONLY)
+                    return path
+        raise FileExistsError(17, "too many backups in one second", name)
+
+    @contextmanager
+    def _or_refused(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise Refused(
+                f"no backup can be written in {self.root}: {error.strerror or error}",
+                "correct the folder POSTDO_BACKUPS, its permissions or its disk",
+            ) from error
+
+
+def finish(backup: Path) -> None:
+    """Give a proved backup its final name: from now on it counts. Raises ``Refused``."""
+    try:
+        _unfinished(backup).rename(backup)
+    except OSError as error:
+        raise Refused(
+            f"the backup {backup} cannot be finished: {error.strerror or error}",
+            "correct the folder POSTDO_BACKUPS, its permissions or its disk",
+        ) from error
+    _sync(backup.parent)
+
+
+def remove(backup: Path) -> None:
+    """Take a backup away, finished or not; half of one never has a finished one's name."""
+    with suppress(OSError):
+        backup.rename(_unfinished(backup))
+    shutil.rmtree(_unfinished(backup), ignore_errors=True)
+
+
+def _unfinished(backup: Path) -> Path:
+    return backup.with_name(backup.name + PART)
+
+
+def _file_name(database: str) -> str:
+    """The database's name as a part of a file's; told apart by a hash where they differ."""
+    plain = re.sub(r"[^A-Za-z0-9_]", "_", database)
+    if plain == database:
+        return plain
+    return f"{plain}_{hashlib.sha256(database.encode()).hexdigest()[:6]}"
+
+
+def _series(name: str) -> str:
+    return name[: name.rindex(f"-{KIND}-") + len(KIND) + 2]
+
+
+def _order(name: str) -> tuple[str, int]:
+    """When it was made, and which of the same second it is."""
+    stamp, _, number = name.removeprefix(_series(name)).partition("-")
+    return stamp, int(number or 1)
+
+
+def _try_lock(descriptor: int) -> bool:
+    """Whether nobody else has it. Network file systems may know no such lock: nobody, then."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def _sync(folder: Path) -> None:
+    """Have the new name survive a power failure, as pg_dump has the content."""
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

@@ -1,0 +1,231 @@
+"""Databases that are made, used and certainly removed, beside the project's own on its server.
+
+Each has an advisory lock that belongs to its name, held by a session on the project's database
+for as long as somebody uses it. The server frees it with the session, so that one whose lock is
+free was left by a run that is no more, whatever ended that.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import datetime, timezone
+
+from django.db import DatabaseError, InterfaceError
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from postdo.base import sqlstates
+from postdo.base.advisory_lock import HOLDS, STAY, TRY_LOCK, UNLOCK
+from postdo.base.config import Login
+from postdo.base.context import Run
+from postdo.base.database import (
+    closing,
+    connect,
+    message,
+    rows,
+    sqlstate,
+)
+from postdo.base.errors import Refused
+from postdo.base.signals import Stopped
+from postdo.copy import create_database
+
+PREFIX = "postdo_scratch_"
+CONNECT_SECONDS = 10.0  # the server has just answered; longer than a busy one takes for one more
+
+# Database, role, and whether this role may make databases. PostgreSQL 14 to 18.
+WHO = """
+SELECT current_database(), current_user, rolsuper OR rolcreatedb
+FROM pg_roles WHERE rolname = current_user
+"""
+SUPERUSER = "SELECT rolsuper FROM pg_roles WHERE rolname = current_user"
+# The role that logged in, if another one is assumed. PostgreSQL 14 to 18.
+LOGIN = "SELECT session_user::text WHERE session_user <> current_user"
+# Databases whose name matches, with their comments. PostgreSQL 14 to 18.
+NAMED = """
+SELECT datname, coalesce(shobj_description(oid, 'pg_database'), '')
+FROM pg_database WHERE datname ~ %s ORDER BY datname
+"""
+
+
+@contextmanager
+def scratch_database(run: Run, session: BaseDatabaseWrapper) -> Iterator[str]:
+    """The name of an empty database like the one ``session`` is connected to; gone at the end.
+
+    Same encoding, collation, owner and settings, and the extensions that only a superuser can
+    create. While it lives, ``session`` (in autocommit)
+    holds an advisory lock that belongs to its name: who finds one whose lock is free, removes it.
+    Raises ``Refused`` if the role may not create databases, or if the server cannot.
+    """
+    ((source, _, _),) = rows(session, WHO)
+    remove_abandoned(run, session)
+    name = prefix_of(source) + secrets.token_hex(4)
+    rows(session, STAY)
+    rows(session, TRY_LOCK, lock_key(name))  # before it exists, so that nobody finds it unlocked
+    try:
+        with run.stop.guarded():
+            _create(run, session, source, name)
+        yield name
+    except BaseException:
+        with suppress(Stopped):  # the first error counts
+            _remove(run, session, name)
+        raise
+    _remove(run, session, name)
+
+
+def remove_abandoned(run: Run, session: BaseDatabaseWrapper) -> tuple[str, ...]:
+    """Drop the scratch databases of runs that are no more, of this database only. Their names.
+
+    One that cannot be dropped (it belongs to another role) is said and left.
+    """
+    ((source, _, _),) = rows(session, WHO)
+    removed = []
+    for name, comment in rows(session, NAMED, f"^{prefix_of(source)}[0-9a-f]{{8}}$"):
+        key = lock_key(name)
+        # The lock can be taken twice by one session, and ours may have another one in use.
+        if rows(session, HOLDS, key)[0][0] or not rows(session, TRY_LOCK, key)[0][0]:
+            continue
+        try:
+            create_database.drop(session, name)
+        except DatabaseError as error:
+            run.console.warn(f"the abandoned database {name} cannot be removed: {message(error)}")
+        else:
+            removed.append(name)
+            run.console.say(f"removed {name}, which a run left behind ({comment or 'unnamed'})")
+        finally:
+            with suppress(DatabaseError, InterfaceError):
+                rows(session, UNLOCK, key)
+    return tuple(removed)
+
+
+def create_like(run: Run, session: BaseDatabaseWrapper, name: str) -> tuple[str, ...]:
+    """Make an empty database that can take the place of the one ``session`` is connected to.
+
+    Like it in encoding, locale and tablespace, in owner, privileges, connection limit and comment,
+    and in the settings for all and for single roles. Returns the settings that this role may not
+    give, in words. Raises ``Refused`` if it cannot be made; then nothing of it is left.
+    """
+    ((source, _, _),) = rows(session, WHO)
+    try:
+        with creating(run, session) as creator:
+            create_database.create(session, name, creator, _template(run, session))
+    except DatabaseError as error:
+        raise _cannot(source, error) from error
+    try:
+        return create_database.copy_rights(session, name)
+    except BaseException as error:
+        with suppress(DatabaseError, InterfaceError):
+            create_database.drop(session, name)
+        if isinstance(error, DatabaseError):
+            raise _cannot(source, error) from error
+        raise
+
+
+def drop_database(session: BaseDatabaseWrapper, name: str) -> None:
+    """Drop a database and end the sessions on it; nothing if there is none.
+
+    By a new session if this one is lost. Errors are Django's.
+    """
+    try:
+        create_database.drop(session, name)
+    except (DatabaseError, InterfaceError):
+        with closing(connect("postdo drop", CONNECT_SECONDS)) as fresh:
+            create_database.drop(fresh, name)
+
+
+def connect_to(name: str, application_name: str, login: Login | None = None) -> BaseDatabaseWrapper:
+    """A session on another database of the same server, otherwise like ``database.connect``."""
+    return connect(application_name, CONNECT_SECONDS, name=name, login=login)
+
+
+@contextmanager
+def creating(run: Run, session: BaseDatabaseWrapper) -> Iterator[BaseDatabaseWrapper]:
+    """A session that may create and rename databases for the role of ``session``: its own, or not.
+
+    Raises ``Refused`` if there is none.
+    """
+    ((source, role, may_create),) = rows(session, WHO)
+    if may_create:
+        yield session
+        return
+    login = run.config.creator
+    if login is None:
+        plain = re.fullmatch("[a-z_][a-z0-9_]*", role)
+        shown = role if plain else '"' + role.replace('"', '""') + '"'
+        remedy = f"as a superuser: ALTER ROLE {shown} CREATEDB"
+        if run.config.in_kit:  # run.sh lends a release the role that may
+            remedy = "release it: sh run.sh -0"
+        raise Refused(
+            f"the role {role} may not create databases, which a rehearsal on a copy needs",
+            f"{remedy}; or go without a rehearsal: REHEARSE=off",
+        )
+    with closing(connect_to(source, f"postdo {run.config.host}", login)) as creator:
+        yield creator
+
+
+def lock_key(name: str) -> int:
+    """The advisory lock that belongs to a scratch database; 56 bits, so that it is positive."""
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:7], "big")
+
+
+def prefix_of(source: str) -> str:
+    """What the names begin with for this source: 24 of 63 bytes, however long its own name is."""
+    return f"{PREFIX}{hashlib.sha256(source.encode()).hexdigest()[:8]}_"
+
+
+def _template(run: Run, session: BaseDatabaseWrapper) -> str:
+    """template0, whose encoding and locale need not be the same.
+
+    Or template1, where the kit has the extensions that the role cannot create (DB_EXTENSIONS).
+    """
+    if rows(session, SUPERUSER)[0][0] or not create_database.untrusted(session):
+        return "template0"
+    try:
+        with closing(connect_to("template1", f"postdo {run.config.host}")) as template:
+            return "template1" if create_database.provides(template, session) else "template0"
+    except (DatabaseError, InterfaceError):
+        return "template0"
+
+
+def _create(run: Run, session: BaseDatabaseWrapper, source: str, name: str) -> None:
+    made = datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
+    comment = f"postdo: copy of {source}, made by {run.config.host} at {made}; safe to drop"
+    try:
+        with creating(run, session) as creator:
+            create_database.create(session, name, creator, _template(run, session))
+        # It holds personal data: nobody but its owner and superusers has any business there.
+        create_database.execute(session, "REVOKE CONNECT ON DATABASE %I FROM PUBLIC", name)
+        for (who,) in rows(session, LOGIN):  # who logs in, where the settings assume a role
+            create_database.execute(session, "GRANT CONNECT ON DATABASE %I TO %I", name, who)
+        create_database.execute(session, "COMMENT ON DATABASE %I IS %L", name, comment)
+        missed = create_database.copy_settings(session, name)
+        create_database.execute(session, "ALTER DATABASE %I SET synchronous_commit TO off", name)
+    except DatabaseError as error:
+        raise _cannot(source, error) from error
+    if missed:
+        run.console.say(f"the scratch database goes without the settings {', '.join(missed)}")
+
+
+def _remove(run: Run, session: BaseDatabaseWrapper, name: str) -> None:
+    """Drop it, and never fail: the next run removes what stays. ``Stopped`` comes afterwards."""
+    with run.stop.guarded():
+        try:
+            drop_database(session, name)
+        except (DatabaseError, InterfaceError) as error:
+            run.console.warn(
+                f"the scratch database {name} stays ({message(error)}); the next run removes it"
+            )
+        with suppress(DatabaseError, InterfaceError):
+            rows(session, UNLOCK, lock_key(name))
+
+
+def _cannot(source: str, error: DatabaseError) -> Refused:
+    state = sqlstate(error)
+    what = f"no database like {source} can be made: {message(error)}"
+    if state == sqlstates.DISK_FULL:
+        return Refused(what, "free some disk space on the database server")
+    if state == sqlstates.OBJECT_IN_USE:
+        return Refused(what, "try again when nobody is connected to the template any more")
+    return Refused(what, "correct that on the database server, or set REHEARSE=off")

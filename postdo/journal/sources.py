@@ -1,0 +1,256 @@
+"""The files of the migrations, and the ``sources`` command: the archive against the disk.
+
+A file that was applied and then edited or deleted makes a new database differ from this one
+(HAZARDS 6 and 7). The journal has the files as they were applied, and gives them back.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import re
+from collections.abc import Collection, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from postdo.base.context import Run
+from postdo.base.errors import Misconfigured, Refused
+from postdo.base.project import App, Project
+from postdo.django_migrations import history
+from postdo.django_migrations.history import Name, dotted, migration_files, migrations_package
+from postdo.journal import sources_output
+from postdo.journal.journal import Journal, Source
+from postdo.journal.source_text import do_the_same, replaces
+
+# What a file of a migration, and its app, can be called: names from a database become paths.
+SAFE = re.compile(r"\w[\w-]*")
+
+
+@dataclass(frozen=True)
+class SourceState:
+    """A migration in the archive or in the database's record, as ``app.name``.
+
+    ``state``: ok, edited, missing, replaced (by a squash on disk), unarchived, unapplied (archived,
+    and not recorded any more) or uninstalled (its app is gone). ``path``: of the file, as archived
+    or on disk. ``checksum``: of what is archived, else empty.
+    """
+
+    name: str
+    state: str
+    path: str
+    checksum: str
+
+
+@dataclass(frozen=True)
+class SourcesReport:
+    """``sources``: in the order of their names. ``restored``: the files that were written."""
+
+    sources: tuple[SourceState, ...]
+    restored: tuple[str, ...]
+
+
+def read_sources(project: Project, names: Collection[Name]) -> tuple[Source, ...]:
+    """The files of these migrations, as far as they are on disk as source; none is imported.
+
+    ``path``: relative to the project where it is in it.
+    """
+    labels = {label for label, _ in names}
+    found: list[Source] = []
+    for app in project.apps:
+        if app.label in labels:
+            wanted = {name for label, name in names if label == app.label}
+            found.extend(_read(project, app, wanted))
+    return tuple(sorted(found, key=lambda one: one.name))
+
+
+def states(
+    project: Project, before: history.History, archived: Mapping[Name, Source]
+) -> dict[Name, str]:
+    """How each migration that is archived or recorded stands, see ``SourceState``.
+
+    Where only Django's loader knows what is on disk (``before.unsure``), the files are asked.
+    """
+    labels = {app.label for app in project.apps}
+    known = archived.keys() | (before.recorded & before.on_disk)
+    on_disk = {one.name: one for one in read_sources(project, known)}
+    there = before.on_disk | on_disk.keys()
+    gone = {name for name in archived if name not in there and name[0] in labels}
+    replaced = replaced_by(project, there, gone, archived)
+
+    def state(name: Name) -> str:
+        if name[0] not in labels:
+            return "uninstalled"
+        if name not in before.recorded:
+            return "unapplied"
+        if name not in archived:
+            return "unarchived"
+        if name not in there:
+            return "replaced" if name in replaced else "missing"
+        # Compiled files without their source cannot be compared.
+        same = name not in on_disk or do_the_same(on_disk[name], archived[name])
+        return "ok" if same else "edited"
+
+    return {name: state(name) for name in sorted(known)}
+
+
+def replaced_by(
+    project: Project,
+    on_disk: Collection[Name],
+    gone: Collection[Name],
+    archived: Mapping[Name, Source],
+) -> frozenset[Name]:
+    """What squashes replace, in the apps of ``gone``; also squashes that were squashed again.
+
+    Read from the text of the files, so that none has to be imported.
+    """
+    labels = {label for label, _ in gone}
+    texts = {one.name: one.text for one in read_sources(project, _of(on_disk, labels))}
+    replaced: set[Name] = set()
+    waiting = [name for text in texts.values() for name in replaces(text)]
+    # The list is taken out of a squash that is applied everywhere; what was archived has it.
+    kept = texts.keys() & archived.keys()
+    waiting += [name for squash in kept for name in replaces(archived[squash].text)]
+    while waiting:
+        name = waiting.pop()
+        if name not in replaced:
+            replaced.add(name)
+            if name in archived and name not in texts:
+                waiting.extend(replaces(archived[name].text))
+    return frozenset(replaced)
+
+
+def sources(
+    run: Run,
+    project: Project,
+    session: BaseDatabaseWrapper,
+    restore: tuple[str, ...],
+    into: Path | None,
+) -> SourcesReport:
+    """The ``sources`` command: list the archive; write the files ``restore`` names back.
+
+    ``restore``: as ``app.name``. ``into``: a folder to write to instead of their places. Raises
+    ``Refused`` if one cannot be restored; then none is written.
+    """
+    archived = Journal(run, session).sources()
+    targets = {name: _target(run, project, name, archived, into) for name in map(_parse, restore)}
+    for name, target in targets.items():
+        _write(target, archived[name].contents)
+        run.console.say(f"restored {sources_output.outside(run, target)}")
+    importlib.invalidate_caches()  # a folder may have been listed in the same tick of its clock
+    before = history.read(session, project)
+    found = states(project, before, archived)
+    sources_output.say(run, found, targets)
+    for name in targets:
+        run.console.say(f"next: {sources_output.put_back(run, archived[name], into)}")
+    return SourcesReport(
+        sources=tuple(_state(name, state, archived) for name, state in found.items()),
+        restored=tuple(sources_output.outside(run, target) for target in targets.values()),
+    )
+
+
+def _read(project: Project, app: App, wanted: Collection[str]) -> list[Source]:
+    try:
+        package = migrations_package(app)
+    except Exception:  # noqa: BLE001  the project's own code; Django's loader tells it better
+        return []
+    if package is None:
+        return []
+    found: list[Source] = []
+    for name, file in migration_files(package).items():
+        if name in wanted:
+            with suppress(OSError):  # compiled without its source, or inside an archive
+                found.append(_source(project, (app.label, name), file))
+    return found
+
+
+def _source(project: Project, name: Name, file: Path) -> Source:
+    contents = file.read_bytes()
+    path = file.relative_to(project.root) if file.is_relative_to(project.root) else file
+    return Source(
+        name=name,
+        path=str(path),
+        checksum=hashlib.sha256(contents).hexdigest(),
+        text=contents.decode("utf-8", "surrogateescape"),
+    )
+
+
+def _of(names: Collection[Name], labels: Collection[str]) -> set[Name]:
+    return {name for name in names if name[0] in labels}
+
+
+def _parse(text: str) -> Name:
+    app, dot, name = text.partition(".")
+    if not (dot and SAFE.fullmatch(app) and SAFE.fullmatch(name)):
+        raise Refused(
+            f"{text!r} is not the name of a migration",
+            "write it as app.name, such as shop.0002_price",
+        )
+    return app, name
+
+
+def _target(
+    run: Run, project: Project, name: Name, archived: Mapping[Name, Source], into: Path | None
+) -> Path:
+    """Where an archived file goes. Raises ``Refused`` if it is not archived or a file is there."""
+    if name not in archived:
+        raise Refused(
+            f"{dotted((name,))} is not in the archive",
+            f"see what is with `{run.config.postdo('sources')}`, or take it from version control",
+        )
+    target = _place(project, name) if into is None else into / name[0] / f"{name[1]}.py"
+    if target.exists() or target.is_symlink():
+        raise Refused(
+            f"{sources_output.outside(run, target)} is there already, and nothing is overwritten",
+            "move it away, and run the same again"
+            if run.config.in_kit
+            else "name another folder with --into, and compare the two",
+        )
+    return target
+
+
+def _place(project: Project, name: Name) -> Path:
+    app = next((one for one in project.apps if one.label == name[0]), None)
+    if app is None:
+        raise Refused(
+            f"the app {name[0]} is not installed, so {dotted((name,))} has no place",
+            "name a folder with --into",
+        )
+    try:
+        package = migrations_package(app)
+    except Exception as error:
+        raise Refused(
+            f"the package {app.migrations} cannot be imported: {error}",
+            "correct it, or name a folder with --into",
+        ) from error
+    folder = app.path / "migrations" if package is None else Path(next(iter(package.__path__)))
+    if package is None and not (folder / "__init__.py").exists():
+        raise Refused(
+            f"the app {name[0]} has no package of migrations",
+            f"make {folder / '__init__.py'}, or name a folder with --into",
+        )
+    return folder / f"{name[1]}.py"
+
+
+def _write(target: Path, contents: bytes) -> None:
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with target.open("xb") as file:  # x: never over a file that came meanwhile
+            file.write(contents)
+    except OSError as error:
+        raise Misconfigured(
+            f"{target} cannot be written: {error.strerror}",
+            "name a folder that this user can write with --into",
+        ) from error
+
+
+def _state(name: Name, state: str, archived: Mapping[Name, Source]) -> SourceState:
+    source = archived.get(name)
+    return SourceState(
+        name=dotted((name,)),
+        state=state,
+        path=source.path if source else "",
+        checksum=source.checksum if source else "",
+    )

@@ -1,0 +1,1 @@
+"""What was found before a change, and what follows from it. Pure."""

@@ -1,0 +1,79 @@
+"""The verdict of a plan, enforced: pass, or refuse and say what would let it pass."""
+
+from __future__ import annotations
+
+from postdo.base.config import Config
+from postdo.base.context import Run
+from postdo.base.errors import Refused
+from postdo.plan.decide import Plan, evidence
+from postdo.plan.refusals import Reason
+
+
+def require_approval(run: Run, plan: Plan, approval: str) -> None:
+    """Return if the plan may be carried out. Raises ``Refused`` with every reason if not.
+
+    ``approval``: the checksum that a person approves; it counts for this very plan only.
+    """
+    if plan.verdict == "ask" and approval == plan.checksum:
+        run.console.tell(f"approved: {plan.headline}")
+        return
+    if plan.verdict not in ("ask", "refuse"):
+        run.console.tell(plan.line)
+        return
+    if plan.verdict == "ask" and not approval and _a_person_agrees(run, plan):
+        return
+    raise refusal(run, plan, approval)
+
+
+def refusal(run: Run, plan: Plan, approval: str, result: object = None) -> Refused:
+    """The error for a plan that may not be carried out, with every reason."""
+    of_another = bool(approval) and approval != plan.checksum and plan.verdict == "ask"
+    what = plan.headline
+    if of_another:
+        what = f"the approval {approval} is for another plan; this one is {plan.checksum}"
+    remedy, next_step = _next_step(run.config, plan)
+    details = _details(run.config, plan, reason=of_another, remedy=not remedy)
+    return Refused(what, next_step, details=details, result=result)
+
+
+def _a_person_agrees(run: Run, plan: Plan) -> bool:
+    """Ask, where somebody sits at a terminal; everywhere else ``ask`` is ``refuse``."""
+    if not run.console.interactive:
+        return False
+    run.console.say(plan.line)
+    for line in _details(run.config, plan):
+        run.console.say(f"  {line}")
+    return run.console.ask(f"Carry out plan {plan.checksum}?")
+
+
+def _next_step(config: Config, plan: Plan) -> tuple[bool, str]:
+    """What to do next, and whether that has the first reason's own remedy in it."""
+    if plan.verdict == "ask":
+        # A single reason that can be avoided says how, and then what is asked for.
+        if len(plan.reasons) == 1 and plan.reasons[0].kind == "incompatible":
+            return True, f"{plan.reasons[0].next_step}: {config.approve(plan.checksum)}"
+        return False, f"if that is what you want: {config.approve(plan.checksum)}"
+    first: Reason | None = next((one for one in plan.reasons if not one.approvable), None)
+    return (True, first.next_step) if first else (False, "read the plan")
+
+
+def _details(
+    config: Config, plan: Plan, *, reason: bool = True, remedy: bool = True
+) -> tuple[str, ...]:
+    """Every reason with its remedy.
+
+    Of a single one ``reason`` and ``remedy`` are left out where they are said already.
+    """
+    whole = config.postdo("plan")
+    if len(plan.reasons) == 1:
+        (only,) = plan.reasons
+        said = [only.what] if reason else []
+        do = [f"next: {only.next_step}"] if remedy else []
+        return (*said, *evidence(only, whole), *do)
+    lines: list[str] = []
+    for one in plan.reasons:
+        lines.append(f"{one.what} ({one.policy})" if one.policy else one.what)
+        lines.extend(f"  {detail}" for detail in evidence(one, whole))
+        if one.next_step:
+            lines.append(f"  next: {one.next_step}")
+    return tuple(lines)

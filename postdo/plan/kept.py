@@ -1,0 +1,296 @@
+"""The rehearsal of a plan that was refused for want of an approval, kept for the run that has it.
+
+It is used once, and only while all that it was made of is as it was: the code, the schema, about
+as many rows. What it said of the schema and of the rows is compared in the transaction all the
+same, before COMMIT; what nothing there compares keeps a rehearsal from being kept (files, mail).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import warnings
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any
+
+from django.conf import settings
+from django.db import DatabaseError, InterfaceError
+
+from postdo.base.config import Rehearse
+from postdo.base.context import Run
+from postdo.base.database import rows
+from postdo.base.formatting import duration
+from postdo.base.formatting import table as spoken
+from postdo.base.project import Project
+from postdo.django_migrations import check_cache
+from postdo.drift.subject import Subject
+from postdo.plan.decide import Plan
+from postdo.rehearsal.data_loss import TRUNCATE, Uncounted, count_anew
+from postdo.rehearsal.rehearse import FULL, Rehearsal
+from postdo.rehearsal.row_counts import Table, tables
+from postdo.rehearsal.trace import Trace, from_values, to_values
+from postdo.rehearsal.tracer import LONGEST_STATEMENT, MOST_STATEMENTS
+from postdo.schema.catalogue import Catalogue, read
+
+MOST_SECONDS = 3600.0  # who waits for a quiet night has time for another rehearsal then
+# Of a table's rows, what may be changed meanwhile: less than what a lock's time depends on.
+CHANGED_SHARE = 0.1
+CHANGED_ROWS = 100  # small tables are not judged by tenths
+ADDRESS = re.compile(r" at 0x[0-9a-f]+")  # in what Python prints of an object
+
+# Which database this is, and since when its server has run: a restored one, and counters that a
+# crash has set to nothing, are others. PostgreSQL 14 to 18.
+WHICH = """
+SELECT oid::bigint::text || ' since ' || extract(epoch FROM pg_postmaster_start_time())::text
+FROM pg_database WHERE datname = current_database()
+"""
+# What differs, by the part of ``code_of``; the rest is about versions.
+PARTS = {
+    "sources": "files of the project differ",
+    "other files": "files of the project differ",
+    "settings_module": "the settings differ",
+    "settings": "the settings differ",
+    "all settings": "the settings differ",
+    "policies": "the keys in .env that decide over rehearsals differ",
+}
+VERSIONS = "Python, a package or postdo has another version"
+
+
+@dataclass(frozen=True)
+class Circumstances:
+    """What a rehearsal depends on. ``code``: of ``code_of``. ``schema``: the catalogue's checksum.
+
+    ``database``: which one, on which run of its server. ``tables``: with about how many rows.
+    """
+
+    code: Mapping[str, str]
+    database: str
+    schema: str
+    tables: tuple[Table, ...]
+
+
+@dataclass(frozen=True)
+class Approved:
+    """A plan that a person has approved. ``code``: of ``code_of``, now."""
+
+    checksum: str
+    code: Mapping[str, str]
+
+
+def approved(run: Run, project: Project, checksum: str) -> Approved | None:
+    """What is approved, if anything is and its rehearsal may have been kept."""
+    code = code_of(run, project) if checksum else {}
+    return Approved(checksum, code) if code else None
+
+
+def code_of(run: Run, project: Project) -> Mapping[str, str]:
+    """All that a rehearsal depends on outside of the database, each part as a short text.
+
+    Nothing if it cannot be told, or if none would be kept. To be asked before the rehearsal, which
+    takes time.
+    """
+    policies = run.config.policies
+    if policies.rehearse is not Rehearse.FULL:
+        return {}
+    chosen = [policies.network, policies.hosts, run.config.policy.value]
+    try:
+        return {
+            **{part: str(value) for part, value in check_cache.fingerprint(project).items()},
+            "all settings": _settings(),
+            "other files": check_cache.other_files(project, run.config.backups),
+            "policies": repr(chosen),
+        }
+    except Exception:  # noqa: BLE001  whatever hides the sources
+        return {}
+
+
+def keep(subject: Subject, plan: Plan, code: Mapping[str, str], schema: Catalogue) -> None:
+    """Keep the rehearsal of a plan that only an approval is wanted for, if one may rely on it."""
+    rehearsal = plan.findings.rehearsal
+    if plan.verdict == "ask" and rehearsal and code and is_told_by_its_end(plan, rehearsal):
+        with suppress(DatabaseError, InterfaceError):  # it is refused, whatever comes now
+            then = Circumstances(code, _database(subject), schema.checksum, rehearsal.tables)
+            subject.journal.keep_rehearsal(plan.checksum, to_text(then, rehearsal))
+
+
+def take(subject: Subject, approved: Approved) -> Rehearsal | None:
+    """The rehearsal of the plan that is approved, with the losses of now; gone from the journal.
+
+    ``None`` if there is none, or if anything is not as it was, which is said.
+    """
+    found = _look_up(subject, approved, take=True)
+    if isinstance(found, str):
+        anew(subject, found)
+        return None
+    if found is None:
+        return None
+    rehearsal, age = found
+    subject.run.console.tell(
+        f"rehearsed {duration(age)} ago, and what matters is as it was: not rehearsed again"
+    )
+    return rehearsal
+
+
+def is_usable(subject: Subject, approved: Approved) -> bool:
+    """Whether ``take`` would find one now; it stays in the journal."""
+    return isinstance(_look_up(subject, approved, take=False), tuple)
+
+
+def _look_up(
+    subject: Subject, approved: Approved, *, take: bool
+) -> tuple[Rehearsal, float] | str | None:
+    """A rehearsal and its age; or why what was kept is of no use; nothing if nothing was kept."""
+    found = subject.journal.rehearsal(approved.checksum, take=take)
+    if found is None:
+        return None
+    text, age = found
+    try:
+        then, rehearsal = from_text(text)
+    except (ValueError, LookupError, TypeError):
+        return "what was kept of the last rehearsal cannot be read"
+    session, trace = subject.session, rehearsal.trace
+    schema = read(session).checksum
+    now = Circumstances(approved.code, _database(subject), schema, tables(session))
+    differs = difference(then, now, age, _touched(trace) if trace else frozenset())
+    if differs:
+        return differs
+    counted = count_anew(session, rehearsal.countable)
+    if trace is None or counted is None:
+        return "what would be lost cannot be counted in short time"
+    of_rows = tuple(loss for loss in trace.losses if loss.kind == "rows")
+    trace = replace(trace, losses=counted + of_rows)
+    return replace(rehearsal, trace=trace, reused=True), age
+
+
+def anew(subject: Subject, why: str) -> None:
+    """Say why what was kept is not used."""
+    subject.run.console.tell(f"rehearsing again: {why}")
+
+
+def is_told_by_its_end(plan: Plan, rehearsal: Rehearsal) -> bool:
+    """Whether the comparison before COMMIT sees whatever could come out otherwise next time."""
+    trace = rehearsal.trace
+    return (
+        rehearsal.method == FULL
+        and rehearsal.mode == "transaction"
+        and trace is not None
+        and all(one.atomic for one in plan.findings.pending)
+        and not (rehearsal.beyond or rehearsal.server)
+        and not _may_truncate(trace)
+        and _is_lost_as_deleted(trace)
+    )
+
+
+def _is_lost_as_deleted(trace: Trace) -> bool:
+    """Whether no deleted row was brought back, by a savepoint, which may be kept next time."""
+    lost = {loss.table: loss.count for loss in trace.losses if loss.kind == "rows"}
+    return all(lost.get(one.table, 0) == one.deleted for one in trace.effects)
+
+
+def _may_truncate(trace: Trace) -> bool:
+    """PostgreSQL counts no rows that a TRUNCATE takes. Not all statements are remembered whole."""
+    rewriting = any(step.rewrites for step in trace.steps)
+    return rewriting and any(
+        len(step.statements) >= MOST_STATEMENTS
+        or any(
+            TRUNCATE.search(one.sql) or len(one.sql) >= LONGEST_STATEMENT for one in step.statements
+        )
+        for step in trace.steps
+    )
+
+
+# --- What may have changed ------------------------------------------------------------------------
+
+
+def difference(then: Circumstances, now: Circumstances, age: float, touched: frozenset[str]) -> str:
+    """Why a rehearsal of ``age`` seconds cannot be relied on any more; empty if it can.
+
+    ``touched``: the tables that the migrations touch.
+    """
+    if age > MOST_SECONDS:
+        return f"the last rehearsal was {duration(age)} ago"
+    if now.database != then.database:
+        return "the database server was restarted since, or the database is another one"
+    for part in sorted(now.code.keys() | then.code.keys()):
+        if now.code.get(part) != then.code.get(part):
+            return PARTS.get(part, VERSIONS)
+    if now.schema != then.schema:
+        return "the schema was changed since"
+    before = {one.name: one for one in then.tables}
+    busy = [one for one in now.tables if _is_busy(before.get(one.name), one)]
+    return next(
+        (f"many rows of {spoken(one.name)} changed since" for one in busy if one.name in touched),
+        "",
+    )
+
+
+def _is_busy(was: Table | None, now: Table) -> bool:
+    """Whether many rows of a table are not as they were."""
+    rows_then, changes = (was.rows, now.changes - was.changes) if was else (0, now.changes)
+    # Less than before: the counters were set to nothing meanwhile.
+    return changes < 0 or changes > max(CHANGED_ROWS, CHANGED_SHARE * rows_then)
+
+
+def _database(subject: Subject) -> str:
+    ((which,),) = rows(subject.session, WHICH)
+    return str(which)
+
+
+def _touched(trace: Trace) -> frozenset[str]:
+    tables = [one.table for one in trace.locks]
+    tables += [one.table for one in trace.effects]
+    return frozenset(tables + [one.table for one in trace.losses])
+
+
+def _settings() -> str:
+    """A digest over all of them; of one alone, somebody could guess a password from it."""
+    digest = hashlib.sha256()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of settings that will be no more
+        for name in sorted(filter(str.isupper, dir(settings))):
+            value = ADDRESS.sub("", repr(_ordered(getattr(settings, name))))
+            digest.update(f"{name}={value}\n".encode())
+    return digest.hexdigest()
+
+
+def _ordered(value: object) -> object:
+    """The same with its sets in an order, which they have another one of in each process."""
+    if isinstance(value, set | frozenset):
+        return sorted(map(repr, value))
+    if isinstance(value, dict):
+        return {key: _ordered(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return list(map(_ordered, value))
+    return value
+
+
+# --- As text --------------------------------------------------------------------------------------
+
+
+def to_text(then: Circumstances, rehearsal: Rehearsal) -> str:
+    """For the journal; ``from_text`` reads it."""
+    plain: dict[str, Any] = {one.name: getattr(rehearsal, one.name) for one in fields(rehearsal)}
+    plain |= {
+        "trace": to_values(rehearsal.trace) if rehearsal.trace else None,
+        "countable": [asdict(one) for one in rehearsal.countable],
+        "tables": [],  # they are among the circumstances
+        "files": [],  # with any, nothing is kept
+    }
+    return json.dumps({"then": asdict(then), "rehearsal": plain})
+
+
+def from_text(text: str) -> tuple[Circumstances, Rehearsal]:
+    """What ``to_text`` wrote. Raises ``ValueError``, ``LookupError`` or ``TypeError`` else."""
+    found = json.loads(text)
+    then, plain = found["then"], found["rehearsal"]
+    then["tables"] = tuple(Table(**one) for one in then["tables"])
+    plain |= {
+        "trace": from_values(plain["trace"]),
+        "countable": tuple(Uncounted(**one) for one in plain["countable"]),
+        "tables": then["tables"],
+        **{name: tuple(plain[name]) for name in ("outside", "files", "left_out", "server")},
+    }
+    return Circumstances(**then), Rehearsal(**plain)

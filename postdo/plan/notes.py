@@ -1,0 +1,101 @@
+"""What a person should know of a plan although it stops nothing, one line each. Pure."""
+
+from __future__ import annotations
+
+import re
+
+from postdo.base import formatting
+from postdo.base.config import Answer, Policies, Rehearse
+from postdo.base.formatting import BLOCKS_WRITES
+from postdo.plan.findings import Findings, Pending
+from postdo.plan.refusals import Concern
+from postdo.rehearsal.rehearse import FULL
+from postdo.rehearsal.trace import Lock
+
+NO_ROWS = (
+    "rehearsed without rows (REHEARSE=schema): data was not tried, so it can still fail on it; "
+    "which rows would be changed or deleted, and for how long tables are locked, is not known"
+)
+FIRST_LOOK = (
+    "the schema differs from what the migrations of today make; nobody kept the files that made "
+    "it, so it is taken as it is, and what changes from now on counts"
+)
+UNREHEARSED = "not rehearsed (REHEARSE=off): whether it works is only known afterwards"
+# In a statement; what a comment says is no wish.
+CONCURRENTLY = re.compile(r"^(?!\s*--).*\bCONCURRENTLY\b", re.IGNORECASE | re.MULTILINE)
+
+
+def of(findings: Findings, policies: Policies, concerns: list[Concern]) -> tuple[str, ...]:
+    """The notes on a plan; ``concerns``: those that are allowed are told."""
+    if not findings.pending:
+        return ()
+    allowed = [
+        f"{concern.reason.what} ({concern.reason.policy}=allow)"
+        for concern in concerns
+        if concern.answer is Answer.ALLOW
+    ]
+    return tuple(allowed + _notes_on_rehearsal(findings, policies) + _notes_on_gaps(findings))
+
+
+def _notes_on_rehearsal(findings: Findings, policies: Policies) -> list[str]:
+    rehearsal = findings.rehearsal
+    if rehearsal is None:
+        unrehearsed = policies.rehearse is Rehearse.OFF and not findings.empty
+        return [UNREHEARSED] if unrehearsed else []
+    notes = [NO_ROWS] if rehearsal.method != FULL else []
+    notes += _notes_on_concurrently(findings)
+    if rehearsal.gap:
+        notes.append(rehearsal.gap)
+    outside = [formatting.line(place) for place in rehearsal.outside]
+    if outside:
+        reached = formatting.listed(outside)
+        notes.append(f"reaches beyond the database: {reached}; nothing undoes that")
+    return notes
+
+
+def concurrently(pending: Pending) -> bool:
+    """Whether it asks for CONCURRENTLY, which one transaction cannot have."""
+    return any(CONCURRENTLY.search(statement) for statement in pending.sql)
+
+
+def _notes_on_concurrently(findings: Findings) -> list[str]:
+    rehearsal = findings.rehearsal
+    if rehearsal is None or rehearsal.trace is None or rehearsal.mode != "transaction":
+        return []
+    locks = {step.migration: step.locks for step in rehearsal.trace.steps}
+    return [
+        f"{one.name}: in the one transaction it is made without CONCURRENTLY"
+        + _who_waits(locks.get(one.name, ()), timed=rehearsal.method == FULL)
+        for one in findings.pending
+        if concurrently(one)
+    ]
+
+
+def _who_waits(locks: tuple[Lock, ...], *, timed: bool) -> str:
+    blocking = [lock for lock in locks if lock.mode in BLOCKS_WRITES]
+    worst = max(blocking, key=lambda lock: lock.seconds, default=None)
+    if worst is None:
+        return ""
+    span = f" for {formatting.duration(worst.seconds)}" if timed else " meanwhile"
+    return f"; nobody can write to {formatting.table(worst.table)}{span}"
+
+
+def _notes_on_gaps(findings: Findings) -> list[str]:
+    notes = []
+    if findings.drift is None:
+        why = f": {formatting.line(findings.drift_unknown)}" if findings.drift_unknown else ""
+        notes.append(f"whether the schema is as expected is not known{why}")
+    elif may_be_rewritten(findings) and any(difference.alarm for difference in findings.drift):
+        notes.append(FIRST_LOOK)
+    if findings.clashes is None and not findings.empty:
+        notes.append("whether the release that is serving can work meanwhile is not known")
+    return notes
+
+
+def may_be_rewritten(findings: Findings) -> bool:
+    """Whether packages that rewrote their old migrations may be what differs (HAZARDS 7).
+
+    Real ones do (wagtailsearchpromotions.0001), and their files of then are not at hand. What
+    matters of it has been seen on the copy.
+    """
+    return bool(findings.first_look and findings.rehearsal and findings.rehearsal.mode)

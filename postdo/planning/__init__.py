@@ -1,1 +1,0 @@
-"""What is known before a change, and what follows from it."""

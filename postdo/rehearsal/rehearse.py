@@ -1,0 +1,191 @@
+"""The pending migrations on a copy of the real data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from postdo.base.config import Rehearse
+from postdo.base.console import Stopwatch
+from postdo.base.context import Run
+from postdo.base.database import rows
+from postdo.copy import backup, base_backup, scratch
+from postdo.copy.backup import Copied
+from postdo.rehearsal import process, row_counts, server_statements
+from postdo.rehearsal.data_loss import Uncounted, count_in_production
+from postdo.rehearsal.file_changes import FileChange
+from postdo.rehearsal.process import Result
+from postdo.rehearsal.row_counts import Table
+from postdo.rehearsal.trace import Failure, Trace
+
+FULL = "full"
+SCHEMA = "schema"
+DUMP = "dump"
+BASE_BACKUP = "base-backup"
+
+
+@dataclass(frozen=True)
+class Rehearsal:
+    """How the rehearsal went.
+
+    ``method``: ``full`` (all rows) or ``schema`` (none). ``mode``: in which mode it succeeded,
+    ``transaction`` or ``swap``; empty if in none. ``trace``: of the successful run. ``failure``:
+    of the run in one transaction, if that failed. ``plain_failure``: of the run as Django makes it,
+    if that was tried and failed too. ``outside``: what it tried to reach beyond the database
+    (``mail to 3 recipients``, ``network api.example.com:443``, ``program convert``). ``files``:
+    what it did to files, which was done aside.
+    ``backup``: what the copy was restored from, by the name that it has once the change begins;
+    empty if none is kept.
+    ``copy_seconds``: what the copy took. ``size_bytes``: of the copied database. ``left_out``:
+    what the copy lacks because it belongs to others (``backup.Copied``). ``copied_by``:
+    ``dump`` (and restore) or ``base-backup`` (of the whole server). ``changes``: the database's
+    count of changed rows just before the copy was made (``row_counts.changes``).
+    ``server``: what of the database server has changed meanwhile; the migrations may have done it.
+    ``gap``: what this machine could not close, so that the migrations may have changed it already.
+    ``plain_seconds``: what the run as Django makes it took with all that belongs to it, if it was
+    tried. ``tables``: how each table was just before the copy. ``countable``: what can be counted
+    once more of the losses. ``reused``: whether it was made by an earlier run, which asked.
+    """
+
+    method: str
+    mode: str
+    trace: Trace | None
+    failure: Failure | None
+    plain_failure: Failure | None
+    outside: tuple[str, ...]
+    backup: str
+    copy_seconds: float
+    size_bytes: int
+    left_out: tuple[str, ...] = ()
+    copied_by: str = DUMP
+    changes: int = 0
+    plain_seconds: float = 0.0
+    gap: str = ""
+    server: tuple[str, ...] = ()
+    files: tuple[FileChange, ...] = ()
+    tables: tuple[Table, ...] = ()
+    countable: tuple[Uncounted, ...] = ()
+    reused: bool = False
+
+    @property
+    def beyond(self) -> tuple[str, ...]:
+        """All that is not of the database, in words."""
+        return (*self.outside, *map(str, self.files))
+
+
+@dataclass(frozen=True)
+class _Copy:
+    """A database to try on. ``port``: of its server, 0 for production's own."""
+
+    database: str
+    port: int
+    copied: Copied
+
+
+def rehearse(run: Run, session: BaseDatabaseWrapper) -> Rehearsal:
+    """Copy the database of ``session`` and try the pending migrations on the copy, which is gone.
+
+    Where one transaction for all is what fails, they are tried as Django makes them. Raises
+    ``Refused`` if there is no room, no right or no program for a copy, ``Stopped`` on a signal.
+    """
+    policies = run.config.policies
+    full = policies.rehearse is not Rehearse.SCHEMA
+    changes, tables = row_counts.changes(session), row_counts.tables(session)
+    with _copy(run, session, full=full) as copy:
+        copied = copy.copied
+        watch = Stopwatch()
+
+        def attempt(mode: str) -> process.Result:
+            left = max(1.0, policies.rehearse_seconds - copied.seconds - watch.seconds)
+            return process.work(
+                run,
+                process.Job(
+                    database=copy.database,
+                    port=copy.port,
+                    mode=mode,
+                    seconds=left if policies.rehearse_seconds else 0.0,
+                    memory_mb=policies.memory_mb,
+                    network=policies.network,
+                    hosts=policies.hosts,
+                    rows=full,
+                ),
+            )
+
+        run.console.say(f"rehearsing the pending migrations on the copy ({copied.seconds:.1f} s)")
+        first = attempt("transaction")
+        second, plain_seconds = None, 0.0
+        changed: tuple[str, ...] = ()
+        if first.failure is not None and first.failure.single_only:
+            run.console.say(
+                f"not possible in one transaction ({first.failure.what}): trying as Django does it"
+            )
+            began = watch.seconds
+            server = server_statements.state(session)
+            second = attempt("plain")
+            changed = server_statements.differences(server, server_statements.state(session))
+            plain_seconds = watch.seconds - began
+    last = second or first
+    return Rehearsal(
+        method=FULL if full else SCHEMA,
+        mode="" if last.trace is None else ("swap" if second else "transaction"),
+        trace=_counted(session, last),
+        failure=first.failure,
+        plain_failure=second.failure if second else None,
+        outside=_outside(first, second),
+        files=last.files,  # both runs do the same, and this one got farther
+        backup=str(copied.backup or ""),
+        copy_seconds=copied.seconds,
+        size_bytes=copied.size_bytes,
+        left_out=copied.left_out,
+        copied_by=BASE_BACKUP if copy.port else DUMP,
+        changes=changes,
+        plain_seconds=plain_seconds,
+        gap=last.gap,
+        server=changed,
+        tables=tables,
+        countable=last.countable,
+    )
+
+
+def reuse(run: Run, session: BaseDatabaseWrapper, kept: Rehearsal) -> Rehearsal:
+    """``kept``, as one of now: with a backup of now if backups are kept, which a copy proves.
+
+    Raises what ``rehearse`` raises.
+    """
+    now = replace(kept, changes=row_counts.changes(session), backup="")
+    if run.config.backups is None or kept.copied_by == BASE_BACKUP:
+        return now
+    with _copy(run, session, full=True) as copy:
+        backup = str(copy.copied.backup or "")
+        return replace(now, backup=backup, left_out=copy.copied.left_out)
+
+
+@contextmanager
+def _copy(run: Run, session: BaseDatabaseWrapper, *, full: bool) -> Iterator[_Copy]:
+    """The copy that stands ready on a server of its own, or one beside production, gone after."""
+    port = run.config.policies.copy_port
+    if full and port:
+        found = base_backup.find_copy(run, session)
+        ((name,),) = rows(session, "SELECT current_database()")
+        yield _Copy(str(name), port, found)
+        return
+    backup.check_room(run, session)
+    with scratch.scratch_database(run, session) as name:
+        yield _Copy(name, 0, backup.copy(run, session, name, schema_only=not full))
+
+
+def _outside(first: Result, second: Result | None) -> tuple[str, ...]:
+    if second is None:
+        return first.outside
+    return tuple(dict.fromkeys(first.outside + second.outside))
+
+
+def _counted(session: BaseDatabaseWrapper, result: Result) -> Trace | None:
+    """The trace, with the losses counted in production that the copy could not tell."""
+    if result.trace is None or not result.uncounted:
+        return result.trace
+    found = count_in_production(session, result.uncounted)
+    return replace(result.trace, losses=found + result.trace.losses)

@@ -1,0 +1,95 @@
+"""Before COMMIT: is this what was rehearsed? The schema by definition, the rows by numbers."""
+
+from __future__ import annotations
+
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from postdo.base.errors import Undone
+from postdo.rehearsal.trace import Effect
+from postdo.schema.catalogue import Catalogue
+from postdo.schema.diff import compare
+from postdo.schema.normalize import worded
+
+# Rows change between the copy and now, so effects need not be the same. What the site has changed
+# since is known, but told with delay, and one row may be worth several: hence a tenth, and small
+# tables are not judged by tenths.
+ROW_SHARE = 0.1
+ROW_SLACK = 100
+SHOWN = 10  # lines in a message
+
+AS_BEFORE = "nothing was applied: the database is as before"
+
+
+def require_same_schema(
+    session: BaseDatabaseWrapper, expected: Catalogue, actual: Catalogue
+) -> None:
+    """Raise ``Undone`` with what differs by definition; generated names may differ.
+
+    ``session``: on the database that ``actual`` was read from, as it is now.
+    """
+    if expected.checksum == actual.checksum:
+        return
+    # The copy was restored from a dump, which changes the words of definitions.
+    differences = compare(expected, worded(session, actual, expected))
+    if differences:
+        raise Undone(
+            f"the schema is not the one that was rehearsed: {differences[0].what}",
+            "start again, which rehearses again; if it repeats, look for who else changes the "
+            "schema, and for migrations that depend on the time or on chance",
+            details=(*(one.what for one in differences[:SHOWN]), AS_BEFORE),
+        )
+
+
+def require_same_rows(
+    expected: tuple[Effect, ...], actual: tuple[Effect, ...], by_site: int
+) -> None:
+    """Raise ``Undone`` with the tables whose rows were changed otherwise than rehearsed.
+
+    ``by_site``: how many rows others have changed since the copy was made.
+    """
+    found = misfits(expected, actual, by_site)
+    if found:
+        raise Undone(
+            f"rows were changed otherwise than rehearsed: {found[0]}",
+            "look at what changed in these tables since; start again, which rehearses again",
+            details=(*found[:SHOWN], AS_BEFORE),
+        )
+
+
+def require_no_more_deleted(expected: tuple[Effect, ...], actual: tuple[Effect, ...]) -> None:
+    """Raise ``Undone`` with the tables that lose more rows than were counted when it was asked."""
+    rehearsed = {effect.table: effect.deleted for effect in expected}
+    found = [
+        f"{now.table.removeprefix('public.')}: {now.deleted} rows deleted, and "
+        f"{rehearsed.get(now.table, 0)} when rehearsed"
+        for now in actual
+        if now.deleted > rehearsed.get(now.table, 0)
+    ]
+    if found:
+        raise Undone(
+            f"more rows would be lost than rehearsed: {found[0]}",
+            "start again, which rehearses again",
+            details=(*found[:SHOWN], AS_BEFORE),
+        )
+
+
+def misfits(
+    expected: tuple[Effect, ...], actual: tuple[Effect, ...], by_site: int = 0
+) -> tuple[str, ...]:
+    """Where the numbers are further apart than a site's own work explains, as sentences."""
+    rehearsed = {effect.table: effect for effect in expected}
+    happened = {effect.table: effect for effect in actual}
+    sentences = []
+    for table in sorted(rehearsed.keys() | happened.keys()):
+        nothing = Effect(table, 0, 0, 0)
+        before, now = rehearsed.get(table, nothing), happened.get(table, nothing)
+        sentences += [
+            f"{table.removeprefix('public.')}: {count} rows {verb}, and {wanted} when rehearsed"
+            for verb, wanted, count in (
+                ("inserted", before.inserted, now.inserted),
+                ("updated", before.updated, now.updated),
+                ("deleted", before.deleted, now.deleted),
+            )
+            if abs(count - wanted) > max(ROW_SLACK, ROW_SHARE * wanted) + by_site
+        ]
+    return tuple(sentences)

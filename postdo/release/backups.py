@@ -1,0 +1,62 @@
+"""The backup from before a change: finished when that begins, gone if all is as before.
+
+The backup of no change would push out that of a real one, and who needs it, looks for it late.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from django.db import DatabaseError, InterfaceError
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from postdo.base.context import Run
+from postdo.base.errors import one_line
+from postdo.copy import backup, backup_folder
+from postdo.journal.sources_output import outside
+from postdo.plan.decide import Plan
+
+
+@contextmanager
+def no_unfinished(run: Run, session: BaseDatabaseWrapper) -> Iterator[None]:
+    """Inside one may be made; whatever ends it before ``finish``, none is left."""
+    try:
+        yield
+    finally:
+        backup.sweep(run, session)
+
+
+def finish(plan: Plan) -> None:
+    """From here on production is touched. Raises ``Refused``."""
+    if path := _backup(plan):
+        backup_folder.finish(path)
+
+
+def forget(plan: Plan) -> None:
+    """All is as before."""
+    if path := _backup(plan):
+        backup_folder.remove(path)
+
+
+def tell(run: Run, plan: Plan) -> None:
+    """Where the data from before are."""
+    if path := _backup(plan):
+        run.console.tell(f"backup from before: {outside(run, path)}")
+        run.console.facts.add("backup", path)
+
+
+def prune(run: Run, session: BaseDatabaseWrapper) -> None:
+    """Keep no more than the policy says: after the change, so that it cannot make it fail."""
+    try:
+        backup.prune(run, session)
+    except (DatabaseError, InterfaceError) as error:
+        run.console.warn(
+            f"all migrations are applied and kept; old backups stay, since {one_line(error)}"
+        )
+
+
+def _backup(plan: Plan) -> Path | None:
+    rehearsal = plan.findings.rehearsal
+    return Path(rehearsal.backup) if rehearsal is not None and rehearsal.backup else None

@@ -1,0 +1,179 @@
+"""The SQL that removes a difference in views, triggers, policies and functions. Pure.
+
+As in ``repair_tables.py``: whole statements, every name quoted, empty where only a person can know.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from postdo.schema.catalogue import Catalogue, Entry
+from postdo.schema.quoting import Sql, alter, qualified, quote
+
+FIRES = {"O": "ENABLE", "D": "DISABLE", "R": "ENABLE REPLICA", "A": "ENABLE ALWAYS"}
+
+
+def create_view(view: Entry, *, replace: bool = False) -> Sql:
+    """Create a view without what is on it. ``replace``: over one whose columns it keeps."""
+    facts = view.facts
+    options = f" WITH ({facts['options']})" if facts["options"] else ""
+    verb = "CREATE OR REPLACE" if replace else "CREATE"
+    name = qualified(view.table)
+    return (f"{verb} {facts['form'].upper()} {name}{options} AS{_body(facts['definition'])};",)
+
+
+def create_whole_view(catalogue: Catalogue, view: Entry) -> Sql:
+    """The view with the indexes and triggers on it."""
+    return (*create_view(view), *_on_view(catalogue, view))
+
+
+def _body(definition: str) -> str:
+    return definition if definition.startswith(" ") else f" {definition}"
+
+
+def drop_view(view: Entry) -> Sql:
+    """Drop a view; what still reads it stops this."""
+    return (f"DROP {view.facts['form'].upper()} IF EXISTS {qualified(view.table)};",)
+
+
+def change_view(expected: Catalogue, actual: Catalogue, wanted: Entry, real: Entry) -> Sql:
+    """Replaced where PostgreSQL can: the columns that are there stay, in their order."""
+    before, after = _view_columns(actual, real), _view_columns(expected, wanted)
+    plain = wanted.facts["form"] == real.facts["form"] == "view"
+    if plain and after[: len(before)] == before:
+        return create_view(wanted, replace=True)
+    statements = (*drop_view(real), *create_view(wanted), *_on_view(actual, real))
+    return _around(actual, _readers(actual, real.table), statements)
+
+
+def around_views(
+    there: Catalogue, columns: Iterable[Entry], statements: Sql, naming: Iterable[str] = ()
+) -> Sql:
+    """The statements, with the views that use these columns, or names, out of their way."""
+    views: list[Entry] = []
+    found = [_readers(there, column.table, column.name) for column in columns]
+    for view in there.of("view"):
+        if mentions(view.facts["definition"], naming):
+            found.append([view, *_readers(there, view.table)])
+    for view in (view for group in found for view in group):
+        if view in views:  # it stands after all that it reads
+            views.remove(view)
+        views.append(view)
+    return _around(there, views, statements)
+
+
+def mentions(text: str, names: Iterable[str]) -> bool:
+    """Whether a definition names one of these, as whole words."""
+    return any(re.search(rf"(?<![\w.]){re.escape(name)}(?!\w)", text) for name in names)
+
+
+def _around(there: Catalogue, views: list[Entry], statements: Sql) -> Sql:
+    return (
+        *(statement for view in reversed(views) for statement in drop_view(view)),
+        *statements,
+        *(statement for view in views for statement in create_whole_view(there, view)),
+    )
+
+
+def _readers(there: Catalogue, relation: str, column: str = "") -> list[Entry]:
+    """The views that read a relation (and name this column), and those that read these in turn.
+
+    Each after what it reads.
+    """
+    word = re.compile(rf"(?<!\w){re.escape(column)}(?!\w)" if column else "")
+    found: list[Entry] = []
+    for view in there.of("view"):
+        if relation in view.facts["reads"].split(",") and word.search(view.facts["definition"]):
+            more = [view, *_readers(there, view.table)]
+            found = [entry for entry in found if entry not in more] + more
+    return found
+
+
+def _on_view(there: Catalogue, view: Entry) -> Sql:
+    """Indexes and triggers, which go with their view and have to be made again."""
+    on_it = [entry for entry in there.entries if entry.table == view.table]
+    return (
+        *(create_index(entry) for entry in on_it if entry.kind == "index"),
+        *(
+            statement
+            for entry in on_it
+            if entry.kind == "trigger"
+            for statement in create_trigger(entry)
+        ),
+    )
+
+
+def _view_columns(catalogue: Catalogue, view: Entry) -> list[tuple[int, str, str]]:
+    return sorted(
+        (int(entry.facts["position"]), entry.name, entry.facts["type"])
+        for entry in catalogue.of("column")
+        if entry.table == view.table
+    )
+
+
+def create_index(index: Entry) -> str:
+    """Create an index under its expected name, also on a partitioned table."""
+    before, _, after = index.facts["definition"].partition("INDEX ON ")
+    # With ONLY, an index of a partitioned table stays invalid.
+    return f"{before}INDEX {quote(index.name)} ON {after.removeprefix('ONLY ')};"
+
+
+def create_trigger(trigger: Entry) -> Sql:
+    """Create a trigger, and have it fire when it is expected to."""
+    enabled = trigger.facts["enabled"]
+    more = () if enabled == "O" else fire(trigger)
+    return (f"{trigger.facts['definition']};", *more)
+
+
+def fire(trigger: Entry) -> Sql:
+    """Whether it fires, as expected."""
+    verb = FIRES[trigger.facts["enabled"]]
+    return (alter(trigger.table, f"{verb} TRIGGER {quote(trigger.name)}"),)
+
+
+def drop_trigger(trigger: Entry) -> Sql:
+    """Drop a trigger, if it has not gone with its table already."""
+    return (f"DROP TRIGGER IF EXISTS {quote(trigger.name)} ON {qualified(trigger.table)};",)
+
+
+def change_trigger(expected: Entry, actual: Entry) -> Sql:
+    """Have a trigger fire as expected; another definition is made anew."""
+    if expected.facts["definition"] == actual.facts["definition"]:
+        return fire(expected)
+    return (*drop_trigger(actual), *create_trigger(expected))
+
+
+def create_policy(policy: Entry) -> Sql:
+    """Create a policy of row security."""
+    facts = policy.facts
+    words = [
+        f"CREATE POLICY {quote(policy.name)} ON {qualified(policy.table)}",
+        f"AS {facts['permissive']} FOR {facts['command']} TO {facts['roles']}",
+    ]
+    if facts["using"]:
+        words.append(f"USING ({facts['using']})")
+    if facts["with check"]:
+        words.append(f"WITH CHECK ({facts['with check']})")
+    return (" ".join(words) + ";",)
+
+
+def drop_policy(policy: Entry) -> Sql:
+    """Drop a policy, if it has not gone with its table already."""
+    return (f"DROP POLICY IF EXISTS {quote(policy.name)} ON {qualified(policy.table)};",)
+
+
+def create_function(function: Entry) -> Sql:
+    """Create or replace a function or procedure, as PostgreSQL prints it."""
+    return (f"{function.facts['definition'].rstrip()};",)
+
+
+def drop_function(function: Entry) -> Sql:
+    """Drop a function or procedure; what still uses it stops this."""
+    return (f"DROP ROUTINE {qualified(function.name)};",)
+
+
+def change_function(expected: Entry, actual: Entry) -> Sql:
+    """Replace a function; one with another result has to be dropped first."""
+    same = all(expected.facts[fact] == actual.facts[fact] for fact in ("form", "returns"))
+    return (*(() if same else drop_function(actual)), *create_function(expected))

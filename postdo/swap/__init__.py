@@ -1,0 +1,1 @@
+"""A migrated copy takes the place of the database."""

@@ -1,0 +1,344 @@
+"""Migrate a fresh copy of the database while writers wait, and let the two change places.
+
+For migrations that cannot run in one transaction. Until the one commit that renames, nothing in the
+project's database is changed: whatever fails, and wherever the process is killed, it serves on as
+it was, and what is left is a scratch database that the next run removes.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import datetime, timezone
+
+from django.db import DEFAULT_DB_ALIAS, DatabaseError, InterfaceError, connections
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.migrations.executor import MigrationExecutor
+
+from postdo.base import advisory_lock
+from postdo.base.console import Stopwatch
+from postdo.base.context import Run
+from postdo.base.database import closing, rows
+from postdo.base.errors import PostdoError, Refused, Undone, one_line
+from postdo.base.formatting import listed
+from postdo.copy import backup, extensions, scratch, verify_copy
+from postdo.copy.owned_by_others import Foreign, foreign
+from postdo.django_migrations.executor import pending_migrations
+from postdo.django_migrations.history import RECORDED, Name, dotted
+from postdo.django_migrations.model_changes import unreadable
+from postdo.rehearsal import process
+from postdo.rehearsal.trace import Trace
+from postdo.rehearsal.verify import require_same_schema
+from postdo.schema import catalogue
+from postdo.schema.catalogue import Catalogue
+from postdo.schema.expected_change import advance
+from postdo.schema.normalize import worded
+from postdo.swap.rename_databases import DatabaseRename, maintenance
+from postdo.swap.write_lock import WriteLock, tables, write_lock
+
+NAME_BYTES = 63  # NAMEDATALEN - 1, PostgreSQL 14 to 18
+
+CURRENT = "SELECT current_database()"
+# What this role may: superuser, create databases, rename this one. PostgreSQL 14 to 18.
+RIGHTS = """
+SELECT r.rolsuper, r.rolcreatedb, pg_has_role(d.datdba, 'USAGE'), quote_ident(r.rolname),
+       quote_ident(d.datname)
+FROM pg_roles r, pg_database d
+WHERE r.rolname = current_user AND d.datname = current_database()
+"""
+# What belongs to this very database and would not come along. PostgreSQL 14 to 18.
+BOUND = """
+SELECT 'logical replication slot ' || slot_name FROM pg_replication_slots
+WHERE database = current_database()
+UNION ALL SELECT 'publication ' || pubname FROM pg_publication
+UNION ALL SELECT 'subscription ' || subname FROM pg_subscription
+WHERE subdbid = (SELECT oid FROM pg_database WHERE datname = current_database())
+UNION ALL SELECT 'prepared transaction ' || gid FROM pg_prepared_xacts
+WHERE database = current_database()
+"""
+# Sessions on this database that this role may not end: pid, role. By the rule of
+# pg_terminate_backend, PostgreSQL 14 to 18.
+UNTOUCHABLE = """
+SELECT a.pid, t.rolname, t.rolsuper FROM pg_stat_activity a JOIN pg_roles t ON t.oid = a.usesysid
+WHERE a.datname = current_database() AND a.pid <> pg_backend_pid()
+  AND NOT (SELECT rolsuper FROM pg_roles WHERE rolname = current_user)
+  AND (t.rolsuper OR NOT (pg_has_role(t.oid, 'USAGE')
+                          OR pg_has_role('pg_signal_backend', 'USAGE')))
+ORDER BY a.pid LIMIT 5
+"""
+# Brings a sequence to a number that was given out; nothing if a migration dropped it. 14 to 18.
+SET_SEQUENCE = "SELECT setval(to_regclass(%s), %s) WHERE to_regclass(%s) IS NOT NULL"
+
+
+@dataclass(frozen=True)
+class Swapped:
+    """What was done. ``names``: the migrations, as ``app.name``.
+
+    ``seconds``: all of it. ``readonly_seconds``: how long nobody could write. ``old_database``:
+    the name under which the database from before is kept.
+    """
+
+    names: tuple[str, ...]
+    seconds: float
+    readonly_seconds: float
+    old_database: str
+
+
+def swap(
+    run: Run,
+    session: BaseDatabaseWrapper,
+    rehearsed: Trace | None,
+    inside: Callable[[BaseDatabaseWrapper], None],
+) -> Swapped:
+    """Apply all pending migrations by a swap; ``session`` holds the lock and nothing else.
+
+    ``inside``: writes the journal, in a session on the migrated copy before it takes over. Raises
+    ``Refused`` (before or after the writers waited; nothing was changed), ``Undone``, and
+    ``NotUndone`` if nobody can say whether they changed places. After any of them, ``session`` may
+    be closed, and is if the exchange had begun.
+    """
+    watch = Stopwatch()
+    # The rehearsal's backup is enough, and the database from before stays: while writers wait, the
+    # copy is made in the fastest way, a pipe (docs/decisions/copy.md).
+    run = run.without_backups()
+    ((current,),) = rows(session, CURRENT)
+    connections.close_all()  # Django's own, which ``require`` would take for somebody else's
+    require(run, session)
+    names = _pending()
+    aside = _aside(current)
+    exchange: DatabaseRename | None = None
+    try:
+        with copy_database(run, session) as copy, write_lock(run) as still:
+            run.console.say("swap: writers wait now, readers go on")
+            was = _fill(run, session, still, current, copy)
+            _migrate(run, copy)
+            with closing(_connect_to_copy(run, copy)) as there:
+                _verify(there, was, names, rehearsed)
+                inside(there)
+                rows(there, "ANALYZE")
+            exchange = DatabaseRename(run, current, copy, aside, still.watch)
+            _exchange(session, still, exchange)
+    except Exception as error:
+        if exchange is None or exchange.waited is None:
+            if isinstance(error, PostdoError):
+                raise
+            raise Undone(
+                f"the swap failed: {one_line(error)}",
+                "correct the cause and start again; the database is as before",
+            ) from error
+        run.console.warn(
+            f"all migrations are applied and kept; tidying up failed: {one_line(error)}"
+        )
+    dotted_names = tuple(dotted((name,)) for name in names)
+    return Swapped(dotted_names, watch.seconds, exchange.waited or 0.0, aside)
+
+
+def require(run: Run, session: BaseDatabaseWrapper) -> None:
+    """Raise ``Refused`` if this database cannot be swapped by this role; touches nothing."""
+    ((superuser, may_create, owner, role, name),) = rows(session, RIGHTS)
+    if not (superuser or ((may_create or run.config.creator) and owner)):
+        raise Refused(
+            "a swap makes and renames databases, and this user may not: it has to own the "
+            "database and to have CREATEDB",
+            f"as a superuser: ALTER ROLE {role} CREATEDB; ALTER DATABASE {name} OWNER TO {role}",
+        )
+    others = Foreign() if superuser else foreign(session, (), ())
+    if others != Foreign():
+        names = (*others.names, *(("an event trigger",) if others.event_triggers else ()))
+        raise Refused(
+            "a swap would lose objects that this role may not copy: "
+            + listed(names or ("functions in C",)),
+            "migrate as a superuser, or split the migration so that it fits into one transaction",
+        )
+    bound = tuple(what for (what,) in rows(session, BOUND))
+    if bound:
+        raise Refused(
+            f"a swap would leave behind what belongs to this database: {', '.join(bound)}",
+            "remove it and set it up again after the swap, or make the migration one that fits "
+            "into a transaction",
+        )
+    untouchable = rows(session, UNTOUCHABLE)
+    if untouchable:
+        pid, other, is_superuser = untouchable[0]
+        grant = "" if is_superuser else f"; or, as a superuser: GRANT pg_signal_backend TO {role}"
+        raise Refused(
+            f"the role {other} is connected (pid {pid}), and this user may not end its sessions",
+            f"disconnect it{grant}",
+            details=tuple(f"pid {pid}: {other}" for pid, other, _ in untouchable),
+        )
+    tables(session)
+    with maintenance(run, rows(session, CURRENT)[0][0]):
+        pass
+    backup.check_room(run, session, schema_only=False)
+
+
+@contextmanager
+def copy_database(run: Run, session: BaseDatabaseWrapper) -> Iterator[str]:
+    """An empty database that can take this one's place; gone at the end, if it has not.
+
+    It is a scratch database by name and lock, so that the next run removes it if we are killed.
+    """
+    ((current,),) = rows(session, CURRENT)
+    scratch.remove_abandoned(run, session)
+    name = scratch.prefix_of(current) + secrets.token_hex(4)  # its own secret, shared with us
+    rows(session, advisory_lock.TRY_LOCK, scratch.lock_key(name))
+    try:
+        missed = scratch.create_like(run, session, name)
+        if missed:
+            raise Refused(
+                f"this user may not give a copy the settings {', '.join(missed)}",
+                "migrate as the user that made these settings, or as a superuser",
+            )
+        _require_extensions(run, session, name)
+        yield name
+    finally:
+        try:
+            scratch.drop_database(session, name)  # nothing, if it has another name by now
+        except (DatabaseError, InterfaceError) as error:
+            run.console.warn(f"{name} stays ({one_line(error)}); the next run removes it")
+        with suppress(DatabaseError, InterfaceError):
+            rows(session, advisory_lock.UNLOCK, scratch.lock_key(name))
+
+
+def _require_extensions(run: Run, session: BaseDatabaseWrapper, copy: str) -> None:
+    """Raise ``Refused`` if the copy cannot have them all, while nobody waits for it yet."""
+    if rows(session, RIGHTS)[0][0]:  # a superuser
+        return
+    lacking = extensions.forbidden(run, session, copy)
+    if lacking:
+        raise Refused(
+            f"a swap would lose {', '.join(lacking)}: only a superuser can create that extension",
+            "add it to DB_EXTENSIONS in .env and start again; without the kit, migrate as a "
+            "superuser",
+        )
+
+
+def _fill(
+    run: Run, session: BaseDatabaseWrapper, still: WriteLock, current: str, copy: str
+) -> Catalogue:
+    """Copy everything; the schema of the copy. Raises ``Undone`` if it is not all there."""
+    try:
+        copied = backup.copy(run, session, copy, schema_only=False)
+    except Refused:
+        _require_still(still)  # its loss, and who caused that, explain the copy's
+        raise
+    run.console.say(f"swap: copied in {copied.seconds:.1f} s")
+    with closing(_connect_to_copy(run, copy)) as there:
+        if not rows(session, RIGHTS)[0][0]:
+            verify_copy.give_privileges(session, there)
+        unlike = verify_copy.differences(session, there, current, copy)
+        was = catalogue.read(there)
+    _require_still(still)
+    unlike += tuple(f"missing in the copy: {what}" for what in copied.left_out)
+    if unlike:
+        raise Undone(
+            "this user cannot make a copy that is all that the database is",
+            "migrate as a superuser, or as the owner of everything in the database",
+            details=unlike,
+        )
+    return was
+
+
+def _migrate(run: Run, copy: str) -> None:
+    budget = run.config.policies.rehearse_seconds
+    job = process.Job(database=copy, mode="plain", isolated=False, trace=False, seconds=budget)
+    failure = process.work(run, job).failure
+    if failure is not None:
+        at = f" at {failure.place}" if failure.place else ""
+        raise Undone(
+            f"{failure.migration or 'migrate'}: {failure.what}",
+            f"correct it{at}, or the data that it meets, and start again",
+            details=("it failed on a copy: the database is as before", *failure.rows),
+        )
+
+
+def _verify(
+    there: BaseDatabaseWrapper, was: Catalogue, names: tuple[Name, ...], rehearsed: Trace | None
+) -> None:
+    """Raise ``Undone`` if the migrated copy is not what was rehearsed. ``was``: its schema before.
+
+    What somebody made since the rehearsal came along, and is none of it.
+    """
+    recorded = {(app, name) for app, name in rows(there, RECORDED)}
+    missing = tuple(name for name in names if name not in recorded)
+    if missing:
+        raise Undone(
+            f"after the migrations, not recorded as applied: {dotted(missing)}",
+            "look at what the project's own migrate command does, and start again",
+        )
+    if rehearsed:
+        was = worded(there, was, rehearsed.before)
+        expected = advance(was, rehearsed.before, rehearsed.after)
+        require_same_schema(there, expected, catalogue.read(there))
+
+
+def _exchange(session: BaseDatabaseWrapper, still: WriteLock, exchange: DatabaseRename) -> None:
+    """Let them change places."""
+    run, current, aside = exchange.run, exchange.current, exchange.aside
+
+    def last_look() -> None:
+        _require_still(still)
+        if not advisory_lock.is_held(session):
+            raise Undone("the session that held the lock was lost", "start again")
+        _carry(run, still.moved_sequences(), exchange.copy)
+
+    with run.stop.guarded():
+        exchange.make((still.session, session), last_look)
+        run.console.say(f"swap: done; nobody could write for {exchange.waited:.1f} s")
+        run.console.say(
+            f"swap: the database from before is kept as {aside}. To remove it: "
+            f'DROP DATABASE "{aside}"'
+        )
+        run.console.say(
+            f"swap: to go back, without what was written since: stop the site, then"
+            f"{_as_superuser(run)}: "
+            f'ALTER DATABASE "{current}" RENAME TO "{current}_after"; '
+            f'ALTER DATABASE "{aside}" RENAME TO "{current}"'
+        )
+
+
+def _as_superuser(run: Run) -> str:
+    """Where a person may rename databases: the site's own role may not, in the kit."""
+    if not run.config.in_kit:
+        return ", in another database"
+    return f", in {run.config.psql} -U postdo_superuser -d postgres"
+
+
+def _require_still(still: WriteLock) -> None:
+    reason = still.disturbed()
+    if reason:
+        raise Undone(f"the copy may be out of date: {reason}", "start again")
+
+
+def _carry(run: Run, moved: dict[str, int], copy: str) -> None:
+    """Numbers that were given out meanwhile are not given out again."""
+    if moved:
+        with closing(_connect_to_copy(run, copy)) as there:
+            for name, value in moved.items():
+                rows(there, SET_SEQUENCE, name, value, name)
+
+
+def _pending() -> tuple[Name, ...]:
+    """What Django would apply to the project's database."""
+    connection = connections[DEFAULT_DB_ALIAS]  # the recorder asks this one, whatever it is given
+    try:
+        executor = MigrationExecutor(connection)
+        left = pending_migrations(executor)
+    except DatabaseError:
+        raise
+    except Exception as error:
+        raise unreadable(error) from error
+    finally:
+        connection.close()  # it would be ended with all others
+    return tuple((step.app_label, step.name) for step in left)
+
+
+def _connect_to_copy(run: Run, copy: str) -> BaseDatabaseWrapper:
+    return scratch.connect_to(copy, f"postdo {run.config.host} swap")
+
+
+def _aside(current: str) -> str:
+    stamp = f"_before_{datetime.now(timezone.utc):%Y%m%d%H%M%S}"
+    return current.encode()[: NAME_BYTES - len(stamp)].decode(errors="ignore") + stamp

@@ -72,12 +72,13 @@ WHERE schemaname NOT IN ('pg_catalog', 'information_schema', 'postdo_journal') O
 CHECKSUM = """
 SELECT $n${0}$n$, concat(count(*), ' ', sum(hashtextextended(t::text, 0))) FROM {0} t
 """
-# The catalogues of a database, each with its first column, which says whose a row is; not what
-# autovacuum keeps there. PostgreSQL 14 to 18.
+# The catalogues of a database that the role can read, each with its first column, which says whose
+# a row is; not what autovacuum keeps there. PostgreSQL 14 to 18.
 CATALOGUES = """
 SELECT c.relname::text, a.attname::text
 FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = 1
 WHERE c.relnamespace = 'pg_catalog'::regnamespace AND c.relkind = 'r' AND NOT c.relisshared
+      AND has_table_privilege(c.oid, 'SELECT')
       AND c.relname NOT IN ('pg_statistic', 'pg_statistic_ext_data', 'pg_largeobject')
 """
 # All that depends on the journal's schema, and so does not count.

@@ -1,25 +1,15 @@
 # commands/production.sh: build what stands in web/, prepare the database, and let it serve behind Caddy.
-# usage: sh run.sh -0 [--no-build | --approve CHECKSUM]
+# usage: sh run.sh -0 [--no-build | [--concurrently] [--approve CHECKSUM]]
 #
 # Safe to run at any time; with nothing changed it touches nothing. A new version starts as the other colour, and takes
-# over only when it is healthy. --no-build starts what was built last, and needs no network: the boot does it so.
-# --approve carries out the plan of that checksum, which `sh run.sh plan` shows, although it has to be asked for.
+# over only when it is healthy.
+#   --no-build          starts what was built last, without the network: the boot does it so
+#   --approve CHECKSUM  carries out the plan of that checksum (`sh run.sh plan` shows it), although it needs approval
+#   --concurrently      builds indexes with CONCURRENTLY, one migration after another; not all of it can be undone
 
 main() {
     build=yes
-    approve_needs="--approve needs the checksum of a plan, and nothing else: sh run.sh plan shows it"
-    case $#${1-} in
-    0) ;;
-    1--no-build) build=no ;;
-    2--approve)
-        case $2 in '' | -*) usage_error "$approve_needs" ;; esac
-        POSTDO_APPROVE=$2
-        export POSTDO_APPROVE
-        ;;
-    *--approve) usage_error "$approve_needs" ;;
-    *--no-build) usage_error "--no-build takes nothing else: what was built last has no plan to approve" ;;
-    *) usage_error "-0 takes no option '$1'" ;;
-    esac
+    read_options "$@"
 
     # No impact yet.
     require_engine
@@ -39,6 +29,28 @@ main() {
 
     if [ "$build" = yes ]; then release; else start_last_release; fi
     announce
+}
+
+read_options() {
+    while [ $# -gt 0 ]; do
+        case $1 in
+        --no-build) build=no ;;
+        --concurrently)
+            POSTDO_CONCURRENTLY=1
+            export POSTDO_CONCURRENTLY
+            ;;
+        --approve)
+            case ${2-} in '' | -*) usage_error "--approve needs the checksum of a plan: sh run.sh plan shows it" ;; esac
+            POSTDO_APPROVE=$2
+            export POSTDO_APPROVE
+            shift
+            ;;
+        *) usage_error "-0 takes no option '$1'" ;;
+        esac
+        shift
+    done
+    [ "$build" = yes ] || [ -z "${POSTDO_APPROVE-}${POSTDO_CONCURRENTLY-}" ] ||
+        usage_error "--no-build takes nothing else: what was built last has no plan to approve"
 }
 
 release() {

@@ -225,7 +225,7 @@ def _run(parsed: argparse.Namespace, console: Console, stop: StopSignals) -> obj
 def _way(parsed: argparse.Namespace, read: config.Config) -> Way:
     from postdo.commands.migrate import Way  # noqa: PLC0415  imports Django
 
-    return Way(parsed.approve or read.approval, parsed.concurrently)
+    return Way(parsed.approve or read.approval, parsed.concurrently or read.concurrently)
 
 
 def _is_changing(parsed: argparse.Namespace) -> bool:

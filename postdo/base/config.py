@@ -145,7 +145,8 @@ class Config:
     container, for the people who look at a lock. ``release``: version of the code, empty if nobody
     says. ``policies``: how changes of the schema are made. ``backups``: the folder for them, and
     ``keep`` how many. ``pg_bin``: the folder of pg_dump, if it is in an unusual one. ``approval``:
-    the checksum of the plan that a person has approved. ``creator``: who makes and renames
+    the checksum of the plan that a person has approved; ``concurrently``: in the mode that keeps
+    CONCURRENTLY and promises less. ``creator``: who makes and renames
     databases, where the project's own role may not; a member of that.
     """
 
@@ -164,6 +165,7 @@ class Config:
     keep: int = 3
     pg_bin: Path | None = None
     approval: str = ""
+    concurrently: bool = False
     creator: Login | None = None
 
     def manage(self, arguments: str) -> str:
@@ -177,7 +179,8 @@ class Config:
     def approve(self, checksum: str) -> str:
         """The words that a person types to let a plan pass that has to be approved."""
         if self.in_kit and self.mode is Mode.PRODUCTION:
-            return f"sh run.sh -0 --approve {checksum}"
+            mode = " --concurrently" if self.concurrently else ""
+            return f"sh run.sh -0{mode} --approve {checksum}"
         return f"postdo migrate --approve {checksum}"
 
     def postdo(self, arguments: str) -> str:
@@ -222,6 +225,7 @@ def read(environment: Mapping[str, str], settings_module: str | None = None) -> 
         keep=_whole(environment, "BACKUP_KEEP", 3, "a number of backups", least=1),
         pg_bin=_path(environment, "POSTDO_PG_BIN"),
         approval=environment.get("POSTDO_APPROVE", "").strip(),
+        concurrently=bool(environment.get("POSTDO_CONCURRENTLY")),
         creator=_creator(environment),
     )
 

@@ -56,7 +56,7 @@ def prepare(run: Run) -> Prepared:
     with database(run) as session:
         checked = follow_policy(run, project, session)
         ensured = _superuser_preflight(run)
-        migrated = migrate(run, project, session, Way(run.config.approval))
+        migrated = migrate(run, project, session, Way(run.config.approval, run.config.concurrently))
         if ensured is None:
             with _said_of(migrated):
                 ensured = _superuser(run, session)

@@ -77,8 +77,9 @@ def test_an_unknown_option_is_refused_with_the_modes(clone: Clone) -> None:
     [
         (("-0", "--fast"), "-0 takes no option '--fast'"),
         (("-0", "--no-build", "--approve", "0123456789ab"), "--no-build takes nothing else"),
-        (("-0", "--approve", "0123456789ab", "--no-build"), "--approve needs the checksum"),
-        (("-0", "--no-build", "now"), "--no-build takes nothing else"),
+        (("-0", "--approve", "0123456789ab", "--no-build"), "--no-build takes nothing else"),
+        (("-0", "--no-build", "--concurrently"), "--no-build takes nothing else"),
+        (("-0", "--no-build", "now"), "-0 takes no option 'now'"),
         (("-0", "--approve"), "--approve needs the checksum"),
         (("-0", "--approve", ""), "--approve needs the checksum"),
         (("-0", "--approve", "--no-build"), "--approve needs the checksum"),

@@ -339,6 +339,20 @@ def test_an_interrupted_look_touches_nothing_and_takes_its_copy_with_it(site: Cl
     assert_nothing_is_left(site)
 
 
+def test_an_index_is_built_while_the_table_is_written_if_that_is_asked_for(site: Clone) -> None:
+    text = "CREATE INDEX CONCURRENTLY by_name ON shop_thing (name)"
+    operation = f'migrations.RunSQL("{text}", "DROP INDEX by_name")'
+    name = change(site, with_fields({}, site), operation).removeprefix("shop.")
+    file = f"web/shop/migrations/{name}.py"
+    site.replace(file, "    operations", "    atomic = False\n    operations")
+
+    site.run("-0", "--concurrently")
+
+    how = "SELECT mode || ' ' || outcome FROM postdo_journal.run ORDER BY id DESC LIMIT 1"
+    assert site.query("prod", how) == "concurrent done"
+    keep(site)
+
+
 def test_a_stopped_database_is_started_for_a_look_and_stopped_again(site: Clone) -> None:
     site.run("-0", "stop")
 

@@ -251,7 +251,13 @@ def test_what_was_done_is_remembered_for_the_next_plan(shop: Project) -> None:
     assert shop.sql(done) == [("one", "concurrent", "done", ["shop.0002_stock"])]
     assert shop.sql(kept) == [("0001_initial",), ("0002_stock",)]
 
-    migration(shop, "0003_price", stock.replace("stock", "price"), after="0002_stock")
+    # As run.sh asks for it, which starts `postdo prepare` and nothing else.
+    migration(shop, "0002_code", stock.replace("stock", "code"), after="0002_stock")
+    asked = {**quiet, "POSTDO_CONCURRENTLY": "1", "APP_VERSION": "one"}
+    assert shop.run("prepare", environment=asked).code == 0
+    assert shop.sql(done) == [("one", "concurrent", "done", ["shop.0002_code"])]
+
+    migration(shop, "0003_price", stock.replace("stock", "price"), after="0002_code")
     plan = shop.run("plan", "--json", environment={**quiet, "APP_VERSION": "two"})
     assert plan.report["result"]["serving"] == "one", plan.out
     assert plan.report["result"]["drift"] == []

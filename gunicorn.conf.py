@@ -229,4 +229,4 @@ forwarder_headers = ""
 logger_class = JsonLogger
 accesslog = "-"
 errorlog = "-"
-loglevel = (os.environ.get("LOG_LEVEL") or "info").lower()
+loglevel = (os.environ.get("LOG_LEVEL") or "INFO").lower()

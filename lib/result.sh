@@ -15,9 +15,9 @@ result() { # result KEY: of the last postdo of this run; empty if there was none
 make_result_folder() {
     make_state_folder "$RESULT_FOLDER"
     chmod 777 "$RESULT_FOLDER" 2>/dev/null || true
-    rm -f "$RESULT_FOLDER"/facts-* # also of a run.sh that was killed; only one at a time is at work on production
+    rm -f "$RESULT_FOLDER"/facts-* 2>/dev/null || true # also of a run.sh that was killed; only one at a time is at work on production
 }
 
 forget_result() {
-    rm -f "$RESULT_FOLDER/$RESULT"
+    rm -f "$RESULT_FOLDER/$RESULT" 2>/dev/null || true # a folder that is not ours is told of elsewhere
 }

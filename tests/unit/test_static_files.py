@@ -28,7 +28,7 @@ class Storage(ManifestStaticFilesStorage): pass
 """
 # Of the build, collectstatic alone: its checks and the bytecode are other tests'.
 PYTHON = f"""#!/bin/sh
-case $* in *compileall* | *check*) exit ;; esac
+case $* in "-m compileall "* | "manage.py check"* | "-m postdo check "*) exit ;; esac
 exec {sys.executable} "$@"
 """
 

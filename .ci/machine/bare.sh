@@ -1,6 +1,6 @@
 #!/bin/sh
-# .ci/machine/bare.sh: `sh run.sh lint` and `sh run.sh test` on a machine that has nothing.
-# usage: sh .ci/machine/bare.sh PYTEST_ARGUMENTS...
+# .ci/machine/bare.sh: `sh run.sh test` on a machine that has nothing.
+# usage: sh .ci/machine/bare.sh [quick | PYTEST_ARGUMENTS...]    without arguments: all tests that can be run there
 #
 # The machine is a container of Debian 12 with python3, python3-venv and git,
 # and a user without privileges, who gets the files as they are here. Needs
@@ -20,7 +20,6 @@ main() {
     docker image inspect "$IMAGE" >/dev/null 2>&1 || bootstrap >"$WORK/log" 2>&1
     start
     hand_over
-    as_stranger 'cd clone && sh run.sh lint'
     as_stranger "cd clone && sh run.sh test $*"
 }
 

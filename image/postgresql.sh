@@ -26,8 +26,8 @@ main() {
     done
 }
 
-fail() { # fail WHAT REMEDY
-    printf '\nerror: %s; %s\n' "$1" "$2" >&2
+fail() { # fail WHAT REMEDY: as facts, which lib/compose.sh reads in what the build has printed
+    printf '\nwhat=%s\nnext=%s\n' "$1" "$2" >&2
     exit 1
 }
 

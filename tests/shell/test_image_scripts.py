@@ -119,3 +119,24 @@ def test_requirements_are_found_by_the_names_that_the_image_knows(
         path.unlink()
     (folder / name).write_text("Django\n")
     dash_clone.run("-0").assert_ok()
+
+
+def test_an_image_of_postgresql_that_cannot_lend_its_programs_says_what_to_do(
+    tmp_path: Path,
+) -> None:
+    """Alpine's pg_dump needs its own C library, which the site's image does not have."""
+    tools = {"find": "echo /usr/local/bin/pg_dump", "ldd": "echo /lib/ld-musl-x86_64.so.1"}
+    for name, line in tools.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{line}\n")
+        (tmp_path / name).chmod(0o755)
+    done = subprocess.run(
+        ["sh", PROJECT / "image" / "postgresql.sh", tmp_path / "out"],
+        env={"PATH": f"{tmp_path}:{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    what, remedy = done.stderr.split("\n")[1:3]
+    assert what.startswith("what=the image of PostgreSQL is made of Alpine")
+    assert remedy.startswith("next=set POSTGRES_IMAGE in .env to an image made of Debian")

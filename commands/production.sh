@@ -32,6 +32,7 @@ main() {
 }
 
 read_options() {
+    POSTDO_APPROVE='' POSTDO_CONCURRENTLY='' # the options alone count
     while [ $# -gt 0 ]; do
         case $1 in
         --no-build) build=no ;;
@@ -49,7 +50,7 @@ read_options() {
         esac
         shift
     done
-    [ "$build" = yes ] || [ -z "${POSTDO_APPROVE-}${POSTDO_CONCURRENTLY-}" ] ||
+    [ "$build" = yes ] || [ -z "$POSTDO_APPROVE$POSTDO_CONCURRENTLY" ] ||
         usage_error "--no-build takes nothing else: what was built last has no plan to approve"
 }
 
@@ -124,7 +125,7 @@ get_certificate() {
 # It is healthy, its image is the one just built, and Compose would leave its container as it is.
 serves_this_version() { # serves_this_version COLOUR
     [ "$(state_of prod "web-$1")" = healthy ] &&
-        [ "$(docker inspect --format '{{.Image}}' "$(container_of prod "web-$1")")" = "$(docker image inspect --format '{{.Id}}' "$PROJECT_NAME-web:next")" ] &&
+        has_image prod "web-$1" "$PROJECT_NAME-web:next" &&
         [ "$(planned_for "web-$1")" = keep ]
 }
 

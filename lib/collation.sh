@@ -10,7 +10,7 @@ run_collation() { # run_collation MODE look|rebuild [LIBC]
 
 # The C library of the image that the next start would take, if that is another one than runs; else nothing.
 libc_to_come() { # libc_to_come MODE
-    libc_image=$(compose "$1" config --images db 2>/dev/null | head -n 1)
+    libc_image=$(image_to_come "$1" 2>/dev/null)
     libc_next=$(docker image inspect --format '{{.Id}}' "$libc_image" 2>/dev/null) || return 0
     libc_runs=$(docker inspect --format '{{.Image}}' "$(container_of "$1" db)" 2>/dev/null) || return 0
     [ "$libc_next" != "$libc_runs" ] || return 0

@@ -242,11 +242,11 @@ one_off_runs() { # one_off_runs MODE: a manage command in a container of its own
 require_volume_major() { # require_volume_major MODE
     volume="$PROJECT_NAME-$1_$1-data"
     docker volume inspect "$volume" >/dev/null 2>&1 || return 0
-    volume_image=$(compose "$1" config --images db | head -n 1)
-    runs_image "$1" db "$volume_image" && return 0
-    docker image inspect "$volume_image" >/dev/null 2>&1 || try "Download $volume_image" docker pull --quiet "$volume_image" ||
-        step_failed "downloading $volume_image" "see whether POSTGRES_IMAGE in .env is the name of an image, and this machine reaches its registry"
-    volume_majors=$(docker run --rm --network none -v "$volume:/volume:ro" --entrypoint sh "$volume_image" \
+    DB_IMAGE=$(image_to_come "$1")
+    ! { is_running "$1" db && has_image "$1" db "$DB_IMAGE"; } || return 0
+    docker image inspect "$DB_IMAGE" >/dev/null 2>&1 || try "Download $DB_IMAGE" docker pull --quiet "$DB_IMAGE" ||
+        step_failed "downloading $DB_IMAGE" "see whether POSTGRES_IMAGE in .env is the name of an image, and this machine reaches its registry"
+    volume_majors=$(docker run --rm --network none -v "$volume:/volume:ro" --entrypoint sh "$DB_IMAGE" \
         -c 'cat /volume/PG_VERSION 2>/dev/null && printf "%s\n" "$PG_MAJOR"' 2>/dev/null) || return 0
     volume_major=$(printf '%s\n' "$volume_majors" | head -n 1)
     image_major=$(printf '%s\n' "$volume_majors" | tail -n 1)
@@ -255,9 +255,14 @@ require_volume_major() { # require_volume_major MODE
             "set POSTGRES_IMAGE=postgres:$volume_major in .env, or move the data (\"another PostgreSQL\" in docs/troubleshooting.md)"
 }
 
-runs_image() { # runs_image MODE SERVICE IMAGE
-    is_running "$1" "$2" &&
-        [ "$(docker inspect --format '{{.Image}}' "$(container_of "$1" "$2")")" = "$(docker image inspect --format '{{.Id}}' "$3" 2>/dev/null)" ]
+DB_IMAGE= # of the mode of this run, where require_volume_major has asked Compose, which takes it a part of a second
+
+image_to_come() { # image_to_come MODE: the name of the image of PostgreSQL that the next start would take
+    if [ -n "$DB_IMAGE" ]; then printf '%s' "$DB_IMAGE"; else compose "$1" config --images db | head -n 1; fi
+}
+
+has_image() { # has_image MODE SERVICE IMAGE: its container was made of what that name stands for now
+    [ "$(docker inspect --format '{{.Image}}' "$(container_of "$1" "$2")")" = "$(docker image inspect --format '{{.Id}}' "$3" 2>/dev/null)" ]
 }
 
 production_address() {

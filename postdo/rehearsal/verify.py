@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from postdo.base import formatting
 from postdo.base.errors import Undone
 from postdo.rehearsal.trace import Effect
 from postdo.schema.catalogue import Catalogue
@@ -60,7 +61,7 @@ def require_no_more_deleted(expected: tuple[Effect, ...], actual: tuple[Effect, 
     """Raise ``Undone`` with the tables that lose more rows than were counted when it was asked."""
     rehearsed = {effect.table: effect.deleted for effect in expected}
     found = [
-        f"{now.table.removeprefix('public.')}: {now.deleted} rows deleted, and "
+        f"{formatting.table(now.table)}: {now.deleted} rows deleted, and "
         f"{rehearsed.get(now.table, 0)} when rehearsed"
         for now in actual
         if now.deleted > rehearsed.get(now.table, 0)
@@ -84,7 +85,7 @@ def misfits(
         nothing = Effect(table, 0, 0, 0)
         before, now = rehearsed.get(table, nothing), happened.get(table, nothing)
         sentences += [
-            f"{table.removeprefix('public.')}: {count} rows {verb}, and {wanted} when rehearsed"
+            f"{formatting.table(table)}: {count} rows {verb}, and {wanted} when rehearsed"
             for verb, wanted, count in (
                 ("inserted", before.inserted, now.inserted),
                 ("updated", before.updated, now.updated),

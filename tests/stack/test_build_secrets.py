@@ -32,16 +32,22 @@ CHUNK = 1 << 20
 
 
 def wheel() -> bytes:
-    """A package with one module, as small as a wheel can be."""
+    """Return a package with one module, as small as a wheel can be, and the same bytes at each call.
+
+    A ZipInfo without a date is of 1980: pip compares the digest, and a name alone would be stored with the time.
+    """
     file = io.BytesIO()
+    members = {
+        "ours_alone.py": "WHERE = 'from our own index'\n",
+        "ours_alone-1.0.dist-info/METADATA": METADATA,
+        "ours_alone-1.0.dist-info/WHEEL": (
+            "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+        ),
+        "ours_alone-1.0.dist-info/RECORD": "",
+    }
     with zipfile.ZipFile(file, "w") as archive:
-        archive.writestr("ours_alone.py", "WHERE = 'from our own index'\n")
-        archive.writestr("ours_alone-1.0.dist-info/METADATA", METADATA)
-        archive.writestr(
-            "ours_alone-1.0.dist-info/WHEEL",
-            "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
-        )
-        archive.writestr("ours_alone-1.0.dist-info/RECORD", "")
+        for name, content in members.items():
+            archive.writestr(zipfile.ZipInfo(name), content)
     return file.getvalue()
 
 

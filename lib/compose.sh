@@ -192,11 +192,12 @@ explain_memory() { # explain_memory db|web|proxy|pgadmin, which has no limit
     fail "$explain_service was killed because it needs more memory than $explain_key ($explain_limit)" "raise $explain_key in $(place_of "$explain_key"), $explain_end"
 }
 
-# Its first process, or another one in it. Once it is started again, only the events tell.
+# Its first process, or another one in it. Once it is started again, only the events tell. Docker cuts a time that is
+# given as a duration to whole seconds: `--until 0s` would leave out the second that the kill is in.
 was_killed_for_memory() { # was_killed_for_memory CONTAINER
     [ -n "$1" ] || return 1
     [ "$(docker inspect --format '{{.State.OOMKilled}}' "$1" 2>/dev/null)" = true ] ||
-        [ -n "$(in_time docker events --since 1m --until 0s --filter "container=$1" --filter event=oom 2>/dev/null)" ]
+        [ -n "$(in_time docker events --since 1m --until=-2s --filter "container=$1" --filter event=oom 2>/dev/null)" ]
 }
 
 container_of() { # container_of MODE SERVICE: its id, also when it is stopped; empty if there is none

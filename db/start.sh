@@ -13,6 +13,8 @@ CGROUP=${POSTDO_CGROUP:-/sys/fs/cgroup}
 
 main() {
     memory=$(usable_megabytes "$MEMINFO" "$CGROUP/memory.max" "$CGROUP/memory/memory.limit_in_bytes")
+    POSTDO_CACHEABLE=$(cacheable_megabytes "$PGDATA/base" "$PGDATA/pg_tblspc")MB
+    export POSTDO_CACHEABLE
     {
         printf '# Written by db/start.sh for %s MB of memory.\n' "$memory"
         printf "include_if_exists = '%s/postgresql.conf'\n" "$PGDATA"
@@ -72,19 +74,28 @@ usable_megabytes() { # usable_megabytes MEMINFO LIMIT_IN_BYTES...
     '
 }
 
-# "0.25% [4MB..64MB]" to a number of MB, "${NAME}" to the variable.
+# Twice what the databases take on disk, so that they can grow until the next start; at least 1 GB, at most 8 GB.
+# PostgreSQL describes each buffer from its start on, used or not: 6 GB of them take 100 MB.
+cacheable_megabytes() { # cacheable_megabytes FOLDER...
+    cacheable=$(du -skL "$@" 2>/dev/null | awk '{ sum += $1 } END { printf "%d\n", sum / 512 }')
+    [ "$cacheable" -ge 1024 ] || cacheable=1024
+    [ "$cacheable" -le 8192 ] || cacheable=8192
+    printf '%s\n' "$cacheable"
+}
+
+# "${NAME}" to the variable, then "0.25% [4MB..64MB]" to a number of MB.
 fill_in() { # fill_in MEGABYTES <TEMPLATE
     awk -v memory="$1" '
         function megabytes(size) { return size + 0 == 0 ? 0 : (size ~ /GB$/ ? size * 1024 : size + 0) }
         function clamp(value, low, high) { return value < low ? low : value > high ? high : value }
-        /^[a-z_]+ = [0-9.]+% \[[0-9]+[MG]B\.\.[0-9]+[MG]B\]$/ {
-            split(substr($4, 2, length($4) - 2), bounds, /\.\./)
-            $0 = $1 " = " int(clamp(memory * $3 / 100, megabytes(bounds[1]), megabytes(bounds[2]))) "MB"
-        }
         /^[^#]*\$\{[A-Z_]+\}/ {
             start = index($0, "${")
             end = index($0, "}")
             $0 = substr($0, 1, start - 1) ENVIRON[substr($0, start + 2, end - start - 2)] substr($0, end + 1)
+        }
+        /^[a-z_]+ = [0-9.]+% \[[0-9]+[MG]B\.\.[0-9]+[MG]B\]$/ {
+            split(substr($4, 2, length($4) - 2), bounds, /\.\./)
+            $0 = $1 " = " int(clamp(memory * $3 / 100, megabytes(bounds[1]), megabytes(bounds[2]))) "MB"
         }
         { print }
     '

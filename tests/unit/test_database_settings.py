@@ -42,6 +42,14 @@ class Start:
         path.parent.mkdir(exist_ok=True)
         path.write_text(f"{text}\n")
 
+    def hold(self, databases_bytes: int) -> None:
+        """Let the databases have that size: a `du` says so, in place of a file of gigabytes."""
+        du = self.folder / "du"
+        kilobytes = databases_bytes // 1024
+        asked = "-skL /the/volume/base /the/volume/pg_tblspc"
+        du.write_text(f'#!/bin/sh\n[ "$*" = "{asked}" ] && echo "{kilobytes} base"\n')
+        du.chmod(0o755)
+
     def run(self, *, machine_bytes: int, options: tuple[str, ...] = ()) -> dict[str, str]:
         """Start on a machine with that much memory; returns the settings of the file."""
         meminfo = self.folder / "meminfo"
@@ -72,6 +80,7 @@ def settings(text: str) -> dict[str, str]:
 
 
 def test_memory_settings_are_shares_of_the_machine(start: Start) -> None:
+    start.hold(100 * GIB)
     found = start.run(machine_bytes=16 * GIB)
     assert found["shared_buffers"] == "4096MB"
     assert found["effective_cache_size"] == "8192MB"
@@ -99,7 +108,18 @@ def test_a_small_machine_gets_what_postgresql_needs_to_start(start: Start) -> No
     assert (found["shared_buffers"], found["work_mem"]) == ("128MB", "4MB")
 
 
+@pytest.mark.parametrize(
+    ("databases_bytes", "buffers"), [(0, "1024MB"), (GIB, "2048MB"), (100 * GIB, "8192MB")]
+)
+def test_a_small_database_gets_no_cache_that_it_cannot_fill(
+    start: Start, databases_bytes: int, buffers: str
+) -> None:
+    start.hold(databases_bytes)
+    assert start.run(machine_bytes=64 * GIB)["shared_buffers"] == buffers
+
+
 def test_a_big_machine_gets_no_more_than_is_of_use(start: Start) -> None:
+    start.hold(100 * GIB)
     found = start.run(machine_bytes=512 * GIB)
     assert (found["shared_buffers"], found["work_mem"]) == ("8192MB", "64MB")
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from bench import approvals, machine, migrations
+from bench import approvals, machine, migrations, mutants
 from bench.process import BenchError, end_on_signals, undisturbed
 from bench.story import Options, compare
 
@@ -21,7 +21,7 @@ INTERRUPTED = 130  # as shells say it: 128 + SIGINT
 
 def main() -> int:
     """Measure and print; 0: done, 1: something failed, 2: wrong usage, 130: interrupted."""
-    others = {"migrations": migrations.main, "approvals": approvals.main}
+    others = {"migrations": migrations.main, "approvals": approvals.main, "mutants": mutants.main}
     if sys.argv[1:2] and sys.argv[1] in others:
         return others[sys.argv[1]](sys.argv[2:])
     parser = argparse.ArgumentParser(

@@ -1,10 +1,9 @@
 # commands/sources.sh: compare the files of the applied migrations with those that production keeps.
-# usage: sh run.sh sources [--json] [--restore APP.NAME...]
+# usage: sh run.sh sources [--json] [--show APP.NAME]
 #
-# Builds the image, to see the files of web/. With --restore the kept text of a migration is written below backups/; put it
-# back where it belongs, and commit it.
+# Builds the image, to see the files of web/. With --show, prints the text of a migration as it was applied.
 
 main() {
-    check_options "--json --restore=..." "$@"
-    look_at_production build sources --into /backups "$@"
+    check_options "--json --show=" "$@"
+    look_at_production build sources "$@"
 }

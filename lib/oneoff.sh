@@ -61,7 +61,7 @@ free_for_database() { # megabytes on the disk of production's volume; empty if n
     docker exec "$(container_of prod db)" df -Pk /var/lib/postgresql/data 2>/dev/null | awk 'NR == 2 { print int($4 / 1024) }'
 }
 
-# What a command can be given, before anything is built. KNOWN names --options: with = a value follows, with =... several.
+# What a command can be given, before anything is built. KNOWN names --options: with = a value follows.
 check_options() { # check_options KNOWN ARGUMENTS...
     known_options=" $1 "
     shift
@@ -74,17 +74,14 @@ check_options() { # check_options KNOWN ARGUMENTS...
             option_name=${option%%=*}
             case $known_options in
             *" $option "*) option_wants=nothing ;;
-            *" $option= "* | *" $option=... "*) option_wants=value ;;
-            *" $option_name= "* | *" $option_name=... "*) option_wants=nothing ;;
+            *" $option= "*) option_wants=value ;;
+            *" $option_name= "*) option_wants=nothing ;;
             *) usage_error "$COMMAND takes no option '$option'" ;;
             esac
             ;;
         *)
             [ "$option_wants" != nothing ] || usage_error "$COMMAND takes no '$option'"
-            case $known_options in
-            *" $option_name=... "*) option_wants=any ;;
-            *) option_wants=nothing ;;
-            esac
+            option_wants=nothing
             ;;
         esac
     done

@@ -112,7 +112,9 @@ def _main(parsed: argparse.Namespace, server: Sequence[str], console: Console) -
 
 def _screen(parsed: argparse.Namespace) -> TextIO:
     """Where lines for people go: not among what a program reads."""
-    for_programs = parsed.json or str(getattr(parsed, "html", "")) == "-"
+    for_programs = (
+        parsed.json or str(getattr(parsed, "html", "")) == "-" or getattr(parsed, "show", None)
+    )
     return sys.stderr if for_programs else sys.stdout
 
 
@@ -181,15 +183,7 @@ def _parser() -> argparse.ArgumentParser:
         help="one migration at a time, with CONCURRENTLY as written; promises less",
     )
     archive = add("sources", "compare the files of applied migrations with those that were kept")
-    archive.add_argument(
-        "--restore",
-        metavar="APP.NAME",
-        action="extend",
-        nargs="+",
-        default=[],
-        help="write kept files",
-    )
-    archive.add_argument("--into", type=Path, metavar="FOLDER", help="where; else in its place")
+    archive.add_argument("--show", metavar="APP.NAME", help="print the text that was applied")
     add("superuser", "create the superuser that DJANGO_SUPERUSER_* describes, if it is not there")
     add("prepare", "wait, check, migrate, superuser; with -- COMMAND, become that server then")
     return parser

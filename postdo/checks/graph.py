@@ -20,6 +20,7 @@ from postdo.django_migrations.history import History, Name, dotted
 from postdo.django_migrations.model_changes import conflict, unreadable
 from postdo.journal.journal import Source
 from postdo.journal.source_text import dependencies
+from postdo.journal.sources_output import from_where
 from postdo.plan.findings import Problem
 
 SHOWN = 8  # migrations named in one line
@@ -88,7 +89,7 @@ def _bring_back(seen: Seen, lost: Collection[Name], mending: Collection[Name]) -
     """What to do about files that are gone; ``mending``: those that the archive has."""
     unknown = [name for name in lost if name not in mending]
     if not unknown:
-        return f"run `{restore(seen.run, mending)}`, commit the files, deploy again"
+        return f"restore {listed(mending)} {from_where(seen.run)}, commit, deploy again"
     return f"take {listed(unknown)} from version control, commit, deploy again"
 
 
@@ -155,11 +156,6 @@ def _partly_squashed(seen: Seen, loader: MigrationLoader) -> Iterable[Problem]:
 def blocked(hazard: int, error: PostdoError) -> Problem:
     """What another module would raise, as a problem."""
     return Problem(hazard, error.what, error.next_step, blocking=True, details=error.details)
-
-
-def restore(run: Run, names: Iterable[Name]) -> str:
-    """The words that bring archived files back."""
-    return run.config.postdo(f"sources --restore {' '.join(dotted((one,)) for one in names)}")
 
 
 def listed(names: Collection[Name]) -> str:

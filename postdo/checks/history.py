@@ -18,12 +18,13 @@ from django.db.migrations.loader import MigrationLoader
 from postdo.base.context import Run
 from postdo.base.database import other_databases, rows
 from postdo.base.project import Project
-from postdo.checks.graph import Seen, blocked, listed, order_problems, restore
+from postdo.checks.graph import Seen, blocked, listed, order_problems
 from postdo.django_migrations.history import History, Name
 from postdo.django_migrations.model_changes import unreadable
 from postdo.journal.journal import Journal, Source
 from postdo.journal.source_text import do_the_same
 from postdo.journal.sources import read_sources, replaced_by, states
+from postdo.journal.sources_output import from_where, show
 from postdo.plan.findings import Problem
 
 # In which order the recorded migrations were applied: app, name, and a number that grows.
@@ -179,7 +180,7 @@ def _ahead(seen: Seen, *, blocking: bool) -> Iterable[Problem]:
             11,
             f"the database is ahead of this code: {listed(seen.ahead)} applied by a newer release",
             "deploy the release that made them"
-            + (f", or `{restore(seen.run, archived)}` and commit" if archived else "")
+            + (f", or restore their files {from_where(seen.run)} and commit" if archived else "")
             + (
                 ""
                 if archived
@@ -214,7 +215,7 @@ def _missing(seen: Seen) -> Iterable[Problem]:
         yield Problem(
             6,
             f"applied migrations have lost their files: {listed(archived)}",
-            f"run `{restore(seen.run, archived)}`, and commit the files",
+            f"restore the files {from_where(seen.run)}, and commit them",
             blocking=False,
             details=_by_app(archived),
             explains_models=True,
@@ -234,13 +235,11 @@ def _edited(seen: Seen) -> Iterable[Problem]:
     """7: a database made anew would not be like this one."""
     found = states(seen.project, seen.before, seen.archived)
     edited = [name for name, state in found.items() if state == "edited"]
-    into = "" if seen.run.config.in_kit else " --into FOLDER"  # the kit has a folder for it
     if edited:
         yield Problem(
             7,
             f"migrations were edited after they were applied: {listed(edited)}",
-            f"compare: `{restore(seen.run, edited[:1])}{into}`; put further changes into a new "
-            "migration",
+            f"compare: `{show(seen.run, edited[0])}`; put further changes into a new migration",
             blocking=False,
             details=_by_app(edited),
         )

@@ -26,7 +26,7 @@ from postdo.django_migrations import history
 from postdo.drift import drift
 from postdo.drift.subject import Subject, read_subject
 from postdo.journal.journal import Journal, RunRecord
-from postdo.journal.sources import SourcesReport
+from postdo.journal.sources import SourcesReport, text_of
 from postdo.journal.sources import sources as compare_sources
 from postdo.plan import kept
 from postdo.plan.approval import refusal
@@ -188,11 +188,14 @@ def look_for_drift(run: Run, arguments: argparse.Namespace) -> Looked:
     return looked
 
 
-def list_sources(run: Run, arguments: argparse.Namespace) -> SourcesReport:
+def list_sources(run: Run, arguments: argparse.Namespace) -> SourcesReport | None:
     """The ``sources`` command."""
     project = load(run.config.settings_module)
     with database(run) as session:
-        return compare_sources(run, project, session, tuple(arguments.restore), arguments.into)
+        if arguments.show is None:
+            return compare_sources(run, project, session)
+        deliver(sys.stdout, text_of(run, session, arguments.show))
+    return None
 
 
 def _how_to_mend(

@@ -1,14 +1,12 @@
 """The files of the migrations, and the ``sources`` command: the archive against the disk.
 
 A file that was applied and then edited or deleted makes a new database differ from this one
-(HAZARDS 6 and 7). The journal has the files as they were applied, and gives them back.
+(HAZARDS 6 and 7). The journal has the files as they were applied.
 """
 
 from __future__ import annotations
 
 import hashlib
-import importlib
-import re
 from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -17,16 +15,13 @@ from pathlib import Path
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from postdo.base.context import Run
-from postdo.base.errors import Misconfigured, Refused
+from postdo.base.errors import Refused
 from postdo.base.project import App, Project
 from postdo.django_migrations import history
 from postdo.django_migrations.history import Name, dotted, migration_files, migrations_package
 from postdo.journal import sources_output
 from postdo.journal.journal import Journal, Source
 from postdo.journal.source_text import do_the_same, replaces
-
-# What a file of a migration, and its app, can be called: names from a database become paths.
-SAFE = re.compile(r"\w[\w-]*")
 
 
 @dataclass(frozen=True)
@@ -46,10 +41,9 @@ class SourceState:
 
 @dataclass(frozen=True)
 class SourcesReport:
-    """``sources``: in the order of their names. ``restored``: the files that were written."""
+    """``sources``: in the order of their names."""
 
     sources: tuple[SourceState, ...]
-    restored: tuple[str, ...]
 
 
 def read_sources(project: Project, names: Collection[Name]) -> tuple[Source, ...]:
@@ -122,32 +116,22 @@ def replaced_by(
     return frozenset(replaced)
 
 
-def sources(
-    run: Run,
-    project: Project,
-    session: BaseDatabaseWrapper,
-    restore: tuple[str, ...],
-    into: Path | None,
-) -> SourcesReport:
-    """The ``sources`` command: list the archive; write the files ``restore`` names back.
-
-    ``restore``: as ``app.name``. ``into``: a folder to write to instead of their places. Raises
-    ``Refused`` if one cannot be restored; then none is written.
-    """
+def sources(run: Run, project: Project, session: BaseDatabaseWrapper) -> SourcesReport:
+    """The ``sources`` command: compare the archive with the files."""
     archived = Journal(run, session).sources()
-    targets = {name: _target(run, project, name, archived, into) for name in map(_parse, restore)}
-    for name, target in targets.items():
-        _write(target, archived[name].contents)
-        run.console.say(f"restored {sources_output.outside(run, target)}")
-    importlib.invalidate_caches()  # a folder may have been listed in the same tick of its clock
-    before = history.read(session, project)
-    found = states(project, before, archived)
-    sources_output.say(run, found, targets)
-    for name in targets:
-        run.console.say(f"next: {sources_output.put_back(run, archived[name], into)}")
-    return SourcesReport(
-        sources=tuple(_state(name, state, archived) for name, state in found.items()),
-        restored=tuple(sources_output.outside(run, target) for target in targets.values()),
+    found = states(project, history.read(session, project), archived)
+    sources_output.say(run, found)
+    return SourcesReport(tuple(_state(name, state, archived) for name, state in found.items()))
+
+
+def text_of(run: Run, session: BaseDatabaseWrapper, name: str) -> str:
+    """What ``app.name`` did when it was applied. Raises ``Refused`` if it is not archived."""
+    for source in Journal(run, session).sources().values():
+        if dotted((source.name,)) == name:
+            return source.text
+    raise Refused(
+        f"{name} is not in the archive",
+        f"see what is with `{run.config.postdo('sources')}`, or take it from version control",
     )
 
 
@@ -179,71 +163,6 @@ def _source(project: Project, name: Name, file: Path) -> Source:
 
 def _of(names: Collection[Name], labels: Collection[str]) -> set[Name]:
     return {name for name in names if name[0] in labels}
-
-
-def _parse(text: str) -> Name:
-    app, dot, name = text.partition(".")
-    if not (dot and SAFE.fullmatch(app) and SAFE.fullmatch(name)):
-        raise Refused(
-            f"{text!r} is not the name of a migration",
-            "write it as app.name, such as shop.0002_price",
-        )
-    return app, name
-
-
-def _target(
-    run: Run, project: Project, name: Name, archived: Mapping[Name, Source], into: Path | None
-) -> Path:
-    """Where an archived file goes. Raises ``Refused`` if it is not archived or a file is there."""
-    if name not in archived:
-        raise Refused(
-            f"{dotted((name,))} is not in the archive",
-            f"see what is with `{run.config.postdo('sources')}`, or take it from version control",
-        )
-    target = _place(project, name) if into is None else into / name[0] / f"{name[1]}.py"
-    if target.exists() or target.is_symlink():
-        raise Refused(
-            f"{sources_output.outside(run, target)} is there already, and nothing is overwritten",
-            "move it away, and run the same again"
-            if run.config.in_kit
-            else "name another folder with --into, and compare the two",
-        )
-    return target
-
-
-def _place(project: Project, name: Name) -> Path:
-    app = next((one for one in project.apps if one.label == name[0]), None)
-    if app is None:
-        raise Refused(
-            f"the app {name[0]} is not installed, so {dotted((name,))} has no place",
-            "name a folder with --into",
-        )
-    try:
-        package = migrations_package(app)
-    except Exception as error:
-        raise Refused(
-            f"the package {app.migrations} cannot be imported: {error}",
-            "correct it, or name a folder with --into",
-        ) from error
-    folder = app.path / "migrations" if package is None else Path(next(iter(package.__path__)))
-    if package is None and not (folder / "__init__.py").exists():
-        raise Refused(
-            f"the app {name[0]} has no package of migrations",
-            f"make {folder / '__init__.py'}, or name a folder with --into",
-        )
-    return folder / f"{name[1]}.py"
-
-
-def _write(target: Path, contents: bytes) -> None:
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with target.open("xb") as file:  # x: never over a file that came meanwhile
-            file.write(contents)
-    except OSError as error:
-        raise Misconfigured(
-            f"{target} cannot be written: {error.strerror}",
-            "name a folder that this user can write with --into",
-        ) from error
 
 
 def _state(name: Name, state: str, archived: Mapping[Name, Source]) -> SourceState:

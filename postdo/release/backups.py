@@ -15,7 +15,6 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from postdo.base.context import Run
 from postdo.base.errors import one_line
 from postdo.copy import backup, backup_folder
-from postdo.journal.sources_output import outside
 from postdo.plan.decide import Plan
 
 
@@ -43,7 +42,9 @@ def forget(plan: Plan) -> None:
 def tell(run: Run, plan: Plan) -> None:
     """Where the data from before are."""
     if path := _backup(plan):
-        run.console.tell(f"backup from before: {outside(run, path)}")
+        # In the kit the folder is mounted from the clone.
+        shown = f"backups/{path.name}" if run.config.in_kit else path
+        run.console.tell(f"backup from before: {shown}")
         run.console.facts.add("backup", path)
 
 

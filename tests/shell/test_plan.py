@@ -146,7 +146,7 @@ def test_they_are_for_production_alone(
         ("drift --record shop.1 shop.2", "drift takes no 'shop.2'"),
         ("rehearse --fast", "rehearse takes no option '--fast'"),
         ("sources --into x", "sources takes no option '--into'"),
-        ("sources --restore", "--restore needs a value"),
+        ("sources --show", "--show needs a value"),
     ],
 )
 def test_what_a_command_does_not_know_is_refused_before_anything_is_done(
@@ -166,7 +166,7 @@ def test_what_a_command_does_not_know_is_refused_before_anything_is_done(
         "drift --json --record shop.1",
         "drift --unrecord=shop.1",
         "rehearse --json",
-        "sources --restore shop.1 shop.2 --json",
+        "sources --show shop.1",
     ],
 )
 def test_what_a_command_knows_reaches_postdo_as_it_is(

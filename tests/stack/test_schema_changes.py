@@ -319,11 +319,10 @@ def test_drift_made_by_hand_is_found_and_a_wrong_record_is_corrected(site: Clone
     assert "The schema is exactly what its migrations make." in none.out
 
 
-def test_a_lost_migration_is_restored_below_backups(site: Clone) -> None:
-    site.run("sources", "--restore", "shop.0001_change")
+def test_the_text_of_a_migration_that_was_applied_is_printed_alone(site: Clone) -> None:
+    shown = site.run("sources", "--show", "shop.0001_change")
 
-    kept = site.root / "backups/shop/0001_change.py"
-    assert kept.read_text() == (site.root / "web/shop/migrations/0001_change.py").read_text()
+    assert shown.out == (site.root / "web/shop/migrations/0001_change.py").read_text()
 
 
 def test_an_interrupted_look_touches_nothing_and_takes_its_copy_with_it(site: Clone) -> None:

@@ -128,7 +128,7 @@ def test_a_lost_file_is_told_once_with_what_brings_it_back(shop: Project) -> Non
     ((what, next_step),) = inside(shop, code).value
 
     assert what.startswith("the migrations have no order: ")
-    assert "sources --restore shop.0001_initial" in next_step
+    assert "restore shop.0001_initial from version control" in next_step
 
 
 def test_a_page_that_cannot_be_written_says_why_in_words(shop: Project) -> None:

@@ -107,21 +107,20 @@ def test_an_edited_file_warns_and_does_not_block(shop: Project) -> None:
     found = only(shop)
     assert (found["hazard"], found["blocking"]) == (7, False)
     assert "shop.0002_price" in found["what"]
-    assert "sources --restore shop.0002_price --into" in found["next_step"]
+    assert "compare: `postdo sources --show shop.0002_price`" in found["next_step"]
 
 
-def test_a_deleted_file_that_others_need_blocks_and_the_archive_mends_it(shop: Project) -> None:
-    file(shop, "0001_initial").unlink()
-    file(shop, "0002_price").unlink()
+def test_a_deleted_file_that_others_need_blocks_until_it_is_back(shop: Project) -> None:
+    lost = [file(shop, "0001_initial"), file(shop, "0002_price")]
+    kept = [one.read_bytes() for one in lost]
+    for one in lost:
+        one.unlink()
     broken, missing = problems(shop)
     assert (broken["hazard"], broken["blocking"]) == (10, True)
-    assert "sources --restore shop.0001_initial shop.0002_price" in broken["next_step"]
+    assert "restore shop.0001_initial, shop.0002_price from version" in broken["next_step"]
     assert (missing["hazard"], missing["blocking"]) == (6, False)
-    inside(
-        shop,
-        "from postdo.journal.sources import sources; "
-        "sources(run, project, session, ('shop.0001_initial', 'shop.0002_price'), None)",
-    )
+    for one, contents in zip(lost, kept, strict=True):
+        one.write_bytes(contents)
     assert problems(shop) == []
 
 
@@ -140,7 +139,7 @@ def test_a_missing_file_that_nothing_needs_does_not_block(shop: Project) -> None
     stock.write_text(stock.read_text().replace("0002_price", "0001_initial"))
     missing = only(shop)
     assert (missing["hazard"], missing["blocking"]) == (6, False)
-    assert "sources --restore shop.0002_price" in missing["next_step"]
+    assert "restore the files from version control" in missing["next_step"]
 
 
 def test_a_finished_squash_is_no_problem_with_and_without_the_files_it_replaces(

@@ -148,7 +148,7 @@ def test_a_lost_file_is_named_before_the_migration_that_it_would_be_written_agai
         assert outcome.code == 3, outcome.out
         text = outcome.out + outcome.err
         assert "ahead of this code: shop.0002_price" in text
-        assert "sources --restore shop.0002_price" in text
+        assert "restore their files from version control" in text
         assert "manage makemigrations" not in text
 
 

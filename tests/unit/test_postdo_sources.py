@@ -1,4 +1,4 @@
-"""The archive against the disk: what was edited or deleted shows, and can be brought back."""
+"""The archive against the disk: what was edited or deleted shows."""
 
 from __future__ import annotations
 
@@ -11,9 +11,8 @@ from snippets import LIGHT, Answer, inside
 ADD = "migrations.AddField('Item', {name!r}, models.IntegerField(default=0))"
 SOURCES = """
 from postdo.journal.sources import sources
-report = sources(run, project, session, tuple(RESTORE), INTO)
-answer = [{one.name: one.state for one in report.sources if one.name.startswith(("shop", "old"))},
-          list(report.restored)]
+report = sources(run, project, session)
+answer = {one.name: one.state for one in report.sources if one.name.startswith(("shop", "old"))}
 """
 
 
@@ -28,20 +27,8 @@ def shop(tmp_path: Path, database: str) -> Project:
     return project
 
 
-def sources(project: Project, *restore: str, into: Path | None = None) -> Answer:
-    where = f"Path({str(into)!r})" if into else "None"
-    return inside(project, SOURCES.replace("RESTORE", repr(restore)).replace("INTO", where))
-
-
-def refusal(project: Project, *restore: str, into: Path | None = None) -> dict[str, str]:
-    where = f"Path({str(into)!r})" if into else "None"
-    code = f"""
-from postdo.journal.sources import sources
-answer = refusal(lambda: sources(run, project, session, {restore!r}, {where}))
-"""
-    found = inside(project, code).value
-    assert isinstance(found, dict), "it was not refused"
-    return found
+def sources(project: Project) -> Answer:
+    return inside(project, SOURCES)
 
 
 def test_files_are_read_with_their_bytes_and_without_importing_them(shop: Project) -> None:
@@ -81,15 +68,16 @@ py_compile.compile(str(folder / "0003_stock.py"), str(folder / "0003_stock.pyc")
 """,
     )
     answer = sources(shop)
-    assert answer.value[0]["shop.0003_stock"] == "ok"  # it is there, and cannot be compared
+    assert answer.value["shop.0003_stock"] == "ok"  # it is there, and cannot be compared
 
 
 def test_untouched_files_are_ok(shop: Project) -> None:
     answer = sources(shop)
-    assert answer.value == [
-        {"shop.0001_initial": "ok", "shop.0002_price": "ok", "shop.0003_stock": "ok"},
-        [],
-    ]
+    assert answer.value == {
+        "shop.0001_initial": "ok",
+        "shop.0002_price": "ok",
+        "shop.0003_stock": "ok",
+    }
     assert answer.err == ""
     assert "edited" not in answer.out
 
@@ -102,7 +90,7 @@ def test_edited_missing_unapplied_and_unarchived_files_are_told_apart(shop: Proj
     shop.sql("DELETE FROM django_migrations WHERE app = 'shop' AND name = '0001_initial'")
     shop.sql("INSERT INTO django_migrations (app, name, applied) VALUES ('shop','0004_late',now())")
     answer = sources(shop)
-    assert answer.value[0] == {
+    assert answer.value == {
         "shop.0001_initial": "unapplied",
         "shop.0002_price": "edited",
         "shop.0003_stock": "missing",
@@ -134,7 +122,7 @@ def test_what_a_squash_of_squashes_replaces_is_not_missing(shop: Project) -> Non
     )
     for name in ("0001_initial", "0002_price", "0003_stock"):
         (folder / f"{name}.py").unlink()
-    assert sources(shop).value[0] == {
+    assert sources(shop).value == {
         "shop.0001_initial": "replaced",
         "shop.0001_squashed_0002_price": "replaced",
         "shop.0002_price": "replaced",
@@ -147,65 +135,7 @@ def test_an_app_that_is_gone_keeps_its_archive(tmp_path: Path, database: str) ->
     project.migration("old", "0001_initial", "migrations.RunSQL('CREATE TABLE old_note ()')")
     inside(project, "migrate(); archive()")
     make(tmp_path, database, settings=LIGHT)
-    assert sources(project).value[0] == {"old.0001_initial": "uninstalled"}
-    (tmp_path / "old/migrations/0001_initial.py").unlink()
-    assert "--into" in refusal(project, "old.0001_initial")["next"]
-    sources(project, "old.0001_initial", into=tmp_path / "found")
-    assert "old_note" in (tmp_path / "found/old/0001_initial.py").read_text()
-
-
-def test_a_restored_file_is_the_same_and_django_loads_again(shop: Project) -> None:
-    price = shop.root / "shop/migrations/0002_price.py"
-    was = price.read_bytes()
-    price.unlink()
-    load = """
-from django.db.migrations.loader import MigrationLoader
-try:
-    MigrationLoader(session)
-except Exception as error:
-    answer = type(error).__name__
-"""
-    assert inside(shop, load).value == "NodeNotFoundError"
-    answer = sources(shop, "shop.0002_price")
-    assert answer.value[1] == [str(price)]
-    assert answer.value[0]["shop.0002_price"] == "ok"
-    assert price.read_bytes() == was
-    assert inside(shop, load).value is None
-
-
-def test_nothing_is_overwritten_and_nothing_is_written_if_one_cannot_be(
-    shop: Project, tmp_path: Path
-) -> None:
-    stock = shop.root / "shop/migrations/0003_stock.py"
-    stock.unlink()
-    price = shop.root / "shop/migrations/0002_price.py"
-    price.write_text("# mine\n")
-    found = refusal(shop, "shop.0003_stock", "shop.0002_price")
-    assert found["kind"] == "Refused"
-    assert "0002_price.py is there already" in found["what"]
-    assert not stock.exists()
-    assert price.read_text() == "# mine\n"
-    answer = sources(shop, "shop.0003_stock", "shop.0002_price", into=tmp_path / "apart")
-    assert len(answer.value[1]) == 2
-    assert "price" in (tmp_path / "apart/shop/0002_price.py").read_text()
-
-
-def test_what_cannot_be_restored_is_refused(shop: Project) -> None:
-    names = ["shop.0009_none", "shop", "shop.../../etc/passwd", "../shop.0001_initial", "shop.a/b"]
-    code = f"""
-from postdo.journal.sources import sources
-answer = [refusal(lambda: sources(run, project, session, (name,), None)) for name in {names!r}]
-"""
-    none, *others = inside(shop, code).value
-    assert "is not in the archive" in none["what"]
-    assert ["is not the name of a migration" in other["what"] for other in others] == [True] * 4
-
-
-def test_a_folder_that_cannot_be_written_is_said(shop: Project, tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
-    found = refusal(shop, "shop.0001_initial", into=tmp_path / "file")
-    assert found["kind"] == "Misconfigured"
-    assert "cannot be written" in found["what"]
+    assert sources(project).value == {"old.0001_initial": "uninstalled"}
 
 
 def test_only_what_is_plainly_written_is_taken_from_a_text(shop: Project) -> None:
@@ -232,37 +162,28 @@ def test_without_a_journal_there_is_nothing_to_list_and_it_says_so(
     project = make_shop(tmp_path, database, settings=LIGHT)
     inside(project, "migrate()")
     answer = sources(project)
-    assert answer.value[0] == {"shop.0001_initial": "unarchived"}
+    assert answer.value == {"shop.0001_initial": "unarchived"}
     assert "no journal in this database yet" in answer.out
     assert "more were applied and are not archived yet" in answer.out
 
 
-def test_a_missing_file_is_told_with_what_brings_it_back(shop: Project) -> None:
+def test_a_missing_file_is_told_with_where_it_can_be_had_from(shop: Project) -> None:
     (shop.root / "shop/migrations/0003_stock.py").unlink()
 
     said = sources(shop).out
 
     assert "shop.0003_stock was applied, and its file is missing" in said
-    assert "next: postdo sources --restore shop.0003_stock\n" in said
-    assert "next: commit the file, release again\n" in sources(shop, "shop.0003_stock").out
-    assert "next: " not in sources(shop).out
+    assert "next: see what was applied: postdo sources --show shop.0003_stock\n" in said
 
 
-def test_in_the_kit_a_restored_file_is_named_as_it_is_called_outside(
-    shop: Project, tmp_path: Path
-) -> None:
-    (shop.root / "shop/migrations/0003_stock.py").unlink()
-    code = SOURCES.replace("RESTORE", "('shop.0003_stock',)").replace("INTO", "read.backups")
-    kit = {"POSTDO_MODE": "production", "POSTDO_BACKUPS": str(tmp_path / "kept")}
+def test_the_text_that_was_applied_is_printed_alone(shop: Project) -> None:
+    price = shop.root / "shop/migrations/0002_price.py"
+    was = price.read_text()
+    price.unlink()
 
-    answer = inside(shop, code, **kit)
+    shown = shop.run("sources", "--show", "shop.0002_price")
+    unknown = shop.run("sources", "--show", "shop.0009_none")
 
-    assert answer.value[1] == ["backups/shop/0003_stock.py"]
-    assert "postdo: restored backups/shop/0003_stock.py\n" in answer.out
-    assert "next: copy it to web/shop/migrations/, commit, release again\n" in answer.out
-    assert "--restore" not in answer.out, "it is restored"
-    assert (tmp_path / "kept/shop/0003_stock.py").is_file()
-    code = f"answer = refusal(lambda: exec({code!r}, globals()))"
-    again = inside(shop, code, **kit).value
-    assert again["what"].startswith("backups/shop/0003_stock.py is there already")
-    assert "--into" not in again["next"], "the kit has no such option"
+    assert (shown.code, shown.out) == (0, was)
+    assert unknown.code == 3
+    assert "shop.0009_none is not in the archive" in unknown.err

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from postdo.base.formatting import table as shown
-from postdo.schema import diff_columns, diff_constraints, repair_tables, repair_types, repair_views
+from postdo.schema import diff_columns, diff_constraints, repair_tables, repair_views
 from postdo.schema.catalogue import Catalogue, Entry
 from postdo.schema.difference import Difference, Pair, difference, label
 from postdo.schema.quoting import Sql
@@ -49,23 +49,14 @@ def _step(one: Difference) -> int:
     return -1 if extra else ORDER.index(one.kind)
 
 
-# How an object of each kind is made and removed.
+# What has a name of its own, and how that is made and removed. For the other kinds only a person
+# can know what else hangs on it.
+NAMED = (*("schema", "extension", "collation", "type", "function"), *("view", "trigger", "policy"))
 _CREATE: dict[str, Callable[[Entry], Sql]] = {
-    "schema": repair_types.create_schema,
-    "extension": repair_types.create_extension,
-    "collation": repair_types.create_collation,
-    "type": repair_types.create_type,
-    "function": repair_views.create_function,
-    "view": repair_views.create_view,
     "trigger": repair_views.create_trigger,
     "policy": repair_views.create_policy,
 }
 _DROP: dict[str, Callable[[Entry], Sql]] = {
-    "schema": repair_types.drop_schema,
-    "extension": repair_types.drop_extension,
-    "collation": repair_types.drop_collation,
-    "type": repair_types.drop_type,
-    "function": repair_views.drop_function,
     "table": repair_tables.drop_table,
     "view": repair_views.drop_view,
     "trigger": repair_views.drop_trigger,
@@ -73,10 +64,18 @@ _DROP: dict[str, Callable[[Entry], Sql]] = {
 }
 
 
+def _create(entry: Entry) -> Sql:
+    return _CREATE[entry.kind](entry) if entry.kind in _CREATE else ()
+
+
+def _drop(entry: Entry) -> Sql:
+    return _DROP[entry.kind](entry) if entry.kind in _DROP else ()
+
+
 def _named(pair: Pair) -> Iterator[Difference]:
     missing_tables = sorted(pair.expected.tables - pair.actual.tables)
     known, there = _relations(pair.expected), _relations(pair.actual)
-    for kind in (*_CREATE, "table"):
+    for kind in (*NAMED, "table"):
         wanted = {(entry.table, entry.name): entry for entry in pair.expected.of(kind)}
         real = {(entry.table, entry.name): entry for entry in pair.actual.of(kind)}
         for key in sorted(wanted.keys() | real.keys(), key=lambda key: _turn(pair, *key)):
@@ -115,7 +114,7 @@ def _missing(pair: Pair, entry: Entry, missing_tables: list[str]) -> Difference:
         sql = repair_views.create_whole_view(pair.expected, entry)
         return difference(entry, f"{label(entry)} is missing", sql)
     if entry.kind != "table":
-        return difference(entry, f"{label(entry)} is missing", _CREATE[entry.kind](entry))
+        return difference(entry, f"{label(entry)} is missing", _create(entry))
     sql = repair_tables.create_table(pair.expected, entry)
     if entry.table == missing_tables[-1]:
         # After the last one, because they may refer to each other.
@@ -124,7 +123,7 @@ def _missing(pair: Pair, entry: Entry, missing_tables: list[str]) -> Difference:
 
 
 def _extra(pair: Pair, entry: Entry) -> Difference:
-    sql, again = _DROP[entry.kind](entry), _again(pair, entry)
+    sql, again = _drop(entry), _again(pair, entry)
     read = sorted(pair.expected.tables.intersection(entry.facts.get("reads", "").split(",")))
     if read:
         # It stands in the way of a migration that changes what it reads (HAZARDS 27).
@@ -139,7 +138,7 @@ def _again(pair: Pair, entry: Entry) -> Sql:
     """What makes an extra object again that a migration needs out of its way (HAZARDS 27)."""
     if entry.kind == "view":
         return repair_views.create_whole_view(pair.actual, entry)
-    return _CREATE[entry.kind](entry) if entry.kind in ON_TABLES else ()
+    return _create(entry)
 
 
 def _changed(pair: Pair, one: Entry, other: Entry) -> Iterator[Difference]:
@@ -154,13 +153,9 @@ def _changed(pair: Pair, one: Entry, other: Entry) -> Iterator[Difference]:
             how = "does not fire" if other.facts["enabled"] == "D" else "fires at other times"
         yield difference(one, f"{label(one)} {how}", repair_views.change_trigger(one, other))
     elif one.kind == "function":
-        sql = repair_views.change_function(one, other)
-        yield difference(one, f"{label(one)} has another definition", sql)
-    elif one.kind == "type":
-        sql = repair_types.change_type(one, other, pair.actual)
-        yield difference(one, f"{label(one)} {_facts(one, other)}", sql)
+        yield difference(one, f"{label(one)} has another definition", ())
     else:
-        sql = (*_DROP[one.kind](other), *_CREATE[one.kind](one))
+        sql = (*_drop(other), *_create(one))
         yield difference(one, f"{label(one)} {_facts(one, other)}", sql)
 
 
@@ -170,7 +165,7 @@ def _table_facts(one: Entry, other: Entry) -> Iterator[Difference]:
             what = (
                 f"{label(one)} has {fact} {other.facts[fact] or 'none'}, expected {value or 'none'}"
             )
-            sql = repair_tables.table_fact(one, fact, other)
+            sql = repair_tables.table_fact(one, fact)
             yield difference(one, what, sql, alarm=fact not in MINOR)
 
 

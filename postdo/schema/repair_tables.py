@@ -100,11 +100,9 @@ def row_security(table: Entry) -> Sql:
     )
 
 
-def table_fact(table: Entry, fact: str, actual: Entry | None = None) -> Sql:
+def table_fact(table: Entry, fact: str) -> Sql:
     """Give a table this one fact of the expected one."""
     value = table.facts[fact]
-    if fact == "persistence":
-        return (alter(table.table, f"SET {value.upper()}"),)
     if fact == "row security":
         return (
             alter(table.table, f"{'ENABLE' if value == 'yes' else 'DISABLE'} ROW LEVEL SECURITY"),
@@ -112,14 +110,6 @@ def table_fact(table: Entry, fact: str, actual: Entry | None = None) -> Sql:
     if fact == "forced row security":
         force = "FORCE" if value == "yes" else "NO FORCE"
         return (alter(table.table, f"{force} ROW LEVEL SECURITY"),)
-    if fact == "options" and actual is not None:
-        spare = [option.partition("=")[0] for option in actual.facts[fact].split(", ") if option]
-        return (
-            *([alter(table.table, f"RESET ({', '.join(spare)})")] if spare else []),
-            *([alter(table.table, f"SET ({value})")] if value else []),
-        )
-    if fact == "access method" and value:
-        return (alter(table.table, f"SET ACCESS METHOD {quote(value)}"),)
     return ()
 
 
@@ -144,7 +134,7 @@ def change_type(expected: Entry, actual: Entry, there: Catalogue) -> Sql:
         collation = facts["collation"] or 'pg_catalog."default"'
         change += f" COLLATE {collation}"
     if actual.facts["generated"]:
-        return around_views(there, [actual], (alter_column(expected, change),))
+        return around_views(there, actual, (alter_column(expected, change),))
     if not _assignable(actual.facts["type"], facts["type"]):
         change += f" USING {quote(expected.name)}::{facts['type']}"
     statements = [alter_column(expected, change)]
@@ -152,7 +142,7 @@ def change_type(expected: Entry, actual: Entry, there: Catalogue) -> Sql:
         statements.insert(0, alter_column(expected, "DROP DEFAULT"))
         if facts["default"] and not facts["generated"]:
             statements.append(alter_column(expected, f"SET DEFAULT {facts['default']}"))
-    return around_views(there, [actual], tuple(statements))
+    return around_views(there, actual, tuple(statements))
 
 
 def _assignable(real: str, wanted: str) -> bool:

@@ -1,4 +1,4 @@
-"""The SQL that removes a difference in views, triggers, policies and functions. Pure.
+"""The SQL that removes a difference in views, triggers and policies. Pure.
 
 As in ``repair_tables.py``: whole statements, every name quoted, empty where only a person can know.
 """
@@ -6,7 +6,6 @@ As in ``repair_tables.py``: whole statements, every name quoted, empty where onl
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 
 from postdo.schema.catalogue import Catalogue, Entry
 from postdo.schema.quoting import Sql, alter, qualified, quote
@@ -47,25 +46,9 @@ def change_view(expected: Catalogue, actual: Catalogue, wanted: Entry, real: Ent
     return _around(actual, _readers(actual, real.table), statements)
 
 
-def around_views(
-    there: Catalogue, columns: Iterable[Entry], statements: Sql, naming: Iterable[str] = ()
-) -> Sql:
-    """The statements, with the views that use these columns, or names, out of their way."""
-    views: list[Entry] = []
-    found = [_readers(there, column.table, column.name) for column in columns]
-    for view in there.of("view"):
-        if mentions(view.facts["definition"], naming):
-            found.append([view, *_readers(there, view.table)])
-    for view in (view for group in found for view in group):
-        if view in views:  # it stands after all that it reads
-            views.remove(view)
-        views.append(view)
-    return _around(there, views, statements)
-
-
-def mentions(text: str, names: Iterable[str]) -> bool:
-    """Whether a definition names one of these, as whole words."""
-    return any(re.search(rf"(?<![\w.]){re.escape(name)}(?!\w)", text) for name in names)
+def around_views(there: Catalogue, column: Entry, statements: Sql) -> Sql:
+    """The statements, with the views that use this column out of their way."""
+    return _around(there, _readers(there, column.table, column.name), statements)
 
 
 def _around(there: Catalogue, views: list[Entry], statements: Sql) -> Sql:
@@ -161,19 +144,3 @@ def create_policy(policy: Entry) -> Sql:
 def drop_policy(policy: Entry) -> Sql:
     """Drop a policy, if it has not gone with its table already."""
     return (f"DROP POLICY IF EXISTS {quote(policy.name)} ON {qualified(policy.table)};",)
-
-
-def create_function(function: Entry) -> Sql:
-    """Create or replace a function or procedure, as PostgreSQL prints it."""
-    return (f"{function.facts['definition'].rstrip()};",)
-
-
-def drop_function(function: Entry) -> Sql:
-    """Drop a function or procedure; what still uses it stops this."""
-    return (f"DROP ROUTINE {qualified(function.name)};",)
-
-
-def change_function(expected: Entry, actual: Entry) -> Sql:
-    """Replace a function; one with another result has to be dropped first."""
-    same = all(expected.facts[fact] == actual.facts[fact] for fact in ("form", "returns"))
-    return (*(() if same else drop_function(actual)), *create_function(expected))

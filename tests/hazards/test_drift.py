@@ -240,39 +240,11 @@ def test_drift_says_all_differences_at_once_and_its_sql_removes_them(site: Site)
 
 # --- The SQL that it prints -------------------------------------------------------------------
 
-ENUM = """
-CREATE TYPE mood AS ENUM ('new', 'paid');
-CREATE FUNCTION is_paid(one mood) RETURNS boolean IMMUTABLE LANGUAGE sql
-    BEGIN ATOMIC SELECT one = 'paid'; END;
-ALTER TABLE shop_item ADD mood mood NOT NULL DEFAULT 'new', ADD moods mood[],
-    ADD CONSTRAINT known CHECK (mood = ANY (ARRAY['new', 'paid']::mood[]));
-CREATE INDEX by_mood ON shop_item (price) WHERE mood = 'paid';
-CREATE INDEX by_paid ON shop_item (is_paid(mood));
-CREATE VIEW paid AS SELECT id, mood FROM shop_item WHERE is_paid(mood) AND mood <> 'new';
-CREATE POLICY paid_only ON shop_item USING (mood = 'paid');
-CREATE FUNCTION noted() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END';
-CREATE TRIGGER noted BEFORE UPDATE OF mood ON shop_item FOR EACH ROW
-    WHEN (NEW.mood = 'paid') EXECUTE FUNCTION noted();
-GRANT SELECT ON paid TO PUBLIC;
-REVOKE ALL ON FUNCTION is_paid FROM PUBLIC;
-UPDATE shop_item SET mood = 'paid', moods = '{new,paid}' WHERE id < 50;
-"""
-
 
 def scripts(site: Site) -> dict[str, tuple[str, ...]]:
     """What ``drift`` says, with the SQL that it shows for it."""
     found = site.run("drift", "--json").report["result"]["differences"]
     return {one["what"]: (*one["sql"], one["why"]) for one in found}
-
-
-def test_a_label_of_an_enum_in_use_is_removed_in_one_transaction(site: Site) -> None:
-    site.migration("0002_mood", f"migrations.RunSQL({ENUM!r})")
-    site.ends_done()
-    before = site.snapshot()
-    site.sql("ALTER TYPE mood ADD VALUE 'sent'")
-    mend(site)
-    assert site.snapshot() == before
-    assert site.run("drift").code == 0
 
 
 def test_sql_that_fails_on_the_rows_or_cuts_them_off_is_not_shown(site: Site) -> None:

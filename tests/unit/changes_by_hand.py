@@ -18,6 +18,12 @@ class Change:
     alarm: tuple[str, str, str]
     says: str
 
+    @property
+    def rare(self) -> bool:
+        """Whether no SQL takes it back: only a person can know what else hangs on it."""
+        kind, *_ = self.alarm
+        return kind in ("schema", "collation", "type", "function") or "persistence" in self.says
+
 
 CHANGES = {
     # Columns
@@ -423,6 +429,8 @@ CHANGES = {
     ),
 }
 
+# Those of the following that no SQL takes back.
+RARE = ("function", "type", "schema", "options of a table")
 # What does not matter: the SQL, and how its one line of information begins.
 INFORMATION = {
     "table with everything on it": (

@@ -81,16 +81,6 @@ COPY image/postgresql.sh /tmp/
 RUN sh /tmp/postgresql.sh /opt/postgresql
 
 
-# ---- squawk, which gives advice on the SQL of a plan. Where there is none for this kind of machine, plans come without ----
-
-FROM requirements AS squawk
-RUN --mount=type=cache,target=/tmp/.cache/pip --mount=type=bind,source=image,target=/image \
-    mkdir /opt/squawk \
-    && if pip --python /venv/bin/python install --no-compile --require-hashes --requirement /image/squawk.txt; then \
-        cp /venv/bin/squawk /opt/squawk/; \
-    fi
-
-
 # ---- The development image ----
 
 FROM base AS development
@@ -117,9 +107,7 @@ FROM base AS production
 # Nothing is installed into the result any more.
 RUN python -c 'import pathlib, pip, shutil; shutil.rmtree(pathlib.Path(pip.__file__).parent)' && rm -f "$(command -v pip)"*
 COPY --from=requirements-production /venv /venv
-COPY --from=squawk /opt/squawk /opt/squawk
 COPY --from=postgresql /opt/postgresql /opt/postgresql
-ENV PATH=$PATH:/opt/squawk
 # Where uploads are while they come in. On disk: Compose mounts a volume there, which takes its owner from here.
 ENV POSTDO_UPLOADS=/uploads
 RUN install -d -m 700 -o app -g app /uploads

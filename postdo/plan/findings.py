@@ -43,15 +43,6 @@ class Problem:
 
 
 @dataclass(frozen=True)
-class Advice:
-    """What a linter says of the SQL; what was observed outranks it."""
-
-    migration: str
-    rule: str
-    text: str
-
-
-@dataclass(frozen=True)
 class Findings:
     """All that is known before anything is touched.
 
@@ -76,5 +67,4 @@ class Findings:
     rehearsal: Rehearsal | None
     rehearsal_missing: str
     clashes: tuple[Clash, ...] | None
-    advice: tuple[Advice, ...]
     first_look: bool = False

@@ -53,7 +53,7 @@ def _notes_on_rehearsal(findings: Findings, policies: Policies) -> list[str]:
     return notes
 
 
-def concurrently(pending: Pending) -> bool:
+def _is_concurrent(pending: Pending) -> bool:
     """Whether it asks for CONCURRENTLY, which one transaction cannot have."""
     return any(CONCURRENTLY.search(statement) for statement in pending.sql)
 
@@ -67,7 +67,7 @@ def _notes_on_concurrently(findings: Findings) -> list[str]:
         f"{one.name}: in the one transaction it is made without CONCURRENTLY"
         + _who_waits(locks.get(one.name, ()), timed=rehearsal.method == FULL)
         for one in findings.pending
-        if concurrently(one)
+        if _is_concurrent(one)
     ]
 
 

@@ -15,7 +15,6 @@ from postdo.base.context import Run
 from postdo.base.database import rows, target
 from postdo.base.errors import Refused
 from postdo.base.system_checks import require_checks
-from postdo.checks import lint
 from postdo.checks.graph import NO_ORDER
 from postdo.checks.history import find_problems, real_reason
 from postdo.checks.models import compare_models
@@ -32,10 +31,8 @@ from postdo.plan import kept
 from postdo.plan.decide import Plan, decide
 from postdo.plan.findings import Findings, Pending, Problem
 from postdo.plan.kept import Approved
-from postdo.plan.notes import concurrently
 from postdo.rehearsal.rehearse import Rehearsal, rehearse, reuse
 from postdo.schema.diff import Difference
-from postdo.schema.queries import MAJOR
 
 
 def make_plan(
@@ -105,12 +102,6 @@ def _make_plan(
         rehearsal=rehearsal,
         rehearsal_missing=missing,
         clashes=_clashes(subject, serving, rehearsal),
-        advice=lint.advice(
-            run,
-            statements,
-            _major(session),
-            {one.name for one in waiting if concurrently(one)},
-        ),
         first_look=_is_first(subject),
     )
     return _explained(subject, decide(findings, run.config.policies))
@@ -279,8 +270,3 @@ def _statements(
 def _server(session: BaseDatabaseWrapper) -> str:
     ((version,),) = rows(session, "SELECT current_setting('server_version')")
     return f"PostgreSQL {str(version).split()[0]}, Django {django.get_version()}"
-
-
-def _major(session: BaseDatabaseWrapper) -> int:
-    ((number,),) = rows(session, MAJOR)
-    return int(number)

@@ -9,7 +9,7 @@ from typing import Any
 
 from postdo.compatibility.compare import Clash
 from postdo.plan.decide import Plan
-from postdo.plan.findings import Advice, Findings, Pending, Problem
+from postdo.plan.findings import Findings, Pending, Problem
 from postdo.plan.refusals import Reason
 from postdo.rehearsal.rehearse import Rehearsal
 from postdo.rehearsal.trace import Effect, Failure, Lock, Loss, Statement, Step, Trace
@@ -57,7 +57,6 @@ def _findings(plan: Plan) -> Json:
         "rehearsal": rehearsal(found.rehearsal) if found.rehearsal else None,
         "rehearsal_missing": found.rehearsal_missing,
         "clashes": None if found.clashes is None else [_clash(each) for each in found.clashes],
-        "advice": [_advice(each) for each in found.advice],
     }
 
 
@@ -118,10 +117,6 @@ def _clash(clash: Clash) -> Json:
         "breaks": clash.breaks,
         "steps": list(clash.steps),
     }
-
-
-def _advice(advice: Advice) -> Json:
-    return {"migration": advice.migration, "rule": advice.rule, "text": advice.text}
 
 
 def rehearsal(done: Rehearsal) -> Json:

@@ -19,7 +19,6 @@ NOTHING = Html("")
 # Nothing is loaded and nothing runs, whatever a name in it looks like.
 RULES = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 OUTSIDE = "When the plan is carried out this happens for good, even if everything else is undone."
-ADVICE = "It knows the SQL but not the data: what was seen on the copy counts more."
 
 
 def render(plan: Plan, approve: str = "") -> str:
@@ -51,7 +50,6 @@ def _sections(plan: Plan, approve: str) -> list[Html]:
         _drift(plan),
         _problems(plan),
         _outside(plan),
-        _advice(plan),
     ]
 
 
@@ -328,16 +326,6 @@ def _outside(plan: Plan) -> Html:
         return NOTHING
     title = "Beyond the database: nothing undoes this"
     return _section(title, _paragraph(OUTSIDE), _list(rehearsal.beyond))
-
-
-def _advice(plan: Plan) -> Html:
-    advice = plan.findings.advice
-    if not advice:
-        return NOTHING
-    items = [f"{one.migration}: {one.text} [{one.rule}]" for one in advice]
-    summary = tag("summary", several(len(items), "piece", "pieces") + " of advice")
-    shown = tag("details", summary, _list(items), class_="card")
-    return _section("Advice of a linter", _paragraph(ADVICE, "soft"), shown)
 
 
 def _footer(plan: Plan) -> Html:

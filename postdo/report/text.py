@@ -48,7 +48,6 @@ def render(plan: Plan, width: int = 100, *, colour: bool = False, approve: str =
     _problems(page, plan)
     if plan.findings.rehearsal is not None:
         _outside(page, plan.findings.rehearsal)
-    _advice(page, plan)
     return page.text
 
 
@@ -299,11 +298,3 @@ def _outside(page: _Page, rehearsal: Rehearsal) -> None:
     if rehearsal.beyond:
         page.heading("Beyond the database: nothing undoes this")
         page.bullets(rehearsal.beyond)
-
-
-def _advice(page: _Page, plan: Plan) -> None:
-    if not plan.findings.advice:
-        return
-    page.heading("Advice of a linter (what was seen above counts more)")
-    for advice in plan.findings.advice:
-        page.bullet(f"{advice.migration}: {advice.text} [{advice.rule}]")

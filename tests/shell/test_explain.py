@@ -100,9 +100,7 @@ def build_log(*lines: str) -> str:
     said = [*noise, "before it", *lines, *after, "", f"what={REASON}", f"next={REMEDY}"]
     step = "".join(f"#15 {10 + at / 100:.2f} {line}\n" for at, line in enumerate(said))
     copy = "".join(f"12.34 {line}\n" for line in said[-10:])
-    other = (
-        "#14 [squawk 1/1] RUN x\n#14 9.1 ERROR: of another step, which did not fail\n#14 DONE 1s"
-    )
+    other = "#14 [kit 3/3] RUN x\n#14 9.1 ERROR: of another step, which did not fail\n#14 DONE 1s"
     end = 'ERROR: process "sh" did not complete successfully: exit code: 1'
     return (
         f"{other}\n#15 {STEP}\n{step}#15 {end}\n------\n > {STEP}:\n{copy}------\n"

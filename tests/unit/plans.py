@@ -7,7 +7,7 @@ from dataclasses import replace
 from postdo.base.config import Answer, Policies
 from postdo.compatibility.compare import Clash
 from postdo.plan.decide import Plan, decide
-from postdo.plan.findings import Advice, Findings, Pending, Problem
+from postdo.plan.findings import Findings, Pending, Problem
 from postdo.rehearsal.rehearse import Rehearsal
 from postdo.rehearsal.trace import Effect, Failure, Lock, Loss, Statement, Step, Trace
 from postdo.schema.catalogue import Catalogue
@@ -112,7 +112,6 @@ CLASH = Clash(
     ),
 )
 COLUMN_LOSS = Loss("column", ITEM, "note", 1204)
-ADVICE = Advice("shop.0003_remove_note", "ban-drop-column", "dropping a column breaks clients")
 
 BRIEF = Lock(ITEM, "ACCESS EXCLUSIVE", 0.12)
 LONG = Lock(ITEM, "ACCESS EXCLUSIVE", DEFAULT.lock_seconds + 0.1)
@@ -195,7 +194,6 @@ def findings(**changes: object) -> Findings:
         rehearsal=rehearsal(),
         rehearsal_missing="",
         clashes=(),
-        advice=(),
     )
     return replace(usual, **changes)  # type: ignore[arg-type]
 
@@ -216,7 +214,6 @@ def everything() -> Findings:
         ),
         rehearsal_missing="pg_dump 17 is not installed",
         clashes=(CLASH,),
-        advice=(ADVICE,),
     )
 
 

@@ -41,7 +41,6 @@ IN_ALL = (  # what a reader must find in a report of EVERYTHING
     "reads and writes wait",
     "ACCESS EXCLUSIVE",
     "1,204 rows updated",
-    plans.ADVICE.text,
     "PostgreSQL 17.2",
     "shop.0001_initial is recorded, but was not applied",
     EVERYTHING.checksum,
@@ -79,7 +78,6 @@ def hostile() -> Plan:
                 trace, mode="swap", failure=failure, outside=(bad,), backup=bad
             ),
             clashes=(replace(plans.CLASH, table=table_name, what=bad, steps=(bad,)),),
-            advice=(replace(plans.ADVICE, migration=bad, rule=bad, text=bad),),
         ),
         DEFAULT,
     )
@@ -123,7 +121,7 @@ def test_the_text_says_all_that_was_found(piece: str) -> None:
     assert piece in flat(text.render(EVERYTHING, 200))
 
 
-def test_a_reason_stands_before_what_was_seen_and_advice_comes_last() -> None:
+def test_a_reason_stands_before_what_was_seen() -> None:
     report = flat(text.render(EVERYTHING, 200))
     order = [
         report.rindex(words)
@@ -131,7 +129,6 @@ def test_a_reason_stands_before_what_was_seen_and_advice_comes_last() -> None:
             "Why, and what to do",
             "Seen in the rehearsal",
             "The schema against",
-            "Advice of",
         )
     ]
     assert order == sorted(order)

@@ -174,7 +174,7 @@ def rehearsal(seen: Trace | None = None, **changes: object) -> Rehearsal:
 
 def failed(*failures: Failure) -> Rehearsal:
     """A rehearsal that failed in every mode: in one transaction, and then as Django does it."""
-    first, second = (*failures, None)[:2]
+    first, second = (*failures, None, None)[:2]
     return rehearsal(mode="", trace=None, failure=first, plain_failure=second)
 
 

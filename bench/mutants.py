@@ -48,6 +48,8 @@ TARGETS = {
         ("postdo/plan/decide.py", "postdo/plan/approval.py", "postdo/plan/refusals.py"),
         (
             "tests/unit/test_postdo_plan.py",
+            "tests/unit/test_postdo_refusals.py",
+            "tests/unit/test_postdo_approval.py",
             "tests/unit/test_postdo_plan_rehearsal.py",
             "tests/unit/test_postdo_plan_words.py",
             "tests/unit/test_postdo_plan_theirs.py",
@@ -59,8 +61,8 @@ TARGETS = {
     "commit": Target(
         ("postdo/executor/commit_status.py",),
         (
+            "tests/unit/test_postdo_commit_status.py",
             "tests/unit/apply/test_postdo_one_transaction.py",
-            "tests/unit/apply/test_postdo_one_transaction_faults.py",
         ),
     ),
     "table-locks": Target(

@@ -14,7 +14,6 @@ from urllib.parse import urlsplit
 import pytest
 from projects import Project
 
-from postdo.executor.commit_status import transaction_control
 from postdo.rehearsal.trace import Effect
 from postdo.rehearsal.verify import ROW_SLACK, misfits
 
@@ -112,48 +111,6 @@ def test_sql_that_would_end_the_transaction_is_refused_and_nothing_stays(
 ) -> None:
     add(shop, ADD_STOCK, f'migrations.RunSQL("{statement}")')
     undone(shop, "shop.0003_step: it runs", "would end the transaction")
-
-
-@pytest.mark.parametrize(
-    "sql",
-    [
-        "SAVEPOINT a",
-        "ROLLBACK TO SAVEPOINT a",
-        "ROLLBACK WORK TO a",
-        "PREPARE find AS SELECT 1",
-        "INSERT INTO notes VALUES ('do it; COMMIT; now')",
-        "INSERT INTO notes VALUES (E'it''s \\'; COMMIT; ')",
-        'SELECT "a;COMMIT" FROM t',
-        "DO $body$ BEGIN PERFORM 1; END; $body$",
-        "DO $$ BEGIN PERFORM 1; END $$; SELECT 1",
-        "CREATE FUNCTION f() RETURNS int LANGUAGE sql BEGIN ATOMIC "
-        "SELECT CASE WHEN true THEN 1 END; SELECT 2; END; SELECT 3",
-        "SELECT CASE 1 WHEN 1 THEN 2 END; SELECT 1 -- ; COMMIT",
-        "/* ; COMMIT; */ SELECT 'end'",
-        "COMMENT ON TABLE t IS 'begin'",
-        "SET LOCAL work_mem = '1MB'",
-    ],
-)
-def test_sql_that_only_looks_like_the_end_of_a_transaction_is_let_through(sql: str) -> None:
-    assert transaction_control(sql) == ""
-
-
-@pytest.mark.parametrize(
-    "sql",
-    [
-        "begin",
-        " \n start  transaction isolation level serializable",
-        "SELECT 'a;'';b'; COMMIT",
-        "DO $a$ $b$ ; $a$; ABORT",
-        "CREATE FUNCTION f() RETURNS int LANGUAGE sql BEGIN ATOMIC SELECT 1; END; COMMIT",
-        "ROLLBACK WORK",
-        "ROLLBACK",
-        "SET AUTOCOMMIT = on",
-        "(SELECT 1); end transaction",
-    ],
-)
-def test_sql_that_ends_or_begins_a_transaction_is_recognised(sql: str) -> None:
-    assert transaction_control(sql) != ""
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,586 @@
+"""The steps of a production release: which, in which order, what each failure takes back and says.
+
+commands/production.sh is run with lib/ as it is, but for the functions that reach the engine, the
+network or another file of the state: those only note that they were called, and answer as the test
+says. So each situation of a release takes no time. (Releases run for real in tests/stack.)
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from .machine import PROJECT, Toolbox
+
+NOTED = """
+require_engine prepare_environment require_own_stack take_lock remove_left_copy require_port
+require_domain_leads_here note_twin export_compose_facts require_volume_major require_roles
+require_disk build_image try_what_restarts start_database start_additions stop_additions
+stop_database copy_for_rehearsal drop_copy keep_logs compose note_name in_proxy show_tail sleep
+"""
+HARNESS = """
+set -eu
+ROOT=$PROJECT STATE=$FOLDER ENV_FILE=/dev/null MODE=prod COMMAND=
+PROJECT_NAME=shop START_TIMEOUT=9 APP_VERSION=1.5 WEB_MEMORY=512m
+for library in log result modes compose explain copy; do . "$ROOT/lib/$library.sh"; done
+. "$ROOT/commands/production.sh"
+
+note() {
+    printf '%s\\n' "$*" >>"$FOLDER/calls"
+    case $* in $FAILS) return 1 ;; esac
+}
+for name in $NOTED; do eval "$name() { note $name \\"\\$@\\"; }"; done
+docker() {
+    note docker "$@" || return 1
+    case "$*" in *Id*) echo sha256:1 ;; esac
+}
+open_log() {
+    note open_log "$@"
+    LOG_FILE=$FOLDER/log
+    : >"$LOG_FILE"
+}
+one_off() {
+    note one_off "$@"
+    sh -c 'printf "%s %s" "${POSTDO_APPROVE-}" "${POSTDO_CONCURRENTLY-}"' >"$FOLDER/options"
+    printf '%s\n' "$SAYS"
+    cp "$FOLDER/to-come" "$RESULT_FOLDER/$RESULT" 2>/dev/null || true
+    return "$ONE_OFF"
+}
+live_folder() { printf '%s' "$FOLDER/live"; }
+state_of() { cat "$FOLDER/states/$2" 2>/dev/null || printf stopped; }
+container_of() { [ ! -e "$FOLDER/states/$2" ] || printf 'id-%s' "$2"; }
+has_image() { [ "$HAS_IMAGE" = "$2 $3" ]; }
+planned_for() { printf '%s' "$PLANNED"; }
+additions() { printf '%s' "$ADDITIONS"; }
+has_certificate() { [ -e "$FOLDER/certificate-$1" ]; }
+wait_until() { note wait_until "$@" && : >"$FOLDER/certificate-$3"; }
+certificate_reason() { printf 'the reason'; }
+certificate_remedy() { printf 'the remedy'; }
+production_address() { printf 'http://shop/'; }
+explain_unhealthy() { note explain_unhealthy "$@" && fail "$* is not healthy" "see"; }
+give_back() { :; }
+release_locks() { :; }
+start_ticker() { :; }
+handle_signals
+mkdir -p "$RESULT_FOLDER"
+"$MAIN" "$@"
+"""
+START = [
+    "require_engine",
+    "prepare_environment",
+    "require_own_stack prod",
+    "take_lock prod",
+    "open_log prod",
+    "remove_left_copy",
+    "require_port HTTP_PORT prod",
+    "export_compose_facts",
+    "require_volume_major prod",
+    "require_roles prod",
+]
+BUILD = ["require_disk 1000", "build_image prod", "try_what_restarts"]
+UP = "compose prod up -d --no-build --no-deps"
+WAIT = "--wait --wait-timeout 9"
+
+
+@dataclass(frozen=True)
+class Done:
+    status: int
+    out: str
+    err: str
+    calls: list[str]
+
+
+class Production:
+    """The state of a production, and its releases."""
+
+    def __init__(self, folder: Path, toolbox: Toolbox) -> None:
+        self.folder = folder
+        self._toolbox = toolbox
+        for name in ("live", "states", "result"):
+            (folder / name).mkdir()
+
+    def serves(self, colour: str, **states: str) -> None:
+        """A release before this one."""
+        (self.folder / "live/upstream").write_text(f"web-{colour}")
+        self.runs(**{"db": "healthy", "proxy": "healthy", f"web_{colour}": "healthy", **states})
+
+    def runs(self, **states: str) -> None:
+        for service, state in states.items():
+            (self.folder / "states" / service.replace("_", "-")).write_text(state)
+
+    @property
+    def live(self) -> str:
+        path = self.folder / "live/upstream"
+        return path.read_text() if path.exists() else ""
+
+    def run(self, *arguments: str, result: str = "", **variables: str) -> Done:
+        (self.folder / "to-come").write_text(result)
+        (self.folder / "calls").unlink(missing_ok=True)
+        usual = {
+            "PROJECT": str(PROJECT),
+            "FOLDER": str(self.folder),
+            "NOTED": NOTED,
+            "SWITCH_SECONDS": str(self.folder / "switch-seconds"),
+            "PATH": os.environ["PATH"],
+            **dict.fromkeys(("FAILS", "HAS_IMAGE", "ADDITIONS", "DOMAIN", "PROD_DB_PORT"), ""),
+            **dict.fromkeys(("DJANGO_SUPERUSER_EMAIL", "SAYS"), ""),
+            "MAIN": "main",
+            "PLANNED": "keep",
+            "ONE_OFF": "0",
+        }
+        done = subprocess.run(
+            [self._toolbox.shell("dash").folders[0] / "sh", "-c", HARNESS, "run.sh", *arguments],
+            env={**usual, **variables},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        calls = self.folder / "calls"
+        noted = calls.read_text().splitlines() if calls.exists() else []
+        return Done(done.returncode, done.stdout, done.stderr, noted)
+
+
+@pytest.fixture
+def production(tmp_path: Path, toolbox: Toolbox) -> Production:
+    return Production(tmp_path, toolbox)
+
+
+def started(colour: str) -> list[str]:
+    return [
+        f"keep_logs {colour}",
+        f"docker tag shop-web:next shop-web:{colour}",
+        f"{UP} --force-recreate {WAIT} web-{colour}",
+    ]
+
+
+PREPARED = [
+    "start_database prod",
+    "start_additions prod",
+    "copy_for_rehearsal prepare",
+    "one_off web true",
+    "drop_copy",
+]
+
+
+def recorded(colour: str) -> str:
+    return f"docker image inspect --format {{{{.Id}}}} shop-web:{colour}"
+
+
+def around(*additions: str) -> list[str]:
+    return [f"{UP} {WAIT} {' '.join(('db', *additions, 'proxy'))}", "in_proxy reload"]
+
+
+FIRST = [*START, *BUILD, *PREPARED, *started("blue"), recorded("blue"), *around()]
+NEXT = [*START, *BUILD, *PREPARED, *started("green"), recorded("green"), *around()]
+
+
+def test_the_first_release(production: Production) -> None:
+    done = production.run()
+
+    assert (done.status, done.err) == (0, "")
+    assert done.calls == FIRST
+    assert production.live == "web-blue"
+    assert not (production.folder / "switch-seconds").exists(), "nobody was served before"
+    (line,) = (production.folder / "releases.log").read_text().splitlines()
+    assert line.split()[1:] == ["1.5", "blue", "sha256:1"]
+    assert (production.folder / "live/upstream").stat().st_mode & 0o777 == 0o644
+
+
+def test_the_next_release_takes_the_other_colour_and_stops_the_old_one(
+    production: Production,
+) -> None:
+    production.serves("blue")
+    done = production.run(ADDITIONS="worker beat")
+
+    assert (done.status, done.err) == (0, "")
+    assert done.calls == [
+        *NEXT[:-2],
+        *around("worker", "beat"),
+        "sleep 2",
+        "compose prod stop web-blue",
+    ]
+    assert production.live == "web-green"
+    assert int((production.folder / "switch-seconds").read_text()) >= 2
+
+
+def test_a_colour_that_an_interrupted_run_left_is_stopped(production: Production) -> None:
+    production.serves("blue", web_green="healthy")
+    done = production.run(HAS_IMAGE="web-blue shop-web:next")
+
+    assert done.calls[-2:] == ["sleep 2", "compose prod stop web-green"]
+
+
+@pytest.mark.parametrize(
+    ("state", "image", "planned", "stays"),
+    [
+        ("healthy", "web-blue shop-web:next", "keep", True),
+        ("unhealthy", "web-blue shop-web:next", "keep", False),
+        ("healthy", "", "keep", False),
+        ("healthy", "web-blue shop-web:next", "replace", False),
+    ],
+)
+def test_what_serves_this_version_already_goes_on(
+    production: Production, state: str, image: str, planned: str, stays: bool
+) -> None:
+    production.serves("blue", web_blue=state)
+    done = production.run(HAS_IMAGE=image, PLANNED=planned)
+
+    assert done.status == 0
+    assert production.live == ("web-blue" if stays else "web-green")
+    assert ("Nothing has changed" in done.out) is stays
+    if stays:
+        assert done.calls == [*START, *BUILD, *around()]
+
+
+# --- What fails -----------------------------------------------------------------------------------
+
+UNDONE = ["keep_logs blue", "compose prod rm --stop --force web-blue"]
+STOPPED = ["stop_additions prod", "stop_database prod"]
+
+
+@pytest.mark.parametrize("was_running", [True, False])
+@pytest.mark.parametrize(
+    "step",
+    [
+        "start_database prod",
+        "copy_for_rehearsal prepare",
+        "docker tag *",
+        f"{UP} --force-recreate {WAIT} web-blue",
+    ],
+)
+def test_what_fails_before_the_switch_is_taken_back(
+    production: Production, step: str, was_running: bool
+) -> None:
+    if was_running:
+        production.runs(db="healthy")
+    done = production.run(FAILS=step)
+
+    assert done.status != 0
+    # What starts the database says so itself.
+    assert done.err.count("error: ") == (step != "start_database prod")
+    undone = UNDONE if was_running else [*UNDONE, *STOPPED]
+    assert done.calls[-len(undone) :] == undone
+    assert production.live == ""
+    assert not (production.folder / "releases.log").exists()
+
+
+@pytest.mark.parametrize("switched", [True, False])
+def test_an_interruption_after_the_switch_takes_nothing_back(
+    production: Production, switched: bool
+) -> None:
+    production.serves("green" if switched else "blue")
+    done = production.run(MAIN="undo_release", new="green", db_was="stopped")
+
+    undone = ["keep_logs green", "compose prod rm --stop --force web-green", *STOPPED]
+    assert done.calls == ([] if switched else undone)
+
+
+def test_what_cannot_be_noted_is_a_warning_and_no_failure(production: Production) -> None:
+    production.serves("blue")
+    for name in ("releases.log", "switch-seconds"):
+        (production.folder / name).mkdir()
+    done = production.run()
+
+    assert (done.status, production.live) == (0, "web-green")
+    assert done.err.count("warning: cannot write ") == 2
+
+
+@pytest.mark.parametrize(("proxy", "stops"), [("healthy", False), ("stopped", True)])
+def test_a_proxy_that_does_not_start_lets_nobody_in(
+    production: Production, proxy: str, stops: bool
+) -> None:
+    production.serves("blue", proxy=proxy, db="stopped")
+    done = production.run(FAILS=f"{UP} {WAIT} *")
+
+    assert done.status == 1
+    assert "explain_unhealthy prod db web-green proxy" in done.calls
+    after = done.calls[done.calls.index("explain_unhealthy prod db web-green proxy") + 1 :]
+    assert after == (["compose prod stop proxy web-blue web-green", *STOPPED] if stops else [])
+
+
+def test_a_colour_that_does_not_get_healthy_is_explained(production: Production) -> None:
+    done = production.run(FAILS=f"{UP} --force-recreate *")
+
+    assert "explain_unhealthy prod db web-blue" in done.calls
+    assert "web-blue is not healthy" in done.err
+
+
+ENDINGS = [
+    ("refused", 3, True),
+    ("undone", 4, True),
+    ("not-undone", 5, False),
+    ("misconfigured", 1, True),
+]
+
+
+@pytest.mark.parametrize(("outcome", "status", "says_what_serves"), ENDINGS)
+def test_how_the_preparation_ended_is_told_with_its_remedy(
+    production: Production, outcome: str, status: int, says_what_serves: bool
+) -> None:
+    production.serves("blue")
+    facts = f"outcome={outcome}\nwhat=this happened\nnext=do that\ndetail=one\ndetail=two\n"
+    done = production.run(result=facts, ONE_OFF="1")
+
+    assert done.status == status
+    error, remedy = done.err.splitlines()[-3:-1]
+    assert "  | one\n  | two\n" in done.err
+    assert error.startswith("error: ")
+    assert error.endswith(": this happened")
+    assert remedy.startswith("  next: do that")
+    assert ("what ran before goes on" in remedy) is says_what_serves
+    assert production.live == "web-blue"
+
+
+def test_no_two_endings_are_told_in_the_same_words(production: Production) -> None:
+    errors = {
+        production.run(result=f"outcome={outcome}\nwhat=x\nnext=y\n", ONE_OFF="1").err.splitlines()[
+            0
+        ]
+        for outcome, _, _ in ENDINGS
+    }
+    assert len(errors) == len(ENDINGS)
+
+
+@pytest.mark.parametrize(
+    ("status", "log", "error", "remedy"),
+    [
+        ("137", "", "WEB_MEMORY (512m)", "raise WEB_MEMORY"),
+        ("1", "", "status 1", "sh run.sh -0"),
+        ("125", "Error response from daemon: no such thing", "no such thing", "sh run.sh -0"),
+        ("125", "Error response from daemon: x509: unknown", "x509", "certificate"),
+    ],
+)
+def test_a_preparation_that_left_no_result_is_explained(
+    production: Production, status: str, log: str, error: str, remedy: str
+) -> None:
+    production.serves("blue")
+    (production.folder / "to-come").unlink(missing_ok=True)
+    done = production.run(ONE_OFF=status, SAYS=log)
+
+    assert done.status == 1
+    assert "show_tail" in done.calls
+    first, second = done.err.splitlines()[:2]
+    assert error in first
+    assert remedy in second
+    assert "what ran before goes on" in second
+
+
+def test_what_was_migrated_is_told(production: Production) -> None:
+    done = production.run(result="said=go: 3 migrations\nwarning=look at that\n")
+
+    assert "\n  go: 3 migrations\n  warning: look at that\n" in done.out
+
+
+# --- Options, ports and names ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--approve"], "needs the checksum"),
+        (["--approve", "--no-build"], "needs the checksum"),
+        (["--aprove", "x"], "takes no option '--aprove'"),
+        (["--no-build", "--approve", "x"], "takes nothing else"),
+        (["--concurrently", "--no-build"], "takes nothing else"),
+    ],
+)
+def test_what_it_does_not_know_is_refused_before_anything(
+    production: Production, arguments: list[str], says: str
+) -> None:
+    done = production.run(*arguments)
+
+    assert (done.status, done.calls) == (2, [])
+    assert says in done.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options"),
+    [
+        ([], " "),
+        (["--approve", "abc"], "abc "),
+        (["--concurrently"], " 1"),
+        (["--concurrently", "--approve", "abc"], "abc 1"),
+    ],
+)
+def test_the_options_alone_reach_the_preparation(
+    production: Production, arguments: list[str], options: str
+) -> None:
+    done = production.run(*arguments, POSTDO_APPROVE="theirs", POSTDO_CONCURRENTLY="theirs")
+
+    assert done.status == 0
+    assert (production.folder / "options").read_text() == options
+
+
+@pytest.mark.parametrize(
+    ("variables", "ports"),
+    [
+        ({}, ["HTTP_PORT"]),
+        ({"DOMAIN": "shop.example"}, ["HTTP_PORT", "HTTPS_PORT"]),
+        ({"PROD_DB_PORT": "5440"}, ["HTTP_PORT", "PROD_DB_PORT"]),
+    ],
+)
+def test_every_port_that_is_used_is_looked_at_first(
+    production: Production, variables: dict[str, str], ports: list[str]
+) -> None:
+    done = production.run(**variables)
+
+    assert [call for call in done.calls if call.startswith("require_port")] == [
+        f"require_port {port} prod" for port in ports
+    ]
+
+
+CERTIFIED = [f"{UP} {WAIT} proxy", "in_proxy reload", "wait_until 9 has_certificate shop.example"]
+SECURED = "note_name shop.example"
+
+
+def test_a_domain_gets_its_certificate_before_the_release_and_leads_to_https_after_it(
+    production: Production,
+) -> None:
+    done = production.run(DOMAIN="shop.example")
+
+    assert (done.status, done.err) == (0, "")
+    assert done.calls[7:10] == [
+        "require_port HTTPS_PORT prod",
+        "require_domain_leads_here",
+        "note_twin",
+    ]
+    at = done.calls.index(BUILD[-1]) + 1
+    assert done.calls[at : at + 4] == [*CERTIFIED, PREPARED[0]]
+    assert done.calls[-3:] == [*around(), SECURED]
+    assert (production.folder / "live/https-shop.example").exists()
+
+
+def test_a_domain_that_has_its_certificate_waits_for_none(production: Production) -> None:
+    (production.folder / "certificate-shop.example").touch()
+    done = production.run(DOMAIN="shop.example")
+
+    assert CERTIFIED[-1] not in done.calls
+    assert (production.folder / "live/https-shop.example").exists()
+
+
+def test_without_a_domain_nothing_is_led_to_https(production: Production) -> None:
+    production.run()
+
+    assert [path.name for path in (production.folder / "live").iterdir()] == ["upstream"]
+
+
+@pytest.mark.parametrize("failing", [CERTIFIED[0], CERTIFIED[2]])
+@pytest.mark.parametrize("proxy", ["healthy", "stopped"])
+def test_without_a_certificate_nothing_is_released(
+    production: Production, proxy: str, failing: str
+) -> None:
+    production.serves("blue", proxy=proxy)
+    done = production.run(DOMAIN="shop.example", FAILS=failing)
+
+    assert done.status == 1
+    assert PREPARED[0] not in done.calls
+    assert ("compose prod stop proxy web-blue web-green" in done.calls) is (proxy == "stopped")
+    assert not set(STOPPED) & set(done.calls), "the database was running"
+    if failing == CERTIFIED[2]:
+        assert "shop.example: the reason" in done.err
+        assert "next: the remedy; or empty DOMAIN" in done.err
+
+
+def test_what_was_started_for_a_certificate_stays_where_nothing_has_changed(
+    production: Production,
+) -> None:
+    production.serves("blue", proxy="stopped")
+    done = production.run(DOMAIN="shop.example", HAS_IMAGE="web-blue shop-web:next")
+
+    assert done.status == 0
+    assert "compose prod stop proxy web-blue web-green" not in done.calls
+
+
+# --- The boot -------------------------------------------------------------------------------------
+
+NO_BUILD = [*START, "docker image inspect shop-web:blue"]
+
+
+def test_the_boot_starts_what_served_last_all_at_once(production: Production) -> None:
+    production.serves("blue", db="stopped", proxy="stopped", web_blue="stopped")
+    done = production.run("--no-build", DOMAIN="", ADDITIONS="worker")
+
+    assert (done.status, done.err) == (0, "")
+    assert done.calls == [
+        *NO_BUILD,
+        "start_database prod",
+        f"compose prod up -d --no-build {WAIT} db web-blue proxy worker",
+    ]
+    assert production.live == "web-blue"
+
+
+def test_the_boot_asks_nobody_where_a_domain_leads(production: Production) -> None:
+    production.serves("blue", web_blue="stopped")
+    done = production.run("--no-build", DOMAIN="shop.example")
+
+    assert not {"require_domain_leads_here", "note_twin"} & set(done.calls)
+
+
+@pytest.mark.parametrize(("proxy", "stops"), [("healthy", False), ("stopped", True)])
+def test_a_boot_that_fails_stops_what_it_started(
+    production: Production, proxy: str, stops: bool
+) -> None:
+    production.serves("blue", db="stopped", proxy=proxy, web_blue="stopped")
+    done = production.run("--no-build", FAILS="compose prod up *")
+
+    assert done.status == 1
+    failed = done.calls.index("explain_unhealthy prod db web-blue proxy")
+    assert done.calls[failed + 1 :] == (
+        ["compose prod stop proxy web-blue web-green", *STOPPED] if stops else []
+    )
+
+
+def test_while_it_serves_a_changed_env_comes_as_a_release_of_the_same_image(
+    production: Production,
+) -> None:
+    production.serves("blue")
+    done = production.run("--no-build")
+
+    released = NEXT[len(START) + len(BUILD) - 1 :]
+    assert done.calls == [
+        *NO_BUILD,
+        "docker tag shop-web:blue shop-web:next",
+        *released,
+        "sleep 2",
+        "compose prod stop web-blue",
+    ]
+
+
+@pytest.mark.parametrize("live", [False, True])
+def test_without_a_version_that_was_built_there_is_nothing_to_start(
+    production: Production, live: bool
+) -> None:
+    if live:
+        production.serves("blue")
+    done = production.run("--no-build", FAILS="docker image inspect *")
+
+    assert done.status == 1
+    assert "sh run.sh -0" in done.err
+    assert done.calls[: len(START)] == START
+    assert len(done.calls) == len(START) + live
+
+
+# --- The end --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("variables", "there", "missing"),
+    [
+        ({}, ["http://shop/", "plain HTTP", "service install"], ["admin"]),
+        ({"DOMAIN": "shop.example"}, ["http://shop/"], ["plain HTTP"]),
+        ({"DJANGO_SUPERUSER_EMAIL": "a@shop.example"}, ["/admin/   a@shop.example"], []),
+    ],
+)
+def test_the_end_says_where_it_is_and_what_comes_next(
+    production: Production, variables: dict[str, str], there: list[str], missing: list[str]
+) -> None:
+    out = production.run(**variables).out
+
+    assert all(words in out for words in (*there, "sh run.sh -0 logs"))
+    assert not any(words in out for words in missing)

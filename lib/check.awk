@@ -78,9 +78,6 @@ BEGIN {
     rule("START_TIMEOUT", "^[1-9][0-9]*$", "a number of seconds, from 1")
     rule("WEB_TIMEOUT", "^[1-9][0-9]*$", "a number of seconds, from 1")
     rule("HSTS_SECONDS", "^[0-9]+$", "a number of seconds")
-    rule("HSTS_INCLUDE_SUBDOMAINS", "^(on|off)?$", "on, off or empty")
-    rule("HSTS_PRELOAD", "^(on|off)?$", "on, off or empty")
-    rule("CONN_MAX_AGE", "^[0-9]+$", "a number of seconds")
     rule("WEB_CONCURRENCY", "^([1-9][0-9]*)?$", "a number of processes, from 1, or empty")
     rule("WEB_THREADS", "^([1-9][0-9]*)?$", "a number of threads, from 1, or empty")
     rule("POSTGRES_MAX_CONNECTIONS", "^[1-9][0-9]+$", "a number from 10")
@@ -101,9 +98,6 @@ BEGIN {
     # Up to 32m PostgreSQL does not start; up to 192m a query that fills its cache, which is never less than 128 MB
     # (db/postgresql.conf), ends it.
     memory("DB_MEMORY", 256, "512m or 2g")
-    # Up to 24m Caddy starts, but not a second time beside itself, which is how it is told of a change; 32m do. As much
-    # again for visitors and TLS.
-    memory("PROXY_MEMORY", 64, "128m")
     rule("REHEARSE", "^(full|schema|off)$", "full, schema or off")
     host = "[][A-Za-z0-9_./-]*[.:/][][A-Za-z0-9_.:/-]*"
     rule("REHEARSE_NETWORK", "^(block|allow|" host "(," host ")*)$", "block, allow, or hosts such as redis:6379")

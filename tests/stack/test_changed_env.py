@@ -73,12 +73,12 @@ def test_a_broken_caddyfile_is_found_before_anything_is_touched(production: Clon
 def test_what_restarts_and_for_how_long_is_said_before(production: Clone) -> None:
     production.run("-0")
     before = started(production)
-    production.set_in_env(PROXY_MEMORY="200m", DB_MEMORY="700m")
+    production.set_in_env(MAX_REQUEST_BODY="50MB", DB_MEMORY="700m")
 
     said = production.run("-0").out
 
     database = "PostgreSQL will restart at the end (changed in .env: DB_MEMORY): pages that need it"
-    proxy = "The proxy will restart at the end (changed in .env: PROXY_MEMORY): visitors cannot"
+    proxy = "The proxy will restart at the end (changed in .env: MAX_REQUEST_BODY): visitors cannot"
     assert said.index(database) < said.index("See to the proxy and PostgreSQL ... ")
     assert said.index(proxy) < said.index("See to the proxy and PostgreSQL ... ")
     after = started(production)

@@ -11,9 +11,7 @@ run_collation() { # run_collation MODE look|rebuild [LIBC]
 # The C library of the image that the next start would take, if that is another one than runs; else nothing.
 libc_to_come() { # libc_to_come MODE
     libc_image=$(image_to_come "$1" 2>/dev/null)
-    libc_next=$(docker image inspect --format '{{.Id}}' "$libc_image" 2>/dev/null) || return 0
-    libc_runs=$(docker inspect --format '{{.Image}}' "$(container_of "$1" db)" 2>/dev/null) || return 0
-    [ "$libc_next" != "$libc_runs" ] || return 0
+    ! has_image "$1" db "$libc_image" && docker image inspect "$libc_image" >/dev/null 2>&1 || return 0
     libc_version=$(docker run --rm --network none --entrypoint getconf "$libc_image" GNU_LIBC_VERSION 2>/dev/null) || libc_version="glibc none"
     printf '%s' "${libc_version#glibc }"
 }

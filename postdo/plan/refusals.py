@@ -17,7 +17,7 @@ from postdo.base.formatting import (
     IN_ENV,
     duration,
     line,
-    number,
+    listed,
     several,
     spoken,
     table,
@@ -268,7 +268,7 @@ def lost(
         _concern(
             answer,
             "loss",
-            "would " + _first_of(sentences),
+            "would " + listed(sentences, 1),
             _or_theirs(
                 origins.of_tables(loss.table for loss in losses),
                 "; ".join(renames or ("take it out of the migrations",))
@@ -280,11 +280,6 @@ def lost(
     ]
 
 
-def _first_of(sentences: list[str]) -> str:
-    more = len(sentences) - 1
-    return sentences[0] + (f", and {number(more)} more" if more else "")
-
-
 def server_changed(rehearsal: Rehearsal) -> list[Concern]:
     """The server is not as it was before the rehearsal, in what belongs to all its databases."""
     if not rehearsal.server:
@@ -294,7 +289,7 @@ def server_changed(rehearsal: Rehearsal) -> list[Concern]:
             Answer.REFUSE,
             "rehearsal",
             "the database server was changed while the migrations were tried on the copy: "
-            + _first_of(list(rehearsal.server)),
+            + listed(rehearsal.server, 1),
             "if nobody changed it by hand, a migration did, and the rehearsal could not stop it: "
             "undo the change by hand, remove it from the migration, and try again",
             rehearsal.server if len(rehearsal.server) > 1 else (),
@@ -314,7 +309,7 @@ def files_changed(rehearsal: Rehearsal, answer: Answer) -> list[Concern]:
         _concern(
             answer,
             "files",
-            f"would change {_first_of(found)}; a rollback does not undo that, and the backup of "
+            f"would change {listed(found, 1)}; a rollback does not undo that, and the backup of "
             "the database does not contain it",
             "move the files outside of the migration; or copy them away and {accept}",
             found if len(found) > 1 else (),
@@ -386,7 +381,7 @@ def drifted(
         _concern(
             answer,
             "drift",
-            f"{where} is not as its migrations made it: {_first_of(sentences)}",
+            f"{where} is not as its migrations made it: {listed(sentences, 1)}",
             f"`{COMMAND} drift` shows it with the SQL that would remove it; or {ACCEPT}",
             [
                 *(sentences if len(sentences) > 1 else ()),
@@ -427,7 +422,7 @@ def incompatible(
         _concern(
             answer,
             "incompatible",
-            f"{release} would fail until it is replaced{about}: {_first_of(sentences)}",
+            f"{release} would fail until it is replaced{about}: {listed(sentences, 1)}",
             _or_theirs(
                 origins.of_tables(clash.table for clash in clashes),
                 f"{_without_errors(clashes)}; or accept the errors (500 until the switch{about}) "

@@ -169,7 +169,7 @@ def test_a_table_that_is_lost_is_named_before_rows_however_many() -> None:
     rows = Loss("rows", plans.ITEM, "", 10**6)
     plan = decide(losing(rows, Loss("table", "public.shop_note", "", 2)), DEFAULT)
 
-    assert "would delete table shop_note (2 rows), and 1 more" in plan.line
+    assert "would delete table shop_note (2 rows) and 1 more" in plan.line
     assert any("1,000,000 rows of shop_item" in detail for detail in plan.reasons[0].details)
 
 

@@ -6,9 +6,7 @@ import re
 from collections.abc import Iterable
 from html import escape
 
-VOID = frozenset({"meta", "wbr"})
-# Where a long name may go on in the next line; a number stays whole.
-JOINTS = re.compile(r"(?<=[._/])(?<!\d\.)(?=\w)")
+VOID = frozenset({"meta"})
 # Sentences of ours begin in lower case, as names of apps and tables do, which keep it.
 OURS = re.compile(r"(would|release|the|a|nobody|nothing|every|not|reaches|what|whether)\b")
 
@@ -34,18 +32,6 @@ def tag(name: str, /, *children: str, **attributes: str) -> Html:
 def join(children: Iterable[str]) -> Html:
     """One after the other."""
     return Html("".join(map(_safe, children)))
-
-
-def name(text: str) -> Html:
-    """A long name, which may be broken after its dots and underlines."""
-    return join([tag("wbr") if part is None else part for part in _jointed(text)])
-
-
-def _jointed(text: str) -> Iterable[str | None]:
-    for number, part in enumerate(JOINTS.split(text)):
-        if number:
-            yield None
-        yield part
 
 
 def prose(text: str) -> Html:

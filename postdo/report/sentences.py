@@ -223,11 +223,6 @@ def differences(drift: tuple[Difference, ...], here: str = "") -> str:
     return f"{several(alarms, 'difference')} that matter{'s' if alarms == 1 else ''}{here}{rest}."
 
 
-def alarms_first(drift: Iterable[Difference]) -> list[Difference]:
-    """The differences, those that matter first, otherwise as they came."""
-    return sorted(drift, key=lambda difference: not difference.alarm)
-
-
 def failure_lines(failure: Failure) -> list[str]:
     """Where it failed and on what."""
     lines = [f"{failure.migration or 'The migrations'}: {line(failure.what)}"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterable
+from typing import Protocol
 
 from postdo.base.formatting import duration, line, listed, printable, several, spoken
 from postdo.plan.decide import Plan, evidence
@@ -31,8 +32,14 @@ def render(plan: Plan, width: int = 100, *, colour: bool = False, approve: str =
 
     ``approve``: the command that approves it.
     """
-    page = _Page(width, colour)
+    page = _Text(width, colour)
     page.line(plan.line, style=f"{BOLD};{COLOURS.get(plan.verdict, BOLD)}")
+    write(page, plan, approve)
+    return page.text
+
+
+def write(page: Page, plan: Plan, approve: str = "") -> None:
+    """All but the verdict, on a page of either kind."""
     page.line(say.where(plan))
     page.line(say.releases(plan))
     for sentence in (say.how_applied(plan), say.how_to_approve(plan, approve)):
@@ -48,14 +55,13 @@ def render(plan: Plan, width: int = 100, *, colour: bool = False, approve: str =
     _problems(page, plan)
     if plan.findings.rehearsal is not None:
         _outside(page, plan.findings.rehearsal)
-    return page.text
 
 
 def render_rehearsal(
     rehearsal: Rehearsal, width: int = 100, *, colour: bool = False, in_kit: bool = False
 ) -> str:
     """The rehearsal alone, for a command that decides nothing. ``in_kit``: under ``run.sh``."""
-    page = _Page(width, colour)
+    page = _Text(width, colour)
     page.line(say.rehearsed(rehearsal), style=BOLD)
     page.line(say.memory(rehearsal))
     for failure in (rehearsal.failure, rehearsal.plain_failure):
@@ -77,15 +83,41 @@ def render_drift(
     colour: bool = False,
 ) -> str:
     """The differences alone; ``explained``: sentences that explain them."""
-    page = _Page(width, colour)
+    page = _Text(width, colour)
     page.line(say.differences(drift), style=BOLD)
     page.bullets(explained)
     _differences(page, drift, ())
     return page.text
 
 
-class _Page:
+class Page(Protocol):
+    """What a report is written on. ``whole``: whether it has room for all that was found."""
+
+    whole: bool
+
+    def heading(self, title: str) -> None:
+        """Begin another part of the report."""
+
+    def line(self, text: str, indent: int = 0, first: str = "", style: str = "") -> None:
+        """A thought; ``first`` stands before its first line."""
+
+    def bullet(self, text: str, indent: int = 2) -> None:
+        """One of a list."""
+
+    def bullets(self, texts: Iterable[str], indent: int = 2) -> None:
+        """A list."""
+
+    def sql(self, sql: tuple[str, ...], indent: int) -> None:
+        """Statements to look at."""
+
+    def script(self, sql: tuple[str, ...], indent: int) -> None:
+        """SQL to be copied: all of it, as it is, so that it can be pasted."""
+
+
+class _Text:
     """Lines that are wrapped, indented and cleaned as they are added."""
+
+    whole = False
 
     def __init__(self, width: int, colour: bool) -> None:
         self._width = max(width, LEAST_WIDTH)
@@ -101,7 +133,6 @@ class _Page:
         self.line(title, style=BOLD)
 
     def line(self, text: str, indent: int = 0, first: str = "", style: str = "") -> None:
-        """A thought, wrapped under itself; ``first`` stands before its first line."""
         hanging = len(first) or (2 if style else 0)
         wrapped = textwrap.wrap(
             line(text),
@@ -132,12 +163,11 @@ class _Page:
             self.line(f"{several(more, 'more statement')}; {ELSEWHERE}", indent, "| ")
 
     def script(self, sql: tuple[str, ...], indent: int) -> None:
-        """SQL to be copied: all of it, as it is, so that it can be pasted."""
         for row in (row for statement in sql for row in statement.strip().splitlines()):
             self._lines.append(f"{' ' * indent}{printable(row)}".rstrip())
 
 
-def _why(page: _Page, plan: Plan) -> None:
+def _why(page: Page, plan: Plan) -> None:
     if not plan.reasons:
         return
     page.heading("Why, and what to do")
@@ -145,26 +175,26 @@ def _why(page: _Page, plan: Plan) -> None:
         _reason(page, reason)
 
 
-def _reason(page: _Page, reason: Reason) -> None:
+def _reason(page: Page, reason: Reason) -> None:
     page.bullet(reason.what)
-    page.bullets(evidence(reason, ELSEWHERE), 6)
+    page.bullets(reason.details if page.whole else evidence(reason, ELSEWHERE), 6)
     page.line(reason.next_step, 4, "-> ")
     if say.decided_by(reason):
         page.line(say.decided_by(reason), 4)
 
 
-def _notes(page: _Page, plan: Plan) -> None:
+def _notes(page: Page, plan: Plan) -> None:
     if plan.notes:
         page.heading("Good to know")
         page.bullets(plan.notes)
 
 
-def _pending(page: _Page, plan: Plan) -> None:
+def _pending(page: Page, plan: Plan) -> None:
     pending = plan.findings.pending
     if not pending:
         return
     page.heading(f"Pending: {several(len(pending), 'migration')}")
-    with_sql = len(pending) <= MOST_MIGRATIONS
+    with_sql = page.whole or len(pending) <= MOST_MIGRATIONS
     for group in say.groups(pending):
         page.line(group.title, 2)
         for migration in group.pending:
@@ -173,7 +203,7 @@ def _pending(page: _Page, plan: Plan) -> None:
         page.line(f"What each of them does, and its SQL {ELSEWHERE}.", 2)
 
 
-def _migration(page: _Page, migration: Pending, *, with_sql: bool) -> None:
+def _migration(page: Page, migration: Pending, *, with_sql: bool) -> None:
     name = migration.name if migration.atomic else f"{migration.name} (not atomic by itself)"
     page.line(name, 4)
     if with_sql:
@@ -181,7 +211,7 @@ def _migration(page: _Page, migration: Pending, *, with_sql: bool) -> None:
         page.sql(migration.sql, 6)
 
 
-def _rehearsal(page: _Page, plan: Plan) -> None:
+def _rehearsal(page: Page, plan: Plan) -> None:
     if not plan.findings.pending:
         return
     page.heading("Seen in the rehearsal")
@@ -190,24 +220,24 @@ def _rehearsal(page: _Page, plan: Plan) -> None:
         page.line(say.not_rehearsed(plan.findings), 2)
         return
     page.line(say.rehearsed(rehearsal), 2)
-    page.line(say.memory(rehearsal), 2)
+    page.line(say.resources(rehearsal) if page.whole else say.memory(rehearsal), 2)
     if rehearsal.failure and rehearsal.mode:
         page.line("In one transaction it failed:", 2)
         page.bullets(say.failure_lines(rehearsal.failure), 4)
     _steps(page, rehearsal)
 
 
-def _steps(page: _Page, rehearsal: Rehearsal) -> None:
+def _steps(page: Page, rehearsal: Rehearsal) -> None:
     if rehearsal.trace is None:
         return
     # What Django does at the end is of interest only if somebody waits for it.
     steps = tuple(
         step
         for step in rehearsal.trace.steps
-        if step.migration != POST_MIGRATE or say.blocking(step.locks) or step.rewrites
+        if page.whole or step.migration != POST_MIGRATE or say.blocking(step.locks) or step.rewrites
     )
     shown = steps
-    if len(steps) > MOST_MIGRATIONS:
+    if len(steps) > MOST_MIGRATIONS and not page.whole:
         notable = [step for step in steps if say.is_notable(step)]
         slowest = sorted(notable, key=lambda step: -step.seconds)[:MOST_MIGRATIONS]
         shown = tuple(step for step in steps if step in slowest)
@@ -218,7 +248,7 @@ def _steps(page: _Page, rehearsal: Rehearsal) -> None:
         page.line(f"and {len(steps) - len(shown):,} more, {rest} together; {ELSEWHERE}", 4)
 
 
-def _step(page: _Page, step: Step) -> None:
+def _step(page: Page, step: Step) -> None:
     page.line(f"{step.migration}: {duration(step.seconds)}", 4)
     for lock in say.blocking(step.locks):
         page.line(say.lock_sentence(lock), 6, "locks     ")
@@ -228,7 +258,7 @@ def _step(page: _Page, step: Step) -> None:
         page.line(say.effect_sentence(effect), 6, "changes   ")
 
 
-def _losses(page: _Page, rehearsal: Rehearsal) -> None:
+def _losses(page: Page, rehearsal: Rehearsal) -> None:
     if rehearsal.trace is None:
         return
     losses = real(rehearsal.trace.losses)
@@ -239,7 +269,7 @@ def _losses(page: _Page, rehearsal: Rehearsal) -> None:
             page.line(say.kept(rehearsal), 2)
 
 
-def _compatibility(page: _Page, plan: Plan) -> None:
+def _compatibility(page: Page, plan: Plan) -> None:
     sentence = say.compatible(plan)
     if not sentence:
         return
@@ -252,7 +282,7 @@ def _compatibility(page: _Page, plan: Plan) -> None:
         page.bullets(clash.steps, 6)
 
 
-def _drift(page: _Page, plan: Plan) -> None:
+def _drift(page: Page, plan: Plan) -> None:
     page.heading("The schema against its migrations")
     page.line(say.drift_sentence(plan), 2)
     page.bullets(plan.findings.explained)
@@ -260,17 +290,18 @@ def _drift(page: _Page, plan: Plan) -> None:
 
 
 def _differences(
-    page: _Page, drift: tuple[Difference, ...], touched: tuple[Difference, ...]
+    page: Page, drift: tuple[Difference, ...], touched: tuple[Difference, ...]
 ) -> None:
     for difference in drift:
         if difference.alarm:
             _difference(page, difference, touched=difference in touched)
     harmless = [difference.what for difference in drift if not difference.alarm]
     if harmless:
-        page.line(f"harmless: {listed(harmless, MOST_HARMLESS)}", 2)
+        shown = len(harmless) if page.whole else MOST_HARMLESS
+        page.line(f"harmless: {listed(harmless, shown)}", 2)
 
 
-def _difference(page: _Page, difference: Difference, *, touched: bool) -> None:
+def _difference(page: Page, difference: Difference, *, touched: bool) -> None:
     page.bullet(difference.what + (" (this plan works here)" if touched else ""))
     if difference.sql:
         page.line("this would remove the difference:", 4)
@@ -282,7 +313,7 @@ def _difference(page: _Page, difference: Difference, *, touched: bool) -> None:
         page.script(difference.again, 4)
 
 
-def _problems(page: _Page, plan: Plan) -> None:
+def _problems(page: Page, plan: Plan) -> None:
     # Blocking ones stand among the reasons.
     problems = [problem for problem in plan.findings.problems if not problem.blocking]
     if not problems:
@@ -294,7 +325,7 @@ def _problems(page: _Page, plan: Plan) -> None:
         page.line(problem.next_step, 4, "-> ")
 
 
-def _outside(page: _Page, rehearsal: Rehearsal) -> None:
+def _outside(page: Page, rehearsal: Rehearsal) -> None:
     if rehearsal.beyond:
         page.heading("Beyond the database: nothing undoes this")
         page.bullets(rehearsal.beyond)

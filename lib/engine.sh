@@ -80,12 +80,21 @@ version_at_least() { # version_at_least VERSION FLOOR: both like 25.0.3 or v2.24
     }'
 }
 
+ENGINE_INFO= # the folder of its data and its security options, once somebody has asked
+
+# Once, for `docker info` starts every plugin, and takes as long as Compose itself.
+ask_engine() {
+    [ -n "$ENGINE_INFO" ] || ENGINE_INFO=$(docker info --format '{{.DockerRootDir}} {{.SecurityOptions}}' 2>/dev/null) || true
+}
+
 engine_is_rootless() {
-    docker info --format '{{.SecurityOptions}}' 2>/dev/null | grep -q rootless
+    ask_engine
+    case $ENGINE_INFO in *name=rootless*) ;; *) return 1 ;; esac
 }
 
 require_disk() { # require_disk MEGABYTES: where Docker keeps its images and volumes, and where the clone is
-    for disk_path in "$(docker info --format '{{.DockerRootDir}}' 2>/dev/null)" "$ROOT"; do
+    ask_engine
+    for disk_path in "${ENGINE_INFO% \[*}" "$ROOT"; do
         [ -d "$disk_path" ] || continue # the engine may be on another machine, or the folder out of our sight
         disk_free=$(df -Pk "$disk_path" | awk 'NR == 2 { print int($4 / 1024) }')
         [ "$disk_free" -ge "$1" ] ||

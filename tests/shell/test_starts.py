@@ -59,13 +59,25 @@ def test_the_first_production_start_goes_its_way_with_a_fake_docker(
     clone: Clone, tmp_path: Path
 ) -> None:
     docker = FakeDocker(tmp_path / "docker")
+    docker.answer("info *", out="/var/lib/docker [name=seccomp,profile=builtin]")
     clone.first.append(docker.folder)
     result = clone.run("-0").assert_ok()
     assert_in_order(docker.compose_calls(), FIRST_RELEASE)
+    assert sum(call.startswith("info ") for call in docker.calls()) == 1, "it takes its time"
     assert live(clone) == "web-blue"
     assert f":{clone.environment['HTTP_PORT']}/\n         plain HTTP" in result.out
     assert "password in .env" in result.out
     assert len((clone.state / "releases.log").read_text().splitlines()) == 1
+
+
+@pytest.mark.parametrize(("options", "root"), [("", False), (" name=rootless", True)])
+def test_a_rootless_engine_works_as_its_own_root_with_a_fake_docker(
+    dash_clone: Clone, docker: FakeDocker, *, options: str, root: bool
+) -> None:
+    docker.answer("info *", out=f"/home/me/docker [name=seccomp,profile=builtin{options}]")
+    dash_clone.run("-0").assert_ok()
+    (prepared,) = [call for call in docker.compose_calls() if call.startswith("run --rm")]
+    assert ("--user 0:0 " in prepared) == root, prepared
 
 
 def test_the_first_development_start_goes_its_way_with_a_fake_docker(

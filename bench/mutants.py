@@ -57,10 +57,16 @@ TARGETS = {
             "tests/unit/test_postdo_limits.py",
         ),
     ),
-    "kept": Target(("postdo/plan/kept.py",), ("tests/unit/test_postdo_kept.py",)),
+    "kept": Target(
+        ("postdo/plan/kept.py",),
+        ("tests/unit/test_postdo_kept_rules.py", "tests/unit/test_postdo_kept.py"),
+    ),
     "commit": Target(
         ("postdo/executor/commit_status.py",),
-        ("tests/unit/test_postdo_commit_status.py",),
+        (
+            "tests/unit/test_postdo_commit_status.py",
+            "tests/unit/apply/test_postdo_one_transaction.py",
+        ),
     ),
     "table-locks": Target(
         ("postdo/apply/table_locks.py", "postdo/apply/lock_timeout.py"),

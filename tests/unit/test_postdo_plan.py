@@ -129,6 +129,15 @@ def test_two_reasons_to_ask_are_lifted_by_one_approval() -> None:
 # --- Downtime -------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(
+    "unknown", [{"rehearsal": None, "empty": True}, {"rehearsal": plans.failed(plans.NULLS)}]
+)
+def test_what_was_not_seen_to_lock_anything_is_no_downtime(unknown: dict[str, object]) -> None:
+    plan = decide(plans.findings(**unknown), DEFAULT)
+
+    assert (plan.downtime_seconds, plan.online) == (0.0, None)
+
+
 def test_a_swap_stops_the_site_for_the_copy_and_the_migrations() -> None:
     rehearsal = plans.rehearsal(
         plans.trace(seconds=7.5), mode="swap", copy_seconds=20.0, plain_seconds=9.0

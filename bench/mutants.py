@@ -70,7 +70,10 @@ TARGETS = {
     ),
     "table-locks": Target(
         ("postdo/apply/table_locks.py", "postdo/apply/lock_timeout.py"),
-        ("tests/unit/apply/test_postdo_one_transaction_locks.py",),
+        (
+            "tests/unit/test_postdo_table_locks.py",
+            "tests/unit/apply/test_postdo_one_transaction_locks.py",
+        ),
     ),
     "advisory-lock": Target(
         ("postdo/base/advisory_lock.py",),

@@ -15,7 +15,6 @@ main() {
     require_engine
     prepare_environment
     require_own_stack prod
-    make_state_folder "$STATE"
     take_lock prod
     open_log prod
     remove_left_copy

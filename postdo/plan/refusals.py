@@ -241,8 +241,7 @@ def real(losses: Iterable[Loss]) -> list[Loss]:
 
 def _gravest_first(loss: Loss) -> tuple[int, int, str, str]:
     kinds = ("table", "column", "rounded", "rows")
-    gravity = kinds.index(loss.kind) if loss.kind in kinds else 0
-    return gravity, -loss.count, loss.table, loss.name
+    return kinds.index(loss.kind), -loss.count, loss.table, loss.name
 
 
 def loss_sentence(loss: Loss) -> str:
@@ -254,7 +253,7 @@ def loss_sentence(loss: Loss) -> str:
         "column": f"delete column {column} ({count})",
         "rows": f"delete {count} of {of_table}",
         "rounded": f"round or cut off {column} ({count})",
-    }.get(loss.kind, f"lose {count} of {of_table}")
+    }[loss.kind]
 
 
 def lost(

@@ -97,6 +97,16 @@ def test_a_loss_is_counted_in_rows_or_in_values(kind: str, words: str) -> None:
     assert refusals.loss_sentence(Loss(kind, plans.ITEM, "note", 3)) == words
 
 
+def test_a_rename_that_may_be_meant_is_offered_instead_of_the_loss() -> None:
+    (offered,) = refusals.lost([plans.COLUMN_LOSS], ("write RenameField",), Answer.ASK)
+    (alone,) = refusals.lost([plans.COLUMN_LOSS], (), Answer.ASK)
+
+    assert offered.reason.next_step == alone.reason.next_step.replace(
+        "take it out of the migrations", "write RenameField"
+    )
+    assert "write RenameField" in offered.reason.next_step
+
+
 def test_every_lock_that_is_too_long_is_listed_the_longest_first() -> None:
     allowed = DEFAULT.lock_seconds
     longest = Lock(plans.ITEM, "ACCESS EXCLUSIVE", allowed + 3)

@@ -77,7 +77,11 @@ TARGETS = {
     ),
     "advisory-lock": Target(
         ("postdo/base/advisory_lock.py",),
-        ("tests/unit/test_postdo_race.py", "tests/unit/test_postdo_migrate.py"),
+        (
+            "tests/unit/test_postdo_advisory_lock.py",
+            "tests/unit/test_postdo_race.py",
+            "tests/unit/test_postdo_migrate.py",
+        ),
     ),
     "drift": Target(
         ("postdo/drift",),

@@ -400,18 +400,20 @@ def test_what_it_does_not_know_is_refused_before_anything(
 
 
 @pytest.mark.parametrize(
-    ("arguments", "options"),
+    ("arguments", "inherited", "options"),
     [
-        ([], " "),
-        (["--approve", "abc"], "abc "),
-        (["--concurrently"], " 1"),
-        (["--concurrently", "--approve", "abc"], "abc 1"),
+        ([], {}, " "),
+        ([], {"POSTDO_APPROVE": "theirs", "POSTDO_CONCURRENTLY": "theirs"}, " "),
+        (["--approve", "abc"], {}, "abc "),
+        (["--approve", "abc"], {"POSTDO_APPROVE": "theirs"}, "abc "),
+        (["--concurrently"], {}, " 1"),
+        (["--concurrently", "--approve", "abc"], {}, "abc 1"),
     ],
 )
 def test_the_options_alone_reach_the_preparation(
-    production: Production, arguments: list[str], options: str
+    production: Production, arguments: list[str], inherited: dict[str, str], options: str
 ) -> None:
-    done = production.run(*arguments, POSTDO_APPROVE="theirs", POSTDO_CONCURRENTLY="theirs")
+    done = production.run(*arguments, **inherited)
 
     assert done.status == 0
     assert (production.folder / "options").read_text() == options

@@ -335,8 +335,9 @@ def test_nothing_is_looked_up_without_an_approval_or_where_none_is_kept(
     assert found.code["sources"] == "1"
 
     assert kept.approved(run, PROJECT, "") is None
-    assert kept.approved(run_of(REHEARSE="schema")[0], PROJECT, "abc") is None
+    assert kept.code_of(run_of(REHEARSE="schema")[0], PROJECT) == {}
     monkeypatch.delattr(check_cache, "other_files")
+    assert kept.code_of(run, PROJECT) == {}
     assert kept.approved(run, PROJECT, "abc") is None
 
 

@@ -179,12 +179,6 @@ class _Watch:
 
     def result(self) -> Result:
         """What the worker found, or why there is nothing."""
-        try:
-            return self._followed()
-        finally:
-            self._display.close()
-
-    def _followed(self) -> Result:
         for event in self._events():
             if event is None:
                 over, limit = self._over_budget()

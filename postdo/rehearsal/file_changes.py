@@ -36,7 +36,7 @@ class FileChanges:
         self._found: dict[tuple[str, str], dict[str, None]] = {}
 
     def note(self, verb: str, path: str, to: str = "") -> None:
-        """``verb``: as in "3 removed"; ``to``: the new path of a file that is moved or linked."""
+        """``verb``: as in "3 removed"; ``to``: the new path of a file that is moved."""
         folder, name = PurePath(path).parent, PurePath(path).name
         if to:
             near = PurePath(to).parent == folder

@@ -6,8 +6,8 @@ by what it reads afterwards. Where a path leads is kept in a table; a path witho
 whose folders have none, leads to itself. ``os.path`` and not ``Path``, which asks the very
 functions that are replaced.
 
-What does not come by here (a function that was imported by its own name before, a library in C) is
-refused by ``sandbox`` and by the kernel.
+What does not come by here (a link that is made, a function that was imported by its own name
+before, a library in C) is refused by ``sandbox`` and by the kernel.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class SideFiles:
                 *LOOKING,
                 *MARKING,
                 *("open", "close", "listdir", "scandir", "rename", "replace", "remove", "unlink"),
-                *("rmdir", "mkdir", "symlink", "link", "truncate"),
+                *("rmdir", "mkdir"),
             )
             if hasattr(os, name)
         }
@@ -81,9 +81,6 @@ class SideFiles:
             "scandir": self._scanning,
             "rmdir": self._removing_folder,
             "mkdir": self._making_folder,
-            "symlink": self._linking_by_name,
-            "link": self._linking,
-            "truncate": self._truncating,
         }
         for name, method in ours.items():
             function = _named(method, name)
@@ -431,44 +428,6 @@ class SideFiles:
         self._real["mkdir"](new, mode)
         self._entries[place] = new
         self._changed("made", place)
-
-    def _linking_by_name(
-        self, src: Any, dst: Any, target_is_directory: bool = False, *, dir_fd: int | None = None
-    ) -> None:
-        place = self._place(dst, dir_fd, follow=False)
-        if place is None:
-            self._real["symlink"](src, dst, target_is_directory, dir_fd=dir_fd)
-            return
-        if self._status(place) is not None:
-            raise _error(errno.EEXIST, src, dst)
-        self._require_room(place)
-        new = self._new(place)
-        to = os.path.join(os.path.dirname(place), os.fsdecode(src))
-        self._real["symlink"](self._target(os.path.normpath(to)) or to, new)
-        self._entries[place] = new
-        self._changed("linked", place, os.fsdecode(src))
-
-    def _linking(self, src: Any, dst: Any, **options: Any) -> None:
-        here = self._place(src, options.get("src_dir_fd"), follow=False)
-        there = self._place(dst, options.get("dst_dir_fd"), follow=False)
-        if there is None:
-            if here is None:
-                self._real["link"](src, dst, **options)
-            else:
-                shutil.copy2(src, dst)
-            return
-        if self._status(there) is not None:
-            raise _error(errno.EEXIST, src, dst)
-        if here is not None:
-            self._require(here)
-        self._require_room(there)
-        self._entries[there] = os.fsdecode(src) if here is None else self._target(here)
-        self._changed("linked", there)
-
-    def _truncating(self, path: Any, length: int) -> None:
-        place = None if isinstance(path, int) else self._place(path, follow=True)
-        target = path if place is None else self._to_write(place, os.O_WRONLY)
-        self._real["truncate"](target, length)
 
     def _marking(self, name: str) -> Callable[..., Any]:
         real = self._real[name]

@@ -445,6 +445,9 @@ BOUND = {
     "chmod of an open one": "import os\nkept = open('kept.txt')\nos.fchmod(kept.fileno(), 0)",
     "utime": "import posix\nposix.utime('kept.txt', (1, 1))",
     "mkdir": "import posix\nposix.mkdir('made')",
+    "symlink": "import os\nos.symlink('kept.txt', 'made')",
+    "link": "import os\nos.link('kept.txt', 'made')",
+    "truncate": "import os\nos.truncate('kept.txt', 0)",
     "in the folder for shared memory": f"open('{SHARED}', 'w')",
 }
 

@@ -79,7 +79,7 @@ class Entry:
         owned = self.kind == "sequence" and self.facts.get("column", "") != ""
         return self.kind not in BY_DEFINITION and not owned
 
-    @property
+    @cached_property
     def identity(self) -> Identity:
         """Equal for objects that are the same: kind, table, name where it matters, essence."""
         name = self.name if self.named else ""
@@ -96,7 +96,7 @@ class Catalogue:
     major: int
     entries: tuple[Entry, ...]
 
-    @property
+    @cached_property
     def checksum(self) -> str:
         """Equal for schemas that are equal by definition, whatever generated names they have."""
         lines = sorted(json.dumps(entry.identity) for entry in self.entries)

@@ -80,6 +80,14 @@ WHERE c.relkind = 'r' AND n.nspname NOT IN ('pg_catalog', 'information_schema')
 ORDER BY 1
 """
 
+# The statement that analyses all tables but PostgreSQL's own, whose statistics come with every new
+# database and cost more than those of a small one. A partitioned table stands for its partitions.
+# Nothing where there are no tables. PostgreSQL 14 to 18.
+ANALYZE = """
+SELECT 'ANALYZE ' || string_agg(c.oid::regclass::text, ', ') FROM pg_class c
+WHERE c.relkind IN ('r', 'p', 'm') AND NOT c.relispartition AND c.oid >= 16384
+"""
+
 
 @dataclass(frozen=True)
 class Copied:
@@ -289,7 +297,9 @@ def _analyze(run: Run, job: _Job, scratch: str) -> None:
         rows(there, "SELECT set_config('statement_timeout', %s::text, false)", left_ms)
         try:
             with run.stop.guarded(lambda: True, lambda: cancel(there)):
-                rows(there, "ANALYZE")
+                ((statement,),) = rows(there, ANALYZE)
+                if statement:
+                    rows(there, statement)
         except DatabaseError as error:
             run.stop.check()  # cancelled because of a signal
             if sqlstate(error) == sqlstates.QUERY_CANCELED:

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from embedded_postgres.temporary import place
+
 from .fakes import FakeDocker
 from .machine import (
     IS_ROOT,
@@ -24,6 +26,13 @@ from .machine import (
 )
 
 SHELLS = ("dash", "bash", "busybox")
+
+
+@pytest.fixture
+def tmp_path() -> Iterator[Path]:
+    """In memory: a clone has 360 files, and to copy them costs 0.02 s of CPU instead of 0.1 s."""
+    with tempfile.TemporaryDirectory(prefix="postdo-shell-", dir=place()) as folder:
+        yield Path(folder)
 
 
 @pytest.fixture(scope="session")
@@ -69,16 +78,15 @@ def dash_clone(toolbox: Toolbox, project_files: Path, tmp_path: Path) -> Clone:
 
 
 @pytest.fixture
-def nobodys_clone(shell: Shell, toolbox: Toolbox, project_files: Path) -> Iterator[Clone]:
+def nobodys_clone(shell: Shell, toolbox: Toolbox, project_files: Path, tmp_path: Path) -> Clone:
     """A clone of a user without privileges, in which run.sh is run by that user."""
-    with tempfile.TemporaryDirectory(prefix="postdo-shell-") as folder:
-        Path(folder).chmod(0o755)  # pytest's own folder is closed to other users
-        clone = fresh_clone(Path(folder) / "clone", shell, toolbox, project_files)
-        if IS_ROOT:
-            for path in (clone.root, *clone.root.rglob("*")):
-                os.chown(path, NOBODY, NOBODY)
-            clone.user = NOBODY
-        yield clone
+    tmp_path.chmod(0o755)  # it is closed to other users
+    clone = fresh_clone(tmp_path / "clone", shell, toolbox, project_files)
+    if IS_ROOT:
+        for path in (clone.root, *clone.root.rglob("*")):
+            os.chown(path, NOBODY, NOBODY)
+        clone.user = NOBODY
+    return clone
 
 
 def fresh_clone(folder: Path, shell: Shell, toolbox: Toolbox, project_files: Path) -> Clone:

@@ -45,7 +45,7 @@ def test_whoever_runs_a_command_first_the_other_one_can_run_it_next(
     nobodys_clone: Clone, docker: FakeDocker
 ) -> None:
     clone = nobodys_clone
-    for user in (None, NOBODY, None, NOBODY):  # None: root
+    for user in (None, NOBODY, None):  # None: root
         clone.user = user
         for command in COMMANDS:
             result = clone.run(*command)

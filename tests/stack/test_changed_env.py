@@ -15,7 +15,7 @@ GOES_ON = "what ran before goes on"
 def nothing_restarts(clone: Clone) -> Iterator[None]:
     """Inside, a page that needs the database always comes, and nothing is started again."""
     before = started(clone)
-    with answering(clone.visitor("HTTP_PORT"), "/readyz", 0.05):
+    with answering(clone.visitor("HTTP_PORT"), "/readyz"):
         yield
     assert started(clone) == before
 
@@ -94,7 +94,7 @@ def test_without_a_build_a_changed_env_is_released_too_and_no_request_is_lost(
     before = production.live()
     production.set_in_env(HSTS_SECONDS="7")
 
-    with answering(production.visitor("HTTP_PORT"), "/readyz", 0.05):
+    with answering(production.visitor("HTTP_PORT"), "/readyz"):
         production.run("-0", "--no-build")
 
     assert production.live() != before

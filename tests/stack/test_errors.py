@@ -22,7 +22,7 @@ GOES_ON = "what ran before goes on"
 def serving_all_the_time(clone: Clone) -> Iterator[None]:
     """Inside, the live version answers every request, and afterwards it alone is running still."""
     live, started = clone.live(), clone.containers("prod")[clone.live()].started_at
-    with answering(clone.visitor("HTTP_PORT"), "/", 0.1):
+    with answering(clone.visitor("HTTP_PORT"), "/"):
         yield
     assert clone.live() == live
     assert clone.runs_in("prod") == {"db", "proxy", live}

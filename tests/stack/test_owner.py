@@ -15,7 +15,7 @@ def test_a_copied_clone_of_the_same_name_touches_nothing(production: Clone) -> N
     copied = replace(production, root=production.root.parent / "copied", run_as=None)
     shutil.copytree(production.root, copied.root, symlinks=True)
     try:
-        with answering(production.visitor("HTTP_PORT"), "/readyz", 0.05):
+        with answering(production.visitor("HTTP_PORT"), "/readyz"):
             for command in (("-0",), ("-0", "stop"), ("-0", "manage", "check"), ("plan",)):
                 refused = copied.run(*command, ok=False)
                 refused.refused(

@@ -111,7 +111,7 @@ def untouched(clone: Clone) -> Iterator[None]:
 
 def visited(clone: Clone) -> AbstractContextManager[None]:
     """Inside, a visitor asks for a page again and again, and always gets it."""
-    return answering(clone.visitor("HTTP_PORT"), "/admin/login/", 0.05)
+    return answering(clone.visitor("HTTP_PORT"), "/admin/login/")
 
 
 def with_fields(fields: dict[str, str], clone: Clone) -> dict[str, str]:

@@ -11,6 +11,8 @@ from contextlib import AbstractContextManager, contextmanager
 import pytest
 
 from .clone import Clone
+from .engine import Container, try_docker
+from .runs import PATIENCE, Run
 from .visitor import answering
 from .waiting import eventually
 
@@ -18,14 +20,17 @@ from .waiting import eventually
 FIELDS = {
     "name": "models.CharField(max_length=50)",
     "note": "models.CharField(max_length=50, db_default='')",
+    "extra": "models.CharField(max_length=9, db_default='full')",
 }
 ROWS = "INSERT INTO shop_thing (name, note) SELECT 'n' || i, 'same' FROM generate_series(1, 20) i"
+UNIQUE = "models.CharField(max_length=50, db_default='', unique=True)"
 NOWHERE_ELSE = """migrations.RunSQL(
             "DO $$ BEGIN IF current_database() = 'postdo' THEN "
             "RAISE EXCEPTION 'only in production'; END IF; END $$"
         )"""
 SLOW = 'migrations.RunSQL("SELECT pg_sleep(120)")'
 REFUSED, UNDONE = 3, 4
+SWITCH_SECONDS = ".postdo/switch-seconds"
 
 
 def change(clone: Clone, fields: dict[str, str], *operations: str) -> str:
@@ -144,14 +149,11 @@ def test_a_compatible_change_is_done_while_the_site_answers(site: Clone) -> None
     folder, whole = site.root / "backups" / backup, site.root / "backups"
     assert folder.stat().st_mode & 0o777 == whole.stat().st_mode & 0o777 == 0o700
     assert folder.stat().st_uid == whole.stat().st_uid
+    assert int((site.root / SWITCH_SECONDS).read_text()) > 0, "what the next plan says of errors"
     keep(site)
 
 
 def test_a_change_that_loses_data_needs_the_approval_of_that_very_plan(site: Clone) -> None:
-    field = "models.CharField(max_length=9, db_default='full')"
-    change(site, with_fields({"extra": field}, site), add("extra", field))
-    site.run("-0")
-    keep(site)
     fields = with_fields({}, site)
     del fields["extra"]
     change(site, fields, 'migrations.RemoveField("thing", "extra")')
@@ -190,10 +192,8 @@ COLUMNS = "SELECT column_name FROM information_schema.columns WHERE table_name =
 
 
 def test_a_change_that_the_data_does_not_fit_is_refused_with_rows(site: Clone) -> None:
-    field = "models.CharField(max_length=50, db_default='', unique=True)"
-    name = change(
-        site, with_fields({"note": field}, site), f'migrations.AlterField("thing", "note", {field})'
-    )
+    altered = f'migrations.AlterField("thing", "note", {UNIQUE})'
+    name = change(site, with_fields({"note": UNIQUE}, site), altered)
 
     with untouched(site):
         refused = site.run("-0", ok=False)
@@ -248,30 +248,19 @@ def test_while_nothing_serves_an_incompatible_change_needs_no_approval(site: Clo
 
 
 def test_an_incompatible_change_says_what_avoids_it_and_what_it_would_cost(site: Clone) -> None:
-    field = "models.IntegerField(db_default=0)"
-    change(site, with_fields({"first": field}, site), add("first", field))
-    site.run("-0")  # how long a release takes to take over is known from now on
-    keep(site)
+    site.write(SWITCH_SECONDS, "40\n")  # as a release leaves it
     required = "models.IntegerField(default=0)"
-    name = change(site, with_fields({"second": required}, site), add("second", required))
+    change(site, with_fields({"second": required}, site), add("second", required))
 
     with untouched(site):
         refused = site.run("-0", ok=False)
         planned = site.run("plan", ok=False)
 
     assert refused.status == REFUSED
-    refused.refused("would fail until it is replaced, for about ", "sh run.sh -0 --approve ")
+    refused.refused("would fail until it is replaced, for about 40 s", "sh run.sh -0 --approve ")
     (remedy,) = [line for line in refused.err.splitlines() if line.startswith("  next: ")]
     assert remedy.index("a db_default (such as") < remedy.index("accept the errors (500 until")
     assert "a db_default (such as" in " ".join(planned.out.partition("Pending: ")[0].split())
-
-    (site.root / f"web/shop/migrations/{name.split('.')[1]}.py").unlink()
-    followed = "models.IntegerField(db_default=0)"
-    change(site, with_fields({"second": followed}, site), add("second", followed))
-    with visited(site):
-        done = site.run("-0")
-    assert "go: 1 migration, the site goes on" in done.out
-    keep(site)
 
 
 # --- Looking, with nothing changed ---------------------------------------------------------------
@@ -350,6 +339,100 @@ def test_an_index_is_built_while_the_table_is_written_if_that_is_asked_for(site:
     how = "SELECT mode || ' ' || outcome FROM postdo_journal.run ORDER BY id DESC LIMIT 1"
     assert site.query("prod", how) == "concurrent done"
     keep(site)
+
+
+# --- A big database: rehearsed on a base backup, in a container of which nothing is left ----------
+
+
+@pytest.fixture
+def big(site: Clone) -> Iterator[Clone]:
+    """The same, for which any database is a big one."""
+    site.set_in_env(REHEARSE_DUMP_MB="1")
+    yield site
+    assert_no_copy_is_left(site)
+
+
+def assert_no_copy_is_left(clone: Clone) -> None:
+    assert "copy" not in clone.containers("prod")
+
+
+def volume_of(copy: Container) -> str:
+    """The volume in which the copy has its data."""
+    (volume,) = (one["Name"] for one in copy.facts()["Mounts"] if one["Type"] == "volume")
+    return str(volume)
+
+
+def is_gone(volume: str) -> bool:
+    return try_docker("volume", "inspect", volume).returncode != 0
+
+
+def at_work(clone: Clone) -> tuple[Run, str]:
+    """A rehearsal of something slow, and the volume that holds its copy."""
+    run = clone.start("rehearse")
+    running = "SELECT count(*) FROM pg_stat_activity WHERE query ~ '^SELECT pg_sleep'"
+    there = ("psql", "-h", "127.0.0.1", "-p", "5433", "-U", "postdo", "-qAtc", running)
+
+    def copies() -> list[Container]:
+        found = [one for name, one in clone.containers("prod").items() if name == "copy"]
+        return [one for one in found if one.run(*there).strip() != "0"]
+
+    (copy,) = eventually(copies, "the slow migration", PATIENCE)
+    return run, volume_of(copy)
+
+
+def test_a_release_is_rehearsed_on_a_base_backup_and_done(big: Clone) -> None:
+    before = backups(big)
+    field = "models.IntegerField(db_default=0)"
+    change(big, with_fields({"large": field}, big), add("large", field))
+
+    with visited(big):
+        done = big.run("-0")
+
+    assert_no_copy_is_left(big)
+    assert "MB: it is rehearsed on a base backup" in done.out
+    assert "migrated: 1 applied" in done.out
+    assert big.query("prod", "SELECT count(large) FROM shop_thing") == "20"
+    assert backups(big) == before, "nothing was dumped"
+    keep(big)
+
+
+def test_what_the_data_does_not_fit_is_found_on_the_base_backup_and_refused(big: Clone) -> None:
+    altered = f'migrations.AlterField("thing", "note", {UNIQUE})'
+    change(big, with_fields({"note": UNIQUE}, big), altered)
+
+    with untouched(big):
+        refused = big.run("-0", ok=False)
+
+    assert refused.status == REFUSED
+    refused.refused("preparing the database was refused: ", "what ran before goes on")
+    assert "(note)=(same): 20 rows" in refused.err
+
+
+def test_ctrl_c_removes_it_and_what_a_killed_run_has_left_the_next_one_removes(
+    big: Clone,
+) -> None:
+    change(big, with_fields({}, big), SLOW)
+    with untouched(big):
+        run, volume = at_work(big)
+        ended = run.stop(signal.SIGINT)
+        assert ended.status == 128 + signal.SIGINT, ended
+        assert_no_copy_is_left(big)
+        assert is_gone(volume)
+
+        run, volume = at_work(big)
+        run.stop(signal.SIGKILL)
+        assert not is_gone(volume), "nobody was there to remove it"
+        found = big.run("sources")
+
+    assert "Remove the copy of the data that an earlier run has left" in found.text
+    assert is_gone(volume)
+    eventually(
+        lambda: not any("one-off" in name for name in big.containers("prod")),
+        "postdo to end, which has lost its copy",
+    )
+
+
+# --- And last, for it leaves nothing running ------------------------------------------------------
 
 
 def test_a_stopped_database_is_started_for_a_look_and_stopped_again(site: Clone) -> None:

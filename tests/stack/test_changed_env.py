@@ -5,10 +5,24 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import pytest
+
 from .clone import Clone
 from .visitor import answering
 
 GOES_ON = "what ran before goes on"
+
+
+@pytest.fixture(scope="module")
+def as_env_says(shared: Clone) -> None:
+    """Production runs as .env has it. What tests here leave of it is another version at most."""
+    shared.run("-0")
+
+
+@pytest.fixture
+def released(as_env_says: None, production: Clone) -> Clone:
+    """Production serving, of which nothing is to restart as long as .env is not changed."""
+    return production
 
 
 @contextmanager
@@ -25,13 +39,12 @@ def started(clone: Clone) -> dict[str, str]:
     return {name: one.started_at for name, one in clone.containers("prod", running=True).items()}
 
 
-def test_a_password_that_the_server_does_not_know_restarts_nothing(production: Clone) -> None:
-    production.run("-0")
-    production.set_in_env(POSTGRES_PASSWORD="another-password")
+def test_a_password_that_the_server_does_not_know_restarts_nothing(released: Clone) -> None:
+    released.set_in_env(POSTGRES_PASSWORD="another-password")
 
-    with nothing_restarts(production):
-        refused = production.run("-0", ok=False)
-        by_boot = production.run("-0", "--no-build", ok=False)
+    with nothing_restarts(released):
+        refused = released.run("-0", ok=False)
+        by_boot = released.run("-0", "--no-build", ok=False)
 
     refused.refused("preparing the database failed", GOES_ON)
     by_boot.refused("preparing the database failed", GOES_ON)
@@ -40,62 +53,58 @@ def test_a_password_that_the_server_does_not_know_restarts_nothing(production: C
     assert "another-password" not in refused.text
     # It is explained, and the way to change it works: psql is let in without it.
     assert "\\password postdo" in refused.err
-    assert production.run("-0", "psql", "-qAtc", "SELECT 6 * 7").out.strip() == "42"
+    assert released.run("-0", "psql", "-qAtc", "SELECT 6 * 7").out.strip() == "42"
 
 
 def test_settings_with_which_postgresql_would_not_start_restart_nothing(
-    production: Clone,
+    released: Clone,
 ) -> None:
-    production.run("-0")
     for values in (
         {"POSTGRES_MAX_CONNECTIONS": "50000", "DB_MEMORY": "256m"},
         {"POSTGRES_MAX_CONNECTIONS": "999999"},
     ):
-        production.set_in_env(**values)
+        released.set_in_env(**values)
 
-        with nothing_restarts(production):
-            refused = production.run("-0", ok=False)
+        with nothing_restarts(released):
+            refused = released.run("-0", ok=False)
 
         refused.refused("PostgreSQL would not start with this configuration", "those lines name")
 
 
-def test_a_broken_caddyfile_is_found_before_anything_is_touched(production: Clone) -> None:
-    production.run("-0")
-    production.write("proxy/Caddyfile", "\nno_such_word {\n", add=True)
+def test_a_broken_caddyfile_is_found_before_anything_is_touched(released: Clone) -> None:
+    released.write("proxy/Caddyfile", "\nno_such_word {\n", add=True)
 
-    with nothing_restarts(production):
-        refused = production.run("-0", ok=False)
+    with nothing_restarts(released):
+        refused = released.run("-0", ok=False)
 
     refused.refused("the proxy would not start with this configuration", "those lines name")
     assert "Caddyfile" in refused.err
 
 
-def test_what_restarts_and_for_how_long_is_said_before(production: Clone) -> None:
-    production.run("-0")
-    before = started(production)
-    production.set_in_env(MAX_REQUEST_BODY="50MB", DB_MEMORY="700m")
+def test_without_a_build_a_changed_env_is_released_too_and_no_request_is_lost(
+    released: Clone,
+) -> None:
+    before = released.live()
+    released.set_in_env(HSTS_SECONDS="7")
 
-    said = production.run("-0").out
+    with answering(released.visitor("HTTP_PORT"), "/readyz"):
+        released.run("-0", "--no-build")
+
+    assert released.live() != before
+    assert released.containers("prod")[released.live()].environment["HSTS_SECONDS"] == "7"
+
+
+def test_what_restarts_and_for_how_long_is_said_before(released: Clone) -> None:
+    before = started(released)
+    released.set_in_env(MAX_REQUEST_BODY="50MB", DB_MEMORY="700m")
+
+    said = released.run("-0").out
 
     database = "PostgreSQL will restart at the end (changed in .env: DB_MEMORY): pages that need it"
     proxy = "The proxy will restart at the end (changed in .env: MAX_REQUEST_BODY): visitors cannot"
     assert said.index(database) < said.index("See to the proxy and PostgreSQL ... ")
     assert said.index(proxy) < said.index("See to the proxy and PostgreSQL ... ")
-    after = started(production)
+    after = started(released)
     assert after["db"] != before["db"]
     assert after["proxy"] != before["proxy"]
-    assert production.visitor("HTTP_PORT").is_up()
-
-
-def test_without_a_build_a_changed_env_is_released_too_and_no_request_is_lost(
-    production: Clone,
-) -> None:
-    production.run("-0")
-    before = production.live()
-    production.set_in_env(HSTS_SECONDS="7")
-
-    with answering(production.visitor("HTTP_PORT"), "/readyz"):
-        production.run("-0", "--no-build")
-
-    assert production.live() != before
-    assert production.containers("prod")[production.live()].environment["HSTS_SECONDS"] == "7"
+    assert released.visitor("HTTP_PORT").is_up()

@@ -20,7 +20,7 @@ NOTED = """
 require_engine prepare_environment require_own_stack take_lock remove_left_copy require_port
 require_domain_leads_here note_twin export_compose_facts require_volume_major require_roles
 require_disk build_image try_what_restarts start_database start_additions stop_additions
-stop_database copy_for_rehearsal drop_copy keep_logs compose note_name in_proxy show_tail sleep
+stop_database copy_for_rehearsal drop_copy keep_logs note_name in_proxy show_tail sleep
 """
 HARNESS = """
 set -eu
@@ -34,6 +34,13 @@ note() {
     case $* in $FAILS) return 1 ;; esac
 }
 for name in $NOTED; do eval "$name() { note $name \\"\\$@\\"; }"; done
+compose() {
+    note compose "$@" || return 1
+    case " $* " in *" up "*) becomes=healthy ;; *" stop "*) becomes=stopped ;; *) return 0 ;; esac
+    for word; do
+        case $word in db | proxy | web-*) printf %s "$becomes" >"$FOLDER/states/$word" ;; esac
+    done
+}
 docker() {
     note docker "$@" || return 1
     case "$*" in *Id*) echo sha256:1 ;; esac
@@ -206,7 +213,7 @@ def test_the_next_release_takes_the_other_colour_and_stops_the_old_one(
         "compose prod stop web-blue",
     ]
     assert production.live == "web-green"
-    assert int((production.folder / "switch-seconds").read_text()) >= 2
+    assert 2 <= int((production.folder / "switch-seconds").read_text()) < 600
 
 
 def test_a_colour_that_an_interrupted_run_left_is_stopped(production: Production) -> None:
@@ -497,6 +504,16 @@ def test_what_was_started_for_a_certificate_stays_where_nothing_has_changed(
 
     assert done.status == 0
     assert "compose prod stop proxy web-blue web-green" not in done.calls
+
+
+def test_a_site_that_has_its_certificate_and_was_switched_is_not_stopped_any_more(
+    production: Production,
+) -> None:
+    done = production.run(DOMAIN="shop.example", FAILS=f"{UP} {WAIT} db proxy")
+
+    assert done.status == 1
+    assert production.live == "web-blue"
+    assert done.calls[-1].startswith("explain_unhealthy ")
 
 
 # --- The boot -------------------------------------------------------------------------------------

@@ -86,6 +86,8 @@ TARGETS = {
     "drift": Target(
         ("postdo/drift",),
         (
+            "tests/unit/test_postdo_already_there.py",
+            "tests/unit/test_postdo_drift_explained.py",
             "tests/unit/test_postdo_wrong_record.py",
             "tests/unit/test_postdo_drift.py",
             "tests/unit/test_postdo_expected_schema.py",

@@ -5,6 +5,7 @@ The journal here is a dictionary; tests/unit/test_postdo_kept.py has the real on
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
@@ -204,7 +205,8 @@ class World:
         self.tables = THEN.tables
         self.counted: tuple[Loss, ...] | None = (replace(plans.COLUMN_LOSS, count=7),)
         monkeypatch.setattr(kept, "read", lambda _: SCHEMA)
-        monkeypatch.setattr(kept, "rows", lambda *_: [("1 since 2",)])
+        self.database = THEN.database
+        monkeypatch.setattr(kept, "rows", lambda *_: [(self.database,)])
         monkeypatch.setattr(kept, "tables", lambda _: self.tables)
         monkeypatch.setattr(kept, "count_anew", lambda *_: self.counted)
 
@@ -266,6 +268,7 @@ def test_it_is_taken_once_with_the_losses_of_now(world: World) -> None:
     ("change", "says"),
     [
         ("age", "ago"),
+        ("database", "restarted"),
         ("text", "cannot be read"),
         ("tables", "many rows of shop_item changed"),
         ("counted", "cannot be counted"),
@@ -275,6 +278,8 @@ def test_what_is_of_no_use_is_said_and_gone(world: World, change: str, says: str
     kept.keep(world.subject, ASK, CODE, SCHEMA)
     if change == "age":
         world.journal.age = 4000.0
+    elif change == "database":
+        world.database = "1 since 3"
     elif change == "text":
         world.journal[ASK.checksum] = "{}"
     elif change == "tables":
@@ -370,7 +375,12 @@ def settings_of(monkeypatch: pytest.MonkeyPatch, **values: object) -> str:
 def test_settings_differ_by_their_values_and_not_by_the_process(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    usual = {"A": [{"hosts": {"a", "b"}}], "B": (frozenset({"c"}), Named("0x7f01")), "c": 1}
+    usual = {
+        "A": [{"hosts": {"a", "b"}}],
+        "B": (frozenset({"c"}), Named("0x7f01")),
+        "C": "shop",
+        "c": 1,
+    }
     digest = settings_of(monkeypatch, **usual)
 
     class Reversed(set[str]):
@@ -389,7 +399,24 @@ def test_settings_differ_by_their_values_and_not_by_the_process(
         usual | {"A": [{"hosts": {"a"}}]},
         usual | {"A": [{"names": {"a", "b"}}]},
         usual | {"B": (frozenset({"d"}), Named("0x7f01"))},
+        usual | {"C": "other"},
         usual | {"D": 1},
     ]
     assert {settings_of(monkeypatch, **values) for values in same} == {digest}
     assert digest not in {settings_of(monkeypatch, **values) for values in other}
+
+
+@pytest.mark.usefixtures("code")
+def test_a_setting_that_django_will_drop_is_read_without_a_warning(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Settings:
+        @property
+        def OLD(self) -> int:  # noqa: N802
+            warnings.warn("it goes", DeprecationWarning, stacklevel=2)
+            return 1
+
+    monkeypatch.setattr(kept, "settings", Settings())
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert kept.code_of(run_of()[0], PROJECT)

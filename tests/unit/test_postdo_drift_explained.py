@@ -1,0 +1,198 @@
+"""Which migrations are tried as the reason of a drift: each costs a schema.
+
+With a graph of the test's own, and no database; tests/unit/test_postdo_drift.py has real ones.
+"""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from django.db import migrations
+
+from postdo.base.errors import Refused
+from postdo.drift import drift
+from postdo.schema.catalogue import Catalogue
+from postdo.schema.diff import Difference
+
+Name = tuple[str, str]
+ALARM = Difference("column", "public.shop_item", "price", "is missing", True, ())
+EXTRA = Difference("table", "public.shop_cart", "shop_cart", "is in no migration", False, ())
+MINOR = Difference("index", "public.shop_item", "by_hand", "was made by hand", False, ())
+FIRST, SECOND, THIRD = (("shop", name) for name in ("0001_initial", "0002_price", "0003_cart"))
+CREATE_CART = migrations.CreateModel("Cart", [])
+
+
+class World:
+    """Three migrations of a shop, in a row; ``tried``: of which sets a schema is made."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.tried: list[frozenset[Name]] = []
+        self.proved: set[frozenset[Name]] = set()
+        self.impossible: set[frozenset[Name]] = set()
+        self.applies = True
+        self.hidden: set[Name] = set()
+        self.operations: dict[Name, list[Any]] = {}
+        self.parents: dict[Name, list[Name]] = {FIRST: [], SECOND: [FIRST], THIRD: [SECOND]}
+        self.apps = [self.app("shop", "shop_item")]
+        monkeypatch.setattr(drift, "MigrationLoader", lambda *_, **__: self.loader())
+        monkeypatch.setattr(drift, "registry", SimpleNamespace(get_app_configs=lambda: self.apps))
+        monkeypatch.setattr(drift, "does_more", lambda _, name: name in self.hidden)
+        monkeypatch.setattr(drift, "read", lambda _: None)
+        monkeypatch.setattr(drift, "worded", lambda *_: None)
+        monkeypatch.setattr(drift, "applies", lambda *_: self.applies)
+        monkeypatch.setattr(drift, "with_each", lambda _, common, more: (None,) * len(more))
+        monkeypatch.setattr(drift, "from_nothing", self.make)
+        monkeypatch.setattr(
+            drift, "proves", lambda made, recorded, actual: made.entries[0] in self.proved
+        )
+
+    def app(self, label: str, *tables: str) -> Any:
+        models = [SimpleNamespace(_meta=SimpleNamespace(db_table=table)) for table in tables]
+        return SimpleNamespace(label=label, get_models=lambda **_: models)
+
+    def loader(self) -> Any:
+        nodes = {
+            name: SimpleNamespace(operations=self.operations.get(name, [])) for name in self.parents
+        }
+        keyed = {name: SimpleNamespace(key=name, parents=[], children=[]) for name in self.parents}
+        for name, parents in self.parents.items():
+            for parent in parents:
+                keyed[name].parents.append(keyed[parent])
+                keyed[parent].children.append(keyed[name])
+        return SimpleNamespace(graph=SimpleNamespace(nodes=nodes, node_map=keyed))
+
+    def make(self, _: Any, names: frozenset[Name]) -> Catalogue:
+        self.tried.append(names)
+        if names in self.impossible:
+            raise Refused("cannot be made", "correct it")
+        made: Any = names
+        return Catalogue(17, (made,))
+
+    def explained(self, applied: list[Name], *differences: Difference) -> list[tuple[str, str]]:
+        subject: Any = SimpleNamespace(known=frozenset(applied), session=None)
+        self.tried.clear()
+        return [(one.migration, one.repair) for one in drift.explain(subject, differences)]
+
+
+@pytest.fixture
+def world(monkeypatch: pytest.MonkeyPatch) -> World:
+    return World(monkeypatch)
+
+
+def test_the_last_applied_one_and_the_first_that_is_not_are_tried(world: World) -> None:
+    world.explained([FIRST, SECOND], ALARM)
+
+    both = frozenset({FIRST, SECOND})
+    assert world.tried == [both, both - {SECOND}, both | {THIRD}]
+
+
+def test_what_is_proved_is_the_reason(world: World) -> None:
+    world.proved = {frozenset({FIRST})}
+    assert world.explained([FIRST, SECOND], ALARM) == [("shop.0002_price", "unrecord")]
+    world.proved = {frozenset({FIRST, SECOND, THIRD})}
+    assert world.explained([FIRST, SECOND], ALARM) == [("shop.0003_cart", "record")]
+    world.proved = set()
+    assert world.explained([FIRST, SECOND], ALARM) == []
+
+
+def test_what_could_not_be_applied_again_is_not_un_recorded(world: World) -> None:
+    world.applies = False
+    world.proved = {frozenset({FIRST}), frozenset({FIRST, SECOND, THIRD})}
+    assert world.explained([FIRST, SECOND], ALARM) == [("shop.0003_cart", "record")]
+
+
+def test_without_a_schema_of_what_is_recorded_there_is_no_reason(world: World) -> None:
+    world.proved = {frozenset({FIRST})}
+    world.impossible = {frozenset({FIRST, SECOND})}
+    assert world.explained([FIRST, SECOND], ALARM) == []
+
+
+def test_what_cannot_be_made_is_not_what_is_there(world: World) -> None:
+    world.proved = {frozenset({FIRST}), frozenset({FIRST, SECOND, THIRD})}
+    world.impossible = {frozenset({FIRST})}
+    assert world.explained([FIRST, SECOND], ALARM) == [("shop.0003_cart", "record")]
+
+
+def test_a_migration_that_does_more_than_a_schema_shows_is_never_the_reason(world: World) -> None:
+    world.hidden = {SECOND, THIRD}
+    assert world.explained([FIRST, SECOND], ALARM) == []
+    assert world.tried == []
+
+
+def test_only_apps_whose_tables_differ_are_tried(world: World) -> None:
+    other = Difference("column", "public.auth_user", "name", "differs", True, ())
+    world.explained([FIRST, SECOND], other)
+    assert world.tried == []
+
+    world.apps = [world.app("elsewhere", "elsewhere_a"), world.app("shop", "auth_user")]
+    world.explained([FIRST, SECOND], other)
+    assert len(world.tried) == 3
+
+    # A table that was dropped with its model is known by its name.
+    world.apps = [world.app("shop")]
+    world.explained([FIRST, SECOND], ALARM)
+    assert len(world.tried) == 3
+
+
+def test_a_further_table_is_a_reason_only_to_record_who_makes_it(world: World) -> None:
+    world.explained([FIRST, SECOND], EXTRA)
+    assert world.tried == []
+
+    world.operations[THIRD] = [CREATE_CART]
+    world.explained([FIRST, SECOND], EXTRA)
+    assert [len(names) for names in world.tried] == [2, 3]
+
+    world.operations[THIRD] = [migrations.CreateModel("C", [], {"db_table": "shop_cart"})]
+    world.explained([FIRST, SECOND], EXTRA)
+    assert [len(names) for names in world.tried] == [2, 3]
+
+    world.operations[THIRD] = [migrations.CreateModel("Cart", [], {"db_table": "other"})]
+    world.explained([FIRST, SECOND], EXTRA)
+    assert world.tried == []
+
+
+def test_what_is_no_alarm_and_no_table_has_no_reason(world: World) -> None:
+    world.operations[THIRD] = [CREATE_CART]
+    assert world.explained([FIRST, SECOND], MINOR) == []
+    assert world.explained([FIRST, SECOND]) == []
+    assert world.tried == []
+
+
+def test_the_latest_are_tried_and_not_all_of_them(world: World) -> None:
+    several = [("shop", f"{number:04d}_step") for number in range(2, 9)]
+    world.parents = {FIRST: [], **{name: [FIRST] for name in several}}
+    world.explained([FIRST], ALARM)
+
+    tried = [names - {FIRST} for names in world.tried[2:]]  # before: as recorded, and without it
+    assert tried == [
+        frozenset({name}) for name in sorted(several, reverse=True)[: drift.CANDIDATES]
+    ]
+
+
+def test_a_schema_that_was_made_with_the_others_is_not_made_alone(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = []
+
+    def with_each(_: Any, common: Any, more: Any) -> tuple[Any, ...]:
+        calls.append((common, more))
+        return tuple(Catalogue(17, (common | names,)) for names in more)
+
+    monkeypatch.setattr(drift, "with_each", with_each)
+    world.proved = {frozenset({FIRST})}
+
+    assert world.explained([FIRST, SECOND], ALARM) == [("shop.0002_price", "unrecord")]
+    assert world.tried == []
+    assert calls == [
+        (frozenset({FIRST}), [frozenset({SECOND}), frozenset(), frozenset({SECOND, THIRD})])
+    ]
+
+
+@pytest.mark.parametrize("repair", ["record", "unrecord"])
+def test_an_explanation_says_which_of_the_two_it_is(repair: str) -> None:
+    said = str(drift.Explanation("shop.0002_price", repair))
+
+    assert said.startswith("shop.0002_price is recorded") is (repair == "unrecord")
+    assert said.endswith("not recorded as applied") is (repair == "record")

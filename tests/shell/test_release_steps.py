@@ -36,6 +36,8 @@ note() {
 for name in $NOTED; do eval "$name() { note $name \\"\\$@\\"; }"; done
 compose() {
     note compose "$@" || return 1
+    # The engine would make it, as root.
+    case " $* " in *" up "*" proxy "*) [ -d "$FOLDER/live" ] || note "no live folder" ;; esac
     case " $* " in *" up "*) becomes=healthy ;; *" stop "*) becomes=stopped ;; *) return 0 ;; esac
     for word; do
         case $word in db | proxy | web-*) printf %s "$becomes" >"$FOLDER/states/$word" ;; esac
@@ -107,11 +109,12 @@ class Production:
     def __init__(self, folder: Path, toolbox: Toolbox) -> None:
         self.folder = folder
         self._toolbox = toolbox
-        for name in ("live", "states", "result"):
+        for name in ("states", "result"):
             (folder / name).mkdir()
 
     def serves(self, colour: str, **states: str) -> None:
         """A release before this one."""
+        (self.folder / "live").mkdir()
         (self.folder / "live/upstream").write_text(f"web-{colour}")
         self.runs(**{"db": "healthy", "proxy": "healthy", f"web_{colour}": "healthy", **states})
 

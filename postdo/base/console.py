@@ -55,10 +55,6 @@ class Console:
         self.say(text)
         self.facts.add("said", text)
 
-    def draw(self, text: str) -> None:
-        """A piece of the screen, without a line's end."""
-        _put(self.out, text)
-
     def show(self, report: str) -> None:
         """A report of many lines, as it is. Raises ``Misconfigured`` if it cannot be written."""
         deliver(self.out, f"{report}\n")

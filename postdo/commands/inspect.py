@@ -169,8 +169,7 @@ def look_for_drift(run: Run, arguments: argparse.Namespace) -> Looked:
     with _subject(run) as subject:
         found = drift.find(subject) or ()
         reasons = drift.explain(subject, found)
-        attempt = drift.try_sql(subject, found)
-        found = attempt.differences
+        found = drift.try_sql(subject, found)
     if not arguments.json:
         explained = tuple(map(str, reasons))
         run.console.show(text.render_drift(found, explained, run.console.columns))

@@ -24,7 +24,7 @@ from postdo.django_migrations.history import Name, dotted
 from postdo.drift.already_there import does_more, with_adopted
 from postdo.drift.expected_schema import expected, from_nothing, keep, with_each
 from postdo.drift.subject import Subject, read_subject
-from postdo.drift.try_repair import UNRECORD, Tried, applies, tried
+from postdo.drift.try_repair import UNRECORD, applies, tried
 from postdo.drift.wrong_record import proves
 from postdo.journal.journal import Journal
 from postdo.journal.sources import read_sources
@@ -74,10 +74,10 @@ def find(subject: Subject, *, build: bool = True) -> tuple[Difference, ...] | No
     return compare(wanted, actual)
 
 
-def try_sql(subject: Subject, differences: tuple[Difference, ...]) -> Tried:
+def try_sql(subject: Subject, differences: tuple[Difference, ...]) -> tuple[Difference, ...]:
     """The differences that ``find`` found, with SQL that was tried on a copy, or without any."""
     wanted = expected(subject) if any(one.sql for one in differences) else None
-    return Tried(differences, "") if wanted is None else tried(subject, differences, wanted)
+    return differences if wanted is None else tried(subject, differences, wanted)
 
 
 def repair(

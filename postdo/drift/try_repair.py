@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from django.db import DatabaseError
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -43,39 +43,30 @@ ORDER BY attname
 _Place = tuple[str, str, str]
 
 
-@dataclass(frozen=True)
-class Tried:
-    """``differences``: with SQL that was tried, or why not. ``how``: on what, in words."""
-
-    differences: tuple[Difference, ...]
-    how: str
-
-
 def untold(differences: tuple[Difference, ...]) -> tuple[Difference, ...]:
     """The differences without SQL, where nobody has tried it."""
     return tuple(replace(one, sql=(), again=()) for one in differences)
 
 
-def tried(subject: Subject, differences: tuple[Difference, ...], wanted: Catalogue) -> Tried:
+def tried(
+    subject: Subject, differences: tuple[Difference, ...], wanted: Catalogue
+) -> tuple[Difference, ...]:
     """Try the SQL of each difference on a copy. ``wanted``: what they are differences from.
 
     A copy with rows where ``REHEARSE`` and the budgets allow one, else one of the schema alone;
     without any, no SQL is shown.
     """
     if not any(one.sql for one in differences):
-        return Tried(differences, "")
+        return differences
     try:
         with _copy(subject) as (there, how):
             subject.run.console.say(f"trying the SQL that removes the differences on {how}")
             _bring(subject, there)
-            return Tried(_Trial(subject.session, there, wanted).all(differences), how)
+            return _Trial(subject.session, there, wanted).all(differences)
     except Refused as error:
         why = f"it could not be tried on a copy: {error.what} ({error.next_step})"
-        return Tried(
-            tuple(
-                replace(one, sql=(), again=(), why=why if one.sql else "") for one in differences
-            ),
-            "",
+        return tuple(
+            replace(one, sql=(), again=(), why=why if one.sql else "") for one in differences
         )
 
 

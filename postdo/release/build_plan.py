@@ -212,7 +212,7 @@ def _explained(subject: Subject, plan: Plan) -> Plan:
     if seen or not plan.touched_drift or policies.drift is Answer.ALLOW:
         return decide(replace(plan.findings, drift=untold(found)), policies)
     reasons = tuple(map(str, explain(subject, found)))
-    told = try_sql(subject, found).differences
+    told = try_sql(subject, found)
     return decide(replace(plan.findings, explained=reasons, drift=told), policies)
 
 

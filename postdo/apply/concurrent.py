@@ -58,7 +58,6 @@ def apply_concurrently(
     run: Run,
     session: BaseDatabaseWrapper,
     before: History,
-    guard: django_migrate.Guard = lambda _name: None,
 ) -> tuple[str, ...]:
     """Apply all pending migrations; ``session`` holds the lock. Returns them as ``app.name``.
 
@@ -68,7 +67,7 @@ def apply_concurrently(
         "concurrent mode: nobody waits for long, but each migration is kept as soon as it is done, "
         "and one that fails can leave a part of itself; starting again goes on from there"
     )
-    return django_migrate.apply(run, session, before, guard, _concurrently)
+    return django_migrate.apply(run, session, before, _concurrently)
 
 
 @contextmanager

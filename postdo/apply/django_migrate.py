@@ -19,7 +19,7 @@ from django.db.migrations.executor import MigrationExecutor
 from postdo.base import advisory_lock
 from postdo.base.context import Run
 from postdo.base.database import cancel, observer, rows
-from postdo.base.errors import NotUndone, PostdoError, Refused, Undone, one_line
+from postdo.base.errors import NotUndone, PostdoError, Undone, one_line
 from postdo.base.signals import Stopped
 from postdo.django_migrations import history
 from postdo.django_migrations.executor import pending_migrations
@@ -34,17 +34,11 @@ class _Planned:
     atomic: bool
 
 
-Guard = Callable[[Name], None]
-
-
 class _Progress:
     """Django's progress callback: says what is applied, and may stop before the next one."""
 
-    def __init__(
-        self, run: Run, session: BaseDatabaseWrapper, before: History, guard: Guard
-    ) -> None:
+    def __init__(self, run: Run, session: BaseDatabaseWrapper, before: History) -> None:
         self._run = run
-        self._guard = guard
         self._session = session
         self._before = before
         self._started = 0.0
@@ -56,11 +50,9 @@ class _Progress:
             self._run.stop.check()
             if not advisory_lock.is_held(self._session):
                 raise advisory_lock.LockLostError
-            name = (migration.app_label, migration.name)
-            self._guard(name)
             if not self.applied:
                 _mark(self._session, UNFINISHED + self._before.comment)
-            self.running = name
+            self.running = (migration.app_label, migration.name)
             self._started = time.monotonic()
         elif action == "apply_success" and self.running is not None:
             seconds = time.monotonic() - self._started
@@ -76,19 +68,17 @@ def apply(
     run: Run,
     session: BaseDatabaseWrapper,
     before: History,
-    guard: Guard = lambda _name: None,
     around: Around = lambda _run, _worker: nullcontext(),
 ) -> tuple[str, ...]:
     """Apply all pending migrations of the default database; ``session`` holds the lock.
 
-    ``guard``: called before each; may raise ``Refused``, to stop there. ``around``: what is to be
-    in force while they run, given their session. Returns them as ``app.name``. Raises ``Refused``
-    if they have no valid order, or if the guard stops the first of them, ``Undone`` if
-    nothing stays, ``NotUndone`` with the list of what does, ``Stopped`` after a signal.
+    ``around``: what is to be in force while they run, given their session. Returns them as
+    ``app.name``. Raises ``Refused`` if they have no valid order, ``Undone`` if nothing stays,
+    ``NotUndone`` with the list of what does, ``Stopped`` after a signal.
     """
     worker = connections[DEFAULT_DB_ALIAS]
     plan = _plan(run, worker)
-    progress = _Progress(run, session, before, guard)
+    progress = _Progress(run, session, before)
     try:
         with (
             advisory_lock.working(worker),
@@ -102,8 +92,6 @@ def apply(
         if isinstance(error, Stopped) or run.stop.pending:
             _say_where_it_stopped(run, plan, progress)
             run.stop.check()
-        if isinstance(error, Refused) and not progress.applied:
-            raise
         with observer(session, f"postdo {run.config.host}") as looking:
             raise _what_it_left(error, plan, progress, looking, before) from error
     finally:
@@ -165,12 +153,9 @@ def _what_it_left(
     missing = [step for step in plan if step.name not in recorded]
     failed = next((step for step in missing if step.name == progress.running), None)
     half = failed is not None and not failed.atomic
-    refused = error if isinstance(error, Refused) else None
     what = (
         "the session that held the lock was lost, so another process may have begun"
         if isinstance(error, advisory_lock.LockLostError)
-        else refused.what
-        if refused
         else f"{_culprit(progress, done=not missing)}: {one_line(error)}"
     )
     if not kept and not half:
@@ -185,7 +170,7 @@ def _what_it_left(
     rest = [step.name for step in missing if step is not failed]
     return NotUndone(
         what,
-        refused.next_step if refused else _next_step(failed, half=half, done=not missing),
+        _next_step(failed, half=half, done=not missing),
         details=_state(kept, failed.name if failed else None, rest, half=half),
     )
 

@@ -211,13 +211,9 @@ def _write_missing(run: Run, project: Project, session: BaseDatabaseWrapper) -> 
         )
     from postdo.checks import generated_migrations  # noqa: PLC0415  imports Django's migrations
 
-    before = history.read(session, project)
-    removes = generated_migrations.require_no_loss_of_new(run, session, before, found)
+    generated_migrations.require_nothing_removed(run, found)
     with run.stop.guarded():
-        written = _make(run, found, tableless)
-        if removes:
-            generated_migrations.mark(written)
-    return written
+        return _make(run, found, tableless)
 
 
 def _make(run: Run, found: ModelChanges, tableless: tuple[str, ...]) -> tuple[str, ...]:

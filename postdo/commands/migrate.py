@@ -141,14 +141,12 @@ def _carry_out(
 
     if run.config.mode is not Mode.PRODUCTION:
         from postdo.base.system_checks import require_checks  # noqa: PLC0415
-        from postdo.checks import generated_migrations  # noqa: PLC0415
 
         require_checks(run, database=True)
-        guard = generated_migrations.no_loss(run, project, session, before)
         if way.concurrently:
-            names = concurrent.apply_concurrently(run, session, before, guard)
+            names = concurrent.apply_concurrently(run, session, before)
             return names, concurrent.MODE, ""
-        return django_migrate.apply(run, session, before, guard), "plain", ""
+        return django_migrate.apply(run, session, before), "plain", ""
     from postdo.release.release import run_release  # noqa: PLC0415
 
     return run_release(run, project, session, before, way.approval, concurrently=way.concurrently)

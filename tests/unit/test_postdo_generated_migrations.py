@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from projects import ITEM, Outcome, Project, made_once, make, make_shop
+from projects import Outcome, Project, made_once, make
 
 LOCAL = {"POSTDO_MODE": "local", "DEBUG": "on"}
 DEVELOPMENT = {"POSTDO_MODE": "development", "DEBUG": "on"}
@@ -140,63 +140,52 @@ def shop(tmp_path: Path, database: str) -> Project:
 
 PRICE_GONE = ("    price = models.DecimalField(max_digits=8, decimal_places=2, null=True)\n", "")
 REMOVALS = [
-    pytest.param(
-        PRICE_GONE,
-        "delete column shop_item.price (1 value)",
-        "price",
-        id="a column",
-    ),
+    pytest.param(PRICE_GONE, "shop: Remove field price from item", id="a column"),
     pytest.param(
         ('    tags = models.ManyToManyField("Tag")\n', ""),
-        "delete table shop_item_tags (1 row)",
-        "tags",
+        "shop: Remove field tags from item",
         id="a many-to-many",
     ),
     pytest.param(
-        ("decimal_places=2", "decimal_places=0"),
-        "round or cut off shop_item.price (1 value)",
-        "price",
-        id="decimals",
+        ("decimal_places=2", "decimal_places=0"), "shop: Alter field price on item", id="decimals"
     ),
     pytest.param(
         ("seen = models.DateTimeField", "seen = models.DateField"),
-        "round or cut off shop_item.seen (1 value)",
-        "seen",
+        "shop: Alter field seen on item",
         id="the time of a day",
     ),
     pytest.param(
         (CHOICES[CHOICES.index("class Item") : CHOICES.index("class Tag")], ""),
-        "delete table shop_item (1 row)",
-        "item",
+        "shop: Delete model Item",
         id="a table",
     ),
 ]
 
 
-@pytest.mark.parametrize(("change", "loss", "name"), REMOVALS)
-def test_what_holds_rows_is_not_removed_unasked_and_what_is_empty_goes(
-    shop: Project, change: tuple[str, str], loss: str, name: str
-) -> None:
+@pytest.mark.parametrize(("change", "names"), REMOVALS)
+def test_nothing_is_removed_unasked(shop: Project, change: tuple[str, str], names: str) -> None:
+    """Whatever this database holds: a colleague's may hold more."""
     shop.sql(FILL)
     shop.write("shop/models.py", CHOICES.replace(*change))
 
     outcome = prepare(shop)
 
     assert outcome.code == 3, outcome.out
-    assert loss in outcome.err
-    assert "so it is not written unasked" in outcome.err
+    assert "a new migration would remove data, so postdo does not write it" in outcome.err
+    assert names in outcome.err
     assert "sh run.sh -2 manage makemigrations" in outcome.err
     assert written(shop) == ["0001_initial.py"]
     assert shop.sql("SELECT name, price::text FROM shop_item") == [("kite", "1.25")]
     assert shop.sql("SELECT count(*) FROM shop_item_tags") == [(1,)]
 
-    shop.sql("TRUNCATE shop_item CASCADE")
+
+def test_what_removes_nothing_is_written(shop: Project) -> None:
+    shop.write("shop/models.py", CHOICES.replace("max_length=50", "max_length=80"))
+
     outcome = prepare(shop)
 
     assert outcome.code == 0, outcome.err
-    (file,) = shop.root.glob("shop/migrations/0002*.py")
-    assert name in file.name
-    assert file.read_text().startswith("# Written by postdo, unasked")
+    assert len(written(shop)) == 2
 
 
 ORDERED = """
@@ -227,33 +216,8 @@ def test_an_order_that_a_person_made_is_not_removed_unasked(tmp_path: Path, data
     outcome = prepare(project)
 
     assert outcome.code == 3, outcome.out
-    assert "delete column shop_question._order (2 values)" in outcome.err
+    assert "shop: Set order_with_respect_to on question to None" in outcome.err
     assert project.sql("SELECT _order FROM shop_question ORDER BY id") == [(1,), (0,)]
-
-    project.sql("TRUNCATE shop_question")
-    assert prepare(project).code == 0
-    assert "order_with_respect_to" in written(project)[-1]
-
-
-def test_what_cannot_be_counted_is_not_taken_for_nothing(shop: Project) -> None:
-    shop.sql(FILL)
-    shop.write("shop/models.py", CHOICES.replace(*PRICE_GONE))
-    role = "postdo_uncounting"
-    shop.sql(
-        f"CREATE ROLE {role} LOGIN PASSWORD 'x'; GRANT CREATE ON SCHEMA public TO {role};"
-        f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {role};"
-        f"GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO {role}"
-    )
-    shop.sql(f"REVOKE SELECT ON shop_item FROM {role}")  # noqa: S608  our own name
-    try:
-        host = shop.url.rpartition("@")[2]
-        outcome = prepare(Project(shop.root, f"postgres://{role}:x@{host}"))
-    finally:
-        shop.sql(f"DROP OWNED BY {role}; DROP ROLE {role}")
-
-    assert outcome.code == 3, outcome.out
-    assert "what public.shop_item holds cannot be counted: permission denied" in outcome.err
-    assert written(shop) == ["0001_initial.py"]
 
 
 def test_a_person_says_yes_by_writing_the_migration(shop: Project) -> None:
@@ -268,75 +232,3 @@ def test_a_person_says_yes_by_writing_the_migration(shop: Project) -> None:
     assert shop.sql("SELECT * FROM shop_item WHERE false") == []
     columns = "SELECT count(*) FROM information_schema.columns WHERE column_name = 'price'"
     assert shop.sql(columns) == [(0,)]
-
-
-def test_a_file_that_postdo_wrote_deletes_no_rows_of_another_database(shop: Project) -> None:
-    """Written where the table is empty (embedded, or by a colleague), applied where it is not."""
-    shop.write("shop/models.py", CHOICES.replace(*PRICE_GONE))
-    assert prepare(shop).code == 0
-    assert manage(shop, "migrate", "shop", "0001").code == 0
-    shop.sql(FILL.replace("1.25", "7.5"))
-
-    outcome = prepare(shop)
-
-    assert outcome.code == 3, outcome.out
-    assert "shop.0002_remove_item_price was written by postdo" in outcome.err
-    assert "delete column shop_item.price (1 value)" in outcome.err
-    assert "sh run.sh -2 manage migrate" in outcome.err
-    assert shop.sql("SELECT price::text FROM shop_item") == [("7.50",)]
-
-    assert manage(shop, "migrate").code == 0  # the person's yes
-    assert prepare(shop).code == 0
-
-
-def test_rows_that_an_earlier_migration_brings_are_seen_too(shop: Project) -> None:
-    """What is pending before it is applied first: only then it is known what the table holds."""
-    shop.write("shop/models.py", CHOICES.replace(*PRICE_GONE))
-    assert prepare(shop).code == 0
-    assert manage(shop, "migrate", "shop", "0001").code == 0
-    shop.sql(FILL.replace("1.25", "NULL"))
-    shop.migration(
-        "shop",
-        "0001_more",
-        'migrations.RunSQL("UPDATE shop_item SET price = 3")',
-        after="0001_initial",
-    )
-    file = shop.root / "shop/migrations/0002_remove_item_price.py"
-    file.write_text(file.read_text().replace("0001_initial", "0001_more"))
-
-    outcome = prepare(shop)
-
-    assert outcome.code == 5, outcome.out
-    assert "delete column shop_item.price (1 value)" in outcome.err
-    assert "applied and kept: shop.0001_more" in outcome.err
-    assert shop.sql("SELECT price::text FROM shop_item") == [("3.00",)]
-
-
-def test_nothing_is_asked_of_a_database_in_which_nothing_was_ever_applied(
-    tmp_path: Path, database: str
-) -> None:
-    project = make_shop(tmp_path, database)
-    project.write("shop/models.py", ITEM + "    price = models.IntegerField(null=True)\n")
-    add = "migrations.AddField('Item', 'note', models.TextField(default='x'))"
-    project.migration("shop", "0002_note", add, after="0001_initial")
-
-    outcome = prepare(project)
-
-    assert outcome.code == 0, outcome.err
-    assert "remove_item_note" in written(project)[-1]
-
-
-def test_a_removal_upon_what_is_still_pending_waits_for_it(shop: Project) -> None:
-    shop.sql(FILL)
-    add = "migrations.AddField('Item', 'note', models.TextField(null=True))"
-    shop.migration("shop", "0002_note", add, after="0001_initial")
-    note = CHOICES.replace("    tags", "    note = models.TextField(null=True)\n    tags")
-    shop.write("shop/models.py", note.replace(*PRICE_GONE))
-
-    outcome = prepare(shop)
-
-    assert outcome.code == 3
-    assert "is known only after the pending migrations (shop.0002_note) are applied" in outcome.err
-    assert "sh run.sh -2 manage migrate" in outcome.err
-    assert manage(shop, "migrate").code == 0
-    assert "delete column shop_item.price (1 value)" in prepare(shop).err

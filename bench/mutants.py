@@ -96,7 +96,12 @@ TARGETS = {
         ),
     ),
     "shell-locks": Target(
-        ("lib/lock.sh",), ("tests/shell/test_locks.py", "tests/shell/test_failures.py")
+        ("lib/lock.sh",),
+        (
+            "tests/shell/test_lock_functions.py",
+            "tests/shell/test_locks.py",
+            "tests/shell/test_failures.py",
+        ),
     ),
     "production": Target(
         ("commands/production.sh",),

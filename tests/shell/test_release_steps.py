@@ -288,7 +288,7 @@ def test_an_interruption_after_the_switch_takes_nothing_back(
     done = production.run(MAIN="undo_release", new="green", db_was="stopped")
 
     undone = ["keep_logs green", "compose prod rm --stop --force web-green", *STOPPED]
-    assert done.calls == ([] if switched else undone)
+    assert (done.status, done.calls) == (0, [] if switched else undone)
 
 
 def test_what_cannot_be_noted_is_a_warning_and_no_failure(production: Production) -> None:

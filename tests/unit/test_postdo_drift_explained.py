@@ -157,6 +157,8 @@ def test_what_is_no_alarm_and_no_table_has_no_reason(world: World) -> None:
     world.operations[THIRD] = [CREATE_CART]
     assert world.explained([FIRST, SECOND], MINOR) == []
     assert world.explained([FIRST, SECOND]) == []
+    world.operations[THIRD] = [migrations.CreateModel("Item", [])]
+    assert world.explained([FIRST, SECOND], MINOR) == []
     assert world.tried == []
 
 
@@ -188,6 +190,30 @@ def test_a_schema_that_was_made_with_the_others_is_not_made_alone(
     assert calls == [
         (frozenset({FIRST}), [frozenset({SECOND}), frozenset(), frozenset({SECOND, THIRD})])
     ]
+
+    calls.clear()
+    world.hidden = {THIRD}
+    world.explained([FIRST, SECOND], ALARM)
+    assert [common for common, _ in calls] == [frozenset({FIRST})], "one candidate is enough"
+
+
+@pytest.mark.parametrize(("adopts", "build"), [(True, True), (False, True), (True, False)])
+def test_what_is_adopted_is_remembered(
+    monkeypatch: pytest.MonkeyPatch, adopts: bool, build: bool
+) -> None:
+    remembered, more, kept = Catalogue(17, ()), Catalogue(17, ()), []
+    monkeypatch.setattr(drift, "expected", lambda *_, **__: remembered)
+    monkeypatch.setattr(drift, "read", lambda _: None)
+    monkeypatch.setattr(drift, "worded", lambda *_: None)
+    monkeypatch.setattr(drift, "with_adopted", lambda *_: more if adopts else remembered)
+    monkeypatch.setattr(drift, "keep", lambda _, schema: kept.append(schema))
+    monkeypatch.setattr(drift, "compare", lambda wanted, _: (wanted,))
+    subject: Any = SimpleNamespace(session=None)
+
+    found: Any = drift.find(subject, build=build)
+    (wanted,) = found
+    assert wanted is (more if adopts and build else remembered)
+    assert kept == ([more] if adopts and build else [])
 
 
 @pytest.mark.parametrize("repair", ["record", "unrecord"])

@@ -124,6 +124,7 @@ def test_two_reasons_to_ask_are_lifted_by_one_approval() -> None:
 
     assert plan.verdict == "ask"
     assert sorted(kinds(plan)) == ["incompatible", "loss"]
+    assert plan.headline == f"{plan.reasons[0].what}; 1 more reason"
 
 
 # --- Downtime -------------------------------------------------------------------------------------

@@ -52,6 +52,9 @@ CASES = {
     "table with a column less": Case(TABLE, "ALTER TABLE shop_extra DROP word"),
     "table with a column more": Case(TABLE, "ALTER TABLE shop_extra ADD more int", done=True),
     "table dropped": Case(TABLE, "DROP TABLE shop_extra", gone=True),
+    "table dropped, and another made": Case(
+        TABLE, "DROP TABLE shop_extra; CREATE TABLE shop_other (a int)", gone=True
+    ),
     "table renamed": Case(TABLE, "ALTER TABLE shop_extra RENAME TO shop_other"),
     "table tuned": Case(TABLE, "ALTER TABLE shop_extra SET (fillfactor = 70)", done=True),
     "column dropped": Case(COLUMN, "ALTER TABLE shop_item DROP price", gone=True),

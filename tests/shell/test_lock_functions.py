@@ -1,0 +1,91 @@
+"""The lock of run.sh, one function at a time: what several runs at once meet only by chance."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from .machine import PROJECT, Shell
+
+PRELUDE = """
+set -eu
+fail() { echo "error: $1"; exit 1; }
+make_state_folder() { :; }
+sleep() { echo "slept $1"; }
+. "$PROJECT/lib/lock.sh"
+held="$$ $(process_start $$) 2026-11-29 12:30:00"
+gone="$$ 1 2026-11-29 12:30:00" # the number is used again
+other="$PPID $(process_start $PPID) 2026-11-29 12:30:00"
+lock_mine=$STATE/owner.$$
+echo "$held" >"$lock_mine"
+"""
+
+
+def run(shell: Shell, folder: Path, code: str) -> list[str]:
+    done = subprocess.run(
+        [shell.folders[0] / "sh", "-c", f"{PRELUDE}\n{code}"],
+        env={"PATH": os.environ["PATH"], "PROJECT": str(PROJECT), "STATE": str(folder)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.stderr == ""
+    return done.stdout.splitlines()
+
+
+@pytest.mark.every_shell
+@pytest.mark.parametrize(
+    ("holder", "is_locked"), [("$other", True), ("$held", False), ("$gone", False), ("", False)]
+)
+def test_another_run_that_is_at_work_locks_and_neither_this_one_nor_one_that_is_gone(
+    shell: Shell, tmp_path: Path, holder: str, is_locked: bool
+) -> None:
+    write = f'echo "{holder}" >"$STATE/lock-prod"\n' if holder else ""
+    said = run(shell, tmp_path, f"{write}if is_locked prod; then echo yes; else echo no; fi")
+
+    assert said == (["yes"] if is_locked else ["no"])
+
+
+@pytest.mark.parametrize(
+    ("lock", "guard", "left"),
+    [
+        ("$gone", "", []),
+        ("$other", "", ["lock"]),  # a quick one has taken it meanwhile
+        ("$gone", "$other", ["lock", "lock.guard"]),
+        ("$gone", "$gone", ["lock"]),  # the next try finds no guard
+    ],
+)
+def test_only_who_has_the_guard_removes_a_stale_lock_and_looks_again_first(
+    shell: Shell, tmp_path: Path, lock: str, guard: str, left: list[str]
+) -> None:
+    write = f'echo "{guard}" >"$STATE/lock.guard"\n' if guard else ""
+    said = run(
+        shell,
+        tmp_path,
+        f'echo "{lock}" >"$STATE/lock"\n{write}remove_stale_lock "$STATE/lock" "$gone"',
+    )
+    assert said == (["slept 0.1"] if "lock.guard" in left else [])
+    assert sorted(path.name for path in tmp_path.glob("lock*")) == left
+
+
+def test_who_cannot_take_a_lock_stops_after_some_tries_and_leaves_nothing(
+    shell: Shell, tmp_path: Path
+) -> None:
+    said = run(shell, tmp_path, "ln() { echo try; return 1; }\ntake_lock prod")
+
+    assert said[-1].startswith("error: cannot take the lock ")
+    assert 10 < said.count("try") <= 50
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_second_lock_is_taken_as_the_first_one_and_both_are_released(
+    shell: Shell, tmp_path: Path
+) -> None:
+    run(shell, tmp_path, "take_lock prod; take_lock dev; ls $STATE >$STATE/../seen; release_locks")
+
+    assert (tmp_path.parent / "seen").read_text().split() == ["lock-dev", "lock-prod"]
+    assert list(tmp_path.iterdir()) == []

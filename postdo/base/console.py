@@ -37,11 +37,6 @@ class Console:
         return self.out.isatty()
 
     @property
-    def interactive(self) -> bool:
-        """Whether a person sits there who can answer."""
-        return self.terminal and sys.stdin.isatty()
-
-    @property
     def columns(self) -> int:
         """How wide a report may be; more than a hundred is hard to read."""
         return min(shutil.get_terminal_size((MOST_COLUMNS, 24)).columns, MOST_COLUMNS)
@@ -63,14 +58,6 @@ class Console:
         """One line that someone should read although the work goes on."""
         _put(self.err, f"postdo: warning: {text}\n")
         self.facts.add("warning", text)
-
-    def ask(self, question: str) -> bool:
-        """Whether the person who sits there says yes; Ctrl-D and anything else is no."""
-        _put(self.out, f"{question} [y/N] ")
-        answer = sys.stdin.readline()
-        if not answer.endswith("\n"):  # Ctrl-D
-            _put(self.out, "\n")
-        return answer.strip().lower() in ("y", "yes")
 
     def fail(self, outcome: str, error: PostdoError) -> None:
         """What went wrong (``outcome``: one word for how it ended), and what to do next."""

@@ -19,8 +19,6 @@ def require_approval(run: Run, plan: Plan, approval: str) -> None:
     if plan.verdict not in ("ask", "refuse"):
         run.console.tell(plan.line)
         return
-    if plan.verdict == "ask" and not approval and _a_person_agrees(run, plan):
-        return
     raise refusal(run, plan, approval)
 
 
@@ -33,16 +31,6 @@ def refusal(run: Run, plan: Plan, approval: str, result: object = None) -> Refus
     remedy, next_step = _next_step(run.config, plan)
     details = _details(run.config, plan, reason=of_another, remedy=not remedy)
     return Refused(what, next_step, details=details, result=result)
-
-
-def _a_person_agrees(run: Run, plan: Plan) -> bool:
-    """Ask, where somebody sits at a terminal; everywhere else ``ask`` is ``refuse``."""
-    if not run.console.interactive:
-        return False
-    run.console.say(plan.line)
-    for line in _details(run.config, plan):
-        run.console.say(f"  {line}")
-    return run.console.ask(f"Carry out plan {plan.checksum}?")
 
 
 def _next_step(config: Config, plan: Plan) -> tuple[bool, str]:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import os
-import pty
 import signal
 import subprocess
 from pathlib import Path
 
-import forkserver
 import pytest
 from waiting import until
 
@@ -122,42 +120,6 @@ def test_a_report_that_cannot_be_written_is_said(site: Site, arguments: tuple[st
         )
     assert ended.returncode == 2, ended.stderr
     assert CLOSED in ended.stderr
-
-
-@pytest.mark.parametrize(
-    ("keys", "code"), [(b"\x04", 3), (b"n\n", 3), (b"\n", 3), (b"y\n", 0)], ids=repr
-)
-def test_a_person_who_is_asked_and_does_not_say_yes_refuses(
-    site: Site, keys: bytes, code: int
-) -> None:
-    site.migration("0002_loss", "migrations.RemoveField('Item', 'note')")
-    before = site.untouched()
-
-    terminal, other_end = pty.openpty()
-    with os.fdopen(other_end) as theirs:
-        process = forkserver.Popen(
-            command(site, "migrate"),
-            cwd=site.root,
-            env=variables(site),
-            stdin=theirs,
-            stdout=theirs,
-            stderr=theirs,
-            start_new_session=True,
-        )
-    try:
-        screen = b""
-        while b"[y/N] " not in screen:
-            screen += os.read(terminal, 65536)
-        os.write(terminal, keys)
-        status = process.wait(ENDS_SECONDS)
-    finally:
-        process.kill()
-        process.wait()
-        os.close(terminal)
-
-    assert status == code, screen.decode()
-    assert b"shop_item.note" in screen
-    assert (site.untouched() == before) is (code == 3)
 
 
 def test_backups_of_what_is_undone_do_not_pile_up(site: Site, tmp_path: Path) -> None:

@@ -1,9 +1,7 @@
-"""A plan is carried out only as far as its verdict, and the person who is asked, allow it."""
+"""A plan is carried out only as far as its verdict, and who approves it, allow."""
 
 from __future__ import annotations
 
-import io
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,8 +10,6 @@ import pytest
 from plans import DEFAULT, losing
 from test_postdo_plan_words import run_of
 
-from postdo.base.console import Console
-from postdo.base.context import Run
 from postdo.base.errors import Refused
 from postdo.plan.approval import refusal, require_approval
 from postdo.plan.decide import Plan, decide
@@ -23,19 +19,6 @@ REFUSE = decide(plans.findings(problems=(plans.BLOCKING,)), DEFAULT)
 GO = decide(plans.findings(), DEFAULT)
 NOTHING = decide(plans.findings(pending=(), rehearsal=None, clashes=None), DEFAULT)
 OTHER = "0123456789ab"
-
-
-class Terminal(io.StringIO):
-    """What a person looks at, and types into."""
-
-    def isatty(self) -> bool:
-        return True
-
-
-def at_a_terminal(monkeypatch: pytest.MonkeyPatch, answer: str) -> tuple[Run, Terminal]:
-    run, out = run_of()[0], Terminal()
-    monkeypatch.setattr(sys, "stdin", Terminal(answer))
-    return replace(run, console=Console(out, io.StringIO())), out
 
 
 @pytest.mark.parametrize("plan", [GO, NOTHING], ids=lambda plan: plan.verdict)
@@ -53,15 +36,12 @@ def test_what_needs_no_approval_passes_and_is_told(
 
 
 @pytest.mark.parametrize("approval", ["", OTHER, REFUSE.checksum])
-def test_no_approval_lifts_a_refusal(monkeypatch: pytest.MonkeyPatch, approval: str) -> None:
-    run, out = at_a_terminal(monkeypatch, "yes\n")
-
+def test_no_approval_lifts_a_refusal(approval: str) -> None:
     with pytest.raises(Refused) as refused:
-        require_approval(run, REFUSE, approval)
+        require_approval(run_of()[0], REFUSE, approval)
 
     assert refused.value.what == REFUSE.headline
     assert refused.value.next_step == plans.BLOCKING.next_step
-    assert out.getvalue() == "", "nobody is asked"
 
 
 @pytest.mark.parametrize("approval", ["", OTHER])
@@ -70,40 +50,6 @@ def test_what_has_to_be_approved_is_refused_without_its_own_checksum(approval: s
         require_approval(run_of()[0], ASK, approval)
 
     assert ASK.checksum in refused.value.next_step
-
-
-@pytest.mark.parametrize(
-    ("answer", "passes"),
-    [("y\n", True), ("Yes\n", True), ("n\n", False), ("\n", False), ("", False)],
-)
-def test_a_person_at_a_terminal_is_shown_the_reasons_and_asked(
-    monkeypatch: pytest.MonkeyPatch, answer: str, passes: bool
-) -> None:
-    run, out = at_a_terminal(monkeypatch, answer)
-
-    if passes:
-        require_approval(run, ASK, "")
-    else:
-        with pytest.raises(Refused):
-            require_approval(run, ASK, "")
-
-    (reason,) = ASK.reasons
-    shown = [
-        f"postdo: {ASK.line}",
-        f"postdo:   {reason.what}",
-        f"postdo:   next: {reason.next_step}",
-    ]
-    assert out.getvalue().splitlines()[:3] == shown
-    assert f"{ASK.checksum}? [y/N]" in out.getvalue()
-
-
-def test_who_gave_an_approval_of_another_plan_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
-    run, out = at_a_terminal(monkeypatch, "yes\n")
-
-    with pytest.raises(Refused):
-        require_approval(run, ASK, OTHER)
-
-    assert out.getvalue() == ""
 
 
 # --- What is said of it ---------------------------------------------------------------------------

@@ -76,6 +76,15 @@ def server(engine: None, tmp_path: Path) -> Iterator[Server]:
         yield one
 
 
+@pytest.fixture(scope="module")
+def own_server(engine: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """The same for the tests of one file, started, with nothing in it yet."""
+    with database_server(tmp_path_factory.mktemp("server")) as one:
+        one.start()
+        one.wait()
+        yield one
+
+
 @pytest.fixture
 def production(shared: Clone) -> Iterator[Clone]:
     """The shared clone with production serving. Its files are put back after each test."""

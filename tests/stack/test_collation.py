@@ -41,14 +41,12 @@ def indexes(server: Server, *arguments: str) -> set[str]:
     return {words[2] for words in lines if words[0] == "index"}
 
 
-@pytest.fixture
-def filled(server: Server) -> Server:
-    """A site's database with indexes of each kind of collation."""
-    server.start()
-    server.wait()
-    server.settle()
-    server.query("site", TABLES)
-    return server
+@pytest.fixture(scope="module")
+def filled(own_server: Server) -> Server:
+    """A site's database with indexes of each kind of collation; the last test here breaks one."""
+    own_server.settle()
+    own_server.query("site", TABLES)
+    return own_server
 
 
 def test_the_indexes_that_may_miss_rows_are_named_and_rebuilt(filled: Server) -> None:

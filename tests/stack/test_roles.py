@@ -74,23 +74,21 @@ FROM pg_roles WHERE rolname = '{}'
 """
 
 
-def test_in_a_new_volume_the_role_owns_its_database_and_no_more(server: Server) -> None:
-    server.start()
-    server.wait()
-    assert not server.lets_in("site", PASSWORD), "before it has a password"
-    server.settle()
+def test_in_a_new_volume_the_role_owns_its_database_and_no_more(own_server: Server) -> None:
+    assert not own_server.lets_in("site", PASSWORD), "before it has a password"
+    own_server.settle()
 
-    assert server.query("site", ATTRIBUTES.format("site")) == "f|f|f|f|f"
-    assert server.lets_in("site", PASSWORD)
-    assert not server.lets_in(SUPERUSER, "")
+    assert own_server.query("site", ATTRIBUTES.format("site")) == "f|f|f|f|f"
+    assert own_server.lets_in("site", PASSWORD)
+    assert not own_server.lets_in(SUPERUSER, "")
     assert (
-        server.query(
+        own_server.query(
             SUPERUSER, "SELECT count(*) FROM pg_authid WHERE rolsuper AND rolpassword IS NOT NULL"
         )
         == "0"
     )
     # What a site does: tables, trusted extensions.
-    server.query("site", "CREATE TABLE t (x int); CREATE EXTENSION citext; CREATE SCHEMA s")
+    own_server.query("site", "CREATE TABLE t (x int); CREATE EXTENSION citext; CREATE SCHEMA s")
     # What an injection would.
     for attack in (
         "COPY t FROM PROGRAM 'id'",
@@ -103,31 +101,41 @@ def test_in_a_new_volume_the_role_owns_its_database_and_no_more(server: Server) 
         f"SET ROLE {SUPERUSER}",
         "ALTER ROLE site SUPERUSER",
     ):
-        said = server.refusal("site", attack)
+        said = own_server.refusal("site", attack)
         assert "ermission denied" in said or "must be superuser" in said, said
 
 
-def test_development_can_make_databases_for_tests(server: Server) -> None:
-    server.start()
-    server.wait()
-    server.settle(rights="CREATEDB")
+def test_development_can_make_databases_for_tests(own_server: Server) -> None:
+    own_server.settle(rights="CREATEDB")
 
-    server.query("site", "CREATE DATABASE test_shop")
-    assert server.query("site", ATTRIBUTES.format("site")).startswith("f|t|")
+    own_server.query("site", "CREATE DATABASE test_shop")
+    assert own_server.query("site", ATTRIBUTES.format("site")).startswith("f|t|")
 
 
-def test_listed_extensions_are_there_also_in_test_databases(server: Server) -> None:
-    server.start()
-    server.wait()
-    server.settle(rights="CREATEDB", extensions="postgres_fdw,pg_trgm")
-    server.settle(rights="CREATEDB", extensions="postgres_fdw,pg_trgm")
+def test_listed_extensions_are_there_also_in_test_databases(own_server: Server) -> None:
+    own_server.settle(rights="CREATEDB", extensions="postgres_fdw,pg_trgm")
+    own_server.settle(rights="CREATEDB", extensions="postgres_fdw,pg_trgm")
 
-    server.query("site", "CREATE DATABASE test_shop")
-    for database in ("shop", "test_shop"):
-        server.query("site", "CREATE EXTENSION IF NOT EXISTS postgres_fdw", database)
-    unknown = server.roles("settle", "site", "shop", "NOCREATEDB", "no_such")
+    own_server.query("site", "CREATE DATABASE test_later")
+    for database in ("shop", "test_later"):
+        own_server.query("site", "CREATE EXTENSION IF NOT EXISTS postgres_fdw", database)
+    unknown = own_server.roles("settle", "site", "shop", "NOCREATEDB", "no_such")
     assert unknown.returncode == 1
     assert "what=the extension no_such of DB_EXTENSIONS cannot be created" in unknown.stdout
+
+
+def test_a_role_of_releases_makes_databases_while_it_may(own_server: Server) -> None:
+    own_server.settle()
+
+    assert own_server.roles("open", "site", given="for-this-run").returncode == 0
+    assert own_server.lets_in("postdo_release", "for-this-run")
+    own_server.query("postdo_release", "CREATE DATABASE scratch OWNER site TEMPLATE template0")
+    own_server.query("postdo_release", "ALTER DATABASE scratch RENAME TO other", "postgres")
+    assert own_server.roles("close").returncode == 0
+    assert not own_server.lets_in("postdo_release", "for-this-run")
+    assert own_server.roles("open", "site", given="of-a-killed-run").returncode == 0
+    own_server.settle()
+    assert not own_server.lets_in("postdo_release", "of-a-killed-run")
 
 
 def test_what_first_start_scripts_make_belongs_to_the_site(server: Server) -> None:
@@ -204,22 +212,6 @@ def test_a_move_that_was_interrupted_is_finished_by_the_next_one(
     assert server.query(SUPERUSER, LEFT) == ""
     roles = "SELECT rolname FROM pg_roles WHERE rolname !~ '^pg_' ORDER BY 1"
     assert server.query("site", roles).split() == [SUPERUSER, "site"]
-
-
-def test_a_role_of_releases_makes_databases_while_it_may(server: Server) -> None:
-    server.start()
-    server.wait()
-    server.settle()
-
-    assert server.roles("open", "site", given="for-this-run").returncode == 0
-    assert server.lets_in("postdo_release", "for-this-run")
-    server.query("postdo_release", "CREATE DATABASE scratch OWNER site TEMPLATE template0")
-    server.query("postdo_release", "ALTER DATABASE scratch RENAME TO other", "postgres")
-    assert server.roles("close").returncode == 0
-    assert not server.lets_in("postdo_release", "for-this-run")
-    assert server.roles("open", "site", given="of-a-killed-run").returncode == 0
-    server.settle()
-    assert not server.lets_in("postdo_release", "of-a-killed-run")
 
 
 NAMES = [

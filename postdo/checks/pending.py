@@ -29,8 +29,8 @@ def pending(run: Run, project: Project, *, with_sql: bool = True) -> tuple[Pendi
     """What ``migrate`` would apply, in its order; the project must be set up.
 
     Django's own connection to the default database must not be in a transaction. ``with_sql``:
-    whether to render it, which costs about what applying them costs; it is in any case where one is
-    not atomic, since it tells what must not be in a transaction. Raises ``Refused`` if the
+    whether to render it, which costs about what applying them costs; that of one that is not atomic
+    is in any case, since it tells what must not be in a transaction. Raises ``Refused`` if the
     migrations have no valid order.
     """
     worker = connections[DEFAULT_DB_ALIAS]
@@ -45,8 +45,8 @@ def pending(run: Run, project: Project, *, with_sql: bool = True) -> tuple[Pendi
     checksums = {one.name: one.checksum for one in read_sources(project, names)}
     labels = {label for label, _ in names}
     packages = {app.label: package_of(app) for app in project.apps if app.label in labels}
-    wanted = migrations and (with_sql or not all(one.atomic for one in migrations))
-    sql = _all_sql(run, executor, migrations) if wanted else {}
+    wanted = {one for one in migrations if with_sql or not one.atomic}
+    sql = _all_sql(run, executor, migrations, wanted) if wanted else {}
     return tuple(
         Pending(
             name=f"{one.app_label}.{one.name}",
@@ -61,19 +61,23 @@ def pending(run: Run, project: Project, *, with_sql: bool = True) -> tuple[Pendi
 
 
 def _all_sql(
-    run: Run, executor: Any, migrations: list[Migration]
+    run: Run, executor: Any, migrations: list[Migration], wanted: set[Migration]
 ) -> dict[Migration, tuple[str, ...]]:
-    """What Django would send for each, from one state to the next, and nothing is sent."""
+    """What Django would send for each that is wanted, and nothing is sent."""
     worker: BaseDatabaseWrapper = executor.connection
     state = executor._create_project_state(with_applied_migrations=True)
-    _ = state.apps  # rendered once, as Django does: later states change only what differs
     found: dict[Migration, tuple[str, ...]] = {}
     with atomic(DEFAULT_DB_ALIAS):
         with worker.cursor() as cursor:
             cursor.execute(READ_ONLY)
         for migration in migrations:
             run.stop.check()
-            found[migration], state = _sql(worker, migration, state)
+            if migration in wanted:
+                # Rendered once, as Django does: the next states change only what differs.
+                _ = state.apps
+                found[migration], state = _sql(worker, migration, state)
+            else:
+                state = _state_after(migration, _unrendered(state))
         set_rollback(True, DEFAULT_DB_ALIAS)
     return found
 
@@ -98,8 +102,12 @@ def _sql(
     if whole:
         return sql, after
     # Collecting leaves out the operations that cannot be written as SQL, and stops at an error.
+    return sql, _state_after(migration, before)
+
+
+def _state_after(migration: Migration, before: Any) -> Any:
     try:
-        return sql, migration.mutate_state(before, preserve=False)
+        return migration.mutate_state(before, preserve=False)
     except Exception as error:
         name = f"{migration.app_label}.{migration.name}"
         raise Refused(
@@ -107,6 +115,12 @@ def _sql(
             f"{type(error).__name__}: {one_line(error)}",
             f"correct {name}; `migrate` alone would end in the same way",
         ) from error
+
+
+def _unrendered(state: Any) -> Any:
+    """The state without its models, which would be made anew with each change of it."""
+    state.__dict__.pop("apps", None)
+    return state
 
 
 @contextmanager

@@ -8,17 +8,21 @@ SELECT coalesce(to_jsonb(d) ->> 'datlocale', to_jsonb(d) ->> 'daticulocale', dat
 FROM pg_database d WHERE datname = current_database()
   AND datcollversion <> pg_database_collation_actual_version(oid)
 """
-# Named collations that columns of this database use, with both versions, if these differ.
+# Named collations that columns of this database use, with both versions, if these differ. To ask
+# for the version of a collation loads it, so it is asked of those that are used alone.
 # PostgreSQL 14 to 18.
 NAMED_COLLATIONS = """
+WITH used AS MATERIALIZED (
+    SELECT k.* FROM pg_collation k
+    WHERE k.collversion IS NOT NULL AND EXISTS (
+        SELECT FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
+        WHERE a.attcollation = k.oid AND c.relkind IN ('r', 'p', 'm', 'i')
+          AND c.relnamespace <> 'pg_catalog'::regnamespace)
+)
 SELECT k.collname::text, k.collversion, pg_collation_actual_version(k.oid),
        quote_ident(current_database()), format('%I.%I', n.nspname, k.collname)
-FROM pg_collation k JOIN pg_namespace n ON n.oid = k.collnamespace
-WHERE k.collversion <> pg_collation_actual_version(k.oid) AND EXISTS (
-    SELECT FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
-    WHERE a.attcollation = k.oid AND c.relkind IN ('r', 'p', 'm', 'i')
-      AND c.relnamespace <> 'pg_catalog'::regnamespace)
-ORDER BY 1
+FROM used k JOIN pg_namespace n ON n.oid = k.collnamespace
+WHERE k.collversion <> pg_collation_actual_version(k.oid) ORDER BY 1
 """
 # Room in the lock table, per transaction and for how many. PostgreSQL 14 to 18.
 LOCK_TABLE = """

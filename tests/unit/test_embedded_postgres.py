@@ -43,20 +43,20 @@ def test_one_command_makes_a_server_with_user_and_database(each: Embedded) -> No
     connection.close()
 
 
-def test_the_second_start_adopts_the_running_server(each: Embedded) -> None:
-    first = each.start()
-    second = each.start()
+def test_the_second_start_adopts_the_running_server(existing: Embedded) -> None:
+    first = existing.start()
+    second = existing.start()
     assert (second["pid"], second["port"]) == (first["pid"], first["port"])
 
 
-def test_data_outlives_a_stop(each: Embedded) -> None:
-    each.start()
-    each.query("CREATE TABLE kept AS SELECT 42 AS answer")
-    assert "stopped" in each.stop()
-    assert not each.is_anything_alive()
-    assert each.status()["state"] == "stopped"
-    each.start()
-    assert each.query("SELECT answer FROM kept") == "42"
+def test_data_outlives_a_stop(existing: Embedded) -> None:
+    existing.start()
+    existing.query("CREATE TABLE kept AS SELECT 42 AS answer")
+    assert "stopped" in existing.stop()
+    assert not existing.is_anything_alive()
+    assert existing.status()["state"] == "stopped"
+    existing.start()
+    assert existing.query("SELECT answer FROM kept") == "42"
 
 
 def test_stop_waits_for_nobody_and_leaves_no_socket_folder(existing: Embedded) -> None:
@@ -130,11 +130,11 @@ def test_listed_extensions_are_created_also_for_test_databases(embedded: Embedde
     assert "DB_EXTENSIONS" in embedded.failure(embedded.start_command(), code=2)
 
 
-def test_names_and_passwords_are_quoted_not_interpreted(each: Embedded) -> None:
-    each.user, each.database = 'o\'brien "x"; --', "a \"b\" 'c' \\d $e"
-    each.password = "p'a\"s\\s `id` $HOME :user"
-    each.start()
-    connection = connect(each)
+def test_names_and_passwords_are_quoted_not_interpreted(embedded: Embedded) -> None:
+    embedded.user, embedded.database = 'o\'brien "x"; --', "a \"b\" 'c' \\d $e"
+    embedded.password = "p'a\"s\\s `id` $HOME :user"
+    embedded.start()
+    connection = connect(embedded)
     connection.close()
 
 
@@ -188,11 +188,11 @@ def test_a_server_in_use_stays_on_its_port(existing: Embedded) -> None:
     assert existing.status()["pid"] == before["pid"]
 
 
-def test_two_starts_at_once_share_one_server(each: Embedded) -> None:
-    starts = [each.begin(each.start_command()) for _ in range(3)]
+def test_two_starts_at_once_share_one_server(embedded: Embedded) -> None:
+    starts = [embedded.begin(embedded.start_command()) for _ in range(3)]
     assert [process.wait(180) for process in starts] == [0, 0, 0]
     servers = subprocess.run(
-        ["pgrep", "-f", f"postgres -D {each.data}"], capture_output=True, text=True, check=True
+        ["pgrep", "-f", f"postgres -D {embedded.data}"], capture_output=True, text=True, check=True
     )
     assert len(servers.stdout.split()) == 1
 

@@ -28,13 +28,13 @@ def moments(embedded: Embedded) -> dict[str, Callable[[], bool]]:
 MOMENTS = ["while initdb runs", "when the data is made", "while the server starts"]
 
 
-def test_kill_9_of_the_server_loses_nothing(each: Embedded) -> None:
-    before = each.start()
-    each.query("CREATE TABLE kept AS SELECT 42 AS answer")
+def test_kill_9_of_the_server_loses_nothing(existing: Embedded) -> None:
+    before = existing.start()
+    existing.query("CREATE TABLE kept AS SELECT 42 AS answer")
     kill_9(before["pid"])
-    after = each.start()
+    after = existing.start()
     assert after["pid"] != before["pid"]
-    assert each.query("SELECT answer FROM kept") == "42"
+    assert existing.query("SELECT answer FROM kept") == "42"
 
 
 def test_an_orphan_that_does_not_end_is_ended_before_the_next_server(existing: Embedded) -> None:
@@ -82,14 +82,14 @@ def test_a_pid_that_is_somebody_elses_by_now_is_left_alone(existing: Embedded) -
 
 
 @pytest.mark.parametrize("moment", MOMENTS)
-def test_kill_9_of_the_caller_harms_no_later_start(each: Embedded, moment: str) -> None:
-    starting = each.begin(each.start_command())
-    until(moments(each)[moment], moment)
+def test_kill_9_of_the_caller_harms_no_later_start(embedded: Embedded, moment: str) -> None:
+    starting = embedded.begin(embedded.start_command())
+    until(moments(embedded)[moment], moment)
     starting.kill()
     starting.wait()
-    assert each.start()["state"] == "running"
-    each.query("CREATE TABLE works ()")
-    assert not (each.home / "server" / "data.new").exists()
+    assert embedded.start()["state"] == "running"
+    embedded.query("CREATE TABLE works ()")
+    assert not (embedded.home / "server" / "data.new").exists()
 
 
 @pytest.mark.parametrize("moment", MOMENTS)
@@ -120,14 +120,12 @@ def test_ctrl_c_in_the_terminal_is_not_for_the_server(existing: Embedded) -> Non
     assert existing.query("SELECT 1") == "1"
 
 
-def test_a_half_made_cluster_is_not_taken_for_a_whole_one(each: Embedded) -> None:
-    each.start()
-    each.stop()
+def test_a_half_made_cluster_is_not_taken_for_a_whole_one(existing: Embedded) -> None:
     # As a power failure in the middle of initdb leaves it.
-    each.data.rename(each.home / "server" / "data.new")
-    (each.home / "server" / "data.new" / "global" / "pg_control").unlink()
-    assert each.status()["state"] == "absent"
-    assert each.start()["state"] == "running"
+    existing.data.rename(existing.home / "server" / "data.new")
+    (existing.home / "server" / "data.new" / "global" / "pg_control").unlink()
+    assert existing.status()["state"] == "absent"
+    assert existing.start()["state"] == "running"
 
 
 def test_a_server_that_cannot_start_shows_its_last_words(existing: Embedded) -> None:
@@ -141,18 +139,18 @@ def test_a_server_that_cannot_start_shows_its_last_words(existing: Embedded) -> 
     assert not existing.is_anything_alive()
 
 
-def test_a_full_disk_is_named_and_the_next_start_with_room_works(each: Embedded) -> None:
-    small = each.folder / "small"
+def test_a_full_disk_is_named_and_the_next_start_with_room_works(embedded: Embedded) -> None:
+    small = embedded.folder / "small"
     small.mkdir()
     with small_file_system(small, "size=20m"):
-        each.home = small / "home"
-        message = each.failure(each.start_command())
-        assert f"the disk that holds {each.home}/server is full" in message
-        assert not (each.home / "server" / "data.new").exists()
-        assert each.status()["state"] == "absent"
+        embedded.home = small / "home"
+        message = embedded.failure(embedded.start_command())
+        assert f"the disk that holds {embedded.home}/server is full" in message
+        assert not (embedded.home / "server" / "data.new").exists()
+        assert embedded.status()["state"] == "absent"
         subprocess.run(["mount", "-o", "remount,size=400m", str(small)], check=True)
-        assert each.start()["state"] == "running"
-        each.stop()
+        assert embedded.start()["state"] == "running"
+        embedded.stop()
 
 
 def test_a_disk_that_fills_up_later_is_named_too(embedded: Embedded) -> None:

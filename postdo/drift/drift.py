@@ -6,7 +6,7 @@ asked.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from django.apps import apps as registry
@@ -159,10 +159,8 @@ def _schemas(subject: Subject, sets: list[frozenset[Name]]) -> list[Catalogue | 
 
     They have nearly all in common, which takes a minute where there are hundreds of migrations.
     """
-    schemas: Sequence[Catalogue | None] = [None] * len(sets)
-    if len(sets) > 1:
-        common = frozenset.intersection(*sets)
-        schemas = with_each(subject, common, [names - common for names in sets])
+    common = frozenset.intersection(*sets)
+    schemas = with_each(subject, common, [names - common for names in sets])
     return [made or _alone(subject, names) for made, names in zip(schemas, sets, strict=True)]
 
 

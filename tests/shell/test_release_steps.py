@@ -24,6 +24,7 @@ stop_database copy_for_rehearsal drop_copy keep_logs note_name in_proxy show_tai
 """
 HARNESS = """
 set -eu
+umask 077 # the proxy's own user reads what is live all the same
 ROOT=$PROJECT STATE=$FOLDER ENV_FILE=/dev/null MODE=prod COMMAND=
 PROJECT_NAME=shop START_TIMEOUT=9 APP_VERSION=1.5 WEB_MEMORY=512m
 for library in log result modes compose explain copy; do . "$ROOT/lib/$library.sh"; done

@@ -133,7 +133,8 @@ def test_a_candidate_that_no_transaction_can_do_is_tried_alone(shop: Project) ->
 def test_what_was_recorded_with_proof_is_no_stranger_afterwards(shop: Project) -> None:
     shop.sql(f"DELETE FROM django_migrations WHERE {OURS}")  # noqa: S608
     shop.sql("DELETE FROM postdo_journal.source WHERE name = '0002_price'")
-    assert shop.run("drift", "--record", "shop.0002_price").code == 0
+    done = shop.run("drift", "--record", "shop.0002_price")
+    assert (done.code, "shop.0002_price: recorded" in done.out) == (0, True), done.out + done.err
     assert "warning" not in shop.run("migrate", environment={"MAKEMIGRATIONS": "off"}).err
 
 

@@ -65,7 +65,7 @@ def test_one_thing_is_said_in_the_reason_and_of_more_all_stand_below_it(kind: st
     assert not alone.details
 
     several = only(all_of_them)
-    assert f"{sentences[0]}, and 1 more" in several.what
+    assert f"{sentences[0]} and 1 more" in several.what
     assert list(several.details) == sentences
 
 

@@ -35,8 +35,8 @@ UNHEALTHY = 500  # as healthcheck.py counts: a project without such a page says 
 
 
 def misconfigured(what: str, remedy: str) -> NoReturn:
-    """Stop with one line on standard error and exit code 2, before anything listens."""
-    print(f"error: {what}; {remedy}", file=sys.stderr)
+    """Stop with the problem and what to do on standard error, and exit code 2."""
+    print(f"error: {what}\n  next: {remedy}", file=sys.stderr)
     raise SystemExit(2)
 
 
@@ -44,7 +44,9 @@ def number(name: str, environment: Mapping[str, str], *, default: int) -> int:
     """A whole number from the environment; unset, empty and 0 mean `default`."""
     text = environment.get(name, "").strip() or "0"
     if not text.isdecimal():
-        misconfigured(f"{name} is {text!r}", f"set {name} in .env to a whole number, or to nothing")
+        misconfigured(
+            f"{name} is {text!r}", f"set {name} in .env to a whole number, or leave it empty"
+        )
     return int(text) or default
 
 
@@ -88,8 +90,8 @@ def processes_and_threads(cpus: int, environment: Mapping[str, str]) -> tuple[in
     thread_count = asked_threads or max(1, min(DEFAULT_THREADS, budget // processes))
     if processes * thread_count > budget:
         misconfigured(
-            f"{processes} processes of {thread_count} threads hold {processes * thread_count} "
-            f"database connections, and there are {budget} for one colour out of {limit}",
+            f"{processes} processes of {thread_count} threads need {processes * thread_count} "
+            f"database connections, but one colour may have {budget} of the {limit}",
             "lower WEB_CONCURRENCY or WEB_THREADS in .env, or raise POSTGRES_MAX_CONNECTIONS",
         )
     return processes, thread_count

@@ -10,11 +10,11 @@ set -eu                                                                         
 ROOT=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd -P)                                                                                            #
 KIT="run.sh entrypoint.sh .env.example Dockerfile lib/* commands/* image/* db/*.sh db/*.conf db/init/00-site-role.sh pgadmin/* proxy/* service/*" #
 # shellcheck disable=SC2086 # split on purpose: a list of patterns
-if (cd "$ROOT" && grep -qs "$(printf '\r')" $KIT); then                                                  #
-    printf '%s\n' "error: files of the kit have Windows line ends (CRLF), which a shell cannot read" >&2 #
-    printf '%s\n' "  next: convert them: cd '$ROOT' && sed -i 's/\\r\$//' $KIT" >&2                      #
-    exit 1                                                                                               #
-fi                                                                                                       #
+if (cd "$ROOT" && grep -qs "$(printf '\r')" $KIT); then                                                        #
+    printf '%s\n' "error: files of the kit have Windows line endings (CRLF), and a shell cannot read them" >&2 #
+    printf '%s\n' "  next: convert them: cd '$ROOT' && sed -i 's/\\r\$//' $KIT" >&2                            #
+    exit 1                                                                                                     #
+fi                                                                                                             #
 
 STATE="$ROOT/.postdo"
 
@@ -39,7 +39,7 @@ case ${1-} in
 -1) MODE=dev ;;
 -2) MODE=local ;;
 -h | --help) set -- help ;;
--*) usage_error "unknown option '$1'; the modes are -0 (production), -1 (development) and -2 (local)" ;;
+-*) usage_error "unknown option '$1' (the modes are -0 production, -1 development and -2 local)" ;;
 esac
 [ -z "$MODE" ] || shift
 

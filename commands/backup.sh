@@ -1,18 +1,18 @@
-# commands/backup.sh: write all data of a mode's database into one file below backups/.
+# commands/backup.sh: back up a mode's database into one file in backups/.
 # usage: sh run.sh [-0|-1] backup
 #
-# The site keeps running. The file is what pg_dump -Fc writes; `restore` reads it. Keep .env with it.
+# The site keeps running. pg_dump -Fc writes the file, and `restore` reads it. Keep .env with it.
 
 main() {
-    [ $# -eq 0 ] || usage_error "backup takes no argument '$1'"
+    take_no_arguments "$@"
     enter_mode
     require_database "$MODE"
     prepare_backups_folder
     backup_file="$ROOT/backups/$PROJECT_NAME-$(mode_name "$MODE")-$(date -u +%Y%m%dT%H%M%SZ).dump"
     undo_with remove_part
     step "Back up the database" write_backup
-    [ -s "$backup_file.part" ] || fail "the backup is empty" "read the log, and run the same command again"
-    mv "$backup_file.part" "$backup_file" || fail "cannot write $backup_file" "free some disk space"
+    [ -s "$backup_file.part" ] || fail "the backup is empty" "find the reason in the log, then run the command again"
+    mv "$backup_file.part" "$backup_file" || cannot_write "$backup_file"
     UNDO=${UNDO#remove_part }
     say "wrote backups/${backup_file##*/} ($(wc -c <"$backup_file" | tr -d ' ') bytes)"
 }

@@ -1,10 +1,10 @@
-# commands/development.sh: the site in Docker with reload on save, PostgreSQL and pgAdmin.
+# commands/development.sh: run the site in Docker, with reload on save, PostgreSQL and pgAdmin.
 # usage: sh run.sh -1
 #
-# Goes on in the background: sh run.sh -1 logs shows what it says, sh run.sh -1 stop ends it.
+# It runs in the background. See its logs with sh run.sh -1 logs, and stop it with sh run.sh -1 stop.
 
 main() {
-    [ $# -eq 0 ] || usage_error "-1 takes no option '$1'"
+    take_no_arguments "$@"
 
     # No impact yet.
     require_engine
@@ -38,19 +38,19 @@ stop_what_was_started() {
     stop_unused_database dev
 }
 
-# Not waited for: it takes a minute and more on a small machine, and the site does without.
+# Not waited for: it takes more than a minute on a small machine, and the site does not need it.
 start_pgadmin() {
     try "Start pgAdmin" compose dev up -d --no-deps pgadmin && return
     show_tail
-    warn "pgAdmin could not be started; the reason is above, and the site is up without it"
+    warn "pgAdmin did not start; its last lines are above. The site is running without it."
 }
 
 announce() {
     say ""
     say "  site     http://127.0.0.1:$DEV_PORT/"
     say "  admin    http://127.0.0.1:$DEV_PORT/admin/   $(superuser_login)"
-    say "  pgAdmin  http://127.0.0.1:$PGADMIN_PORT/$(pgadmin_login)$(is_well dev pgadmin || printf '   (starting: it takes a minute)')"
-    say "  logs     sh run.sh -1 logs        end it  sh run.sh -1 stop"
+    say "  pgAdmin  http://127.0.0.1:$PGADMIN_PORT/$(pgadmin_login)$(is_well dev pgadmin || printf '   (still starting, which takes a minute)')"
+    say "  logs     sh run.sh -1 logs        stop  sh run.sh -1 stop"
     say ""
 }
 

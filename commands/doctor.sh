@@ -1,16 +1,16 @@
-# commands/doctor.sh: what this machine has and lacks for each mode, with the remedy.
+# commands/doctor.sh: check what each mode needs on this machine, and how to fix what is missing.
 # usage: sh run.sh doctor
 #
-# Changes nothing. Ends with 1 if no mode can run here.
+# Changes nothing. Exits with 1 if no mode can run here.
 
 main() {
-    [ $# -eq 0 ] || usage_error "doctor takes no argument '$1'"
+    take_no_arguments "$@"
     engine_trouble=$(engine_problem) || true
     python_trouble=$(python_problem)
     say "this machine"
     report "Docker $(in_time docker version --format '{{.Server.Version}}' 2>/dev/null) with Compose $(docker compose version --short 2>/dev/null)" "$engine_trouble"
     report "Python: $(find_python || true)" "$python_trouble"
-    report "git: versions in status and labels" "$(command -v git >/dev/null 2>&1 || printf 'git is missing: versions will read "unversioned"\ninstall git')"
+    report "git: versions in status and labels" "$(command -v git >/dev/null 2>&1 || printf 'git is not installed, so versions read "unversioned"\ninstall git')"
     report "disk: $(df -Pk "$ROOT" | awk 'NR == 2 { print int($4 / 1024) }') MB free" "$(disk_problem)"
     report "memory: $(awk '/^MemTotal/ { print int($2 / 1024) }' /proc/meminfo 2>/dev/null) MB" ""
     check_configuration
@@ -18,12 +18,12 @@ main() {
         [ -n "$engine_trouble$configuration_trouble" ] || [ ! -e "$ENV_FILE" ] || [ -n "$(other_owners "$doctor_mode")" ] || show_disorder "$doctor_mode"
     done
     say ""
-    say "what it can run"
+    say "what can run here"
     mode_report "-0 production" "$engine_trouble$configuration_trouble"
     mode_report "-1 development" "$engine_trouble$configuration_trouble"
     mode_report "-2 local" "$python_trouble$configuration_trouble"
     [ -z "$engine_trouble$configuration_trouble" ] || [ -z "$python_trouble$configuration_trouble" ] ||
-        fail "no mode can run here" "one of the remedies above"
+        fail "no mode can run here" "follow one of the steps above"
 }
 
 report() { # report GOOD TROUBLE: TROUBLE is empty, or WHAT and REMEDY, a line each
@@ -40,23 +40,23 @@ mode_report() { # mode_report MODE TROUBLE
 
 python_problem() {
     doctor_python=$(find_python) || {
-        printf '%s\n' "no Python $PYTHON_FLOOR or newer (for -2 and the tests)" "sudo apt install python3 python3-venv"
+        printf '%s\n' "Python $PYTHON_FLOOR or newer is not installed (-2 and the tests need it)" "install it: sudo apt install python3 python3-venv"
         return
     }
     "$doctor_python" -c 'import ensurepip, venv' 2>/dev/null ||
-        printf '%s\n' "$doctor_python cannot make virtual environments (for -2 and the tests)" "sudo apt install python3-venv"
+        printf '%s\n' "$doctor_python cannot create virtual environments (-2 and the tests need them)" "install the package: sudo apt install python3-venv"
 }
 
 disk_problem() {
     [ "$(df -Pk "$ROOT" | awk 'NR == 2 { print int($4 / 1024) }')" -ge 1000 ] ||
-        printf '%s\n' "less than 1000 MB of disk left" "free some: docker image prune, docker builder prune"
+        printf '%s\n' "less than 1000 MB of disk space left" "$FREE_DISK"
 }
 
 # Without .env there is nothing wrong yet: the first start writes it.
 check_configuration() {
     configuration_trouble=
     if [ ! -e "$ENV_FILE" ]; then
-        report ".env: the first start will write it" ""
+        report ".env: the first start creates it" ""
         return
     fi
     if configuration_said=$( (FAIL_AS=facts && load_env_file && check_environment) 3>&1 >/dev/null 2>&1); then

@@ -1,8 +1,7 @@
-# commands/drift.sh: how production's schema differs from what its migrations produce; changes nothing.
+# commands/drift.sh: show how production's schema differs from its migrations; changes nothing.
 # usage: sh run.sh drift [--json] [--record APP.NAME | --unrecord APP.NAME]
 #
-# With --record or --unrecord it corrects the record of one migration, if the schema proves it wrong. docs/migrations.md
-# has the rest.
+# --record and --unrecord correct the record of one migration, if the schema proves it wrong. See docs/migrations.md.
 
 main() {
     check_options "--json --record= --unrecord=" "$@"

@@ -1,4 +1,4 @@
-# commands/help.sh: what there is, and how a command is used.
+# commands/help.sh: list the commands, or show how to use one.
 # usage: sh run.sh help [COMMAND]
 
 main() {
@@ -15,15 +15,15 @@ show_all() {
     cat <<'TEXT'
 sh run.sh -0              production: Gunicorn behind Caddy, production volume
 sh run.sh -1              development in Docker: reload on save, pgAdmin, development volume
-sh run.sh -2              local development without Docker for the web, beside -1 and on its data
+sh run.sh -2              local development: the site without Docker, with the data of -1
 
-The same words in every mode; the mode goes first where it matters (sh run.sh -0 logs):
+Every mode has the same commands. If several modes run, put the mode first (sh run.sh -0 logs):
 
 TEXT
     for help_name in init stop status logs manage shell psql dump load backup restore reindex plan drift rehearse sources reset service adopt-stack doctor test lint help; do
         printf '  %-11s %s\n' "$help_name" "$(summary "$help_name")"
     done
-    printf '\nsh run.sh help COMMAND tells more. The configuration is in .env.\n'
+    printf '\nMore about a command: sh run.sh help COMMAND. The configuration is in .env.\n'
 }
 
 # The first line of a command's file is its help.

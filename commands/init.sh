@@ -1,8 +1,8 @@
-# commands/init.sh: write .env, with new secrets, and start nothing; for a look at it before the first start.
+# commands/init.sh: write .env with new secrets, to read it before the first start; starts nothing.
 # usage: sh run.sh init
 
 main() {
-    [ $# -eq 0 ] || usage_error "init takes no argument '$1'"
-    [ ! -e "$ENV_FILE" ] || say ".env is there already, and stays as it is"
+    take_no_arguments "$@"
+    [ ! -e "$ENV_FILE" ] || say ".env already exists, and was not changed"
     prepare_environment
 }

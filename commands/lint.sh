@@ -1,13 +1,13 @@
-# commands/lint.sh: the linters over everything in the clone that is the kit's or the starter's.
+# commands/lint.sh: run the linters over the kit and the starter.
 # usage: sh run.sh lint
 #
-# They come from PyPI into .postdo/test-venv, pinned; the Compose linter from npm, where there is one.
+# They are installed from PyPI into .postdo/test-venv, with pinned versions. The Compose linter needs npm.
 
 main() {
-    [ $# -eq 0 ] || usage_error "lint takes no argument '$1'"
+    take_no_arguments "$@"
     make_state_folder "$STATE"
     open_log lint
     prepare_test_venv
-    run_linters || fail "a linter found something; its lines are above" "mend them, and repeat: sh run.sh lint"
+    run_linters || fail "a linter found problems; they are listed above" "fix them, then run: sh run.sh lint"
     say "lint: clean"
 }

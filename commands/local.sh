@@ -1,10 +1,10 @@
-# commands/local.sh: the site from a virtual environment, with reload, beside -1 and on its data.
+# commands/local.sh: run the site from a virtual environment, with reload on save and the data of -1.
 # usage: sh run.sh -2
 #
-# Without a Docker engine the database is an embedded PostgreSQL. Ctrl-C ends the server, and the database with it.
+# Without a Docker engine it runs an embedded PostgreSQL. Ctrl-C stops the server and the database.
 
 main() {
-    [ $# -eq 0 ] || usage_error "-2 takes no option '$1'"
+    take_no_arguments "$@"
 
     # No impact yet.
     prepare_environment
@@ -27,7 +27,7 @@ main() {
 # The server of a run.sh that was killed: it has lost its keeper, and holds the port.
 stop_orphan() {
     ! server_is_gone || return 0
-    say "ending the dev server that an earlier run left behind"
+    say "stopping the dev server that an earlier run left behind"
     kill_server
 }
 
@@ -40,7 +40,7 @@ announce() {
     say "  site      http://127.0.0.1:$LOCAL_PORT/"
     say "  admin     http://127.0.0.1:$LOCAL_PORT/admin/   $(superuser_login)"
     say "  database  $LOCAL_DATABASE PostgreSQL on 127.0.0.1:$DEV_DB_PORT"
-    say "  end it    Ctrl-C"
+    say "  stop      Ctrl-C"
     say ""
 }
 
@@ -52,11 +52,11 @@ serve() {
     server=$!
     printf '%s %s\n' "$server" "$(process_start "$server")" >"$SERVER_PID_FILE"
     undo_with kill_server
-    ENDING="ending the server and its database"
+    ENDING="stopping the server and its database"
     serve_status=0
     wait "$server" || serve_status=$?
     case $serve_status in
     0 | 143) ;; # ended by `run.sh -2 stop`
-    *) fail "the dev server ended by itself (status $serve_status)" "read its last lines above, and start again: sh run.sh -2" ;;
+    *) fail "the dev server stopped by itself (status $serve_status)" "fix what its last lines above say, then run: sh run.sh -2" ;;
     esac
 }

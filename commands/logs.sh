@@ -1,8 +1,8 @@
-# commands/logs.sh: what the services of a mode say; on a terminal it follows until Ctrl-C.
+# commands/logs.sh: show the logs of a mode's services; on a terminal it follows them until Ctrl-C.
 # usage: sh run.sh [-0|-1|-2] logs [--json] [SERVICE] [COMPOSE LOGS ARGUMENTS...]
 #
-# The site's JSON lines are shown as a person reads them, tracebacks line by line; with --json they are as they were written.
-# What a production container wrote that a later release has replaced is in .postdo/log/, as released-*.log.
+# The site's JSON lines are shown as text, tracebacks line by line. --json shows them as they were written.
+# The logs of production containers that a later release replaced are in .postdo/log/released-*.log.
 
 main() {
     enter_mode
@@ -50,6 +50,6 @@ read_as_a_person() {
 }
 
 logs_local() {
-    say "the dev server writes to the terminal in which it runs (sh run.sh -2)"
+    say "the dev server logs to the terminal in which it runs (sh run.sh -2)"
     [ ! -f "$EMBEDDED/server.log" ] || tail -n 200 "$EMBEDDED/server.log"
 }

@@ -1,10 +1,10 @@
-# commands/manage.sh: any manage.py command in the running mode.
+# commands/manage.sh: run a manage.py command in the running mode.
 # usage: sh run.sh [-0|-1|-2] manage [--yes] COMMAND [ARGUMENTS...]
 #
-# In production, what would change the schema or delete the data beside a release is refused; --yes lets it through.
-# With the site stopped it runs in the image of the version that served last, and the database is started for as long as
-# the command runs.
-# In a loop that reads a list (while read), the list is left to the loop. A command gets input by < FILE or by a pipe.
+# In production, it refuses a command that would change the schema outside a release or delete the data. --yes runs it.
+# If the site is stopped, it runs in the image of the version that served last, and the database runs as long as the
+# command does.
+# In a loop that reads a list (while read), it leaves the list to the loop. Give a command its input with < FILE or a pipe.
 
 main() {
     manage_sure=no
@@ -26,9 +26,9 @@ warn_of_production() { # warn_of_production SURE COMMAND ARGUMENTS...
         ;;
     flush | reset_db | reset_schema) # the last two are of django-extensions
         [ "$1" = yes ] || fail "manage $2 would delete all data in production's database, without a backup" \
-            "take one first: sh run.sh -0 backup; then, if you mean it: sh run.sh -0 manage --yes $2"
+            "make a backup: sh run.sh -0 backup; to delete the data, then run: sh run.sh -0 manage --yes $2"
         ;;
-    sqlflush) warn "running what this prints deletes all data of production's database" ;;
+    sqlflush) warn "these statements delete all data in production's database if you run them" ;;
     loaddata) warn_of_load ;;
     esac
 }
@@ -41,7 +41,7 @@ only_reads_migrations() { # only_reads_migrations SURE migrate ARGUMENTS...: Dja
 refuse_migrate() { # refuse_migrate SURE migrate ARGUMENTS...
     case " $* " in
     *" --fa"*) migrate_remedy="correct the record of one migration: sh run.sh drift --record APP.NAME, or --unrecord APP.NAME" ;;
-    *) migrate_remedy="see what is pending: sh run.sh plan; release it: sh run.sh -0; to go back by hand: sh run.sh help manage" ;;
+    *) migrate_remedy="see what is pending: sh run.sh plan; to apply it: sh run.sh -0; to migrate backwards: \"manage migrate\" in docs/troubleshooting.md" ;;
     esac
     fail "manage migrate would change production's database without rehearsal, approval and backup" "$migrate_remedy"
 }

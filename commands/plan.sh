@@ -1,18 +1,18 @@
-# commands/plan.sh: what a release of web/ would do to production's database; changes nothing.
+# commands/plan.sh: show what a release of web/ would do to production's database; changes nothing.
 # usage: sh run.sh plan [--json | --html FILE]
 #
-# Builds the image, rehearses the pending migrations on a copy of the data, and ends with 3 if the release would be refused
-# or has to be approved. docs/migrations.md tells what each word means.
+# Builds the image, rehearses the pending migrations on a copy of the data, and exits with 3 if the release would be
+# refused or needs approval. docs/migrations.md explains each word of a plan.
 
 main() {
     case ${1-} in
     --html)
         case $#-${2-} in
         2-[!-]*) ;;
-        *) usage_error "--html needs a file, and nothing else, such as: plan --html plan.html" ;;
+        *) usage_error "--html needs one file, such as: plan --html plan.html" ;;
         esac
         plan_page=$2
-        (: >"$plan_page.part") 2>/dev/null || fail "cannot write $plan_page.part" "name a file in a folder that you can write"
+        (: >"$plan_page.part") 2>/dev/null || fail "cannot write to $plan_page.part" "name a file in a folder that you can write to"
         undo_with remove_part
         plan_status=0
         look_at_production build plan --html - >"$plan_page.part" || plan_status=$?

@@ -1,11 +1,11 @@
-# commands/production.sh: build what stands in web/, prepare the database, and let it serve behind Caddy.
+# commands/production.sh: build web/, prepare the database, and switch to the new version, behind Caddy.
 # usage: sh run.sh -0 [--no-build | [--concurrently] [--approve CHECKSUM]]
 #
-# Safe to run at any time; with nothing changed it touches nothing. A new version starts as the other colour, and takes
-# over only when it is healthy.
-#   --no-build          starts what was built last, without the network: the boot does it so
-#   --approve CHECKSUM  carries out the plan of that checksum (`sh run.sh plan` shows it), although it needs approval
-#   --concurrently      builds indexes with CONCURRENTLY, one migration after another; not all of it can be undone
+# Safe to run at any time: if nothing has changed, it changes nothing. A new version starts as the other colour (blue or
+# green), and visitors are switched to it only when it is healthy.
+#   --no-build          start the last build, without the network, as the boot does
+#   --approve CHECKSUM  approve the plan with that checksum, which `sh run.sh plan` shows
+#   --concurrently      build indexes with CONCURRENTLY, one migration after another; not all of it can be undone
 
 main() {
     build=yes
@@ -40,17 +40,17 @@ read_options() {
             export POSTDO_CONCURRENTLY
             ;;
         --approve)
-            case ${2-} in '' | -*) usage_error "--approve needs the checksum of a plan: sh run.sh plan shows it" ;; esac
+            case ${2-} in '' | -*) usage_error "--approve needs the checksum of a plan, which sh run.sh plan shows" ;; esac
             POSTDO_APPROVE=$2
             export POSTDO_APPROVE
             shift
             ;;
-        *) usage_error "-0 takes no option '$1'" ;;
+        *) unknown_argument "$1" ;;
         esac
         shift
     done
     [ "$build" = yes ] || [ -z "$POSTDO_APPROVE$POSTDO_CONCURRENTLY" ] ||
-        usage_error "--no-build takes nothing else: what was built last has no plan to approve"
+        usage_error "--no-build cannot be combined with other options, because it makes no plan"
 }
 
 release() {
@@ -65,7 +65,7 @@ release_what_was_built() {
     db_was=$(state_of prod db)
     [ -z "$DOMAIN" ] || has_certificate "$DOMAIN" || get_certificate
     if [ -n "$live" ] && serves_this_version "$live"; then
-        say "Nothing has changed: $live goes on serving"
+        say "Already up to date: $live is serving this version"
         start_proxy_and_database "$live"
         UNDO= # what was started for the certificate stays
         return
@@ -76,7 +76,7 @@ release_what_was_built() {
     # A server that runs is left as it is until the release has passed on it: it may have to restart for the new .env.
     start_database prod
     start_additions prod
-    copy_for_rehearsal prepare || refuse_without_copy "$(what_still_serves prod)"
+    copy_for_rehearsal prepare || refuse_without_copy fail_site
     try "Prepare the database" prepare_database || explain_preparation "$?"
     drop_copy
     prepared=$(date +%s)
@@ -93,8 +93,7 @@ release_what_was_built() {
 
 start_last_release() {
     live=$(live_colour)
-    last_version_is_left ||
-        fail "nothing was built here yet" "build and start it first: sh run.sh -0"
+    last_version_is_left || not_built prod
     # While it serves, a changed .env comes as a release of the same image, not as a restart.
     if is_well prod "web-$live"; then
         docker tag "$PROJECT_NAME-web:$live" "$PROJECT_NAME-web:next"
@@ -111,14 +110,15 @@ start_last_release() {
     UNDO=
 }
 
-# What ran before goes on, over plain HTTP. The version that insists on HTTPS takes over when there is a certificate.
+# The previous version keeps serving, over plain HTTP. The one that redirects to HTTPS replaces it when there is a
+# certificate.
 get_certificate() {
     make_live_folder
     is_running prod proxy || undo_with stop_what_was_started
     try "Start the proxy for $DOMAIN" start_proxy || explain_unhealthy prod proxy
     try "Get a certificate for $DOMAIN" wait_until "$START_TIMEOUT" has_certificate "$DOMAIN" ||
-        fail "no certificate for $DOMAIN: $(certificate_reason)" \
-            "$(certificate_remedy); or empty DOMAIN in .env$(what_still_serves prod)"
+        fail_site "no certificate for $DOMAIN: $(certificate_reason)" \
+            "$(certificate_remedy); to serve without HTTPS, leave DOMAIN empty in .env"
 }
 
 # It is healthy, its image is the one just built, and Compose would leave its container as it is.
@@ -146,11 +146,11 @@ explain_preparation() { # explain_preparation STATUS
     result detail | indented >&3
     remedy=$(result next)
     case $(result outcome) in
-    refused) fail "preparing the database was refused: $what" "$remedy$(what_still_serves prod)" 3 ;;
-    undone) fail "preparing the database failed and was undone: $what" "$remedy$(what_still_serves prod)" 4 ;;
+    refused) fail_site "preparing the database was refused: $what" "$remedy" 3 ;;
+    undone) fail_site "preparing the database failed and was undone: $what" "$remedy" 4 ;;
     # Perhaps no version fits the database now.
     not-undone) fail "preparing the database failed and was not undone: $what" "$remedy" 5 ;;
-    *) fail "preparing the database failed: $what" "$remedy$(what_still_serves prod)" ;;
+    *) fail_site "preparing the database failed: $what" "$remedy" ;;
     esac
 }
 
@@ -159,12 +159,11 @@ explain_no_result() { # explain_no_result STATUS
     prepare_words=$(tail -n "+$((LOG_MARK + 1))" "$LOG_FILE" | sed -n 's/^Error response from daemon: //p' | tail -n 1)
     prepare_remedy=$(engine_hint "$prepare_words")
     show_tail
-    [ "$1" -ne 137 ] || fail "preparing the database was killed; it may need more memory than WEB_MEMORY ($WEB_MEMORY)" \
-        "raise WEB_MEMORY in .env, and repeat: sh run.sh -0$(what_still_serves prod)"
-    [ -z "$prepare_words" ] || fail "preparing the database failed: the Docker engine says: $prepare_words" \
-        "${prepare_remedy:-mend what the lines above say}, and repeat: sh run.sh -0$(what_still_serves prod)"
-    fail "preparing the database ended with status $1 and left no result" \
-        "read the lines above, correct what they name, and repeat: sh run.sh -0$(what_still_serves prod)"
+    [ "$1" -ne 137 ] || fail_site "preparing the database was killed; it may need more memory than WEB_MEMORY ($WEB_MEMORY)" \
+        "raise WEB_MEMORY in .env, then run: sh run.sh -0"
+    [ -z "$prepare_words" ] || fail_site "preparing the database failed: the Docker engine says: $prepare_words" \
+        "${prepare_remedy:-$FIX_LINES}, then run: sh run.sh -0"
+    fail_site "preparing the database ended with status $1 and left no result" "$FIX_LINES, then run: sh run.sh -0"
 }
 
 start_colour() { # start_colour COLOUR
@@ -203,7 +202,7 @@ switch_to() { # switch_to COLOUR
 # only the live one runs, also when an earlier run was interrupted after its switch.
 start_proxy_and_database() { # start_proxy_and_database COLOUR
     # shellcheck disable=SC2046 # split on purpose: a list of words
-    try "See to the proxy and PostgreSQL" start_all_but_web || explain_unhealthy prod db "web-$1" proxy $(additions prod)
+    try "Start the proxy and PostgreSQL" start_all_but_web || explain_unhealthy prod db "web-$1" proxy $(additions prod)
     start_other=$(other_colour "$1")
     ! is_running prod "web-$start_other" || step "Stop $start_other" stop_old_version "$start_other"
 }
@@ -235,12 +234,12 @@ stop_old_version() { # stop_old_version COLOUR
 
 # A second before, in which the container of the preparation ends, and one after, in which Caddy looks the name up.
 note_switch() {
-    printf '%s\n' "$(($(date +%s) - prepared + 2))" >"$SWITCH_SECONDS" || warn "cannot write $SWITCH_SECONDS"
+    printf '%s\n' "$(($(date +%s) - prepared + 2))" >"$SWITCH_SECONDS" || warn "cannot write to $SWITCH_SECONDS"
 }
 
 record_release() { # record_release COLOUR
     printf '%s %s %s %s\n' "$(date '+%Y-%m-%dT%H:%M:%S%z')" "$APP_VERSION" "$1" \
-        "$(docker image inspect --format '{{.Id}}' "$PROJECT_NAME-web:$1")" >>"$STATE/releases.log" || warn "cannot write $STATE/releases.log"
+        "$(docker image inspect --format '{{.Id}}' "$PROJECT_NAME-web:$1")" >>"$STATE/releases.log" || warn "cannot write to $STATE/releases.log"
 }
 
 announce() {
@@ -248,7 +247,7 @@ announce() {
     say "  site   $(production_address)"
     [ -n "$DOMAIN" ] || say "         plain HTTP, on every address of this machine; set DOMAIN in .env for HTTPS"
     [ -z "$DJANGO_SUPERUSER_EMAIL" ] || say "  admin  /admin/   $DJANGO_SUPERUSER_EMAIL, password in .env"
-    say "  logs   sh run.sh -0 logs        end it  sh run.sh -0 stop"
-    [ -f "/etc/systemd/system/$PROJECT_NAME.service" ] || say "  boot   to start with the machine: sudo sh run.sh service install"
+    say "  logs   sh run.sh -0 logs        stop  sh run.sh -0 stop"
+    [ -f "/etc/systemd/system/$PROJECT_NAME.service" ] || say "  boot   start at boot: sudo sh run.sh service install"
     say ""
 }

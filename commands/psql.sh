@@ -1,9 +1,8 @@
-# commands/psql.sh: psql on the database of a mode.
+# commands/psql.sh: open psql on a mode's database.
 # usage: sh run.sh [-0|-1|-2] psql [PSQL ARGUMENTS...]
 #
-# A database that does not run is started for as long as psql does. In Docker it goes through the container's own
-# socket, so that it works also when the password in .env is wrong. In a loop that reads a list, psql -c leaves the
-# list alone.
+# A stopped database runs as long as psql does. In Docker, psql connects through the container's own socket, so it works
+# even if the password in .env is wrong. In a loop that reads a list (while read), psql -c leaves the list to the loop.
 
 main() {
     enter_mode

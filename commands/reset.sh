@@ -1,18 +1,18 @@
-# commands/reset.sh: empty the development database, for a fresh start. Production has no such command.
+# commands/reset.sh: delete the development database. There is no such command for production.
 # usage: sh run.sh -1|-2 reset --yes
 #
-# -1 removes the development volume; -2 does the same, or removes the embedded PostgreSQL where there is no Docker.
+# -1 removes the development volume. -2 does the same, or removes the embedded PostgreSQL if there is no Docker.
 
 main() {
-    [ "$MODE" != prod ] || usage_error "production's data is never removed by a command of this kit"
-    [ -n "$MODE" ] || usage_error "reset needs the mode: -1 or -2"
+    [ "$MODE" != prod ] || usage_error "no command of this kit deletes production's data"
+    [ -n "$MODE" ] || usage_error "reset needs a mode: -1 or -2"
     [ "${1-}" = --yes ] && [ $# -eq 1 ] ||
-        fail "this deletes all data of the $(mode_name "$MODE") database" "if you mean it: sh run.sh $(mode_flag "$MODE") reset --yes" 2
+        fail "this would delete all data in the $(mode_name "$MODE") database" "to delete it, run: sh run.sh $(mode_flag "$MODE") reset --yes" 2
     prepare_environment
     [ "$MODE" = dev ] || choose_local_database
     make_state_folder "$STATE"
     if [ "$MODE" = local ] && [ "$LOCAL_DATABASE" = embedded ]; then reset_embedded; else reset_volume; fi
-    say "the next start makes a new one"
+    say "the next start creates a new one"
 }
 
 reset_volume() {
@@ -27,10 +27,10 @@ reset_volume() {
 }
 
 reset_embedded() {
-    ! local_server_runs || fail "the local server (-2) uses this database" "stop it first: sh run.sh -2 stop"
+    require_local_stopped
     take_lock local
     open_log reset
-    [ -d "$EMBEDDED" ] || { say "there is none yet" && return; }
+    [ -d "$EMBEDDED" ] || { say "there is no embedded database yet" && return; }
     step "Stop PostgreSQL (embedded)" embedded stop --data "$EMBEDDED"
     step "Remove the embedded database" rm -rf "$EMBEDDED"
 }

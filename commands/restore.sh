@@ -1,15 +1,15 @@
-# commands/restore.sh: put a backup into a second database, and let it take the place of the site's.
+# commands/restore.sh: restore a backup as a second database, then swap it with the site's database.
 # usage: sh run.sh [-0|-1] restore BACKUP       restore a file of `backup`, or a folder of a release, as database "restored"
-#        sh run.sh [-0|-1] restore --swap       stop the site, and put "restored" in the place of its database
+#        sh run.sh [-0|-1] restore --swap       stop the site, and swap its database with "restored"
 #        sh run.sh [-0|-1] restore --drop-old   remove the database that was replaced
 #
-# Nothing is lost on the way: the site's own database is renamed to "replaced" and kept.
+# Nothing is lost: the swap keeps the site's former database as "replaced".
 
 main() {
     [ $# -eq 1 ] || usage_error "restore needs a backup, such as: restore backups/NAME"
     case $1 in
     --swap | --drop-old) ;;
-    -*) usage_error "restore takes no option '$1'" ;;
+    -*) unknown_argument "$1" ;;
     *) require_backup "$1" ;;
     esac
     enter_mode
@@ -22,25 +22,25 @@ main() {
 }
 
 require_backup() { # require_backup PATH: sets BACKUP, the absolute path
-    [ -e "$1" ] || fail "there is no backup $1" "list them: ls backups"
+    [ -e "$1" ] || fail "there is no backup $1" "list the backups: ls backups"
     [ -r "$1" ] || fail "cannot read $1" "run this as a user who can read it, or with sudo"
-    [ ! -d "$1" ] || [ -f "$1/toc.dat" ] || fail "$1 is not a backup (it has no toc.dat)" "name a folder that a release wrote, or a file of: sh run.sh backup"
+    [ ! -d "$1" ] || [ -f "$1/toc.dat" ] || fail "$1 is not a backup (it has no toc.dat)" "name a folder that a release wrote, or a file from: sh run.sh backup"
     BACKUP=$(cd "$(dirname "$1")" && pwd -P)/$(basename "$1")
 }
 
 restore_beside() { # restore_beside NAME
     ! database_exists "$MODE" restored ||
-        fail "there is a database \"restored\" already" "put it in place: sh run.sh $(mode_flag "$MODE") restore --swap; or remove it: sh run.sh $(mode_flag "$MODE") psql -c 'DROP DATABASE restored'"
-    step "Make an empty database" run_sql "$MODE" create.sql -v owner="$POSTGRES_USER"
+        fail "the database \"restored\" already exists" "swap it with the site's: sh run.sh $(mode_flag "$MODE") restore --swap; or remove it: sh run.sh $(mode_flag "$MODE") psql -c 'DROP DATABASE restored'"
+    step "Create an empty database" run_sql "$MODE" create.sql -v owner="$POSTGRES_USER"
     try "Restore $1" restore_into || {
         run_sql "$MODE" discard.sql -v name=restoring >>"$LOG_FILE" 2>&1 || true
         show_tail
-        fail "the backup could not be restored; the site's data is untouched" "read the lines above; try another backup: ls backups"
+        fail "the backup could not be restored; the site's data is unchanged" "$FIX_LINES, or restore another backup: ls backups"
     }
-    step "Name it" run_sql "$MODE" finish.sql
-    say "restored into the database \"restored\"; the site's own is untouched"
-    say "  look at it    sh run.sh $(mode_flag "$MODE") psql -d restored"
-    say "  put in place  sh run.sh $(mode_flag "$MODE") restore --swap"
+    step "Rename it to \"restored\"" run_sql "$MODE" finish.sql
+    say "the backup is now the database \"restored\". The site's database is unchanged."
+    say "  inspect it                sh run.sh $(mode_flag "$MODE") psql -d restored"
+    say "  swap it with the site's   sh run.sh $(mode_flag "$MODE") restore --swap"
 }
 
 # In a container of the server's own image, which reads both forms, at the server's own address.
@@ -52,25 +52,24 @@ restore_into() {
 
 put_in_place() {
     [ "$POSTGRES_DB" != postgres ] ||
-        fail "restore --swap cannot rename the database postgres (POSTGRES_DB in .env): the kit itself connects to it" \
-            "stop the site, give \"restored\" a name of its own (sh run.sh $(mode_flag "$MODE") psql -U postdo_superuser -c 'ALTER DATABASE restored RENAME TO site'), set POSTGRES_DB=site in .env, and start the site"
+        fail "restore --swap cannot rename the database postgres (POSTGRES_DB in .env), because the kit itself connects to it" \
+            "stop the site, rename \"restored\" (sh run.sh $(mode_flag "$MODE") psql -U postdo_superuser -c 'ALTER DATABASE restored RENAME TO site'), set POSTGRES_DB=site in .env and start the site"
     database_exists "$MODE" restored || fail "there is no database \"restored\"" "restore a backup first: sh run.sh $(mode_flag "$MODE") restore backups/NAME"
-    ! database_exists "$MODE" replaced || fail "the database that an earlier restore replaced is still there" "remove it: sh run.sh $(mode_flag "$MODE") restore --drop-old"
-    ! one_off_runs "$MODE" || fail "a manage command is at work on the database" "wait until it has ended"
-    [ "$MODE" = prod ] || require_local_stopped
+    ! database_exists "$MODE" replaced || fail "the database \"replaced\" of an earlier restore still exists" "remove it: sh run.sh $(mode_flag "$MODE") restore --drop-old"
+    require_database_unused "$MODE"
     # From here on the site is down, until the next start.
     "stop_site_$MODE"
-    try "Put the restored database in place" run_sql "$MODE" swap.sql -1 -v live="$POSTGRES_DB" || {
+    try "Swap the databases" run_sql "$MODE" swap.sql -1 -v live="$POSTGRES_DB" || {
         show_tail
-        fail "the restored database could not take the site's place; both databases are unchanged, and the site is stopped" "read the lines above; to start the site with its own data: sh run.sh $(mode_flag "$MODE")"
+        fail "the databases could not be swapped; both are unchanged, and the site is stopped" "$FIX_ABOVE; to start the site with its own data: sh run.sh $(mode_flag "$MODE")"
     }
     step "Stop PostgreSQL" stop_database_again
-    say "the site's data is now the restored one; the data from before is in the database \"replaced\""
+    say "the site now has the restored data. Its former data is in the database \"replaced\"."
     say "  start the site      sh run.sh $(mode_flag "$MODE")"
     say "  remove the old one  sh run.sh $(mode_flag "$MODE") restore --drop-old"
 }
 
 drop_old() {
-    database_exists "$MODE" replaced || fail "there is no database \"replaced\"" "there is nothing to remove"
+    database_exists "$MODE" replaced || fail "there is no database \"replaced\"" "do nothing: no restore has replaced a database"
     step "Remove the replaced database" run_sql "$MODE" discard.sql -v name=replaced
 }

@@ -1,17 +1,17 @@
-# commands/service.sh: start production with the operating system (systemd).
+# commands/service.sh: start production at boot, with systemd.
 # usage: sudo sh run.sh service install|remove|status
 #
-# install writes a unit that runs `sh run.sh -0 --no-build` at boot and `sh run.sh -0 stop` before the machine goes
-# down. remove takes the unit away and leaves the running site and its data alone.
+# install writes a unit that runs `sh run.sh -0 --no-build` at boot and `sh run.sh -0 stop` at shutdown. remove deletes
+# the unit; the site keeps running.
 
 UNIT_FOLDER=/etc/systemd/system
 
 main() {
-    [ -z "$MODE" ] || [ "$MODE" = prod ] || usage_error "only production (-0) starts with the machine"
+    [ -z "$MODE" ] || [ "$MODE" = prod ] || usage_error "only production (-0) can start at boot"
     case "$#${1-}" in
     1install | 1remove | 1status) prepare_environment ;;
-    1*) usage_error "service knows install, remove and status, not '$1'" ;;
-    *) usage_error "service needs one of: install, remove, status" ;;
+    1*) usage_error "unknown argument '$1': service takes install, remove or status" ;;
+    *) usage_error "service takes one argument: install, remove or status" ;;
     esac
     UNIT="$PROJECT_NAME.service" # of another clone too, if that has this name
     ! engine_answers || require_own_stack prod
@@ -28,15 +28,15 @@ install_unit() {
     require_engine
     require_compose_for_root
     docker image inspect "$PROJECT_NAME-web:$(live_colour)" >/dev/null 2>&1 ||
-        fail "production has not run here yet, so there is nothing to start at boot" "sh run.sh -0, and then this again"
-    unit_new=$(mktemp) || fail "cannot write a temporary file" "free some disk space"
+        not_built prod
+    unit_new=$(mktemp) || cannot_write "a temporary file"
     fill_unit >"$unit_new"
-    install -m 644 "$unit_new" "$UNIT_FOLDER/$UNIT" || fail "cannot write $UNIT_FOLDER/$UNIT" "free some disk space, or make it writable"
+    install -m 644 "$unit_new" "$UNIT_FOLDER/$UNIT" || cannot_write "$UNIT_FOLDER/$UNIT"
     rm -f "$unit_new"
     systemctl daemon-reload
-    systemctl enable "$UNIT" >/dev/null 2>&1 || fail "systemctl enable $UNIT failed" "look at: systemctl status $UNIT"
+    systemctl enable "$UNIT" >/dev/null 2>&1 || fail "systemctl enable $UNIT failed" "find out why: systemctl status $UNIT"
     # Started as well, so that systemd knows that there is something to stop when the machine goes down.
-    systemctl start "$UNIT" || fail "systemctl start $UNIT failed" "look at: journalctl -u $UNIT -n 50"
+    systemctl start "$UNIT" || fail "systemctl start $UNIT failed" "find out why: journalctl -u $UNIT -n 50"
     say "$UNIT starts production at boot, from $ROOT"
 }
 
@@ -50,30 +50,30 @@ remove_unit() {
     require_systemd
     require_root "$1"
     [ -f "$UNIT_FOLDER/$UNIT" ] || { say "$UNIT is not installed" && return; }
-    # Disabled, not stopped: the site goes on serving.
+    # Disabled, not stopped: the site keeps serving.
     systemctl disable "$UNIT" >/dev/null 2>&1 || true
     rm -f "$UNIT_FOLDER/$UNIT"
     systemctl daemon-reload
-    say "$UNIT is removed; the site runs on until sh run.sh -0 stop"
+    say "$UNIT is removed. The site keeps running; to stop it: sh run.sh -0 stop"
 }
 
 show_unit() {
     require_systemd
-    [ -f "$UNIT_FOLDER/$UNIT" ] || fail "$UNIT is not installed" "sudo sh run.sh service install" 3
+    [ -f "$UNIT_FOLDER/$UNIT" ] || fail "$UNIT is not installed" "install it: sudo sh run.sh service install" 3
     systemctl --no-pager status "$UNIT"
 }
 
 require_systemd() {
     [ -d /run/systemd/system ] ||
-        fail "this machine was not booted with systemd" "make its own init run at boot: sh $ROOT/run.sh -0 --no-build"
+        fail "this machine was not booted with systemd" "have its init run this at boot: sh $ROOT/run.sh -0 --no-build"
 }
 
 require_root() {
-    [ "$(id -u)" -eq 0 ] || fail "the service belongs to the machine, and you are not root" "sudo sh run.sh service $1"
+    [ "$(id -u)" -eq 0 ] || fail "only root can $1 the service" "run: sudo sh run.sh service $1"
 }
 
 # At boot there is no home folder, so a Compose plugin in one would not be found.
 require_compose_for_root() {
     env -i PATH="$PATH" docker compose version >/dev/null 2>&1 ||
-        fail "the Compose plugin is in a user's home folder, where the boot does not find it" "install the package docker-compose-plugin for the whole machine"
+        fail "the Compose plugin is in a user's home folder, where it is not found at boot" "install the package docker-compose-plugin for all users"
 }

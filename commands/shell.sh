@@ -1,4 +1,4 @@
-# commands/shell.sh: Django's Python shell in the running mode.
+# commands/shell.sh: open Django's Python shell in the running mode.
 # usage: sh run.sh [-0|-1|-2] shell [ARGUMENTS...]
 
 main() {

@@ -1,7 +1,7 @@
-# commands/sources.sh: compare the files of the applied migrations with those that production keeps.
+# commands/sources.sh: compare the migration files in web/ with those that were applied in production.
 # usage: sh run.sh sources [--json] [--show APP.NAME]
 #
-# Builds the image, to see the files of web/. With --show, prints the text of a migration as it was applied.
+# Builds the image to read the files in web/. --show prints the text of a migration as it was applied.
 
 main() {
     check_options "--json --show=" "$@"

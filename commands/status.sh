@@ -1,15 +1,15 @@
-# commands/status.sh: what runs, in which mode, whether visitors get their pages, which version, and where.
+# commands/status.sh: show what runs in each mode, its version and address, and whether visitors get pages.
 # usage: sh run.sh [-0|-1|-2] status
 #
-# Ends with 0 if the mode is well, 1 if it is ill, 2 if nothing answers. What counts is what a visitor gets now: the page
-# HEALTH_PATH, through the proxy. Without a mode the worst counts, of those that run and of a production that was released.
+# Exits with 0 if the mode is healthy, 1 if it is unhealthy, 2 if nothing answers. It asks for the page HEALTH_PATH through
+# the proxy, as a visitor does. Without a mode, the worst of those that run counts, and production if it was ever released.
 
 WELL=0
 ILL=1
 DOWN=2
 
 main() {
-    [ $# -eq 0 ] || usage_error "status takes no argument '$1'"
+    take_no_arguments "$@"
     read_environment
     problem=$(engine_problem) || say "Docker: $(printf '%s\n' "$problem" | head -n 1)"
     status_worst=$WELL
@@ -66,7 +66,7 @@ begin_in_docker() { # begin_in_docker prod|dev
         return
     fi
     if is_running "$1" db; then
-        printf '%-12s its database only\n' "$(mode_name "$1")"
+        printf '%-12s only its database runs\n' "$(mode_name "$1")"
         show_service "$1" db "$([ "$1" = prod ] || printf '127.0.0.1:%s' "$DEV_DB_PORT")"
     else
         printf '%-12s stopped   (start: sh run.sh %s)\n' "$(mode_name "$1")" "$(mode_flag "$1")"
@@ -76,7 +76,7 @@ begin_in_docker() { # begin_in_docker prod|dev
 
 # Asked now, by this clone's own script in the site's container: Docker's check is half a minute behind.
 ask_as_visitor() { # ask_as_visitor MODE SERVICE HOST PORT [DOMAIN]: prints what a visitor gets, such as "200 for /readyz"
-    is_running "$1" "$2" || { printf 'no page: %s does not run' "$2" && return; }
+    is_running "$1" "$2" || { printf 'no page: %s is not running' "$2" && return; }
     visitor_container=$(container_of "$1" "$2")
     shift 2
     in_time docker exec -i "$visitor_container" python -I -S - "$HEALTH_PATH" "$@" <"$ROOT/healthcheck.py" 2>&1 | tail -n 1

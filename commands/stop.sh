@@ -1,8 +1,8 @@
-# commands/stop.sh: end a mode gracefully; its data stays.
+# commands/stop.sh: stop a mode gracefully; its data is kept.
 # usage: sh run.sh [-0|-1|-2] stop
 
 main() {
-    [ $# -eq 0 ] || usage_error "stop takes no argument '$1'"
+    take_no_arguments "$@"
     enter_mode
     make_state_folder "$STATE"
     open_log "stop-$MODE"
@@ -24,7 +24,7 @@ stop_dev() {
     take_lock dev
     stop_site_dev
     if local_is_at_work; then
-        say "PostgreSQL goes on: the local server (-2) uses it"
+        say "PostgreSQL keeps running: the local server (-2) is using it"
     else
         step "Stop PostgreSQL" stop_database dev
     fi
@@ -33,7 +33,7 @@ stop_dev() {
 # The run.sh that keeps the server ends it and the database when it is told to end itself. If it was killed, we do.
 stop_local() {
     if keeper_is_gone && server_is_gone; then
-        say "the local server does not run"
+        say "the local server is not running"
     elif ! keeper_is_gone; then
         kill "${keeper%% *}" 2>/dev/null || true
         step "Stop the dev server and its database" wait_until 120 keeper_is_gone

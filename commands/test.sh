@@ -1,8 +1,8 @@
-# commands/test.sh: the linters and all tests; the ones that need Docker, a browser or Python 3.11 where these are.
+# commands/test.sh: run the linters and all tests; skips those that need Docker, a browser or Python 3.11 if it is missing.
 # usage: sh run.sh test [quick | PYTEST ARGUMENTS...]
 #
-# quick: the linters, and of each kind of test what finds most; without Docker, in a few minutes (tests/quick.txt).
-# With arguments (tests/unit, -k superuser) only those tests run, and no linters. With CI=true a skipped test fails.
+# quick: the linters, and of each kind the tests that find most; without Docker, in a few minutes (tests/quick.txt).
+# With arguments (tests/unit, -k superuser) only those tests run, without the linters. With CI=true a skipped test fails.
 
 main() {
     make_state_folder "$STATE"
@@ -17,7 +17,7 @@ main() {
     esac
     TEST_SUMMARY_FILE="$STATE/test-summary"
     export TEST_SUMMARY_FILE
-    : >"$TEST_SUMMARY_FILE" || fail "cannot write $TEST_SUMMARY_FILE (disk full?)" "free some disk space"
+    : >"$TEST_SUMMARY_FILE" || cannot_write "$TEST_SUMMARY_FILE"
 
     test_failed=
     case ${1-} in quick) run_quick ;; *) run_all ;; esac
@@ -61,7 +61,7 @@ begin_stack_tests() {
     ) >"$stack_log" 2>&1 &
     STACK_TESTS=$!
     undo_with stop_stack_tests
-    say "tests/stack and tests/browser run beside the others; to follow them: tail -f $stack_log"
+    say "tests/stack and tests/browser run beside the others. Follow them: tail -f $stack_log"
 }
 
 end_stack_tests() {
@@ -80,8 +80,8 @@ stop_stack_tests() {
 
 summarise() {
     say ""
-    say "linters: $(case $test_failed in linters*) printf 'found something' ;; *) printf clean ;; esac)"
+    say "linters: $(case $test_failed in linters*) printf 'found problems' ;; *) printf clean ;; esac)"
     cat "$TEST_SUMMARY_FILE"
-    [ -z "$test_failed" ] || fail "not everything passed" "read the failures above; repeat one: sh run.sh test PATH::NAME"
+    [ -z "$test_failed" ] || fail "not everything passed" "fix what failed above; to run one test again: sh run.sh test PATH::NAME"
     say "everything passed"
 }

@@ -24,7 +24,7 @@ require_room() {
     free=$(df -Pk "$PGDATA" | awk 'NR == 2 { print int($4 / 1024) }')
     [ "$free" -ge "${POSTDO_COPY_MB:-0}" ] && return
     # Read by lib/copy.sh.
-    printf 'what=%s\nnext=%s\n' "a copy of the server needs $POSTDO_COPY_MB MB, and its disk has $free MB left" "free some disk space there"
+    printf 'what=%s\nnext=%s\n' "a copy of the server needs $POSTDO_COPY_MB MB, but its disk has $free MB left" "free some disk space there"
     exit 1
 }
 

@@ -63,8 +63,8 @@ f" | *'role "'*'" does not exist'*) continue ;;
         superuser_error=$(printf '%s\n' "$superuser_said" | sed -n 's/^psql: error: //p' | sed 's/.*failed: //; s/^FATAL: *//' | tail -n 1)
     done
     [ -z "$superuser_error" ] ||
-        stop_with "PostgreSQL does not let the kit in: $superuser_error" "look at its last lines ($RUN logs), correct that, and run the same command again"
-    stop_with "this database was not made with POSTGRES_USER=$1" "set POSTGRES_USER in .env back to what it was at the first start"
+        stop_with "the kit cannot log in to PostgreSQL: $superuser_error" "find the cause in its log ($RUN logs), fix it, then run the command again"
+    stop_with "this database was not created with POSTGRES_USER=$1" "set POSTGRES_USER in .env back to its value at the first start"
 }
 
 check() { # check ROLE DATABASE
@@ -109,11 +109,11 @@ require_first_superuser() { # require_first_superuser ROLE
     first_superuser=$(value "$1" postgres "SELECT quote_ident(rolname) FROM pg_roles WHERE oid = 10 AND rolname <> '$1'")
     [ -z "$first_superuser" ] ||
         stop_with "the first superuser of this volume is $first_superuser, not $1" \
-            "give it the kit's name: $RUN psql -d postgres -c 'ALTER ROLE $first_superuser RENAME TO $SUPERUSER', and run the same command again"
+            "rename it: $RUN psql -d postgres -c 'ALTER ROLE $first_superuser RENAME TO $SUPERUSER', then run the command again"
 }
 
-# The site works on meanwhile: one object after another changes hands while its role may still do everything, and the last
-# transaction only gives the two roles other names. Interrupted, it is repeated from the beginning.
+# The site keeps running: one object after another changes its owner while the site's role is still a superuser, and the
+# last transaction only renames the two roles. If it is interrupted, it starts again from the beginning.
 move() { # move ROLE
     ask "$1" postgres -v mover="$MOVER" -v heir="$HEIR" -f "$SQL/begin.sql"
     hand_over "$1" "$HEIR"
@@ -137,11 +137,11 @@ give_all() { # give_all SUPERUSER TO DATABASE
         give_error=$(printf '%s\n' "$give_said" | sed -n 's/^.*ERROR:  //p' | tail -n 1)
         case $give_error in
         55P03:* | 40P01:*) ;; # lock_not_available, deadlock_detected
-        *) stop_with "the objects in database $3 could not be handed over to the site's role: $give_error" "read the last lines of the log, and run the same command again" ;;
+        *) stop_with "the objects in database $3 could not be given to the site's role: $give_error" "fix that, then run the command again" ;;
         esac
         give_tries=$((give_tries + 1))
         [ "$give_tries" -lt "$TRIES" ] ||
-            stop_with "a table in database $3 stayed locked for $TRIES s" "find the transaction that holds it ($RUN psql -c 'SELECT pid, state, query FROM pg_stat_activity'), end it, and run the same command again"
+            stop_with "a table in database $3 stayed locked for $TRIES s" "find the transaction that locks it ($RUN psql -c 'SELECT pid, state, query FROM pg_stat_activity'), end it, then run the command again"
         sleep 1
     done
 }
@@ -151,8 +151,8 @@ give_all() { # give_all SUPERUSER TO DATABASE
 install_extension() { # install_extension SUPERUSER DATABASE NAME ROLE
     for install_database in "$2" template1; do
         ask "$1" "$install_database" -v extension="$3" -v role="$4" -f "$SQL/extension.sql" ||
-            stop_with "the extension $3 of DB_EXTENSIONS cannot be created" \
-                "read PostgreSQL's message above; take it out of DB_EXTENSIONS in .env, or use an image that has it (docker-compose.override.yml); if the site still runs on another image, release with that image first, and set DB_EXTENSIONS after it"
+            stop_with "the extension $3 of DB_EXTENSIONS cannot be created; PostgreSQL's message is in the log" \
+                "remove it from DB_EXTENSIONS in .env, or release with an image that has it (POSTGRES_IMAGE in .env) before you set DB_EXTENSIONS"
     done
 }
 

@@ -2,7 +2,7 @@
 # db/start.sh: fills this machine's memory into db/postgresql.conf, then becomes the image's own entrypoint.
 # usage, in the container: sh start.sh [postgres options | --check, which only tries them]
 # Environment: POSTGRES_MAX_CONNECTIONS, PGDATA (the image sets it).
-# A first start that did not finish (a script in db/init failed) begins anew.
+# A first start that did not finish (a script in db/init failed) starts over.
 set -eu
 
 # Other places are for the tests.
@@ -52,7 +52,7 @@ first_start_failed() {
 }
 
 begin_anew() {
-    printf 'db/start.sh: the first start of this volume did not finish, so it begins anew\n'
+    printf 'db/start.sh: the first start of this volume did not finish, so it starts over\n'
     as_postgres find "$PGDATA" -mindepth 1 -delete
 }
 

@@ -6,7 +6,7 @@
 set -eu
 
 main() {
-    [ -f manage.py ] || fail "web/manage.py is missing" "put the Django project itself into web/, with manage.py at its top"
+    [ -f manage.py ] || fail "web/manage.py is missing" "put your Django project into web/, with manage.py at its top level"
     # A clone made under umask 077 has files that the user "app" could not read.
     chmod -R a+rX .
     # A file that is no Python is shown, and matters only if something imports it.
@@ -16,12 +16,12 @@ main() {
     export POSTDO_MODE=production SECRET_KEY=only-for-this-build-step ALLOWED_HOSTS=localhost
     export DATABASE_URL=postgres://nobody:nothing@127.0.0.1:1/none
     collect_static "$2"
-    python manage.py check || fail "the project does not pass its checks" "mend what the lines above say"
+    python manage.py check || fail "manage.py check found problems" "fix what the lines above say"
 
     # No migration is missing: that leaves a stamp, and a start need not look again. If one is (3), the start refuses too.
     status=0
     python -m postdo check --stamp "$1" || status=$?
-    [ "$status" -eq 0 ] || [ "$status" -eq 3 ] || fail "the migrations could not be checked" "mend what the lines above say"
+    [ "$status" -eq 0 ] || [ "$status" -eq 3 ] || fail "the migrations could not be checked" "fix what the lines above say"
 }
 
 # Compressing them takes seconds. Where every file and setting is the same as at an earlier build, so is the result.
@@ -61,9 +61,9 @@ make_static() {
     # A package's script names a source map, or its style sheet a picture, that it does not ship.
     missing=$(printf '%s\n' "$collected" | sed -n "s/.*The file '\([^']*\)' could not be found with .*/\1/p" | tail -n 1)
     [ -z "$missing" ] || fail "collectstatic failed: a static file refers to $missing, which does not exist" \
-        "correct the reference; if it is in somebody else's package, put an empty file there: static/$missing in one of your applications"
+        "correct the reference; if it is in a package, add an empty file static/$missing to one of your applications"
     fail "collectstatic failed" \
-        "fix what the lines above say (PROD_SETTINGS is $DJANGO_SETTINGS_MODULE; at the build there is no database, and no .env)"
+        "fix what the lines above say (the settings are $DJANGO_SETTINGS_MODULE; during a build there is no database and no .env)"
 }
 
 fail() { # fail WHAT REMEDY: as facts, which lib/compose.sh reads in what the build has printed

@@ -9,16 +9,16 @@ main() {
     *) names="dev development local" modules=django ;;
     esac
 
-    file=$(find_file "$names") || fail "web/ names no requirements" \
+    file=$(find_file "$names") || fail "web/ has no file of requirements" \
         "write web/requirements/${names%% *}.txt, or web/requirements.txt"
     require_git
     require_local_packages
     pip --python /venv/bin/python install --no-compile --requirement "$file" || fail "pip could not install web/$file" \
-        "mend what the lines above say (something to compile? APT_BUILD_PACKAGES in .env)"
+        "fix what the lines above say (to compile something, set APT_BUILD_PACKAGES in .env)"
     for module in $modules; do
         python -c "import $module" || fail "$module cannot be imported" "add it to web/$file"
     done
-    python -c 'import psycopg' 2>/dev/null || python -c 'import psycopg2' || fail "there is no driver for PostgreSQL" \
+    python -c 'import psycopg' 2>/dev/null || python -c 'import psycopg2' || fail "no driver for PostgreSQL is installed" \
         "add psycopg[binary] or psycopg2-binary to web/$file"
     # A package may carry a file for another version of Python, which is no error: pip ignores it too.
     python -m compileall -qq -j 0 --invalidation-mode unchecked-hash /venv || true
@@ -27,8 +27,8 @@ main() {
 # pip says "Cannot find command 'git'" at the end of a page.
 require_git() {
     from_git=$(lines_with '(^|[[:space:]])(-e[[:space:]]*)?git[+]|@[[:space:]]*git[+]' | head -n 1)
-    [ -z "$from_git" ] || command -v git >/dev/null || fail "web/${from_git%%:*} installs from git, and the build has no git" \
-        "set APT_BUILD_PACKAGES=git in .env, together with what it holds already"
+    [ -z "$from_git" ] || command -v git >/dev/null || fail "web/${from_git%%:*} installs from git, but the build has no git" \
+        "add git to APT_BUILD_PACKAGES in .env"
 }
 
 # A package of the project's own, by its path. Only web/libs/ is here at this step (Dockerfile), and the result has no
@@ -37,7 +37,7 @@ require_local_packages() {
     lines_with '^[[:space:]]*((-e|--editable)[[:space:]=]*)?[.]{1,2}/' | while IFS=: read -r local_file local_line; do
         local_path=$(printf '%s\n' "$local_line" | sed -E 's/^[[:space:]]*((-e|--editable)[[:space:]=]*)?//; s/[[:space:];#[].*//')
         [ -e "$local_path" ] || fail "web/$local_file installs $local_path, which is not in web/libs/" \
-            "move it below web/libs/, the one folder that is there when requirements are installed, and name it as ./libs/NAME"
+            "move it into web/libs/, the only folder that a build has when it installs requirements, and refer to it as ./libs/NAME"
     done
     find . -name '*.txt' -not -path './libs/*' -exec sed -E -i 's/^[[:space:]]*(-e|--editable)[[:space:]=]*([.]{1,2}\/)/\2/' {} +
 }

@@ -7,15 +7,15 @@ require_domain_leads_here() {
     domain_addresses=$(addresses_of "$DOMAIN")
     [ -n "$domain_addresses" ] ||
         fail "$DOMAIN (DOMAIN in .env) does not resolve to any address" \
-            "create an A record that points to this machine, wait until 'getent hosts $DOMAIN' shows it, then: sh run.sh -0; without a domain, leave DOMAIN empty"
+            "create an A record that points to this machine, wait until 'getent hosts $DOMAIN' shows it, then run: sh run.sh -0; to serve without a domain, leave DOMAIN empty"
     ! leads_here "$domain_addresses" || return 0
     domain_own=$(own_addresses | public_addresses)
     if [ -z "$domain_own" ]; then
-        warn "$DOMAIN resolves to $(one_line "$domain_addresses"); this machine has only private addresses, so whether that is its router cannot be checked"
+        warn "cannot check whether $DOMAIN ($(one_line "$domain_addresses")) leads here, because this machine has only private addresses"
         return 0
     fi
     fail "$DOMAIN (DOMAIN in .env) resolves to $(one_line "$domain_addresses"), but this machine is $(one_line "$domain_own")" \
-        "point its A and AAAA records to this machine, then: sh run.sh -0; if that address belongs to a load balancer or CDN in front of it, set DOMAIN_CHECK=off in .env"
+        "point its A and AAAA records to this machine, then run: sh run.sh -0; if that address is a load balancer or CDN in front of it, set DOMAIN_CHECK=off in .env"
 }
 
 # For these names Caddy makes certificates itself, and asks nobody.
@@ -44,9 +44,9 @@ one_line() { # one_line LINES
     printf '%s\n' "$1" | awk '{ printf "%s%s", separator, $0; separator = ", " }'
 }
 
-# HTTPS is served for DOMAIN, and for names that are sent on to it: the other of shop.example and www.shop.example, once it
-# leads here too, and what DOMAIN was before. They are kept, so that every command sees the same proxy, whatever the DNS
-# says; and until a new DOMAIN has its certificate, the site goes on under the old one.
+# HTTPS is served for DOMAIN, and for names that redirect to it: the other of shop.example and www.shop.example, once it
+# leads here too, and the former DOMAIN. They are kept, so that every command sees the same proxy, whatever the DNS says;
+# and until a new DOMAIN has its certificate, the site is served under the old one.
 served_names() { # one a line, DOMAIN first; empty without one
     [ -n "$DOMAIN" ] || return 0
     {
@@ -94,8 +94,8 @@ certificate_issuer() { # certificate_issuer NAME: Caddy keeps certificates in a 
     issuer_file=$(ask_proxy 'ls -t /data/caddy/certificates/*/"$1/$1.crt" | head -n 1' "$1")
     issuer_file=${issuer_file#/data/caddy/certificates/}
     case ${issuer_file%%/*} in
-    local) printf "Caddy's own authority, which browsers do not know" ;;
-    *staging*) printf "Let's Encrypt's test authority, which browsers do not know" ;;
+    local) printf "Caddy's own authority, which browsers do not trust" ;;
+    *staging*) printf "Let's Encrypt's test authority, which browsers do not trust" ;;
     *letsencrypt*) printf "Let's Encrypt" ;;
     *zerossl*) printf ZeroSSL ;;
     *) printf '%s' "${issuer_file%%/*}" ;;
@@ -127,14 +127,14 @@ certificate_problem() { # WHAT and REMEDY, a line each, or nothing; Caddy renews
 }
 
 certificate_remedy() {
-    printf 'make ports 80 and 443 of this machine reachable from the internet, then: sh run.sh -0'
+    printf 'open ports 80 and 443 of this machine to the internet, then run: sh run.sh -0'
 }
 
 # Caddy says in its log (JSON, a line each) what the authority has said.
 certificate_reason() {
     reason_container=$(container_of prod proxy)
-    [ -n "$reason_container" ] || { printf 'the proxy does not run' && return; }
+    [ -n "$reason_container" ] || { printf 'the proxy is not running' && return; }
     reason_found=$(docker logs --tail 500 "$reason_container" 2>&1 |
         sed -n '/"level":"error"/{/"logger":"tls[.\"]/s/.*"error":"\(.*\)/\1/p;}' | sed 's/","[a-z_]*":.*//; s/"}$//; s/\\"/"/g' | tail -n 1)
-    printf '%s' "${reason_found:-the log of Caddy has no error about it}"
+    printf '%s' "${reason_found:-Caddy has logged no error about it}"
 }

@@ -7,13 +7,13 @@ function place(key) {
 }
 
 function remedy_of(key, remedy) {
-    return remedy (index(given, " " key " ") ? ", or unset " key " so that the line in .env counts" : "")
+    return remedy (index(given, " " key " ") ? ", or unset " key " to use the line in .env" : "")
 }
 
 function rule(key, pattern, allowed,    value) {
     value = ENVIRON[key]
     if (value ~ pattern) return
-    if (key ~ /PASSWORD$|SECRET/ && key !~ /UPDATE/) value = value == "" ? "is empty" : "cannot work (it is not shown here)"
+    if (key ~ /PASSWORD$|SECRET/ && key !~ /UPDATE/) value = value == "" ? "is empty" : "is not valid (it is not shown here)"
     else value = value == "" ? "is empty" : "is '" value "'"
     refuse(key " in " place(key) " " value, remedy_of(key, "set it to " allowed))
 }
@@ -39,7 +39,7 @@ function ports(names,    count, list, i, value, seen) {
     for (i = 1; i <= count; i++) {
         value = ENVIRON[list[i]]
         if (value !~ /^[1-9][0-9]*$/ || value + 0 > 65535)
-            refuse(list[i] " in " place(list[i]) " is '" value "'", remedy_of(list[i], "set it to a port, 1 to 65535"))
+            refuse(list[i] " in " place(list[i]) " is '" value "'", remedy_of(list[i], "set it to a port from 1 to 65535"))
         if (value in seen)
             refuse(list[i] (place(list[i]) == place(seen[value]) ? "" : " in " place(list[i])) " and " seen[value] " in " place(seen[value]) " are both " value, "give each its own port")
         seen[value] = list[i]
@@ -48,48 +48,48 @@ function ports(names,    count, list, i, value, seen) {
 
 BEGIN {
     label = "[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?"
-    rule("PROJECT_NAME", "^[a-z0-9][a-z0-9_-]*$", "lower-case letters, digits, - and _, a letter or digit first")
+    rule("PROJECT_NAME", "^[a-z0-9][a-z0-9_-]*$", "lower-case letters, digits, - and _, with a letter or digit first")
     rule("POSTGRES_USER", "^[a-z_][a-z0-9_]*$", "lower-case letters, digits and _")
     if (ENVIRON["POSTGRES_USER"] ~ /^(pg_.*|public|none|embedded_owner|postdo_(superuser|release|mover|heir))$/)
         refuse("POSTGRES_USER in .env is '" ENVIRON["POSTGRES_USER"] "', which is reserved", "set it to another name, such as postdo")
-    rule("DB_EXTENSIONS", "^([a-z][a-z0-9_-]*(,[a-z][a-z0-9_-]*)*)?$", "names with commas and no spaces between them, such as postgis,vector, or empty")
+    rule("DB_EXTENSIONS", "^([a-z][a-z0-9_-]*(,[a-z][a-z0-9_-]*)*)?$", "names separated by commas without spaces, such as postgis,vector, or leave it empty")
     rule("POSTGRES_DB", "^[a-z_][a-z0-9_]*$", "lower-case letters, digits and _")
-    rule("POSTGRES_PASSWORD", "^[A-Za-z0-9_-]+$", "letters, digits, - and _ only: it becomes part of an address")
-    rule("SECRET_KEY", "^................................", "a random word of at least 32 characters")
-    rule("DOMAIN", "^(" label "(\\." label ")*)?$", "one name such as www.example.com, without http:// and port, or empty")
+    rule("POSTGRES_PASSWORD", "^[A-Za-z0-9_-]+$", "letters, digits, - and _ only, because it becomes part of a URL")
+    rule("SECRET_KEY", "^................................", "a random text of at least 32 characters")
+    rule("DOMAIN", "^(" label "(\\." label ")*)?$", "one host name such as www.example.com, without http:// and port, or leave it empty")
     rule("DOMAIN_CHECK", "^(on|off)$", "on or off")
     # Lists are read by the project in web/: the starter splits them at spaces too, others at the commas alone.
     # Without underscores: Django answers 400 to every name that has one, whatever the list says.
     address = "([A-Za-z0-9.-]+|\\[[0-9A-Fa-f:.]+\\])"
     host = "(\\*|" address ")?"
-    rule("ALLOWED_HOSTS", "^" host "(," host ")*$", "host names with commas and no spaces between them, such as www.example.com,.example.org (with all that end in it), without http://, port, path and underscore")
+    rule("ALLOWED_HOSTS", "^" host "(," host ")*$", "host names separated by commas without spaces, such as www.example.com,.example.org (the dot includes its subdomains), without http://, port, path and underscore")
     origin = "(https?://(\\*\\.)?" address "(:[0-9]+)?)?"
-    rule("CSRF_TRUSTED_ORIGINS", "^" origin "(," origin ")*$", "origins with commas and no spaces between them, such as https://shop.example.com, with http:// or https:// and nothing after the name but a port")
+    rule("CSRF_TRUSTED_ORIGINS", "^" origin "(," origin ")*$", "origins separated by commas without spaces, such as https://shop.example.com: http:// or https://, a host name, and if needed a port")
     rule("DEV_BIND", "^([0-9]+\\.[0-9]+\\.[0-9]+\\.[0-9]+|\\[[0-9a-fA-F:.]+\\])$", "an address of this machine, such as 127.0.0.1 or [::1]")
-    rule("MAKEMIGRATIONS", "^(write|check|off)?$", "write, check, off, or empty")
+    rule("MAKEMIGRATIONS", "^(write|check|off)?$", "write, check or off, or leave it empty")
     rule("DJANGO_SUPERUSER_UPDATE_PASSWORD", "^(on|off)?$", "on or off")
     rule("LOG_LEVEL", "^(DEBUG|INFO|WARNING|ERROR|CRITICAL)$", "DEBUG, INFO, WARNING, ERROR or CRITICAL")
     rule("PROD_SETTINGS", "^[A-Za-z_][A-Za-z0-9_.]*$", "a Python module, such as config.settings.prod")
     rule("DEV_SETTINGS", "^[A-Za-z_][A-Za-z0-9_.]*$", "a Python module, such as config.settings.dev")
     rule("WSGI_APPLICATION", "^[A-Za-z_][A-Za-z0-9_.]*:[A-Za-z_][A-Za-z0-9_.]*$", "MODULE:NAME, such as config.wsgi:application")
-    rule("PYTHON_IMAGE", "^([a-z0-9][A-Za-z0-9._/:@-]*[A-Za-z0-9])?$", "the name of an image, such as python:3.13-slim, or empty")
+    rule("PYTHON_IMAGE", "^([a-z0-9][A-Za-z0-9._/:@-]*[A-Za-z0-9])?$", "the name of an image, such as python:3.13-slim, or leave it empty")
     rule("POSTGRES_IMAGE", "^[a-z0-9][a-z0-9._/:-]*[:@][A-Za-z0-9._:-]+$", "the name of an image with its version, such as postgres:17")
     rule("DB_WAIT_SECONDS", "^[1-9][0-9]*$", "a number of seconds, from 1")
     rule("START_TIMEOUT", "^[1-9][0-9]*$", "a number of seconds, from 1")
     rule("WEB_TIMEOUT", "^[1-9][0-9]*$", "a number of seconds, from 1")
     rule("HSTS_SECONDS", "^[0-9]+$", "a number of seconds")
-    rule("WEB_CONCURRENCY", "^([1-9][0-9]*)?$", "a number of processes, from 1, or empty")
-    rule("WEB_THREADS", "^([1-9][0-9]*)?$", "a number of threads, from 1, or empty")
+    rule("WEB_CONCURRENCY", "^([1-9][0-9]*)?$", "a number of processes, from 1, or leave it empty")
+    rule("WEB_THREADS", "^([1-9][0-9]*)?$", "a number of threads, from 1, or leave it empty")
     rule("POSTGRES_MAX_CONNECTIONS", "^[1-9][0-9]+$", "a number from 10")
     rule("MAX_REQUEST_BODY", "^[1-9][0-9]*(KB|MB|GB)$", "a size such as 100MB")
     rule("HEALTH_PATH", "^/[A-Za-z0-9_./-]*$", "a path such as /readyz")
-    rule("ACME_EMAIL", "^([^ @]+@[^ @]+)?$", "an e-mail address, or empty")
+    rule("ACME_EMAIL", "^([^ @]+@[^ @]+)?$", "an e-mail address, or leave it empty")
     # Development's alone, and no reason to keep a server from starting. pgAdmin does not start with such an address.
     if (mode != "prod") {
         part = "[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?"
         rule("PGADMIN_DEFAULT_EMAIL", "^[A-Za-z0-9._%+-]+@(" part "\\.)+[A-Za-z][A-Za-z]+$", "an e-mail address whose domain has a dot, such as admin@example.com")
         if (ENVIRON["PGADMIN_DEFAULT_EMAIL"] ~ /\.(arpa|invalid|local|localhost|onion|test)$/)
-            refuse("PGADMIN_DEFAULT_EMAIL in " place("PGADMIN_DEFAULT_EMAIL") " is '" ENVIRON["PGADMIN_DEFAULT_EMAIL"] "'", "set it to an address that is not of a reserved domain, such as admin@example.com")
+            refuse("PGADMIN_DEFAULT_EMAIL in " place("PGADMIN_DEFAULT_EMAIL") " is '" ENVIRON["PGADMIN_DEFAULT_EMAIL"] "'", "set it to an address whose domain is not reserved, such as admin@example.com")
         rule("PGADMIN_DEFAULT_PASSWORD", "^......", "at least 6 characters")
     }
     # Tried out, with the starter and two CPUs. Two processes of Gunicorn are killed at 48m and serve at 64m; as much again

@@ -26,22 +26,24 @@ order_to_come() { # order_to_come MODE
 }
 
 # The site does not serve on indexes that miss rows: stopped by a person, they are rebuilt in a step that the person sees.
-# What has served so already goes on with --no-build, as at the boot: no start is the way out of it.
+# A site that has already served on them starts again with --no-build, as at boot: refusing would not help it.
 require_same_order() { # require_same_order MODE [LIBC [not empty if it has just come]]
     order_changes=$(collation_changes "$1" "${2-}")
     [ -n "$order_changes" ] || return 0
     printf '%s\n' "$order_changes" | show_order >&3
     if [ "${build-}" = no ] && [ -z "${2-}${3-}" ]; then
-        warn "the C library under PostgreSQL has changed before, and these indexes may miss rows; choose a quiet hour, then: sh run.sh $(mode_flag "$1") reindex"
+        warn "PostgreSQL's C library has changed, so these indexes may miss rows. At a quiet time, run: sh run.sh $(mode_flag "$1") reindex"
         return 0
     fi
-    fail "PostgreSQL's image has another version of the C library than the one that sorted these indexes; they may miss rows" \
-        "rebuild them (the site is down while that runs): sh run.sh $(mode_flag "$1") reindex --yes$([ -z "${2-}" ] || what_still_serves "$1")"
+    order_fail=fail
+    [ -z "${2-}" ] || order_fail=fail_site # the server that runs was left alone
+    "$order_fail" "PostgreSQL's image has another version of the C library, so these indexes may miss rows" \
+        "rebuild them (the site is down meanwhile): sh run.sh $(mode_flag "$1") reindex --yes"
 }
 
 show_order() { # the lines of look.sql for a person, the first ten indexes of each database
     awk -F '\t' '
-        $1 == "changed" { printf "  | database %s: collation %s was version %s and is %s\n", $2, $3, $4, $5 }
+        $1 == "changed" { printf "  | database %s: collation %s changed from version %s to %s\n", $2, $3, $4, $5 }
         $1 == "index" && ++seen[$2] <= 10 { printf "  | index %s (%s) may miss rows\n", $3, $4 }
         END { for (name in seen) if (seen[name] > 10) printf "  | and %d more in %s\n", seen[name] - 10, name }
     '
@@ -50,6 +52,6 @@ show_order() { # the lines of look.sql for a person, the first ten indexes of ea
 show_disorder() { # show_disorder MODE: for who looks at it, in one line; nothing if all is well
     is_running "$1" db || return 0
     disorder=$(collation_changes "$1" "$(libc_to_come "$1")" | awk -F '\t' '$1 == "index" { count++ } $1 == "changed" { changed++ } END { if (changed) print count + 0 }')
-    [ -z "$disorder" ] || printf '  --   %s: the C library under PostgreSQL has changed; %s indexes may miss rows\n       next: sh run.sh %s reindex\n' \
+    [ -z "$disorder" ] || printf "  --   %s: PostgreSQL's C library has changed, so %s indexes may miss rows\n       next: list them: sh run.sh %s reindex\n" \
         "$(mode_name "$1")" "$disorder" "$(mode_flag "$1")"
 }

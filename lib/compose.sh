@@ -117,19 +117,21 @@ build_image() { # build_image prod|dev: in the log, or the lines that name the c
     build_remedy=$(build_hint "$build_cause")
     build_remedy=${build_remedy:-$(printf '%s\n' "$build_log" | fact '#[0-9]* [0-9.]* next' | tail -n 1)}
     build_reason="${build_reason:+: $build_reason}${build_cause:+: $build_cause}"
-    fail "the image could not be built$build_reason" \
-        "${build_remedy:-fix what the lines above say}, and repeat: sh run.sh $(mode_flag "$1")$(what_still_serves "$1")"
+    fail_site "the image could not be built$build_reason" \
+        "${build_remedy:-$FIX_LINES}, then run: sh run.sh $(mode_flag "$1")"
 }
 
-what_still_serves() { # what_still_serves MODE: what a visitor sees meanwhile, or what brings back the version that served last
-    if site_is_well "$1"; then
-        printf '; what ran before goes on'
-    elif is_running "$1" proxy || is_running "$1" "$(web_service "$1")"; then
-        printf '; the site may be down meanwhile: sh run.sh %s status' "$(mode_flag "$1")"
-    elif [ "$1" = prod ] && [ "${build-}" != no ] && last_version_is_left; then
-        printf '; to serve the previous version meanwhile: sh run.sh -0 --no-build'
-        [ -z "$(result applied)" ] || printf ' (the database was migrated for the new one)'
+# fail, and say what visitors get meanwhile, or how to bring back the version that served last.
+fail_site() { # fail_site WHAT REMEDY [STATUS]
+    site_mode=$([ "$MODE" = prod ] && printf prod || printf dev)
+    ! site_is_well "$site_mode" || fail "$1. The previous version is still serving." "$2" "${3-1}"
+    [ "$MODE" = prod ] || fail "$1" "$2" "${3-1}"
+    if is_running prod proxy || is_running prod "$(web_service prod)"; then
+        fail "$1. The site may be down." "$2; to check the site: sh run.sh -0 status" "${3-1}"
+    elif [ "${build-}" != no ] && last_version_is_left; then
+        fail "$1" "$2; to serve the previous version meanwhile: sh run.sh -0 --no-build$([ -z "$(result applied)" ] || printf ' (the database was migrated for the new one)')" "${3-1}"
     fi
+    fail "$1" "$2" "${3-1}"
 }
 
 last_version_is_left() {
@@ -151,12 +153,12 @@ health_says() { # health_says CONTAINER: the last answer of its health check
         awk 'NF { last = $0 } END { if (last != "") print "health check: " last }'
 }
 
-# Why a step that was to start services has failed: what the engine says, or of the services the first one that is not
-# healthy, with its lines of this start.
+# Why a step that should have started services failed: what the engine says, or else the first of the services that is
+# not healthy, with the lines that it logged in this start.
 explain_unhealthy() { # explain_unhealthy MODE SERVICE...
     explain_mode=$1
     shift
-    explain_end="and repeat: sh run.sh $(mode_flag "$MODE")$([ "$explain_mode" = dev ] || what_still_serves prod)"
+    explain_end="then run: sh run.sh $(mode_flag "$MODE")"
     explain_words=$(engine_words)
     [ -z "$explain_words" ] || explain_engine "$explain_words" "$explain_end"
     for explain_service in "$@"; do
@@ -164,7 +166,7 @@ explain_unhealthy() { # explain_unhealthy MODE SERVICE...
         explain_container=$(container_of "$explain_mode" "$explain_service")
         [ -z "$explain_container" ] || { docker logs --since "$try_start" --tail 200 "$explain_container" 2>&1 | last_lines && health_says "$explain_container"; } 2>&1 | indented >&3
         ! was_killed_for_memory "$explain_container" || explain_memory "${explain_service%%-*}"
-        fail "$explain_service did not get healthy; its last lines are above" "mend what they say, $explain_end"
+        fail_site "$explain_service did not become healthy; its last lines are above" "$FIX_LINES, $explain_end"
     done
     step_failed "starting $(mode_name "$explain_mode")"
 }
@@ -187,9 +189,9 @@ explain_memory() { # explain_memory db|web|proxy|pgadmin, which has no limit
     explain_key=$(printf '%s_MEMORY' "$1" | tr '[:lower:]' '[:upper:]')
     eval "explain_limit=\${$explain_key-0}"
     if [ "$explain_limit" = 0 ]; then
-        fail "$explain_service was killed because the memory of this machine ran out" "give it more, or end what needs it, $explain_end"
+        fail_site "$explain_service was killed because this machine ran out of memory" "free or add memory, $explain_end"
     fi
-    fail "$explain_service was killed because it needs more memory than $explain_key ($explain_limit)" "raise $explain_key in $(place_of "$explain_key"), $explain_end"
+    fail_site "$explain_service was killed because it needs more memory than $explain_key ($explain_limit)" "raise $explain_key in $(place_of "$explain_key"), $explain_end"
 }
 
 # Its first process, or another one in it. Once it is started again, only the events tell. Docker cuts a time that is
@@ -246,13 +248,13 @@ require_volume_major() { # require_volume_major MODE
     DB_IMAGE=$(image_to_come "$1")
     ! { is_running "$1" db && has_image "$1" db "$DB_IMAGE"; } || return 0
     docker image inspect "$DB_IMAGE" >/dev/null 2>&1 || try "Download $DB_IMAGE" docker pull --quiet "$DB_IMAGE" ||
-        step_failed "downloading $DB_IMAGE" "see whether POSTGRES_IMAGE in .env is the name of an image, and this machine reaches its registry"
+        step_failed "downloading $DB_IMAGE" "check that POSTGRES_IMAGE in .env is the name of an image, and that this machine can reach its registry"
     volume_majors=$(docker run --rm --network none -v "$volume:/volume:ro" --entrypoint sh "$DB_IMAGE" \
         -c 'cat /volume/PG_VERSION 2>/dev/null && printf "%s\n" "$PG_MAJOR"' 2>/dev/null) || return 0
     volume_major=$(printf '%s\n' "$volume_majors" | head -n 1)
     image_major=$(printf '%s\n' "$volume_majors" | tail -n 1)
     [ "$volume_major" = "$image_major" ] ||
-        fail "the volume $volume was made by PostgreSQL $volume_major, and the image is PostgreSQL $image_major" \
+        fail "the volume $volume was created by PostgreSQL $volume_major, but the image is PostgreSQL $image_major" \
             "set POSTGRES_IMAGE=postgres:$volume_major in .env, or move the data (\"another PostgreSQL\" in docs/troubleshooting.md)"
 }
 

@@ -40,9 +40,9 @@ make_copy() {
 }
 
 # As postdo refuses: nothing was changed (3).
-refuse_without_copy() { # refuse_without_copy [ALSO]: what to add to the remedy
+refuse_without_copy() { # refuse_without_copy fail|fail_site
     copy_container=$(container_of prod copy)
-    copy_remedy="correct that"
+    copy_remedy="fix that"
     if is_running prod copy; then
         copy_reason="it took longer than the $REHEARSE_SECONDS s that REHEARSE_SECONDS allows"
         copy_remedy="raise REHEARSE_SECONDS in .env"
@@ -53,8 +53,8 @@ refuse_without_copy() { # refuse_without_copy [ALSO]: what to add to the remedy
         # Else PostgreSQL's own programs have said it.
         copy_reason=${copy_reason:-$(printf '%s\n' "$copy_log" | awk '/(error|FATAL): / { last = $0 } END { sub(/^.*(error|FATAL): +/, "", last); print last }')}
     fi
-    fail "no base backup for the rehearsal: ${copy_reason:-its container could not be started}" \
-        "$copy_remedy, or set REHEARSE=schema in .env to rehearse without rows$1" 3
+    "$1" "no base backup for the rehearsal: ${copy_reason:-its container could not be started}" \
+        "$copy_remedy, or set REHEARSE=schema in .env to rehearse without rows" 3
 }
 
 # The rehearsal has ended. What cannot be removed is tried again at the end, and by the next run.
@@ -70,5 +70,5 @@ remove_copy() {
 
 # Of a run that was killed: nobody else has one while we hold the lock.
 remove_left_copy() {
-    [ -z "$(container_of prod copy)" ] || step "Remove the copy of the data that an earlier run has left" remove_copy
+    [ -z "$(container_of prod copy)" ] || step "Remove the copy of the data that an earlier run left behind" remove_copy
 }

@@ -2,7 +2,7 @@
 
 # A database that does not run is started for as long as the command needs it.
 require_database() { # require_database MODE
-    [ "$1" != local ] || fail "$COMMAND works on a database in Docker" "name the mode: sh run.sh -0 $COMMAND, or sh run.sh -1 $COMMAND"
+    [ "$1" != local ] || fail "$COMMAND works only on a database in Docker" "choose a mode: sh run.sh -0 $COMMAND, or sh run.sh -1 $COMMAND"
     require_engine
     require_own_stack "$1"
     make_state_folder "$STATE"
@@ -17,6 +17,12 @@ lend_database() { # lend_database MODE: for who has the lock and a log already
     ! is_running "$database_mode" db || return 0
     undo_with stop_database_again
     start_server "$database_mode" >&2
+}
+
+# Before the site is stopped for a change of its database.
+require_database_unused() { # require_database_unused MODE
+    ! one_off_runs "$1" || fail "a manage command is using the database" "wait until it ends, then run the command again"
+    [ "$1" = prod ] || require_local_stopped
 }
 
 start_server() { # start_server MODE [OPTION OF `compose up`]

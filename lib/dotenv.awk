@@ -30,7 +30,7 @@ function parse(text,    name, value, quote) {
     sub(/^export[ \t]+/, "", text)
     if (text == "" || text ~ /^#/) return
     if (text !~ /^[A-Za-z_][A-Za-z0-9_]*=/) {
-        bad("-", "write it as KEY=VALUE (letters, digits and _, no space before the =), or put a # before it; a value of several lines in quotes: KEY='...'")
+        bad("-", "write it as KEY=VALUE (letters, digits and _, no space before the =), or put a # before it; quote a value of several lines: KEY='...'")
         return
     }
     name = text
@@ -38,7 +38,7 @@ function parse(text,    name, value, quote) {
     value = substr(text, length(name) + 2)
     # Compose and python-dotenv do not agree on where these comments begin.
     if (value ~ /^[ \t]+#/ || value ~ /^[^'"]/ && match(value, /[ \t]#/) && substr(value, RSTART, 1) == "\t") {
-        bad(name, "put one space before the # of a comment, or the value in quotes: " name "='...'")
+        bad(name, "put one space before the # of a comment, or quote the value: " name "='...'")
         return
     }
     sub(/^[ \t]+/, "", value)
@@ -60,15 +60,15 @@ function parse(text,    name, value, quote) {
         sub(/[ \t]+$/, "", value)
     }
     if (quote != "'" && value ~ /[$\\]/) {
-        bad(name, "it holds a $ or a \\, which Compose would take for a variable or an escape: write " name "='...'")
+        bad(name, "it has a $ or a \\, which Compose would take for a variable or an escape: write " name "='...'")
         return
     }
     if (value ~ /\\\\|\\$|\\\001/) {
-        bad(name, "it holds two \\ in a row or one at the end of a line, which Compose and python-dotenv read differently: choose another value")
+        bad(name, "it has two \\ in a row or one at the end of a line, which Compose and python-dotenv read differently: choose another value")
         return
     }
     if (value ~ /[$][{]/) {
-        bad(name, "it holds ${, which python-dotenv would take for a variable even in quotes: choose another value")
+        bad(name, "it has ${, which python-dotenv would take for a variable even in quotes: choose another value")
         return
     }
     # Of two lines with the same key the last one counts.

@@ -32,13 +32,13 @@ engine_problem() {
 explain_silence() { # explain_silence WHAT_DOCKER_SAID
     case $1 in
     *[Pp]"ermission denied"*)
-        printf '%s\n' "no permission to talk to Docker" "sudo usermod -aG docker $(id -un), log in again, and repeat; or run this with sudo"
+        printf '%s\n' "no permission to talk to Docker" "run: sudo usermod -aG docker $(id -un), and log in again; or run this command with sudo"
         ;;
     *"annot connect"* | *"no such file"* | *"onnection refused"*)
         printf '%s\n' "the Docker engine is not running$(engine_asked)" "$(other_engine)start it: sudo systemctl start docker (Docker Desktop: open it), or use sh run.sh -2"
         ;;
     *)
-        printf '%s\n' "the Docker engine does not answer$(engine_asked): $(printf '%s\n' "$1" | tail -n 1)" "$(other_engine)look at: docker version, and sudo journalctl -u docker -n 50"
+        printf '%s\n' "the Docker engine does not answer$(engine_asked): $(printf '%s\n' "$1" | tail -n 1)" "$(other_engine)find out why: docker version; sudo journalctl -u docker -n 50"
         ;;
     esac
 }
@@ -98,6 +98,6 @@ require_disk() { # require_disk MEGABYTES: where Docker keeps its images and vol
         [ -d "$disk_path" ] || continue # the engine may be on another machine, or the folder out of our sight
         disk_free=$(df -Pk "$disk_path" | awk 'NR == 2 { print int($4 / 1024) }')
         [ "$disk_free" -ge "$1" ] ||
-            fail "the disk of $disk_path has $disk_free MB left, and $1 are needed" "free some space (docker image prune, docker builder prune), and repeat"
+            fail "the disk of $disk_path has $disk_free MB left, but $1 MB are needed" "$FREE_DISK"
     done
 }

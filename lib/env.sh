@@ -21,9 +21,9 @@ ensure_env_file() {
     env_new="$ROOT/.env.new.$$"
     (umask 077 && fill_in_secrets <"$ENV_EXAMPLE" >"$env_new") 2>/dev/null && [ -s "$env_new" ] || {
         rm -f "$env_new"
-        fail "cannot write $ENV_FILE (disk full, or no permission)" "free some disk space, or make $ROOT writable"
+        cannot_write "$ENV_FILE" "$ROOT"
     }
-    ln "$env_new" "$ENV_FILE" 2>/dev/null && say "wrote .env, with new secrets (mode 0600); look at it when you like"
+    ln "$env_new" "$ENV_FILE" 2>/dev/null && say "wrote .env with new secrets, readable only by you"
     rm -f "$env_new"
 }
 
@@ -68,7 +68,7 @@ OWN_GIVEN= # those that both have
 # an older kit) has the default of .env.example. A project's own keys are handed on as they are.
 load_env_file() {
     [ ! -e "$ENV_FILE" ] || { [ -f "$ENV_FILE" ] && [ -r "$ENV_FILE" ]; } ||
-        fail ".env cannot be read" "make it a file that you can read: ls -l $ENV_FILE, then chown or chmod 600"
+        fail ".env cannot be read" "make it a file that you can read: sudo chown $(id -un 2>/dev/null || id -u) $ENV_FILE"
     env_known=" $(known_keys | tr '\n' ' ') "
     note_given
     [ ! -e "$ENV_FILE" ] || read_keys "$ENV_FILE"
@@ -142,7 +142,7 @@ warn_unknown_key() { # warn_unknown_key NAME
     nearest=$(known_keys | awk -v word="$1" -f "$ROOT/lib/nearest.awk")
     [ "${nearest%% *}" -le 2 ] && [ "$((${nearest%% *} * 4))" -le "${#1}" ] || return 0
     ! project_reads "$1" || return 0
-    warn ".env line $env_number: nothing reads $1; the nearest known key is ${nearest#* }"
+    warn ".env line $env_number: nothing reads $1; did you mean ${nearest#* }?"
 }
 
 project_reads() { # project_reads NAME

@@ -12,7 +12,7 @@ engine_words() {
         }'
 }
 
-# Which service it was, where Compose says so: the one that it pulled in vain.
+# Which service it was, where Compose says so: the one whose image it could not pull.
 engine_service() {
     tail -n "+$((LOG_MARK + 1))" "$LOG_FILE" | sed -n 's/^ \([a-z][a-z0-9_-]*\) Error .*/\1/p' | head -n 1
 }
@@ -26,22 +26,22 @@ explain_engine() { # explain_engine WORDS AND_REPEAT
     fi
     show_tail
     explain_remedy=$(engine_hint "$1")
-    fail "$explain_what: $1" "${explain_remedy:-fix what the engine says}, $2"
+    fail_site "$explain_what: $1" "${explain_remedy:-fix what the engine says}, $2"
 }
 
 engine_hint() { # engine_hint WORDS: what to do about them; empty if that is not known
     case $1 in
-    *toomanyrequests* | *"ull rate limit"*) printf 'Docker Hub limits how many images one address may pull: log in with docker login, or wait some hours' ;;
-    *"no such host"* | *"server misbehaving"* | *"name resolution"* | *"lookup "*) printf 'this machine cannot resolve the name of the registry: repair its DNS (/etc/resolv.conf), then sudo systemctl restart docker' ;;
+    *toomanyrequests* | *"ull rate limit"*) printf 'log in with docker login, or wait some hours (Docker Hub limits how much one address may pull)' ;;
+    *"no such host"* | *"server misbehaving"* | *"name resolution"* | *"lookup "*) printf 'fix the DNS of this machine (/etc/resolv.conf), restart Docker (sudo systemctl restart docker)' ;;
     *"i/o timeout"* | *"network is unreachable"* | *"no route to host"* | *"TLS handshake"* | *"Client.Timeout"* | *"connection refused"* | *"deadline exceeded"* | *"Connection reset"*)
-        printf 'this machine cannot reach the registry: check its network and firewall, and the proxy that docker info shows'
+        printf 'check the network and the firewall of this machine, and the proxy that docker info shows'
         ;;
-    *"x509:"* | *CERTIFICATE_VERIFY_FAILED*) printf 'something between here and the registry has a certificate that this machine does not trust: check its clock and its certificates' ;;
-    *docker-init*) printf "the engine's init program is missing: install Docker's own packages (docs.docker.com/engine/install), or on Debian and Ubuntu: sudo apt install --reinstall docker.io" ;;
+    *"x509:"* | *CERTIFICATE_VERIFY_FAILED*) printf 'check the clock and the CA certificates of this machine, which does not trust what answers as the registry' ;;
+    *docker-init*) printf "install the missing docker-init: Docker's own packages (docs.docker.com/engine/install), or on Debian and Ubuntu: sudo apt install --reinstall docker.io" ;;
     *"already in use"* | *"already allocated"*) printf 'free that port, or set another one in .env' ;;
-    *"o space left"*) printf 'free some disk space: docker image prune, docker builder prune' ;;
+    *"o space left"*) printf '%s' "$FREE_DISK" ;;
     *"pull access denied"* | *"manifest unknown"* | *"not found: manifest"* | *"no matching manifest"*) printf 'correct the name of the image in the Compose files (docker-compose.override.yml)' ;;
-    *"invalid mount"* | *"bind source path"* | *"mounts denied"*) printf 'make that folder, or share it with Docker' ;;
+    *"invalid mount"* | *"bind source path"* | *"mounts denied"*) printf 'create that folder, or share it with Docker' ;;
     esac
 }
 
@@ -49,13 +49,13 @@ build_hint() { # build_hint CAUSE: what is usually missing; empty if that is not
     case $1 in
     *pg_config* | *libpq-fe.h*) printf 'require psycopg[binary] or psycopg2-binary, or set APT_PACKAGES=libpq5 and APT_BUILD_PACKAGES="gcc libc6-dev libpq-dev" in .env' ;;
     *Python.h*) printf 'set APT_BUILD_PACKAGES="gcc libc6-dev python3-dev" in .env, or require a version that has a wheel' ;;
-    *.h:*"No such file"*) printf 'set APT_BUILD_PACKAGES in .env to "gcc libc6-dev" and the package that has that header' ;;
+    *.h:*"No such file"*) printf 'set APT_BUILD_PACKAGES in .env to "gcc libc6-dev" and the package that provides that header' ;;
     *"command 'gcc' failed"* | *"command 'cc' failed"* | *"command 'x86_64-linux-gnu-gcc'"* | *"gcc: not found"*) printf 'set APT_BUILD_PACKAGES="gcc libc6-dev" in .env, or require a version that has a wheel' ;;
     # pip asks, and nobody is there to answer.
     *"EOFError: EOF when reading"* | *"could not read Username"* | *"Authentication failed"*)
         printf 'give the build a login in .netrc ("A private package index, and private repositories" in docs/additions.md), or correct the one that it has'
         ;;
-    *python:*": not found") printf 'write a version that Docker Hub has an image of into web/.python-version, or correct PYTHON_IMAGE in .env' ;;
+    *python:*": not found") printf 'set web/.python-version to a version that Docker Hub has an image of, or correct PYTHON_IMAGE in .env' ;;
     *) engine_hint "$1" ;;
     esac
 }

@@ -28,19 +28,19 @@ is_python_version() { # is_python_version WORD: like 3.12 or 3.12.4
 require_python_image() {
     image_asked=$(asked_python)
     if [ -n "$PYTHON_IMAGE" ]; then
-        image_remedy="set PYTHON_IMAGE in $(place_of PYTHON_IMAGE) to an image of a version that it allows"
+        image_remedy="set PYTHON_IMAGE in $(place_of PYTHON_IMAGE) to an image with a version that it allows"
         case "$PYTHON_IMAGE-" in
         *":$image_asked"[.-]*) ;;
-        *) [ -z "$image_asked" ] || warn "web/.python-version asks for Python $image_asked, but PYTHON_IMAGE in $(place_of PYTHON_IMAGE) decides: $PYTHON_IMAGE. Leave PYTHON_IMAGE empty to follow the file" ;;
+        *) [ -z "$image_asked" ] || warn "PYTHON_IMAGE in $(place_of PYTHON_IMAGE) ($PYTHON_IMAGE) overrides web/.python-version ($image_asked). To use the file, leave PYTHON_IMAGE empty." ;;
         esac
     else
-        image_remedy="write a version that it allows into web/.python-version, such as 3.12"
+        image_remedy="set web/.python-version to a version that it allows, such as 3.12"
         [ -z "$image_asked" ] || is_python_version "$image_asked" ||
-            fail "web/.python-version asks for Python '$image_asked', which is no version" \
-                "write one like 3.12 there, or name an image in PYTHON_IMAGE in .env"
+            fail "web/.python-version asks for Python '$image_asked', which is not a version" \
+                "set it to a version such as 3.12, or set PYTHON_IMAGE in .env to an image"
         [ -z "$image_asked" ] || version_at_least "$image_asked" "$PYTHON_FLOOR" ||
             fail "web/.python-version asks for Python $image_asked, which is too old" \
-                "write $PYTHON_FLOOR or newer there, or remove the file"
+                "set it to $PYTHON_FLOOR or newer, or remove the file"
     fi
     [ -f "$ROOT/web/pyproject.toml" ] || return 0
     image_version=$(python_image | sed -n 's/.*python:\(3\.[0-9][0-9.]*\).*/\1/p')

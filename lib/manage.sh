@@ -47,7 +47,7 @@ service_of_a_stopped_site() { # service_of_a_stopped_site MODE
 }
 
 warn_of_load() {
-    warn "rows in production with the same key are overwritten; to be able to go back, press Ctrl-C and run first: sh run.sh -0 backup"
+    warn "this overwrites rows in production that have the same key. To make a backup first, press Ctrl-C and run: sh run.sh -0 backup"
 }
 
 manage_local() { # manage_local ARGUMENTS...
@@ -69,6 +69,5 @@ require_image() { # require_image MODE SERVICE
     web) image_tag=$([ "$1" = prod ] && printf next || printf dev) ;;
     *) image_tag=${2#web-} ;;
     esac
-    docker image inspect "$PROJECT_NAME-web:$image_tag" >/dev/null 2>&1 ||
-        fail "the $(mode_name "$1") image is not built yet" "build and start it first: sh run.sh $(mode_flag "$1")"
+    docker image inspect "$PROJECT_NAME-web:$image_tag" >/dev/null 2>&1 || not_built "$1"
 }

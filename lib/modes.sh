@@ -7,7 +7,7 @@ require_command() { # require_command NAME: there is a file commands/NAME.sh
     esac
     command_nearest=$(find "$ROOT/commands" -name '*.sh' | sed 's/.*\///; s/\.sh$//' | sort | awk -v word="$1" -f "$ROOT/lib/nearest.awk")
     COMMAND=
-    usage_error "there is no command '$1'; the nearest is ${command_nearest#* }"
+    usage_error "unknown command '$1'; did you mean ${command_nearest#* }?"
 }
 
 mode_flag() { # mode_flag MODE
@@ -16,6 +16,10 @@ mode_flag() { # mode_flag MODE
 
 mode_name() { # mode_name MODE
     case $1 in prod) printf production ;; dev) printf development ;; local) printf local ;; esac
+}
+
+not_built() { # not_built MODE
+    fail "$(mode_name "$1") has not been built here yet" "build and start it first: sh run.sh $(mode_flag "$1")"
 }
 
 mode_runs() { # mode_runs MODE
@@ -65,10 +69,10 @@ require_mode() {
     # shellcheck disable=SC2086 # split on purpose: a list of words
     set -- $running
     case $# in
-    0) fail "which mode? Nothing runs here" "name it: sh run.sh -0 $COMMAND (production), -1 (development) or -2 (local)" 2 ;;
+    0) fail "no mode was given, and none is running" "choose a mode: sh run.sh -0 $COMMAND (production), -1 (development) or -2 (local)" 2 ;;
     1) MODE=$1 ;;
-    *) fail "which mode? There run: $(for running_mode in "$@"; do printf '%s ' "$(mode_name "$running_mode")"; done)" \
-        "name it: $(for running_mode in "$@"; do printf 'sh run.sh %s %s   ' "$(mode_flag "$running_mode")" "$COMMAND"; done)" 2 ;;
+    *) fail "no mode was given, and several are running: $(for running_mode in "$@"; do printf '%s ' "$(mode_name "$running_mode")"; done)" \
+        "choose a mode: $(for running_mode in "$@"; do printf 'sh run.sh %s %s   ' "$(mode_flag "$running_mode")" "$COMMAND"; done)" 2 ;;
     esac
 }
 

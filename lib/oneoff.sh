@@ -46,8 +46,7 @@ stop_one_off() {
 }
 
 prepare_backups_folder() {
-    [ -d "$ROOT/backups" ] || (umask 077 && mkdir "$ROOT/backups" 2>/dev/null) ||
-        fail "cannot create $ROOT/backups" "free some disk space, or make $ROOT writable for $(id -un 2>/dev/null || id -u)"
+    [ -d "$ROOT/backups" ] || (umask 077 && mkdir "$ROOT/backups" 2>/dev/null) || cannot_write "$ROOT/backups" "$ROOT"
     # Made by root, which includes Docker when it finds no folder to mount.
     [ -n "$(find "$ROOT/backups" -prune -user 0)" ] && ! engine_is_rootless || return 0
     # In a user's clone to the user, who has to reach them.
@@ -76,11 +75,11 @@ check_options() { # check_options KNOWN ARGUMENTS...
             *" $option "*) option_wants=nothing ;;
             *" $option= "*) option_wants=value ;;
             *" $option_name= "*) option_wants=nothing ;;
-            *) usage_error "$COMMAND takes no option '$option'" ;;
+            *) unknown_argument "$option" ;;
             esac
             ;;
         *)
-            [ "$option_wants" != nothing ] || usage_error "$COMMAND takes no '$option'"
+            [ "$option_wants" != nothing ] || unknown_argument "$option"
             option_wants=nothing
             ;;
         esac
@@ -92,7 +91,7 @@ check_options() { # check_options KNOWN ARGUMENTS...
 look_at_production() { # look_at_production build|keep POSTDO_ARGUMENTS...
     look_build=$1
     shift
-    case $MODE in '' | prod) MODE=prod ;; *) usage_error "$COMMAND is for production: sh run.sh $COMMAND" ;; esac
+    case $MODE in '' | prod) MODE=prod ;; *) usage_error "$COMMAND works only on production" ;; esac
     require_engine
     prepare_environment >&2
     require_own_stack prod
@@ -109,7 +108,7 @@ look_at_production() { # look_at_production build|keep POSTDO_ARGUMENTS...
         require_image prod web
     fi
     lend_database prod
-    case $1 in plan | rehearse) copy_for_rehearsal "$1" >&2 || refuse_without_copy "" ;; esac
+    case $1 in plan | rehearse) copy_for_rehearsal "$1" >&2 || refuse_without_copy fail ;; esac
     # Who only looks keeps no backup: it would take the place of one from before a release.
     one_off -e POSTDO_BACKUPS= --entrypoint python web -m postdo "$@"
 }

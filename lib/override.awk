@@ -39,7 +39,7 @@ function end_of_service() {
     gsub(/"/, "", service)
     if (service == "web") print "web"
     if (mode == "prod" && service == "copy")
-        bad("changes copy, which only rehearsals use", "take copy out of the file")
+        bad("changes copy, which only rehearsals use", "remove copy from the file")
     next
 }
 
@@ -47,19 +47,19 @@ function end_of_service() {
     key = $1
     sub(/:$/, "", key)
     if (mode == "prod" && service ~ /^(web-blue|web-green)$/ && key != "ports")
-        bad("changes " key " of " service " alone, but both colours must be the same site", "write it under web: it reaches both, and the commands that run once")
+        bad("changes " key " of " service " alone, but both colours must be the same site", "write it under web, which covers both colours and the commands that run once")
     if (key == "profiles") {
         has_profile = 1
-        if (!own()) bad("gives " service " a profile, so it would not start", "take profiles out of " service)
+        if (!own()) bad("gives " service " a profile, so it would not start", "remove profiles from " service)
     }
     if (own() && key == "image" && index($2, image) == 1) is_site = 1
     if (service == "web" && key == "image")
-        bad("gives web another image, but run.sh builds and tags that image", "take image out of web; Debian packages: APT_PACKAGES in .env")
+        bad("gives web another image, but run.sh builds and tags that image", "remove image from web; for Debian packages, set APT_PACKAGES in .env")
     if (service == "web" && key ~ /^(container_name|network_mode)$/)
-        bad("gives web a " key ", but web runs as several containers", "take " key " out of web")
+        bad("gives web a " key ", but web runs as several containers", "remove " key " from web")
     if (service == "web" && key == "ports" && mode == "prod") print "web-ports"
     if (service == "db" && key == "ports" && mode == "prod")
-        bad("publishes ports of db, which production's internal network does not allow", "take ports out of db, and set PROD_DB_PORT in .env: it listens on 127.0.0.1 alone")
+        bad("publishes ports of db, which production's internal network does not allow", "remove ports from db and set PROD_DB_PORT in .env, which listens only on 127.0.0.1")
 }
 
 END { end_of_service() }

@@ -10,7 +10,7 @@ read_override() { # read_override prod|dev
     [ "$OVERRIDE_MODE" != "$1" ] || return 0
     override_text=$(POSTDO_RUN=yes docker compose --project-directory "$ROOT" --env-file "$ENV_FILE" -f "$OVERRIDE_FILE" \
         --profile "*" config --no-normalize --no-consistency 2>&1) ||
-        fail "docker-compose.override.yml cannot be used: $(printf '%s\n' "$override_text" | tail -n 1)" "correct it; docs/additions.md has examples"
+        fail "docker-compose.override.yml cannot be used: $(printf '%s\n' "$override_text" | tail -n 1)" "correct it (docs/additions.md has examples)"
     OVERRIDE=$(printf '%s\n' "$override_text" |
         awk -v mode="$1" -v kit="$(kit_services)" -v image="$PROJECT_NAME-web:" -f "$ROOT/lib/override.awk")
     OVERRIDE_MODE=$1

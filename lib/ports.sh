@@ -4,7 +4,7 @@ require_port() { # require_port KEY [MODE]: the port named by that key is free, 
     eval "port=\$$1"
     port_is_taken "$port" || return 0
     [ -z "${2-}" ] || ! mode_has_port "$2" "$port" || return 0
-    fail "port $port ($1) is taken by $(port_owner "$port")" "stop that, or set $1 in $(place_of "$1") to a free port"
+    fail "port $port ($1) is taken by $(port_owner "$port")" "stop it, or set $1 in $(place_of "$1") to a free port"
 }
 
 mode_has_port() { # mode_has_port MODE PORT: also in a container that ends and is restarted, whose ports come and go

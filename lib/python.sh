@@ -15,9 +15,9 @@ find_python() {
 
 require_python() {
     PYTHON=$(find_python) ||
-        fail "there is no Python $PYTHON_FLOOR or newer" "install it (Debian, Ubuntu: sudo apt install python3 python3-venv), or use Docker: sh run.sh -1"
+        fail "Python $PYTHON_FLOOR or newer is not installed" "install it (Debian, Ubuntu: sudo apt install python3 python3-venv), or use Docker: sh run.sh -1"
     "$PYTHON" -c 'import ensurepip, venv' 2>/dev/null ||
-        fail "$PYTHON cannot make virtual environments" "install the package python3-venv (Debian, Ubuntu: sudo apt install python3-venv)"
+        fail "$PYTHON cannot create virtual environments" "install the package python3-venv (Debian, Ubuntu: sudo apt install python3-venv)"
 }
 
 # What is in the environment is said by a stamp, written last: without it, or with another one, the install is done
@@ -30,7 +30,7 @@ prepare_venv() { # prepare_venv FOLDER REQUIREMENTS_FILE...
         return 0
     fi
     if ! "$venv/bin/python" -m pip --version >/dev/null 2>&1; then
-        step "Make a virtual environment" "$PYTHON" -m venv --clear "$venv"
+        step "Create a virtual environment" "$PYTHON" -m venv --clear "$venv"
     fi
     rm -f "$venv/stamp"
     for venv_file in "$@"; do
@@ -39,8 +39,8 @@ prepare_venv() { # prepare_venv FOLDER REQUIREMENTS_FILE...
     done
     # Paths in them (./libs/shop) are those below web/.
     try "Install the requirements" in_web "$venv/bin/python" -m pip install --disable-pip-version-check --no-input "$@" ||
-        step_failed "installing the requirements" "see whether this machine reaches its Python package index, and repeat; what is there already is kept"
-    printf '%s\n' "$venv_stamp" >"$venv/stamp" || fail "cannot write $venv/stamp (disk full?)" "free some disk space"
+        step_failed "installing the requirements" "check that this machine can reach its Python package index, then run the command again"
+    printf '%s\n' "$venv_stamp" >"$venv/stamp" || cannot_write "$venv/stamp"
 }
 
 # postdo is used from the clone, as it is: nothing of the clone's other folders gets on the path.
@@ -61,9 +61,9 @@ project_requirements() { # project_requirements dev|prod|test: the file of the p
     done
     requirements_file="$ROOT/web/requirements.txt"
     [ ! -f "$requirements_file" ] || { printf '%s' "$requirements_file" && return; }
-    [ ! -f "$ROOT/web/uv.lock" ] || fail "web/ has a uv.lock and no requirements.txt, which is what is installed" \
-        "write it from the lock, and again after each change of it: cd web && uv export --frozen --no-dev --no-emit-project -o requirements.txt"
-    [ ! -f "$ROOT/web/poetry.lock" ] || fail "web/ has a poetry.lock and no requirements.txt, which is what is installed" \
-        "write it from the lock, and again after each change of it: cd web && poetry export -o requirements.txt (needs poetry-plugin-export)"
+    [ ! -f "$ROOT/web/uv.lock" ] || fail "web/ has a uv.lock but no requirements.txt, which is what the kit installs" \
+        "create it now and after each change of the lock: cd web && uv export --frozen --no-dev --no-emit-project -o requirements.txt"
+    [ ! -f "$ROOT/web/poetry.lock" ] || fail "web/ has a poetry.lock but no requirements.txt, which is what the kit installs" \
+        "create it now and after each change of the lock: cd web && poetry export -o requirements.txt (needs poetry-plugin-export)"
     fail "web/ has neither requirements/$1.txt nor requirements.txt" "write one: see \"I have a project already\" in README.md"
 }

@@ -1,4 +1,4 @@
-# lib/restarts.sh: what a changed .env would restart in production: tried first, and said.
+# lib/restarts.sh: what a changed .env will restart in production. The new settings are checked first, and the user is told.
 
 CADDYFILE=/etc/caddy/site/Caddyfile # in the container
 
@@ -7,8 +7,8 @@ CADDYFILE=/etc/caddy/site/Caddyfile # in the container
 DATABASE_RESTART_SECONDS=2
 PROXY_RESTART_SECONDS=2
 
-# Visitors notice a restart of these two. Before anything is touched the new values are tried in a container beside each,
-# and what will restart is said.
+# Visitors notice a restart of these two. So the new values are first checked in a container beside each, and the user is
+# told what will restart.
 try_what_restarts() {
     mode_runs prod || return 0
     for restart_service in db proxy; do
@@ -17,25 +17,25 @@ try_what_restarts() {
             "try_new_$restart_service"
             tell_restart "$restart_service"
         elif [ "$restart_service" = proxy ]; then
-            try "Try the proxy's configuration" in_proxy validate || refuse_configuration "the proxy"
+            try "Check the proxy's configuration" in_proxy validate || refuse_configuration "the proxy"
         fi
     done
 }
 
 try_new_db() {
-    try "Try PostgreSQL's new settings" run_to_its_end prod -T --entrypoint sh db /etc/postdo/start.sh --check ||
+    try "Check PostgreSQL's new settings" run_to_its_end prod -T --entrypoint sh db /etc/postdo/start.sh --check ||
         refuse_configuration PostgreSQL
 }
 
 try_new_proxy() {
-    try "Try the proxy's new settings" run_to_its_end prod -T --entrypoint caddy proxy validate --config "$CADDYFILE" --adapter caddyfile ||
+    try "Check the proxy's new settings" run_to_its_end prod -T --entrypoint caddy proxy validate --config "$CADDYFILE" --adapter caddyfile ||
         refuse_configuration "the proxy"
 }
 
 refuse_configuration() { # refuse_configuration WHOSE
     show_tail
-    fail "$1 would not start with this configuration; its lines are above, and it was not restarted" \
-        "correct the key of .env, or the file, that those lines name, then: sh run.sh -0"
+    fail "$1 was not restarted, because it would not start with this configuration; its last lines are above" \
+        "correct the setting that they name, in .env or in its file, then run: sh run.sh -0"
 }
 
 tell_restart() { # tell_restart db|proxy
@@ -43,8 +43,8 @@ tell_restart() { # tell_restart db|proxy
     restart_reason="its image or its definition has changed"
     [ -z "$restart_keys" ] || restart_reason="changed in .env:$restart_keys"
     case $1 in
-    db) say "PostgreSQL will restart at the end ($restart_reason): pages that need it fail for about $DATABASE_RESTART_SECONDS s" ;;
-    proxy) say "The proxy will restart at the end ($restart_reason): visitors cannot connect for about $PROXY_RESTART_SECONDS s" ;;
+    db) say "PostgreSQL will restart at the end ($restart_reason): pages that need it will fail for about $DATABASE_RESTART_SECONDS s" ;;
+    proxy) say "The proxy will restart at the end ($restart_reason): visitors will be unable to connect for about $PROXY_RESTART_SECONDS s" ;;
     esac
 }
 

@@ -1,4 +1,4 @@
-# lib/roles.sh: the roles in PostgreSQL, which db/roles.sh sees to in the container of the database.
+# lib/roles.sh: the roles in PostgreSQL, which db/roles.sh manages in the container of the database.
 
 run_roles() { # run_roles MODE COMMAND ARGUMENTS...: of db/roles.sh, with its input
     roles_container=$(container_of "$1" db)
@@ -51,7 +51,7 @@ settle_roles() { # settle_roles MODE
 fail_for_roles() { # fail_for_roles FACTS
     roles_what=$(printf '%s\n' "$1" | fact what)
     roles_remedy=$(printf '%s\n' "$1" | fact next)
-    fail "${roles_what:-the roles in PostgreSQL could not be set up}" "${roles_remedy:-read the last lines of the log, and repeat}"
+    fail "${roles_what:-the roles in PostgreSQL could not be set up}" "${roles_remedy:-fix what the last lines of the log say, then run the command again}"
 }
 
 # One role makes the databases that a rehearsal or a swap needs, for as long as postdo runs; the site's own may not.

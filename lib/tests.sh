@@ -5,8 +5,8 @@ DCLINT_VERSION=3.1.0
 
 prepare_test_venv() {
     [ -f "$ROOT/web/requirements/test.txt" ] && [ -d "$ROOT/web/accounts" ] ||
-        fail "the kit's own tests need the starter in web/, and something else is there" \
-            "run them in a fresh clone; the tests of your project: sh run.sh -1 manage test"
+        fail "the kit's own tests need the starter in web/, but there is another project" \
+            "run them in a fresh clone; to run your project's tests: sh run.sh -1 manage test"
     require_python
     prepare_venv "$TEST_VENV" "$ROOT/web/requirements/test.txt" "$ROOT/web/requirements/prod.txt" "$ROOT/tests/requirements.txt"
     link_package "$TEST_VENV" postdo
@@ -49,11 +49,11 @@ shell_files_to() { # shell_files_to TOOL ARGUMENTS...
     in_root "$@" $(shell_files)
 }
 
-# dclint is an npm package; a machine without npm goes without it, and says so. CI has npm.
+# dclint is an npm package; without npm it is skipped, with a message. CI has npm.
 lint_compose() {
     if ! command -v npm >/dev/null 2>&1; then
         [ "${CI-}" = true ] && lint_status=1
-        say "skipped: dclint, the Compose linter (npm is not here)"
+        say "skipped: dclint, the Compose linter (npm is not installed)"
         return
     fi
     dclint="$STATE/node/node_modules/.bin/dclint"

@@ -192,7 +192,7 @@ def _receive(req: Any, sock: Any, file: IO[bytes], share: _Share, length: int | 
         while piece := _next_piece(req):
             size += len(piece)
             if size > limits.largest:
-                raise RefusedError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "the chunks are too many")
+                raise RefusedError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "too many chunks")
             share.grow_to(size)
             _keep(file, piece)
     finally:

@@ -31,7 +31,9 @@ NOT_SAID = {"compile", "add_argument", "search", "match", "fullmatch", "sub", "g
 SQL = re.compile(
     r"\b(SELECT|INSERT|UPDATE|DELETE|ALTER|CREATE|DROP|FROM|LOCK|SET|ANALYZE|pg_\w+)\b"
 )
-SHELL = re.compile(r'\b(?:say|fail|warn|usage_error|step|step_failed|try|stop_with) (?=")')
+SHELL = re.compile(
+    r'\b(?:say|fail|fail_site|warn|usage_error|step|step_failed|try|stop_with) (?=")'
+)
 
 
 def reword(project: Path) -> int:

@@ -15,10 +15,10 @@ SELECT :'owner' = :'superuser' AS is_unclaimed, :'owner' <> '' AS has_owner, :'o
     -- No first-start script has made it: that can be made up for (settle.sql).
     SELECT NULL WHERE false;
 \elif :has_owner
-    SELECT format('what=the database %s belongs to the role %s, and there is no role %s', :'database', :'owner', :'role');
+    SELECT format('what=the database %s belongs to the role %s, but there is no role %s', :'database', :'owner', :'role');
     SELECT format('next=set POSTGRES_USER in .env back to %s', :'owner')
         || CASE WHEN :'is_moved' THEN format(
-            '; or give the role the new name, with the site stopped: %s psql -U %s -d postgres -c "ALTER ROLE %s RENAME TO %s"',
+            '; or rename the role, with the site stopped: %s psql -U %s -d postgres -c "ALTER ROLE %s RENAME TO %s"',
             :'run', :'superuser', :'owner', :'role') ELSE '' END;
     \q
 \else
@@ -30,10 +30,10 @@ SELECT :'owner' = :'superuser' AS is_unclaimed, :'owner' <> '' AS has_owner, :'o
 \endif
 \if :has_database
 \elif :has_other
-    SELECT format('what=there is no database %s; the role %s has %s', :'database', :'role', :'other_database');
+    SELECT format('what=there is no database %s, but the role %s has %s', :'database', :'role', :'other_database');
     SELECT format('next=set POSTGRES_DB in .env back to %s', :'other_database')
         || CASE WHEN :'is_moved' THEN format(
-            '; or give the database the new name, with the site stopped: %s psql -U %s -d postgres -c "ALTER DATABASE %s RENAME TO %s"',
+            '; or rename the database, with the site stopped: %s psql -U %s -d postgres -c "ALTER DATABASE %s RENAME TO %s"',
             :'run', :'superuser', :'other_database', :'database') ELSE '' END;
 \else
     SELECT format('what=there is no database %s', :'database');

@@ -126,7 +126,7 @@ def test_what_an_earlier_run_left_is_removed_first_and_said(
 
     result = dash_clone.run(*words)
 
-    assert "Remove the copy of the data that an earlier run has left" in result.text
+    assert "Remove the copy of the data that an earlier run left behind" in result.text
     removed = [at for at, call in enumerate(docker.calls()) if call.startswith("rm --force")]
     composed = [at for at, call in enumerate(docker.calls()) if call.startswith("compose --pro")]
     assert removed[0] < composed[0]
@@ -152,7 +152,7 @@ def test_the_room_is_looked_at_before_anything_is_copied(dash_clone: Clone, tmp_
         )
 
     refused = copy("999999999")
-    assert refused.stdout.startswith("what=a copy of the server needs 999999999 MB, and its disk")
+    assert refused.stdout.startswith("what=a copy of the server needs 999999999 MB, but its disk")
     assert "\nnext=" in refused.stdout
     assert refused.returncode != 0
     assert not begun.exists()

@@ -123,7 +123,7 @@ def test_without_a_certificate_no_release_takes_over_with_a_fake_network(
     result = site.run("-0")
 
     result.assert_refused('no certificate for www.shop.example: HTTP 403: "DNS problem"', "80")
-    assert "what ran before goes on" in result.err
+    assert "The previous version is still serving." in result.err
     assert (folder / "upstream").read_text() == "web-blue"
     assert list(folder.glob("https-*")) == []
     assert not any("web-green" in call or " web " in call for call in docker.compose_calls())
@@ -148,7 +148,7 @@ def test_a_proxy_started_for_a_certificate_stays_when_nothing_changed_with_a_fak
         said, _ = run.communicate(timeout=60)
 
     assert run.returncode == 0, said
-    assert "Nothing has changed: blue goes on serving" in said
+    assert "Already up to date: blue is serving this version" in said
     assert not any(call.startswith("stop ") for call in docker.compose_calls())
 
 

@@ -40,7 +40,7 @@ def test_a_dump_that_fails_leaves_the_former_file_with_a_fake_docker(
     path = dash_clone.root / "data.json"
     path.write_text("former")
     result = dash_clone.run("dump", "data.json")
-    result.assert_refused("the dump failed; its message is above", "mend")
+    result.assert_refused("the dump failed; its message is above", "fix")
     assert "CommandError: gone" in result.err
     assert path.read_text() == "former"
     assert list(dash_clone.root.glob("*.part")) == []
@@ -76,7 +76,7 @@ def test_a_file_that_cannot_be_written_is_said_before_anything_is_asked_with_a_f
     dash_clone: Clone, running: FakeDocker
 ) -> None:
     result = dash_clone.run("dump", "/nowhere/data.json")
-    result.assert_refused("cannot write /nowhere/data.json", "a folder that you can write")
+    result.assert_refused("cannot write to /nowhere/data.json", "a folder that you can write")
     assert running.compose_calls() == []
 
 
@@ -86,5 +86,5 @@ def test_a_load_that_fails_says_so_with_a_fake_docker(
     (dash_clone.root / "data.json").write_text(FIXTURE)
     running.answer("compose *loaddata*", err="IntegrityError: twice", status=1)
     result = dash_clone.run("load", "data.json")
-    result.assert_refused("nothing was loaded; the reason is above", "mend")
+    result.assert_refused("nothing was loaded; the reason is above", "fix")
     assert "IntegrityError: twice" in result.err

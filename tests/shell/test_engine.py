@@ -56,7 +56,7 @@ def test_an_engine_that_is_not_running_is_told_apart(
         (NOT_RUNNING, "the Docker engine is not running", "systemctl start docker"),
         (NOT_ALLOWED, "no permission to talk to Docker", "sudo usermod -aG docker"),
         ("unexpected\nodd thing", "does not answer: odd thing", "journalctl -u docker"),
-        ("", "the Docker engine does not answer", "look at: docker version"),
+        ("", "the Docker engine does not answer", "find out why: docker version"),
     ],
     ids=["not-running", "not-allowed", "odd", "silent"],
 )
@@ -118,7 +118,7 @@ def test_a_disk_that_is_nearly_full_stops_the_start_with_a_fake_docker(
     dash_clone.add_command("need", 'main() { require_engine; require_disk "$1"; say enough; }')
     dash_clone.run("need", str(free // 2)).assert_ok()
     result = dash_clone.run("need", str(free * 2))
-    result.assert_refused(f"and {free * 2} are needed", "docker image prune")
+    result.assert_refused(f"but {free * 2} MB are needed", "docker image prune")
 
 
 def test_two_modes_running_is_a_question_with_a_fake_docker(
@@ -128,7 +128,9 @@ def test_two_modes_running_is_a_question_with_a_fake_docker(
     docker.answer("ps -aq *-dev *service=web *", out="id-web")
     docker.answer("inspect *", out="healthy")
     result = dash_clone.run("logs")
-    result.assert_refused("There run: production development", "sh run.sh -0 logs", status=2)
+    result.assert_refused(
+        "several are running: production development", "sh run.sh -0 logs", status=2
+    )
     assert "sh run.sh -1 logs" in result.err
 
 

@@ -35,7 +35,7 @@ RULES = [
             "my_site.example.com",
             "www.example.com,my_site",
         ],
-        "commas and no spaces",
+        "commas without spaces",
     ),
     (
         "CSRF_TRUSTED_ORIGINS",
@@ -49,10 +49,10 @@ RULES = [
             "ftp://a.example",
             "https://my_site.example",
         ],
-        "with http:// or https://",
+        "http:// or https://",
     ),
     ("DEV_BIND", ["", "localhost", "127.0.0.1:80", "0.0.0.0/0", "::1"], "127.0.0.1 or [::1]"),
-    ("MAKEMIGRATIONS", ["yes", "Write", "checkoff"], "write, check, off, or empty"),
+    ("MAKEMIGRATIONS", ["yes", "Write", "checkoff"], "write, check or off, or leave it empty"),
     ("DJANGO_SUPERUSER_UPDATE_PASSWORD", ["yes", "ON", "1"], "on or off"),
     ("LOG_LEVEL", ["", "debug", "VERBOSE"], "DEBUG, INFO"),
     ("PROD_SETTINGS", ["", "config/settings", "1a", "a-b"], "config.settings.prod"),
@@ -80,7 +80,7 @@ RULES = [
         "such as admin@example.com",
     ),
     ("PGADMIN_DEFAULT_PASSWORD", ["", "short"], "at least 6 characters"),
-    ("ACME_EMAIL", ["me", "a@b c", "@"], "an e-mail address, or empty"),
+    ("ACME_EMAIL", ["me", "a@b c", "@"], "an e-mail address, or leave it empty"),
     ("WEB_MEMORY", ["", "1", "1gb", "1.5g", "1G", "127m", "131071k"], "from 128m, such as 512m"),
     ("DB_MEMORY", ["", "half", "512", "8m", "255m"], "from 256m, such as 512m"),
     ("REHEARSE", ["", "on", "Full"], "full, schema or off"),
@@ -141,7 +141,7 @@ def test_a_value_that_cannot_work_is_refused_by_name(
             "SECRET_KEY",
             "PGADMIN_DEFAULT_PASSWORD",
         )
-        found = "cannot work" if cannot_be_shown else f"is '{value}'" if value else "is "
+        found = "is not valid" if cannot_be_shown else f"is '{value}'" if value else "is "
         what, to_do = check(**{key: value})
         assert what.startswith(f"{key} in .env {found}")
         assert remedy in to_do
@@ -227,7 +227,7 @@ def test_a_value_of_the_shell_is_not_blamed_on_the_file(clone: Clone) -> None:
     for key, value in (("LOG_LEVEL", "debug"), ("WEB_MEMORY", "1"), ("DEV_PORT", "http")):
         clone.environment[key] = value
         result = clone.run("init")
-        result.assert_refused(f"{key} in the environment is '{value}'", f"or unset {key} so that")
+        result.assert_refused(f"{key} in the environment is '{value}'", f"or unset {key} to use")
         assert ".env is" not in result.err
         del clone.environment[key]
     # The kit's own reading of the file is no environment, also at a second look.
@@ -253,7 +253,7 @@ def test_a_secret_is_never_shown(clone: Clone) -> None:
         clone.environment[key] = "hush: §$"
         text = clone.run("init").text
         del clone.environment[key]
-        assert f"{key} in the environment cannot work (it is not shown here)" in text
+        assert f"{key} in the environment is not valid (it is not shown here)" in text
         assert "hush" not in text
     secrets = [secret for key in keys if len(secret := clone.env()[key]) > 10]
     assert len(secrets) == 4

@@ -108,7 +108,7 @@ def test_an_unknown_key_is_named_with_its_line_and_the_nearest_known_one(clone: 
     line = len((clone.root / ".env").read_text().splitlines())
     assert result.status == 0
     assert result.err == (
-        f"warning: .env line {line}: nothing reads HTTP_PROT; the nearest known key is HTTP_PORT\n"
+        f"warning: .env line {line}: nothing reads HTTP_PROT; did you mean HTTP_PORT?\n"
     )
 
 
@@ -151,7 +151,7 @@ def test_a_mistyped_key_is_named_with_the_one_that_was_meant(
 ) -> None:
     dash_clone.first_start()
     dash_clone.set_in_env(**{key: "x"})
-    assert f"nothing reads {key}; the nearest known key is {meant}" in dash_clone.run("init").err
+    assert f"nothing reads {key}; did you mean {meant}" in dash_clone.run("init").err
 
 
 @pytest.mark.every_shell
@@ -230,5 +230,5 @@ def test_a_folder_named_env_is_refused(clone: Clone) -> None:
 def test_an_env_that_the_user_cannot_read_is_refused(nobodys_clone: Clone) -> None:
     nobodys_clone.first_start()
     (nobodys_clone.root / ".env").chmod(0)
-    nobodys_clone.run("stop").assert_refused(".env cannot be read", "chown or chmod 600")
-    nobodys_clone.run("status").assert_refused(".env cannot be read", "chown or chmod 600")
+    nobodys_clone.run("stop").assert_refused(".env cannot be read", "sudo chown")
+    nobodys_clone.run("status").assert_refused(".env cannot be read", "sudo chown")

@@ -25,9 +25,13 @@ Error starting userland proxy: listen tcp4 0.0.0.0:80: bind: address already in 
 RUNTIME = """ Container x-db-1  Creating
 Error response from daemon: unknown or invalid runtime name: nosuch"""
 FAILURES = [
-    (NO_DNS, "the image of pgadmin could not be pulled: Get ", "repair its DNS"),
+    (NO_DNS, "the image of pgadmin could not be pulled: Get ", "fix the DNS"),
     (LIMIT, "the image of proxy could not be pulled: toomanyrequests", "docker login"),
-    (NO_INIT, 'could not start a container: exec: "docker-init"', "init program is missing"),
+    (
+        NO_INIT,
+        'could not start a container: exec: "docker-init"',
+        "install the missing docker-init",
+    ),
     (PORT, "could not start a container: driver failed", "free that port"),
     (RUNTIME, "could not start a container: unknown or invalid runtime", "fix what the engine"),
 ]
@@ -47,7 +51,7 @@ def test_what_the_engine_says_is_shown_and_nobody_else_is_blamed(
     result = dash_clone.run(mode)
 
     result.assert_refused(what, remedy)
-    assert f"and repeat: sh run.sh {mode}" in result.err
+    assert f", then run: sh run.sh {mode}" in result.err
     assert said.splitlines()[-1] in result.err
     assert "old lines" not in result.err
 
@@ -59,7 +63,7 @@ def test_what_the_engine_says_of_the_preparation_is_shown(
 
     dash_clone.run("-0").assert_refused(
         'preparing the database failed: the Docker engine says: exec: "docker-init"',
-        "init program is missing",
+        "install the missing docker-init",
     )
 
 
@@ -82,7 +86,7 @@ def test_a_container_that_fails_by_itself_is_the_one_that_is_shown(
 
     result = dash_clone.run("-1")
 
-    result.assert_refused("web did not get healthy; its last lines are above", "sh run.sh -1")
+    result.assert_refused("web did not become healthy; its last lines are above", "sh run.sh -1")
     assert "  | this is why" in result.err
 
 
@@ -90,7 +94,7 @@ def test_a_container_that_fails_by_itself_is_the_one_that_is_shown(
 
 STEP = "[requirements-production 1/1] RUN sh /image/install.sh production"
 REASON = "pip could not install web/requirements/prod.txt"
-REMEDY = "mend what the lines above say (something to compile? APT_BUILD_PACKAGES in .env)"
+REMEDY = "fix what the lines above say (to compile something, set APT_BUILD_PACKAGES in .env)"
 
 
 def build_log(*lines: str) -> str:
@@ -115,13 +119,13 @@ BUILDS = [
     ("      ./psycopg.h:3:10: fatal error: libpq-fe.h: No such file or directory", "libpq-dev"),
     ("      Error: pg_config executable not found.", "psycopg[binary]"),
     ("      error: command 'gcc' failed: No such file or directory", '"gcc libc6-dev"'),
-    ("ERROR: No matching distribution found for djago", "mend what the lines above say"),
-    ("ERROR: Could not find a version that satisfies the requirement x", "mend what"),
-    ("ModuleNotFoundError: No module named 'pkg_resources'", "mend what the lines above say"),
-    ("E: Unable to locate package libfoo", "mend what the lines above say"),
+    ("ERROR: No matching distribution found for djago", "fix what the lines above say"),
+    ("ERROR: Could not find a version that satisfies the requirement x", "fix what"),
+    ("ModuleNotFoundError: No module named 'pkg_resources'", "fix what the lines above say"),
+    ("E: Unable to locate package libfoo", "fix what the lines above say"),
     ("EOFError: EOF when reading a line", "give the build a login in .netrc"),
     ("  fatal: could not read Username for 'https://git.example': No such", "docs/additions.md"),
-    ("ERROR: HTTPSConnectionPool: Read timed out. i/o timeout", "cannot reach the registry"),
+    ("ERROR: HTTPSConnectionPool: Read timed out. i/o timeout", "check the network"),
 ]
 
 
@@ -155,7 +159,7 @@ def test_a_base_image_that_cannot_be_pulled_is_the_cause(
 
     result = dash_clone.run("-0")
 
-    result.assert_refused(f"the image could not be built: {why}", "repair its DNS")
+    result.assert_refused(f"the image could not be built: {why}", "fix the DNS")
 
 
 def test_every_awk_finds_the_same_cause(toolbox: Toolbox) -> None:

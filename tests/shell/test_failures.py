@@ -26,6 +26,8 @@ FAILING = """main() {
 }"""
 FULL_DISK = "8m"
 
+WAYS_TO_FAIL = re.compile(r'(?:^|[|;{] *|^ +)fail(?:_site)? ("(?:\\.|[^"])*".*)$', re.MULTILINE)
+
 
 @pytest.fixture
 def full_disk(tmp_path: Path) -> Iterator[Path]:
@@ -48,7 +50,7 @@ def fill(disk: Path) -> None:
 def test_a_failing_step_shows_its_last_lines_the_remedy_and_the_log(clone: Clone) -> None:
     clone.add_command("trial", FAILING)
     result = clone.run("trial")
-    result.assert_refused("Go wrong failed", "read the lines above")
+    result.assert_refused("Go wrong failed", "fix what the lines above say")
     assert "Go well ... done (" in result.out
     assert "Go wrong ... failed\n" in result.out
     assert "never reached" not in result.text
@@ -88,7 +90,7 @@ def test_every_way_to_fail_in_the_sources_says_what_and_what_next(dash_clone: Cl
     calls = 0
     for path in [*dash_clone.root.glob("lib/*.sh"), *dash_clone.root.glob("commands/*.sh")]:
         text = path.read_text().replace("\\\n", " ")
-        for call in re.findall(r'(?:^|[|;{] *|^ +)fail ("(?:\\.|[^"])*".*)$', text, re.MULTILINE):
+        for call in WAYS_TO_FAIL.findall(text):
             calls += 1
             assert re.match(r'"(?:\\.|\$\([^)]*\)|[^"])+" +["$]', call), f"{path.name}: {call}"
     assert calls > 30
@@ -104,7 +106,7 @@ def test_a_full_disk_at_the_first_start_leaves_no_half_env(
     clone = fresh_clone(full_disk / "clone", shell, toolbox, project_files)
     fill(full_disk)
     result = clone.run("init")
-    result.assert_refused(f"cannot write {clone.root}/.env (disk full", "free some disk space")
+    result.assert_refused(f"cannot write to {clone.root}/.env (disk full", "free some disk space")
     assert list(clone.root.glob(".env*")) == [clone.root / ".env.example"]
     (full_disk / "ballast").unlink()
     assert len(clone.first_start()["SECRET_KEY"]) == 64
@@ -119,7 +121,7 @@ def test_a_disk_that_fills_up_later_is_said_and_leaves_no_lock(
     clone.state.mkdir()
     fill(full_disk)
     result = clone.run("-2")
-    result.assert_refused(f"cannot write in {clone.state} (disk full", "free some disk space")
+    result.assert_refused(f"cannot write to {clone.state} (disk full", "free some disk space")
     assert list(clone.state.iterdir()) == []
     clone.run("status").assert_ok()
 
@@ -128,12 +130,12 @@ def test_a_state_folder_in_which_one_may_not_write_is_said(nobodys_clone: Clone)
     clone = nobodys_clone
     clone.first_start()
     clone.state.mkdir(mode=0o555)
-    clone.run("-2").assert_refused(f"cannot write in {clone.state}", "writable")
+    clone.run("-2").assert_refused(f"cannot write to {clone.state}", "writable")
     clone.state.chmod(0o755)
     (clone.state / "log").mkdir(mode=0o555)
     if clone.user is not None:
         subprocess.run(["chown", "-R", str(clone.user), clone.state], check=True)
-    result = clone.run("-2").assert_refused(f"cannot write in {clone.state}/log", "writable")
+    result = clone.run("-2").assert_refused(f"cannot write to {clone.state}/log", "writable")
     assert "  log: " not in result.err
     assert [path.name for path in clone.state.iterdir()] == ["log"]
 
@@ -141,4 +143,4 @@ def test_a_state_folder_in_which_one_may_not_write_is_said(nobodys_clone: Clone)
 def test_a_file_where_the_state_folder_belongs_is_said(clone: Clone) -> None:
     clone.first_start()
     clone.state.touch()
-    clone.run("-2").assert_refused(f"cannot create {clone.state}", "writable")
+    clone.run("-2").assert_refused(f"cannot write to {clone.state}", "writable")

@@ -53,54 +53,57 @@ def test_help_writes_nothing(clone: Clone) -> None:
 
 
 def test_a_mistyped_command_is_refused_with_the_nearest(clone: Clone) -> None:
-    clone.run("statsu").assert_refused("there is no command 'statsu'", "help", status=2)
-    assert "nearest is status" in clone.run("-0", "statsu").err
-    assert "nearest is logs" in clone.run("help", "log").err
+    clone.run("statsu").assert_refused("unknown command 'statsu'", "help", status=2)
+    assert "did you mean status?" in clone.run("-0", "statsu").err
+    assert "did you mean logs?" in clone.run("help", "log").err
 
 
 @pytest.mark.parametrize("name", ["../run", "Stop", "a b", "*", "lib/log", "", "stop.sh"])
 def test_what_cannot_be_the_name_of_a_command_runs_no_file(dash_clone: Clone, name: str) -> None:
     if name:
-        dash_clone.run(name).assert_refused(f"no command '{name}'", "sh run.sh help", status=2)
-    dash_clone.run("help", name or "-").assert_refused("no command", "sh run.sh help", status=2)
+        dash_clone.run(name).assert_refused(f"unknown command '{name}'", "sh run.sh help", status=2)
+    dash_clone.run("help", name or "-").assert_refused("unknown command", "run.sh help", status=2)
 
 
 def test_an_unknown_option_is_refused_with_the_modes(clone: Clone) -> None:
     for option in ("-3", "--production", "-", "-01"):
         result = clone.run(option).assert_refused(f"unknown option '{option}'", "help", status=2)
-        assert "-0 (production), -1 (development) and -2 (local)" in result.err
-    assert "next: sh run.sh help\n" in clone.run("-9", COMMAND="something of the user's").err
+        assert "-0 production, -1 development and -2 local" in result.err
+    assert (
+        "next: read the usage: sh run.sh help\n"
+        in clone.run("-9", COMMAND="something of the user's").err
+    )
 
 
 @pytest.mark.parametrize(
     ("arguments", "what"),
     [
-        (("-0", "--fast"), "-0 takes no option '--fast'"),
-        (("-0", "--no-build", "--approve", "0123456789ab"), "--no-build takes nothing else"),
-        (("-0", "--approve", "0123456789ab", "--no-build"), "--no-build takes nothing else"),
-        (("-0", "--no-build", "--concurrently"), "--no-build takes nothing else"),
-        (("-0", "--no-build", "now"), "-0 takes no option 'now'"),
+        (("-0", "--fast"), "unknown argument '--fast'"),
+        (("-0", "--no-build", "--approve", "0123456789ab"), "--no-build cannot be combined"),
+        (("-0", "--approve", "0123456789ab", "--no-build"), "--no-build cannot be combined"),
+        (("-0", "--no-build", "--concurrently"), "--no-build cannot be combined"),
+        (("-0", "--no-build", "now"), "unknown argument 'now'"),
         (("-0", "--approve"), "--approve needs the checksum"),
         (("-0", "--approve", ""), "--approve needs the checksum"),
         (("-0", "--approve", "--no-build"), "--approve needs the checksum"),
-        (("-0", "", "--no-build"), "-0 takes no option ''"),
-        (("-1", "--no-build"), "-1 takes no option '--no-build'"),
-        (("-2", "--no-build"), "-2 takes no option '--no-build'"),
-        (("status", "now"), "status takes no argument 'now'"),
-        (("stop", "all"), "stop takes no argument 'all'"),
-        (("doctor", "-v"), "doctor takes no argument '-v'"),
+        (("-0", "", "--no-build"), "unknown argument ''"),
+        (("-1", "--no-build"), "unknown argument '--no-build'"),
+        (("-2", "--no-build"), "unknown argument '--no-build'"),
+        (("status", "now"), "unknown argument 'now'"),
+        (("stop", "all"), "unknown argument 'all'"),
+        (("doctor", "-v"), "unknown argument '-v'"),
         (("manage",), "manage needs a command"),
         (("dump",), "dump needs a file"),
-        (("dump", "data.sql"), "'data.sql' is no .json file"),
+        (("dump", "data.sql"), "'data.sql' does not end in .json"),
         (("load",), "load needs one file"),
         (("load", "a.json", "b.json"), "load needs one file"),
-        (("service",), "service needs one of"),
-        (("service", "start"), "service knows install, remove and status, not 'start'"),
-        (("-1", "service", "install"), "only production (-0) starts with the machine"),
-        (("lint", "web"), "lint takes no argument 'web'"),
-        (("init", "now"), "init takes no argument 'now'"),
-        (("reset", "--yes"), "reset needs the mode: -1 or -2"),
-        (("-0", "reset", "--yes"), "production's data is never removed by a command of this kit"),
+        (("service",), "service takes one argument"),
+        (("service", "start"), "unknown argument 'start': service takes install, remove or status"),
+        (("-1", "service", "install"), "only production (-0) can start at boot"),
+        (("lint", "web"), "unknown argument 'web'"),
+        (("init", "now"), "unknown argument 'now'"),
+        (("reset", "--yes"), "reset needs a mode: -1 or -2"),
+        (("-0", "reset", "--yes"), "no command of this kit deletes production's data"),
     ],
 )
 def test_wrong_usage_is_refused_with_where_to_read_on_and_writes_nothing(

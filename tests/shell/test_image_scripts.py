@@ -62,8 +62,8 @@ def test_a_requirement_from_git_names_what_is_missing(tmp_path: Path, line: str)
     (tmp_path / "requirements" / "base.txt").write_text(f"# git+https://x\nDjango\n{line}\n")
     status, said = run_in_build(tmp_path, "install.sh", NOTES, "production")
     assert status == 1
-    assert "what=web/requirements/base.txt installs from git, and the build has no git" in said
-    assert "APT_BUILD_PACKAGES=git" in said
+    assert "what=web/requirements/base.txt installs from git, but the build has no git" in said
+    assert "add git to APT_BUILD_PACKAGES" in said
     assert not (tmp_path / "calls").exists()
 
 
@@ -85,7 +85,7 @@ def test_a_package_elsewhere_is_refused_with_where_to_put_it(tmp_path: Path, pat
     status, said = run_in_build(tmp_path, "install.sh", NOTES, "development")
     assert status == 1
     assert f"what=web/requirements.txt installs {path}, which is not in web/libs/" in said
-    assert "move it below web/libs/" in said
+    assert "move it into web/libs/" in said
 
 
 def test_a_missing_source_map_is_named_with_how_to_go_on(tmp_path: Path) -> None:
@@ -93,7 +93,7 @@ def test_a_missing_source_map_is_named_with_how_to_go_on(tmp_path: Path) -> None
     status, said = run_in_build(tmp_path, "collect.sh", FAILS, "stamp", "cache")
     assert status == 1
     assert "what=collectstatic failed: a static file refers to vendor/chart.js.map, which" in said
-    assert "put an empty file there: static/vendor/chart.js.map in one of your app" in said
+    assert "add an empty file static/vendor/chart.js.map to one of your app" in said
 
 
 @pytest.mark.parametrize(
@@ -106,7 +106,7 @@ def test_a_lock_without_requirements_says_how_to_write_them(
         path.unlink()
     (dash_clone.root / "web" / lock).touch()
     for mode in ("-0", "-1"):
-        dash_clone.run(mode).assert_refused(f"web/ has a {lock} and no requirements.txt", tool)
+        dash_clone.run(mode).assert_refused(f"web/ has a {lock} but no requirements.txt", tool)
     assert not any(" build " in call for call in docker.calls())
 
 
@@ -138,5 +138,5 @@ def test_an_image_of_postgresql_that_cannot_lend_its_programs_says_what_to_do(
     )
     assert done.returncode == 1
     what, remedy = done.stderr.split("\n")[1:3]
-    assert what.startswith("what=the image of PostgreSQL is made of Alpine")
-    assert remedy.startswith("next=set POSTGRES_IMAGE in .env to an image made of Debian")
+    assert what.startswith("what=PostgreSQL's image is based on Alpine")
+    assert remedy.startswith("next=set POSTGRES_IMAGE in .env to an image based on Debian")

@@ -50,7 +50,7 @@ def test_ctrl_c_takes_back_what_was_half_done_and_leaves_nothing_running(long_ru
         until((long_run.root / "begun").exists, "the step to begin")
         terminal.press(CTRL_C)
         assert terminal.end() == 130
-        assert "interrupted (SIGINT), taking back what was half-done" in terminal.screen
+        assert "interrupted (SIGINT), undoing what was half-done" in terminal.screen
         assert "error:" not in terminal.screen
         until(lambda: not terminal.processes(), "all processes of the run to be gone")
     assert_taken_back(long_run)
@@ -111,7 +111,7 @@ def test_a_run_that_ends_well_takes_nothing_back(long_run: Clone) -> None:
 
 def test_a_run_that_fails_takes_back_as_well(long_run: Clone) -> None:
     long_run.add_command("long", LONG.replace("sleep 600", "false"))
-    long_run.run("long").assert_refused("Work failed", "read the lines above")
+    long_run.run("long").assert_refused("Work failed", "fix what the lines above say")
     assert_taken_back(long_run)
 
 
@@ -120,7 +120,7 @@ def test_what_cannot_be_taken_back_is_said_and_the_rest_is_taken_back(long_run: 
     long_run.add_command("long", f"{LONG.replace('sleep 600', 'false')}\n{stuck}")
     result = long_run.run("long")
     assert result.status == 1
-    assert "warning: could not take everything back (take_back_more)" in result.err
+    assert "warning: could not undo everything (take_back_more)" in result.err
     assert_taken_back(long_run)
 
 

@@ -120,11 +120,13 @@ def test_development_leaves_and_keeps_the_database_of_a_local_run(
 ) -> None:
     clone, docker = shared
     somebody_has(clone, file)
-    assert "PostgreSQL goes on" in clone.run("-1", "stop").out
+    assert "PostgreSQL keeps running" in clone.run("-1", "stop").out
     docker.answer("compose *up *", status=1)
     assert clone.run("-1").status == 1
     for flag in ("-1", "-2"):
-        clone.run(flag, "reset", "--yes").assert_refused("the local server (-2) uses", "-2 stop")
+        clone.run(flag, "reset", "--yes").assert_refused(
+            "the local server (-2) is using", "-2 stop"
+        )
     assert stops(docker) == []
     assert not [call for call in docker.compose_calls() if call.startswith("down")]
 

@@ -46,7 +46,7 @@ def test_a_clone_with_windows_line_ends_says_so_and_its_remedy_works(clone: Clon
         if path.is_file():
             to_windows(path)
     before = clone.files()
-    refused = clone.run("-0").assert_refused("Windows line ends (CRLF)", "sed -i")
+    refused = clone.run("-0").assert_refused("Windows line endings (CRLF)", "sed -i")
     assert clone.files() == before
     remedy = re.search(r"next: convert them: (.*)", refused.err)
     assert remedy
@@ -60,7 +60,7 @@ def test_a_clone_with_windows_line_ends_says_so_and_its_remedy_works(clone: Clon
 @pytest.mark.parametrize("name", ["lib/check.awk", "db/start.sh", "proxy/Caddyfile"])
 def test_one_file_of_the_kit_with_windows_line_ends_is_enough(dash_clone: Clone, name: str) -> None:
     to_windows(dash_clone.root / name)
-    dash_clone.run("help").assert_refused("Windows line ends (CRLF)", "sed -i")
+    dash_clone.run("help").assert_refused("Windows line endings (CRLF)", "sed -i")
 
 
 def test_what_shells_and_containers_run_is_looked_at(shell: Shell) -> None:

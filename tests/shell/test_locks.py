@@ -48,7 +48,7 @@ def leave_behind(lock: Path, pid: int, start: str) -> None:
 def test_a_second_run_is_refused_with_who_is_at_work_and_since_when(clone: Clone) -> None:
     with holder(clone) as run:
         result = clone.run("hold", "prod")
-        result.assert_refused("another run.sh is at work here (prod)", f"kill {run.pid}")
+        result.assert_refused("another run.sh is running here (prod)", f"kill {run.pid}")
         since = r"process (\d+), since \d{4}-\d\d-\d\d \d\d:\d\d:\d\d$"
         found = re.search(since, result.err, re.MULTILINE)
         assert found, result
@@ -66,14 +66,14 @@ def test_a_lock_is_released_at_the_end_and_leaves_nothing(clone: Clone) -> None:
 
 def test_modes_do_not_lock_each_other_out(clone: Clone) -> None:
     with holder(clone, "prod"), holder(clone, "dev"), holder(clone, "local"):
-        clone.run("hold", "dev").assert_refused("at work here (dev)", "kill")
+        clone.run("hold", "dev").assert_refused("is running here (dev)", "kill")
 
 
 def test_a_refused_run_leaves_the_lock_of_the_other(clone: Clone) -> None:
     with holder(clone):
         before = clone.files()
         for _ in range(2):
-            clone.run("hold", "prod").assert_refused("at work here", "kill")
+            clone.run("hold", "prod").assert_refused("is running here", "kill")
         assert clone.files() == before
 
 
@@ -159,4 +159,4 @@ def test_commands_take_the_lock_of_their_mode(clone: Clone) -> None:
     clone.first_start()
     with holder(clone, "local") as run:
         for arguments in (("-2",), ("-2", "manage", "check")):
-            clone.run(*arguments).assert_refused("at work here (local)", f"kill {run.pid}")
+            clone.run(*arguments).assert_refused("is running here (local)", f"kill {run.pid}")

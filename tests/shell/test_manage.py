@@ -19,7 +19,7 @@ def runs(docker: FakeDocker) -> list[str]:
 @pytest.mark.parametrize(
     ("arguments", "remedy"),
     [
-        ("migrate", "sh run.sh plan; release it: sh run.sh -0"),
+        ("migrate", "sh run.sh plan; to apply it: sh run.sh -0"),
         ("migrate shop 0001", "sh run.sh plan"),
         ("migrate --noinput", "sh run.sh plan"),
         ("migrate shop 0003 --fake", "sh run.sh drift --record APP.NAME"),
@@ -69,7 +69,10 @@ def test_what_only_looks_and_what_is_meant_goes_through(
 
 @pytest.mark.parametrize(
     ("arguments", "danger"),
-    [("sqlflush", "deletes all data"), ("loaddata x.json", "with the same key are overwritten")],
+    [
+        ("sqlflush", "deletes all data"),
+        ("loaddata x.json", "overwrites rows in production that have the same key"),
+    ],
 )
 def test_a_danger_is_said_before(
     dash_clone: Clone, docker: FakeDocker, arguments: str, danger: str
@@ -111,7 +114,9 @@ def test_before_the_first_release_there_is_only_what_was_built(
 ) -> None:
     dash_clone.run("-0", "manage", "check")
     docker.answer("image inspect*", status=1)
-    dash_clone.run("-0", "manage", "check").assert_refused("not built yet", "sh run.sh -0")
+    dash_clone.run("-0", "manage", "check").assert_refused(
+        "has not been built here yet", "sh run.sh -0"
+    )
 
     (run,) = runs(docker)
     assert " web manage.py check" in run

@@ -19,7 +19,9 @@ ODD_NAME = '-it\'s my "site", été & `id`; $HOME 100%|\\d*'
 def test_with_no_mode_running_a_command_asks_which_one(clone: Clone) -> None:
     for name, *arguments in ON_A_MODE:
         result = clone.run(name, *arguments)
-        result.assert_refused("which mode? Nothing runs here", f"sh run.sh -0 {name}", status=2)
+        result.assert_refused(
+            "no mode was given, and none is running", f"sh run.sh -0 {name}", status=2
+        )
         assert "-1 (development) or -2 (local)" in result.err
     assert not (clone.root / "x.json").exists()
     assert not (clone.root / ".env").exists()
@@ -27,8 +29,8 @@ def test_with_no_mode_running_a_command_asks_which_one(clone: Clone) -> None:
 
 def test_load_asks_which_mode_too(dash_clone: Clone) -> None:
     (dash_clone.root / "data.json").write_text("[]")
-    dash_clone.run("load", "data.json").assert_refused("which mode?", "-0 load", status=2)
-    dash_clone.run("load", "gone.json").assert_refused("cannot read gone.json", "dump has written")
+    dash_clone.run("load", "data.json").assert_refused("no mode was given", "-0 load", status=2)
+    dash_clone.run("load", "gone.json").assert_refused("cannot read gone.json", "dump wrote")
 
 
 def test_what_only_looks_writes_nothing_before_the_first_start(clone: Clone) -> None:
@@ -58,8 +60,8 @@ def test_doctor_names_what_is_there_and_what_is_missing_with_the_remedy(clone: C
 
 def test_doctor_ends_with_an_error_where_no_mode_can_run(clone: Clone) -> None:
     clone.has_python = False
-    result = clone.run("doctor").assert_refused("no mode can run here", "one of the remedies above")
-    assert "no Python 3.10 or newer" in result.out
+    result = clone.run("doctor").assert_refused("no mode can run here", "one of the steps above")
+    assert "Python 3.10 or newer is not installed" in result.out
 
 
 def test_doctor_shows_what_is_wrong_in_env(clone: Clone) -> None:
@@ -98,14 +100,14 @@ def test_a_clone_may_have_any_path_under_every_shell(
     env = clone.first_start()
     assert len(env["SECRET_KEY"]) == 64
     clone.run("status").assert_ok()
-    clone.run("stop").assert_refused("which mode?", "-0 stop", status=2)
+    clone.run("stop").assert_refused("no mode was given", "-0 stop", status=2)
     clone.set_in_env(HTTP_PRT="1")
     assert "nothing reads HTTP_PRT" in clone.run("status").err
     clone.add_command("hold", "main() { take_lock prod; open_log test; step Work true; }")
     clone.run("hold").assert_ok()
     assert [path.name for path in clone.state.iterdir()] == ["log"]
     clone.has_python = False
-    clone.run("-2").assert_refused("there is no Python", "install it")
+    clone.run("-2").assert_refused("Python 3.10 or newer is not installed", "install it")
 
 
 def test_a_user_without_privileges_can_use_a_clone_of_their_own(nobodys_clone: Clone) -> None:
@@ -115,8 +117,8 @@ def test_a_user_without_privileges_can_use_a_clone_of_their_own(nobodys_clone: C
     assert (clone.root / ".env").stat().st_uid == clone.root.stat().st_uid
     assert len(env["POSTGRES_PASSWORD"]) == 24
     clone.run("status").assert_ok()
-    clone.run("stop").assert_refused("which mode?", "-0 stop", status=2)
-    clone.run("-2").assert_refused("there is no Python", "install it")
+    clone.run("stop").assert_refused("no mode was given", "-0 stop", status=2)
+    clone.run("-2").assert_refused("Python 3.10 or newer is not installed", "install it")
     assert clone.state.stat().st_mode & 0o777 == 0o700
     assert {path.name for path in clone.state.iterdir()} == {"log"}
 
@@ -126,7 +128,7 @@ def test_a_user_who_may_not_write_in_the_clone_is_told_so(nobodys_clone: Clone) 
         path.chmod(0o555 if path.is_dir() else 0o444)
     nobodys_clone.run("status").assert_ok()
     result = nobodys_clone.run("init")
-    result.assert_refused(f"cannot write {nobodys_clone.root}/.env", "make")
+    result.assert_refused(f"cannot write to {nobodys_clone.root}/.env", "make")
     nobodys_clone.root.chmod(0o755)
 
 
@@ -144,8 +146,10 @@ def test_a_dev_server_that_an_earlier_run_left_behind_is_ended_and_no_other(
     ):
         try:
             clone.has_python = False
-            result = clone.run("-2").assert_refused("there is no Python", "install it")
-            assert "ending the dev server that an earlier run left behind" in result.out
+            result = clone.run("-2").assert_refused(
+                "Python 3.10 or newer is not installed", "install it"
+            )
+            assert "stopping the dev server that an earlier run left behind" in result.out
             assert left_behind.wait(PATIENCE) == -signal.SIGTERM
             assert elsewhere.poll() is None
             assert on_another_port.poll() is None

@@ -69,17 +69,21 @@ volumes:
             ("environment of web-blue alone", "write it under web"),
         ),
         ("web-green: {image: x}", {"prod"}, ("image of web-green alone", "write it under web")),
-        ("copy: {mem_limit: 2g}", {"prod"}, ("changes copy", "take copy out")),
+        ("copy: {mem_limit: 2g}", {"prod"}, ("changes copy", "remove copy from")),
         ("web: {image: mine}", {"prod", "dev"}, ("gives web another image", "APT_PACKAGES")),
-        ("web: {container_name: site}", {"prod", "dev"}, ("container_name", "take container_name")),
-        ("web: {network_mode: host}", {"prod", "dev"}, ("network_mode", "take network_mode")),
-        ("db: {profiles: [x]}", {"prod", "dev"}, ("gives db a profile", "take profiles out of db")),
+        (
+            "web: {container_name: site}",
+            {"prod", "dev"},
+            ("container_name", "remove container_name"),
+        ),
+        ("web: {network_mode: host}", {"prod", "dev"}, ("network_mode", "remove network_mode")),
+        ("db: {profiles: [x]}", {"prod", "dev"}, ("gives db a profile", "remove profiles from db")),
         (
             'db: {ports: ["127.0.0.1:5432:5432"]}',
             {"prod"},
             ("publishes ports of db", "PROD_DB_PORT"),
         ),
-        ('db: {ports: ["5432:5432"]}', {"prod"}, ("publishes ports of db", "127.0.0.1 alone")),
+        ('db: {ports: ["5432:5432"]}', {"prod"}, ("publishes ports of db", "only on 127.0.0.1")),
     ],
 )
 def test_what_cannot_be_is_named_with_what_to_do_instead(

@@ -42,7 +42,7 @@ def test_a_taken_port_is_said_with_the_process_that_has_it(clone: Clone) -> None
         result = clone.run("-2")
         result.assert_refused(
             f"port {port} (LOCAL_PORT) is taken by process {pid} (",
-            "stop that, or set LOCAL_PORT in the environment to a free port",
+            "stop it, or set LOCAL_PORT in the environment to a free port",
         )
         assert Path(sys.executable).name in result.err
     assert not (clone.state / "venv").exists()

@@ -9,7 +9,7 @@ import pytest
 from .fakes import fake_python
 from .machine import Clone
 
-NO_PYTHON = "there is no Python 3.10 or newer"
+NO_PYTHON = "Python 3.10 or newer is not installed"
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def test_a_python_that_is_too_old_is_no_python_with_a_fake_python(
     for version in ("3.9.20", "2.7.18", "3.1"):
         fake_python(tmp_path / "old", "python3", version)
         bare.run("-2").assert_refused(NO_PYTHON, "install it")
-    assert "  --   no Python 3.10 or newer" in bare.run("doctor").out
+    assert "  --   Python 3.10 or newer is not installed" in bare.run("doctor").out
 
 
 def test_a_newer_python_beside_an_old_one_is_found_with_a_fake_python(
@@ -59,7 +59,7 @@ def test_a_python_without_venv_is_told_apart_with_a_fake_python(
 ) -> None:
     folder = fake_python(tmp_path / "python", "python3", "3.11.2", has_venv=False)
     bare.first.append(folder)
-    what = f"{folder}/python3 cannot make virtual environments"
+    what = f"{folder}/python3 cannot create virtual environments"
     bare.run("-2").assert_refused(what, "python3-venv")
     assert what in bare.run("doctor").out
 
@@ -68,7 +68,7 @@ def test_a_python_that_breaks_while_installing_is_shown_with_a_fake_python(
     bare: Clone, tmp_path: Path
 ) -> None:
     bare.first.append(fake_python(tmp_path / "python", "python3", "3.11.2"))
-    result = bare.run("-2").assert_refused("Make a virtual environment failed", "read the lines")
+    result = bare.run("-2").assert_refused("Create a virtual environment failed", "fix what")
     assert "  | a fake Python was to run -m venv --clear" in result.err
     assert {path.name for path in bare.state.iterdir()} == {"log"}
 

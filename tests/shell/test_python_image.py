@@ -55,9 +55,17 @@ def test_the_file_of_the_project_chooses_the_python_of_the_image(shows: Clone) -
 @pytest.mark.parametrize(
     ("text", "what", "remedy"),
     [
-        ("shop-venv", "asks for Python 'shop-venv', which is no version", "write one like 3.12"),
-        ("3.13t", "asks for Python '3.13t', which is no version", "write one like 3.12"),
-        ("3.9", "asks for Python 3.9, which is too old", "write 3.10 or newer there"),
+        (
+            "shop-venv",
+            "asks for Python 'shop-venv', which is not a version",
+            "set it to a version such as 3.12",
+        ),
+        (
+            "3.13t",
+            "asks for Python '3.13t', which is not a version",
+            "set it to a version such as 3.12",
+        ),
+        ("3.9", "asks for Python 3.9, which is too old", "set it to 3.10 or newer"),
     ],
 )
 def test_a_version_that_cannot_be_is_refused_before_the_build(
@@ -73,7 +81,9 @@ def test_a_version_that_cannot_be_is_refused_before_the_build(
 def test_a_key_that_overrules_the_file_says_so(dash_clone: Clone, docker: FakeDocker) -> None:
     (dash_clone.root / "web" / ".python-version").write_text("3.12\n")
     docker.answer("*build web", status=1)
-    warning = "asks for Python 3.12, but PYTHON_IMAGE in the environment decides: python:3.13-slim"
+    warning = (
+        "PYTHON_IMAGE in the environment (python:3.13-slim) overrides web/.python-version (3.12)"
+    )
     assert warning in dash_clone.run("-0", PYTHON_IMAGE="python:3.13-slim").err
     assert "warning" not in dash_clone.run("-0", PYTHON_IMAGE="python:3.12-slim-bookworm").err
 
@@ -85,13 +95,13 @@ def test_a_project_that_excludes_the_images_python_is_refused_before_the_build(
         '[project]\nname = "shop"\nrequires-python = ">=3.10, <3.13"  # psycopg\n'
     )
     what = "web/pyproject.toml requires Python >=3.10, <3.13, but the image has 3.13"
-    dash_clone.run("-0").assert_refused(what, "write a version that it allows into web/.python-ver")
+    dash_clone.run("-0").assert_refused(what, "set web/.python-version to a version that it allows")
     assert not any(" build " in call for call in docker.calls())
     (dash_clone.root / "web" / ".python-version").write_text("3.12\n")
     docker.answer("*build web", status=1)
     assert "requires Python" not in dash_clone.run("-0").err
     said = dash_clone.run("-0", PYTHON_IMAGE="python:3.14-slim").err
-    assert "set PYTHON_IMAGE in the environment to an image of a version that it allows" in said
+    assert "set PYTHON_IMAGE in the environment to an image with a version that it allows" in said
 
 
 def test_what_a_pyproject_allows_is_understood_by_every_awk(

@@ -256,7 +256,7 @@ def test_the_boot_builds_and_pulls_nothing_with_a_fake_docker(
     dash_clone: Clone, docker: FakeDocker
 ) -> None:
     refused = dash_clone.run("-0", "--no-build")
-    refused.assert_refused("nothing was built here yet", "build and start it first: sh run.sh -0")
+    refused.assert_refused("has not been built here yet", "build and start it first: sh run.sh -0")
     make_live(dash_clone, "web-green")
     dash_clone.run("-0", "--no-build").assert_ok()
     calls = docker.compose_calls()
@@ -327,7 +327,7 @@ def test_a_volume_of_another_postgresql_is_not_started_on_with_a_fake_docker(
     docker.answer("compose *config --images db", out="postgres:17")
     docker.answer("run --rm --network none*", out="16\n17")
     result = dash_clone.run("-1")
-    result.assert_refused("made by PostgreSQL 16, and the image is PostgreSQL 17", "postgres:16")
+    result.assert_refused("created by PostgreSQL 16, but the image is PostgreSQL 17", "postgres:16")
     assert not [call for call in docker.compose_calls() if call.startswith("up")]
 
 

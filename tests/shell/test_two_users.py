@@ -69,7 +69,7 @@ def test_what_a_killed_run_of_root_has_left_is_named_with_the_way_out(
         os.chown(left, 0, 0)
         remedy = f"sudo chown -R {NOBODY}:{NOBODY} {clone.state}"
         for command in (("-1", "stop"), ("-0",), ("-2",), ("plan",)):
-            refused = clone.run(*command).assert_refused(f"cannot write in {clone.state}", remedy)
+            refused = clone.run(*command).assert_refused(f"cannot write to {clone.state}", remedy)
             assert "belongs to root" in refused.err
             assert "rm: " not in refused.err
         os.chown(left, NOBODY, NOBODY)

@@ -10,7 +10,7 @@ import pytest
 from .clone import Clone
 from .visitor import answering
 
-GOES_ON = "what ran before goes on"
+STILL_SERVING = "The previous version is still serving."
 
 
 @pytest.fixture(scope="module")
@@ -46,8 +46,9 @@ def test_a_password_that_the_server_does_not_know_restarts_nothing(released: Clo
         refused = released.run("-0", ok=False)
         by_boot = released.run("-0", "--no-build", ok=False)
 
-    refused.refused("preparing the database failed", GOES_ON)
-    by_boot.refused("preparing the database failed", GOES_ON)
+    for one in (refused, by_boot):
+        one.refused("preparing the database failed", "")
+        assert STILL_SERVING in one.err
     assert "POSTGRES_PASSWORD" in refused.err
     assert "PostgreSQL will restart" not in refused.out, "its container does not know the password"
     assert "another-password" not in refused.text
@@ -68,7 +69,7 @@ def test_settings_with_which_postgresql_would_not_start_restart_nothing(
         with nothing_restarts(released):
             refused = released.run("-0", ok=False)
 
-        refused.refused("PostgreSQL would not start with this configuration", "those lines name")
+        refused.refused("PostgreSQL was not restarted, because it would not start", "they name")
 
 
 def test_a_broken_caddyfile_is_found_before_anything_is_touched(released: Clone) -> None:
@@ -77,7 +78,7 @@ def test_a_broken_caddyfile_is_found_before_anything_is_touched(released: Clone)
     with nothing_restarts(released):
         refused = released.run("-0", ok=False)
 
-    refused.refused("the proxy would not start with this configuration", "those lines name")
+    refused.refused("the proxy was not restarted, because it would not start", "they name")
     assert "Caddyfile" in refused.err
 
 
@@ -101,9 +102,9 @@ def test_what_restarts_and_for_how_long_is_said_before(released: Clone) -> None:
     said = released.run("-0").out
 
     database = "PostgreSQL will restart at the end (changed in .env: DB_MEMORY): pages that need it"
-    proxy = "The proxy will restart at the end (changed in .env: MAX_REQUEST_BODY): visitors cannot"
-    assert said.index(database) < said.index("See to the proxy and PostgreSQL ... ")
-    assert said.index(proxy) < said.index("See to the proxy and PostgreSQL ... ")
+    proxy = "The proxy will restart at the end (changed in .env: MAX_REQUEST_BODY): visitors will"
+    assert said.index(database) < said.index("Start the proxy and PostgreSQL ... ")
+    assert said.index(proxy) < said.index("Start the proxy and PostgreSQL ... ")
     after = started(released)
     assert after["db"] != before["db"]
     assert after["proxy"] != before["proxy"]

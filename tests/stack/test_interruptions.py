@@ -16,7 +16,7 @@ STAGES = [
     ("Start PostgreSQL", signal.SIGTERM),
     ("Prepare the database", signal.SIGINT),
     ("Start blue", signal.SIGTERM),
-    ("See to the proxy and PostgreSQL", signal.SIGHUP),
+    ("Start the proxy and PostgreSQL", signal.SIGHUP),
 ]
 
 
@@ -45,7 +45,7 @@ def test_a_first_start_that_is_interrupted_leaves_nothing_running(
     assert ended.status == 128 + number, ended
     assert f"interrupted ({number.name})" in ended.err
     assert last_step(ended.out) == stage, f"it was quicker than the signal:\n{ended}"
-    assert "could not take everything back" not in ended.err
+    assert "could not undo everything" not in ended.err
     assert own.runs_in("prod") == set()
     assert not (own.root / ".postdo/lock-prod").exists()
 
@@ -62,7 +62,7 @@ def test_after_a_killed_run_a_second_one_waits_for_its_turn_and_the_site_comes_u
     first.said("Build the image ... ")
     second = own.run("-0", ok=False)
 
-    second.refused("another run.sh is at work here (prod)", f"kill {first.process.pid}")
+    second.refused("another run.sh is running here (prod)", f"kill {first.process.pid}")
     done = first.wait()
     assert done.status == 0, done
     assert own.visitor("HTTP_PORT").get("/").status == 200

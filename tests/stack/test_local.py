@@ -11,7 +11,7 @@ from .clone import Clone
 from .runs import Run
 from .waiting import eventually
 
-INSTALLING = ("Make a virtual environment", "Install the requirements", "Install PostgreSQL")
+INSTALLING = ("Create a virtual environment", "Install the requirements", "Install PostgreSQL")
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +34,7 @@ def local(development: Clone, keeper: list[Run]) -> Clone:
 def start(clone: Clone) -> Run:
     """Start -2, and wait until it serves."""
     run = clone.start("-2")
-    run.said("end it    Ctrl-C", 300)
+    run.said("stop      Ctrl-C", 300)
     eventually(clone.visitor("LOCAL_PORT").is_up, f"the local server:\n{run.text}", 60)
     return run
 
@@ -86,7 +86,7 @@ def test_commands_work_in_the_local_mode(local: Clone) -> None:
 def test_a_second_run_is_told_that_one_is_at_work(local: Clone, keeper: list[Run]) -> None:
     second = local.run("-2", ok=False)
 
-    second.refused("another run.sh is at work here (local)", "kill")
+    second.refused("another run.sh is running here (local)", "kill")
     assert not keeper[-1].ended
     assert local.visitor("LOCAL_PORT").is_up()
 
@@ -125,7 +125,7 @@ def test_stop_from_another_terminal_ends_it(local: Clone, keeper: list[Run]) -> 
 def test_stopping_development_leaves_the_local_server_its_database(local: Clone) -> None:
     said = local.run("-1", "stop").text
 
-    assert "PostgreSQL goes on" in said
+    assert "PostgreSQL keeps running" in said
     assert local.runs_in("dev") == {"db"}
     assert local.visitor("LOCAL_PORT").is_up()
 

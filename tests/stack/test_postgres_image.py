@@ -57,6 +57,6 @@ def test_a_site_on_postgresql_18_and_the_way_back_to_17_is_refused_while_it_serv
     fresh.set_in_env(POSTGRES_IMAGE="postgres:17")
     refused = fresh.run("-0", ok=False)
 
-    refused.refused("was made by PostgreSQL 18", "POSTGRES_IMAGE=postgres:18")
+    refused.refused("was created by PostgreSQL 18", "POSTGRES_IMAGE=postgres:18")
     assert fresh.containers("prod")["db"].started_at == started
     assert fresh.visitor("HTTP_PORT").get("/").status == 200

@@ -51,7 +51,7 @@ def test_a_second_start_touches_nothing(production: Clone) -> None:
     assert {name: state["StartedAt"] for name, state in after.items()} == {
         name: state["StartedAt"] for name, state in before.items()
     }
-    assert "Nothing has changed" in second.out
+    assert "Already up to date" in second.out
 
 
 def test_the_superuser_logs_in_to_the_admin_and_adds_a_user(production: Clone) -> None:

@@ -306,7 +306,7 @@ STORY = (
     Line("sh run.sh -0", own_site_serves("HTTP_PORT")),
     # Development anew.
     Line("sh run.sh -1 reset --yes", volume_is_gone, first=Reader.end_server),
-    Line("sh run.sh -2 reset --yes", says("the next start makes a new one")),
+    Line("sh run.sh -2 reset --yes", says("the next start creates a new one")),
     # The end of production.
     *(Line(command) for command in UNINSTALL[:-1]),
     Line(UNINSTALL[-1], nothing_is_left),

@@ -56,7 +56,7 @@ def test_a_damaged_backup_is_refused_and_leaves_no_database(site: Clone, fault: 
     refused = site.run("-0", "restore", f"backups/{backup.name}", ok=False)
 
     refused.refused(
-        "the backup could not be restored; the site's data is untouched", "another backup"
+        "the backup could not be restored; the site's data is unchanged", "another backup"
     )
     assert databases(site) == []
     assert site.visitor("HTTP_PORT").is_up()
@@ -82,7 +82,7 @@ def test_a_second_restore_says_that_the_first_is_still_there(site: Clone) -> Non
 
     refused = site.run("-0", "restore", backup, ok=False)
 
-    refused.refused('there is a database "restored" already', "DROP DATABASE restored")
+    refused.refused('the database "restored" already exists', "DROP DATABASE restored")
 
 
 def test_what_is_no_backup_or_not_there_is_refused_before_anything_starts(site: Clone) -> None:
@@ -90,7 +90,7 @@ def test_what_is_no_backup_or_not_there_is_refused_before_anything_starts(site: 
         ("backups/nothing.dump", "there is no backup", "ls backups"),
         ("db", "is not a backup", "sh run.sh backup"),
         ("--swap", 'there is no database "restored"', "restore backups/NAME"),
-        ("--drop-old", 'there is no database "replaced"', "there is nothing to remove"),
+        ("--drop-old", 'there is no database "replaced"', "do nothing"),
     ):
         site.run("-0", "restore", argument, ok=False).refused(what, remedy)
     assert site.visitor("HTTP_PORT").is_up()

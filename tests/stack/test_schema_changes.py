@@ -199,7 +199,8 @@ def test_a_change_that_the_data_does_not_fit_is_refused_with_rows(site: Clone) -
         refused = site.run("-0", ok=False)
 
     assert refused.status == REFUSED
-    refused.refused("preparing the database was refused: ", "what ran before goes on")
+    refused.refused("preparing the database was refused: ", "")
+    assert "The previous version is still serving." in refused.err
     assert name in refused.err
     assert "same" in refused.err, "an example of the rows"
 
@@ -212,7 +213,8 @@ def test_a_change_that_fails_in_production_alone_is_undone(site: Clone) -> None:
         undone = site.run("-0", ok=False)
 
     assert undone.status == UNDONE
-    undone.refused("was undone: ", "what ran before goes on")
+    undone.refused("was undone: ", "")
+    assert "The previous version is still serving." in undone.err
     assert "only in production" in undone.err
 
 
@@ -404,7 +406,8 @@ def test_what_the_data_does_not_fit_is_found_on_the_base_backup_and_refused(big:
         refused = big.run("-0", ok=False)
 
     assert refused.status == REFUSED
-    refused.refused("preparing the database was refused: ", "what ran before goes on")
+    refused.refused("preparing the database was refused: ", "")
+    assert "The previous version is still serving." in refused.err
     assert "(note)=(same): 20 rows" in refused.err
 
 
@@ -424,7 +427,7 @@ def test_ctrl_c_removes_it_and_what_a_killed_run_has_left_the_next_one_removes(
         assert not is_gone(volume), "nobody was there to remove it"
         found = big.run("sources")
 
-    assert "Remove the copy of the data that an earlier run has left" in found.text
+    assert "Remove the copy of the data that an earlier run left behind" in found.text
     assert is_gone(volume)
     eventually(
         lambda: not any("one-off" in name for name in big.containers("prod")),

@@ -124,7 +124,7 @@ def test_without_systemd_it_says_what_to_do_instead(shared: Clone, machine: Mach
 
     assert refused.returncode == 1
     assert "error: this machine was not booted with systemd" in refused.stderr
-    assert "next: make its own init run at boot: sh /site/run.sh -0 --no-build" in refused.stderr
+    assert "next: have its init run this at boot: sh /site/run.sh -0 --no-build" in refused.stderr
 
 
 def test_before_the_installation_it_says_so_and_asks_for_root(machine: Machine) -> None:
@@ -134,7 +134,7 @@ def test_before_the_installation_it_says_so_and_asks_for_root(machine: Machine) 
     assert not_there.returncode == 3
     assert f"{machine.name}.service is not installed" in not_there.stderr
     assert not_root.returncode == 1
-    assert "you are not root" in not_root.stderr
+    assert "only root can" in not_root.stderr
     assert "next: sudo sh run.sh service install" in not_root.stderr
 
 

@@ -148,13 +148,13 @@ def test_a_server_that_lets_nobody_in_is_not_taken_for_another_ones(volume: Volu
     volume.query("site", "SELECT pg_reload_conf()")
 
     done = volume.roles("check", "site", "postgres")
-    assert "PostgreSQL does not let the kit in: no pg_hba.conf entry" in done.stdout
+    assert "the kit cannot log in to PostgreSQL: no pg_hba.conf entry" in done.stdout
 
     done = volume.roles("check", "site", "postgres", PGPORT="1")
-    assert "PostgreSQL does not let the kit in: Connection refused" in done.stdout
+    assert "the kit cannot log in to PostgreSQL: Connection refused" in done.stdout
 
 
 def test_a_role_that_the_volume_does_not_have_is_said_so(volume: Volume) -> None:
     done = volume.roles("check", "nobody", "postgres")
 
-    assert "this database was not made with POSTGRES_USER=nobody" in done.stdout
+    assert "this database was not created with POSTGRES_USER=nobody" in done.stdout

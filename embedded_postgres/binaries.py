@@ -116,12 +116,12 @@ def data_major(data: Path) -> int | None:
     except PermissionError as error:
         raise Misconfigured(
             f"{data} cannot be read by this user",
-            "Run as the user that made it, or give the folder to this user with chown -R",
+            "Run as the user that created it, or give the folder to this user with chown -R",
         ) from error
     if not text.isdigit():
         raise EmbeddedPostgresError(
-            f"{data}/PG_VERSION says {text!r}, which is no version of PostgreSQL",
-            "The data is damaged: restore the folder from a copy, or move it away to begin anew",
+            f"{data}/PG_VERSION says {text!r}, which is not a version of PostgreSQL",
+            "The data is damaged: restore the folder from a copy, or move it away to start empty",
         )
     return int(text)
 
@@ -157,8 +157,8 @@ def copy_wheel(binaries: Binaries, folder: Path) -> Binaries:
 def _other_major(major: int, found: tuple[Binaries, ...]) -> EmbeddedPostgresError:
     have = ", ".join(f"{binaries.version} ({binaries.source})" for binaries in found) or "none"
     return EmbeddedPostgresError(
-        f"The data was written by PostgreSQL {major}, and the versions here are: {have}",
-        f"Install PostgreSQL {major}, or move the data folder away to begin with an empty database",
+        f"The data was written by PostgreSQL {major}, but the versions here are: {have}",
+        f"Install PostgreSQL {major}, or move the data folder away to start with an empty database",
     )
 
 

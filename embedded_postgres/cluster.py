@@ -150,7 +150,7 @@ class Cluster:
         identity = privileges.choose(data, self.run_as)
         if not application or not running or not processes.is_ours(running.pid, data, identity):
             raise EmbeddedPostgresError(
-                f"No server runs for {self.layout.home}", "Start it: sh run.sh -2"
+                f"No server is running for {self.layout.home}", "Start it: sh run.sh -2"
             )
         return sql.Connection(
             running.port, application.user, application.password, database or application.database
@@ -230,8 +230,8 @@ class Cluster:
         clients = int(sql.query(server.binaries, owner, sql.OTHER_CLIENTS))
         if clients:
             raise EmbeddedPostgresError(
-                f"The server runs already, on port {running.port}, with {clients} client(s)",
-                "Stop the other `sh run.sh -2` first, or set DEV_DB_PORT in .env back",
+                f"The server already runs on port {running.port}, with {clients} client(s)",
+                f"Stop the other `sh run.sh -2`, or set DEV_DB_PORT in .env back to {running.port}",
             )
 
     def _launch(self, server: Server, port: int) -> Server:

@@ -69,8 +69,8 @@ class Layout:
             self.home.mkdir(mode=PRIVATE, parents=True, exist_ok=True)
         except OSError as error:
             raise Misconfigured(
-                f"The folder {self.home} cannot be made: {error.strerror}",
-                "Choose another with --data, or make room and rights for it",
+                f"The folder {self.home} cannot be created: {error.strerror}",
+                "Name another one in --data, or check the disk space and the permissions there",
             ) from error
 
     def make_server_folder(self, identity: Identity) -> None:
@@ -113,8 +113,8 @@ class Layout:
             return path.read_text()
         except FileNotFoundError as error:
             raise EmbeddedPostgresError(
-                f"{path} is missing: without it nobody can administer this cluster",
-                "Restore the file, or move the whole folder away to begin with an empty database",
+                f"{path} is missing, and without it nobody can administer this cluster",
+                "Restore the file, or move the whole folder away to start with an empty database",
             ) from error
 
     def remember(self, application: Application) -> None:

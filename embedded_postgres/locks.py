@@ -22,7 +22,7 @@ def exclusive(path: Path, seconds: float) -> Iterator[None]:
         if time.monotonic() > deadline:
             raise EmbeddedPostgresError(
                 f"Another start or stop of this cluster has been busy for {seconds:.0f} s",
-                f"Wait for it to end, or find it with: fuser {path}",
+                f"Wait until it ends, or find it with: fuser {path}",
             )
         time.sleep(POLL_SECONDS)
     try:
@@ -42,7 +42,7 @@ def try_hold(path: Path) -> int | None:
     except PermissionError as error:
         raise Misconfigured(
             f"{path} cannot be opened by this user",
-            "Run as the user that made the cluster, or give the folder to this user with chown -R",
+            "Run as the user that created the cluster, or give it to this user with chown -R",
         ) from error
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

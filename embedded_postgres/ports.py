@@ -24,7 +24,7 @@ def require_valid(port: int) -> None:
     """Raise Misconfigured unless PostgreSQL can be given this port."""
     if not 1 <= port <= HIGHEST_PORT:
         raise Misconfigured(
-            f"{port} is no TCP port",
+            f"{port} is not a TCP port",
             f"Set DEV_DB_PORT in .env to a number from 1 to {HIGHEST_PORT}",
         )
 
@@ -35,7 +35,7 @@ def require_free(port: int) -> None:
         return
     raise EmbeddedPostgresError(
         f"Port {port} on {LOOPBACK} is taken by {holder(port) or 'another process'}",
-        "Stop that, or set DEV_DB_PORT in .env to a free port",
+        "Stop it, or set DEV_DB_PORT in .env to a free port",
     )
 
 

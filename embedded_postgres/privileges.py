@@ -115,7 +115,7 @@ def choose(data: Path, run_as: RunAs = "auto") -> Identity:
         return namespace
     if run_as == "namespace":
         raise EmbeddedPostgresError(
-            "Root may not make user namespaces here",
+            "Root may not create user namespaces here",
             "Start the container with --security-opt seccomp=unconfined, or use another way",
         )
     return _unprivileged()
@@ -128,7 +128,7 @@ def creator(identity: Identity) -> Identity:
     name = _somebody()
     if name is None:
         raise EmbeddedPostgresError(
-            "PostgreSQL's initdb needs a user that is not root, and /etc/passwd has none",
+            "PostgreSQL's initdb needs a user that is not root, but /etc/passwd has none",
             "Add the user nobody to /etc/passwd, or run as an ordinary user",
         )
     return Identity("unprivileged", uid=name.pw_uid)
@@ -143,8 +143,8 @@ def bare_environment() -> dict[str, str]:
 def _as_ourselves(data: Path, owner: int | None) -> Identity:
     if owner is not None and owner != os.geteuid():
         raise Misconfigured(
-            f"The data in {data} belongs to uid {owner}, and this is uid {os.geteuid()}",
-            "Run as that user, or as root give the whole folder to this user with chown -R",
+            f"The data in {data} belongs to uid {owner}, but this is uid {os.geteuid()}",
+            "Run as that user, or give the whole folder to this user: sudo chown -R",
         )
     return Identity("direct")
 
@@ -180,7 +180,7 @@ def _unprivileged() -> Identity:
             identity.run(["true"], seconds=10)
         except (PermissionError, OSError, subprocess.SubprocessError) as error:
             raise EmbeddedPostgresError(
-                "PostgreSQL refuses to run as root, and root here may neither make a user "
+                "PostgreSQL refuses to run as root, and root here may neither create a user "
                 f"namespace nor become another user ({error})",
                 "Run as an ordinary user, or install Docker",
             ) from error

@@ -67,7 +67,7 @@ class Server:
             unfinished.rename(self.layout.data)
         except OSError as error:
             shutil.rmtree(unfinished, ignore_errors=True)
-            raise self._explain(str(error), "The database cluster could not be made") from error
+            raise self._explain(str(error), "The database cluster could not be created") from error
         except BaseException:
             shutil.rmtree(unfinished, ignore_errors=True)
             raise
@@ -153,7 +153,7 @@ class Server:
         finally:
             Path(password_file).unlink()
         if status != 0:
-            raise self._explain(output, "initdb could not make the database cluster")
+            raise self._explain(output, "initdb could not create the database cluster")
 
     def _write_settings(self, socket_folder: Path, *, durable: bool) -> None:
         lines = [
@@ -180,15 +180,15 @@ class Server:
             return EmbeddedPostgresError(
                 f"{what}: the disk that holds {self.layout.server.resolve()} is full "
                 f"({free} MB free; an empty cluster needs about 60 MB)",
-                "Make room and start again",
+                "Free disk space and start again",
             )
         if port is not None and "Address already in use" in output:
             return EmbeddedPostgresError(
                 f"Port {port} on {LOOPBACK} was taken by {holder(port) or 'another process'}",
-                "Stop that, or set DEV_DB_PORT in .env to a free port",
+                "Stop it, or set DEV_DB_PORT in .env to a free port",
             )
         return EmbeddedPostgresError(
-            what, f"Its last words are below; all of them are in {self.layout.log}", output
+            what, f"Read its last lines below, or the whole log in {self.layout.log}", output
         )
 
 

@@ -89,3 +89,10 @@ def test_a_second_lock_is_taken_as_the_first_one_and_both_are_released(
 
     assert (tmp_path.parent / "seen").read_text().split() == ["lock-dev", "lock-prod"]
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_lock_that_was_released_is_not_released_again(shell: Shell, tmp_path: Path) -> None:
+    taken = 'echo "$other" >"$STATE/lock-prod"'
+    run(shell, tmp_path, f"take_lock prod; release_locks; {taken}; release_locks")
+
+    assert (tmp_path / "lock-prod").exists(), "by now it is another run's"

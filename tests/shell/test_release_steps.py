@@ -477,6 +477,12 @@ def test_a_domain_that_has_its_certificate_waits_for_none(production: Production
     assert (production.folder / "live/https-shop.example").exists()
 
 
+def test_a_domain_without_a_certificate_is_not_led_to_https(production: Production) -> None:
+    done = production.run(MAIN="lead_to_https", DOMAIN="shop.example")
+
+    assert (done.status, done.calls) == (0, [])
+
+
 def test_without_a_domain_nothing_is_led_to_https(production: Production) -> None:
     production.run()
 

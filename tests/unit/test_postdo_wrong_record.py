@@ -55,6 +55,7 @@ CASES = {
     "table dropped, and another made": Case(
         TABLE, "DROP TABLE shop_extra; CREATE TABLE shop_other (a int)", gone=True
     ),
+    "index made twice": Case(INDEX, "CREATE INDEX again ON shop_item (name)", done=True),
     "table renamed": Case(TABLE, "ALTER TABLE shop_extra RENAME TO shop_other"),
     "table tuned": Case(TABLE, "ALTER TABLE shop_extra SET (fillfactor = 70)", done=True),
     "column dropped": Case(COLUMN, "ALTER TABLE shop_item DROP price", gone=True),

@@ -15,6 +15,7 @@ import pytest
 
 from .clone import Clone
 from .engine import docker
+from .fixtures import put_back
 
 # An image that is on every machine of these tests, as a service of the site's own.
 ADDITIONS = """
@@ -83,13 +84,13 @@ def test_production_additions_reach_every_form_of_the_site_and_stop_with_it(
     assert production.visitor("HTTP_PORT").is_up()
 
 
-def test_development_additions_do_the_same(development: Clone) -> None:
-    with with_override(development, ADDITIONS.replace("9000:9000", "0:9000"), "dev"):
-        development.run("-1")
-        assert ANSWER in development.run("-1", "manage", "shell", "-c", ASK).out
-        development.run("-1", "stop")
-        assert development.runs_in("dev") == set()
-    development.run("-1")
+def test_development_additions_do_the_same(shared: Clone) -> None:
+    additions = ADDITIONS.replace("9000:9000", "0:9000")
+    with put_back(shared), with_override(shared, additions, "dev"):
+        shared.run("-1")
+        assert ANSWER in shared.run("-1", "manage", "shell", "-c", ASK).out
+        shared.run("-1", "stop")
+        assert shared.runs_in("dev") == set()
 
 
 def test_what_cannot_be_is_refused_before_anything_is_touched(production: Clone) -> None:

@@ -146,7 +146,6 @@ def test_a_killed_run_is_cleaned_up_after_by_the_next(machine: Clone, served: Ru
     assert processes(machine) == {}
 
 
-@everybody
 def test_a_killed_postgresql_is_recovered_by_the_next_start(machine: Clone, served: Run) -> None:
     os.kill(postmaster(machine), signal.SIGKILL)
     visitor = machine.visitor("LOCAL_PORT")

@@ -143,7 +143,7 @@ def test_without_a_certificate_the_site_goes_on_over_plain_http(
     path = os.pathsep.join([str(network), production.environment["PATH"]])
     before = production.live()
 
-    failed = production.run("-0", ok=False, DOMAIN=name, PATH=path, START_TIMEOUT="30")
+    failed = production.run("-0", ok=False, DOMAIN=name, PATH=path, START_TIMEOUT="15")
 
     assert failed.status == 1
     assert f"no certificate for {name}: " in failed.err

@@ -113,7 +113,6 @@ def test_stop_ends_everything_and_the_next_start_has_the_data(production: Clone)
 
 def test_a_key_of_the_projects_own_in_env_is_released(production: Clone) -> None:
     """Nothing in the Compose files names HSTS_PRELOAD, the project's settings do."""
-    production.run("-0")
     before = production.live()
     production.set_in_env(HSTS_PRELOAD="on")
 

@@ -80,8 +80,6 @@ def test_production_additions_reach_every_form_of_the_site_and_stop_with_it(
         assert production.runs_in("prod") == set()
         production.run("-0", "--no-build")
         assert {"cache", "db", "proxy", production.live()} <= production.runs_in("prod")
-    production.run("-0")
-    assert production.visitor("HTTP_PORT").is_up()
 
 
 def test_development_additions_do_the_same(shared: Clone) -> None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -124,18 +122,6 @@ def test_a_full_disk_shows_in_the_last_lines_of_the_database(fresh: Clone) -> No
     assert "No space left on device" in failed.err
     failed.refused("db did not become healthy; its last lines are above", "sh run.sh -0")
     assert fresh.runs_in("prod") == set()
-
-
-@pytest.mark.parametrize(("mode", "key"), [("-0", "HTTP_PORT"), ("-1", "PGADMIN_PORT")])
-def test_a_taken_port_is_named_with_who_has_it(fresh: Clone, mode: str, key: str) -> None:
-    with socket.create_server(("", int(fresh.environment[key]))):
-        refused = fresh.run(mode, ok=False)
-
-    port = fresh.environment[key]
-    owner = f"port {port} ({key}) is taken by process {os.getpid()}"
-    refused.refused(owner, f"set {key} in the environment")
-    assert fresh.containers("prod") == {}
-    assert fresh.containers("dev") == {}
 
 
 def test_a_port_taken_by_a_container_is_named_with_it(production: Clone, fresh: Clone) -> None:

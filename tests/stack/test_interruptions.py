@@ -11,11 +11,11 @@ from .runs import Run
 from .test_recovery import add_slow_page
 from .waiting import eventually
 
+# The two between them are those of a release, at the end of this file; what any of them takes back:
+# tests/shell/test_release_steps.py.
 STAGES = [
     ("Build the image", signal.SIGINT),
     ("Start PostgreSQL", signal.SIGTERM),
-    ("Prepare the database", signal.SIGINT),
-    ("Start blue", signal.SIGTERM),
     ("Start the proxy and PostgreSQL", signal.SIGHUP),
 ]
 

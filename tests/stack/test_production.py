@@ -23,15 +23,6 @@ def test_a_clean_clone_serves_the_site_behind_the_proxy(production: Clone) -> No
     assert production.runs_in("prod") == {"db", "proxy", production.live()}
 
 
-def test_the_start_says_where_it_listens(production: Clone) -> None:
-    said = production.run("-0").text
-
-    port = production.environment["HTTP_PORT"]
-    found = re.search(rf"^  site   http://([\w.-]+):{port}/$", said, re.MULTILINE)
-    assert found, said
-    assert found[1] in production.env()["ALLOWED_HOSTS"].split(",")
-
-
 def test_status_tells_what_runs_which_version_and_where(production: Clone) -> None:
     said = production.run("-0", "status").text
 
@@ -41,7 +32,7 @@ def test_status_tells_what_runs_which_version_and_where(production: Clone) -> No
     assert re.search(r"^ +db +healthy *$", said, re.MULTILINE), said
 
 
-def test_a_second_start_touches_nothing(production: Clone) -> None:
+def test_a_second_start_touches_nothing_and_says_where_the_site_is(production: Clone) -> None:
     production.run("-0")
     before = {name: one.facts()["State"] for name, one in production.containers("prod").items()}
 
@@ -52,6 +43,10 @@ def test_a_second_start_touches_nothing(production: Clone) -> None:
         name: state["StartedAt"] for name, state in before.items()
     }
     assert "Already up to date" in second.out
+    port = production.environment["HTTP_PORT"]
+    found = re.search(rf"^  site   http://([\w.-]+):{port}/$", second.out, re.MULTILINE)
+    assert found, second.out
+    assert found[1] in production.env()["ALLOWED_HOSTS"].split(",")
 
 
 def test_the_superuser_logs_in_to_the_admin_and_adds_a_user(production: Clone) -> None:
@@ -109,18 +104,6 @@ def test_stop_ends_everything_and_the_next_start_has_the_data(production: Clone)
 
     listed = production.admin("HTTP_PORT").get("/admin/accounts/user/").text
     assert "before-the-stop@example.com" in listed
-
-
-def test_a_key_of_the_projects_own_in_env_is_released(production: Clone) -> None:
-    """Nothing in the Compose files names HSTS_PRELOAD, the project's settings do."""
-    before = production.live()
-    production.set_in_env(HSTS_PRELOAD="on")
-
-    said = production.run("-0")
-
-    assert production.live() != before
-    assert production.containers("prod")[production.live()].environment["HSTS_PRELOAD"] == "on"
-    assert "HSTS_PRELOAD" not in said.err, "a key that the project reads needs no warning"
 
 
 @pytest.fixture

@@ -42,12 +42,11 @@ def new_backup(clone: Clone) -> str:
     return name
 
 
-@pytest.mark.parametrize("fault", ["a byte", "the end", "no backup at all"])
+@pytest.mark.parametrize("fault", ["the end", "no backup at all"])
 def test_a_damaged_backup_is_refused_and_leaves_no_database(site: Clone, fault: str) -> None:
     backup = site.root / new_backup(site)
     content = backup.read_bytes()
     damaged = {
-        "a byte": b"\0" + content[1:],
         "the end": content[: len(content) // 2],
         "no backup at all": b"hello",
     }[fault]

@@ -46,8 +46,8 @@ def make_plan(
 
     ``always_rehearse``: also where there is nothing to lose, to learn what cannot run in one
     transaction. ``approved``: a plan whose rehearsal may have been kept, and then is used.
-    ``with_sql``: whether somebody reads the SQL of what is pending as Django would send it; else it
-    is as the rehearsal sent it.
+    ``with_sql``: whether somebody reads the SQL of what is pending as Django would send it (else it
+    is as the rehearsal sent it), and the SQL that removes drift.
     """
     known = _by_kept_rehearsal(subject, approved) if approved else None
     return known or _make_plan(subject, None, always=always_rehearse, with_sql=with_sql)
@@ -104,7 +104,7 @@ def _make_plan(
         clashes=_clashes(subject, serving, rehearsal),
         first_look=_is_first(subject),
     )
-    return _explained(subject, decide(findings, run.config.policies))
+    return _explained(subject, decide(findings, run.config.policies), with_sql=with_sql)
 
 
 def needs_copy(subject: Subject) -> bool:
@@ -199,10 +199,12 @@ def _journal_problem(subject: Subject) -> tuple[Problem, ...]:
     return (Problem(0, subject.journal.trouble, next_step, blocking=False),)
 
 
-def _explained(subject: Subject, plan: Plan) -> Plan:
+def _explained(subject: Subject, plan: Plan, *, with_sql: bool) -> Plan:
     """The same plan with the reason for drift that stops it, and with SQL that was tried.
 
-    Both take a copy, so that they are looked for only where drift is in the way.
+    Both take a copy, so that they are looked for only where drift is in the way. ``with_sql``:
+    whether somebody reads the SQL that removes a difference; else it is of use only for what has to
+    go before the migrations and come again after them, which the refusal itself says.
     """
     policies, found = subject.run.config.policies, plan.findings.drift or ()
     if not found:
@@ -212,7 +214,8 @@ def _explained(subject: Subject, plan: Plan) -> Plan:
     if seen or not plan.touched_drift or policies.drift is Answer.ALLOW:
         return decide(replace(plan.findings, drift=untold(found)), policies)
     reasons = tuple(map(str, explain(subject, found)))
-    told = try_sql(subject, found)
+    wanted = with_sql or any(one.again for one in plan.touched_drift)
+    told = try_sql(subject, found) if wanted else untold(found)
     return decide(replace(plan.findings, explained=reasons, drift=told), policies)
 
 

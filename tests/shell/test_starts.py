@@ -355,7 +355,7 @@ def test_the_boot_starts_what_served_with_old_indexes_with_a_fake_docker(
     assert "item_name" in result.err
     assert "sh run.sh -0 reindex" in result.err
     # A person who starts it is told before anybody is let in.
-    dash_clone.run("-0").assert_refused("they may miss rows", "sh run.sh -0 reindex --yes")
+    dash_clone.run("-0").assert_refused("these indexes may miss rows", "sh run.sh -0 reindex --yes")
 
 
 @pytest.mark.parametrize("why", ["another image", "no container"])
@@ -372,7 +372,7 @@ def test_the_boot_does_not_start_what_a_new_image_sorts_otherwise_with_a_fake_do
 
     result = dash_clone.run("-0", "--no-build")
 
-    result.assert_refused("they may miss rows", "sh run.sh -0 reindex --yes")
+    result.assert_refused("these indexes may miss rows", "sh run.sh -0 reindex --yes")
 
 
 def test_a_server_that_still_starts_is_waited_for_and_not_asked_with_a_fake_docker(

@@ -105,6 +105,29 @@ def test_in_a_new_volume_the_role_owns_its_database_and_no_more(own_server: Serv
         assert "ermission denied" in said or "must be superuser" in said, said
 
 
+NAMES = [
+    ("other", "shop", "belongs to the role site, and there is no role other", "POSTGRES_USER"),
+    ("site", "other", "there is no database other; the role site has shop", "POSTGRES_DB"),
+    ("no", "none", "there is no role no and no database none", "shop (of site)"),
+]
+
+
+def assert_other_names_are_refused(server: Server) -> None:
+    """Each with what the volume has, before anything is changed in it."""
+    for role, database, what, remedy in NAMES:
+        checked = server.roles("check", role, database).stdout
+        refused = server.roles("settle", role, database, "NOCREATEDB", "")
+
+        assert what in checked
+        assert remedy in checked.splitlines()[1]
+        assert refused.returncode == 1
+        assert checked == refused.stdout
+
+
+def test_another_name_than_the_volumes_is_refused_with_the_right_one(own_server: Server) -> None:
+    assert_other_names_are_refused(own_server)
+
+
 def test_development_can_make_databases_for_tests(own_server: Server) -> None:
     own_server.settle(rights="CREATEDB")
 
@@ -138,6 +161,30 @@ def test_a_role_of_releases_makes_databases_while_it_may(own_server: Server) -> 
     assert not own_server.lets_in("postdo_release", "of-a-killed-run")
 
 
+def test_a_volume_that_has_served_is_not_begun_anew_by_a_server_of_the_socket_alone(
+    own_server: Server,
+) -> None:
+    own_server.settle()
+    own_server.query("site", "CREATE TABLE kept (x int)")
+    docker("restart", own_server.name)
+    own_server.wait()
+    # Whoever looks at it by hand, as the image does at its first start.
+    docker(
+        "exec",
+        "-u",
+        "postgres",
+        own_server.name,
+        "sh",
+        "-c",
+        'sed -i \'s/$/ "-c" "listen_addresses="/\' $PGDATA/postmaster.opts',
+    )
+    docker("kill", own_server.name)
+    docker("start", own_server.name)
+    own_server.wait()
+
+    assert own_server.query("site", "SELECT count(*) FROM kept") == "0"
+
+
 def test_what_first_start_scripts_make_belongs_to_the_site(server: Server) -> None:
     (server.folder / "init/10.sql").write_text(
         "CREATE TABLE made (x int); CREATE SCHEMA extra AUTHORIZATION site; "
@@ -159,6 +206,7 @@ def test_what_first_start_scripts_make_belongs_to_the_site(server: Server) -> No
 def test_an_older_volume_is_moved_over_with_all_that_it_has(server: Server) -> None:
     server.start(older=True)
     server.wait()
+    assert_other_names_are_refused(server)
     server.query("site", RICH)
     server.query("site", 'CREATE DATABASE "an other" TEMPLATE template0', "postgres")
 
@@ -214,29 +262,6 @@ def test_a_move_that_was_interrupted_is_finished_by_the_next_one(
     assert server.query("site", roles).split() == [SUPERUSER, "site"]
 
 
-NAMES = [
-    ("other", "shop", "belongs to the role site, and there is no role other", "POSTGRES_USER"),
-    ("site", "other", "there is no database other; the role site has shop", "POSTGRES_DB"),
-    ("no", "none", "there is no role no and no database none", "shop (of site)"),
-]
-
-
-@pytest.mark.parametrize("older", [False, True], ids=["new", "older"])
-def test_another_name_than_the_volumes_is_refused_with_the_right_one(
-    server: Server, *, older: bool
-) -> None:
-    server.start(older=older)
-    server.wait()
-    for role, database, what, remedy in NAMES:
-        checked = server.roles("check", role, database).stdout
-        refused = server.roles("settle", role, database, "NOCREATEDB", "")
-
-        assert what in checked
-        assert remedy in checked.splitlines()[1]
-        assert refused.returncode == 1
-        assert checked == refused.stdout
-
-
 def test_the_printed_renames_work(server: Server) -> None:
     server.start()
     server.wait()
@@ -272,29 +297,3 @@ def test_a_first_start_script_that_failed_runs_once_it_is_corrected(server: Serv
         docker("restart", server.name)
         server.wait()
         assert server.query("site", "SELECT count(*) FROM made") == "1"
-
-
-def test_a_volume_that_has_served_is_not_begun_anew_by_a_server_of_the_socket_alone(
-    server: Server,
-) -> None:
-    server.start()
-    server.wait()
-    server.settle()
-    server.query("site", "CREATE TABLE kept (x int)")
-    docker("restart", server.name)
-    server.wait()
-    # Whoever looks at it by hand, as the image does at its first start.
-    docker(
-        "exec",
-        "-u",
-        "postgres",
-        server.name,
-        "sh",
-        "-c",
-        'sed -i \'s/$/ "-c" "listen_addresses="/\' $PGDATA/postmaster.opts',
-    )
-    docker("kill", server.name)
-    docker("start", server.name)
-    server.wait()
-
-    assert server.query("site", "SELECT count(*) FROM kept") == "0"

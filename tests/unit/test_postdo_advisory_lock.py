@@ -75,10 +75,12 @@ def test_who_is_alone_gets_it_at_once_and_gives_it_back(shop: Project) -> None:
         shop,
         PRELUDE
         + """
+rows(session, "SET idle_session_timeout = '10min'")
 answer = [is_held(session), str(holder(session, LOCK_KEY))]
 with exclusive(run, session) as waited:
     answer += [waited, held(), is_held(session), is_held(other), Clock.pauses]
-    answer.append(holder(other, LOCK_KEY).name)
+    who = holder(other, LOCK_KEY)
+    answer.append([who.name, who.pid == pid()])
     answer.append(rows(session, "SELECT current_setting('idle_session_timeout')")[0][0])
 answer += [held(), is_held(session)]
 with working(session):
@@ -90,7 +92,7 @@ answer.append(is_held(session))
     )
     assert answer.value == [
         *(False, "None"),
-        *(False, EXCLUSIVELY, True, False, 0, "snippet", "0"),
+        *(False, EXCLUSIVELY, True, False, 0, ["snippet", True], "0"),
         *("", False),
         *(f"{WORK_KEY}ShareLock", False),
         *("", False),

@@ -91,7 +91,7 @@ def measure(site: changes.Site, costs: Costs) -> None:
                     on.sql(FORGET)
                 approving = (*words, "--approve", asked[1])
                 said = costs.run(on, f"approve, {way}", approving, **environment)
-                if ("not rehearsed again" in said) is not kept:
+                if ("reusing the rehearsal" in said) is not kept:
                     raise BenchError(f"this was not measured as {way}: {said}", "read it")
 
 

@@ -96,5 +96,5 @@ def printable(text: str) -> str:
 def blocked(mode: str) -> str:
     """What a lock does to the site, in words: ``reads and writes wait``."""
     if mode in BLOCKS_READS:
-        return "reads and writes wait"
-    return "writes wait" if mode in BLOCKS_WRITES else "nobody waits"
+        return "blocks reads and writes"
+    return "blocks writes" if mode in BLOCKS_WRITES else "blocks nobody"

@@ -27,7 +27,7 @@ def refusal(run: Run, plan: Plan, approval: str, result: object = None) -> Refus
     of_another = bool(approval) and approval != plan.checksum and plan.verdict == "ask"
     what = plan.headline
     if of_another:
-        what = f"the approval {approval} is for another plan; this one is {plan.checksum}"
+        what = f"the approval {approval} is for another plan; this plan is {plan.checksum}"
     remedy, next_step = _next_step(run.config, plan)
     details = _details(run.config, plan, reason=of_another, remedy=not remedy)
     return Refused(what, next_step, details=details, result=result)
@@ -39,7 +39,7 @@ def _next_step(config: Config, plan: Plan) -> tuple[bool, str]:
         # A single reason that can be avoided says how, and then what is asked for.
         if len(plan.reasons) == 1 and plan.reasons[0].kind == "incompatible":
             return True, f"{plan.reasons[0].next_step}: {config.approve(plan.checksum)}"
-        return False, f"if that is what you want: {config.approve(plan.checksum)}"
+        return False, f"to approve this plan: {config.approve(plan.checksum)}"
     return True, next(one.next_step for one in plan.reasons if not one.approvable)
 
 

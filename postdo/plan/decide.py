@@ -244,8 +244,10 @@ def _headline(
 ) -> str:
     if word == "nothing":
         alarms = sum(difference.alarm for difference in findings.drift or ())
-        drift = f"; the schema differs in {formatting.several(alarms, 'place')}" if alarms else ""
-        return f"every migration is applied{drift}"
+        drift = (
+            (f"; the schema has drifted in {formatting.several(alarms, 'place')}") if alarms else ""
+        )
+        return f"all migrations are applied{drift}"
     if word == "go":
         return formatting.several(len(findings.pending), "migration") + _how(findings, policies)
     more = f"; {formatting.several(len(reasons) - 1, 'more reason')}" if len(reasons) > 1 else ""
@@ -257,8 +259,8 @@ def _how(findings: Findings, policies: Policies) -> str:
     if rehearsal is None:
         return " on an empty database" if findings.empty else ", not rehearsed (REHEARSE=off)"
     if rehearsal.mode == "swap":
-        return f", site stopped for about {formatting.duration(refusals.swap_seconds(rehearsal))}"
-    goes_on = ", the site goes on" if _online(findings, policies) else ""
+        return f", writes blocked for about {formatting.duration(refusals.swap_seconds(rehearsal))}"
+    goes_on = ", no downtime" if _online(findings, policies) else ""
     worst = refusals.longest_lock(rehearsal.trace) if rehearsal.trace else None
     if worst is None:
         return f"{goes_on}, no table is locked"

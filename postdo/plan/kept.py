@@ -49,14 +49,14 @@ FROM pg_database WHERE datname = current_database()
 """
 # What differs, by the part of ``code_of``; the rest is about versions.
 PARTS = {
-    "sources": "files of the project differ",
-    "other files": "files of the project differ",
-    "settings_module": "the settings differ",
-    "settings": "the settings differ",
-    "all settings": "the settings differ",
-    "policies": "the keys in .env that decide over rehearsals differ",
+    "sources": "project files changed",
+    "other files": "project files changed",
+    "settings_module": "the settings changed",
+    "settings": "the settings changed",
+    "all settings": "the settings changed",
+    "policies": "the rehearsal settings in .env changed",
 }
-VERSIONS = "Python, a package or postdo has another version"
+VERSIONS = "the version of Python, postdo or a package changed"
 
 
 @dataclass(frozen=True)
@@ -129,7 +129,7 @@ def take(subject: Subject, approved: Approved) -> Rehearsal | None:
         return None
     rehearsal, age = found
     subject.run.console.tell(
-        f"rehearsed {duration(age)} ago, and what matters is as it was: not rehearsed again"
+        f"reusing the rehearsal from {duration(age)} ago: nothing relevant has changed since"
     )
     return rehearsal
 
@@ -150,7 +150,7 @@ def _look_up(
     try:
         then, rehearsal = from_text(text)
     except (ValueError, LookupError, TypeError):
-        return "what was kept of the last rehearsal cannot be read"
+        return "the saved rehearsal cannot be read"
     session, trace = subject.session, rehearsal.trace
     schema = read(session).checksum
     now = Circumstances(approved.code, _database(subject), schema, tables(session))
@@ -159,7 +159,7 @@ def _look_up(
         return differs
     counted = count_anew(session, rehearsal.countable)
     if trace is None or counted is None:
-        return "what would be lost cannot be counted in short time"
+        return "the data loss cannot be counted quickly"
     of_rows = tuple(loss for loss in trace.losses if loss.kind == "rows")
     trace = replace(trace, losses=counted + of_rows)
     return replace(rehearsal, trace=trace, reused=True), age
@@ -211,18 +211,18 @@ def difference(then: Circumstances, now: Circumstances, age: float, touched: fro
     ``touched``: the tables that the migrations touch.
     """
     if age > MOST_SECONDS:
-        return f"the last rehearsal was {duration(age)} ago"
+        return f"the last rehearsal is {duration(age)} old"
     if now.database != then.database:
-        return "the database server was restarted since, or the database is another one"
+        return "the database server was restarted, or this is another database"
     for part in sorted(now.code.keys() | then.code.keys()):
         if now.code.get(part) != then.code.get(part):
             return PARTS.get(part, VERSIONS)
     if now.schema != then.schema:
-        return "the schema was changed since"
+        return "the schema changed"
     before = {one.name: one for one in then.tables}
     busy = [one for one in now.tables if _is_busy(before.get(one.name), one)]
     return next(
-        (f"many rows of {spoken(one.name)} changed since" for one in busy if one.name in touched),
+        (f"many rows of {spoken(one.name)} changed" for one in busy if one.name in touched),
         "",
     )
 

@@ -13,14 +13,14 @@ from postdo.rehearsal.rehearse import FULL
 from postdo.rehearsal.trace import Lock
 
 NO_ROWS = (
-    "rehearsed without rows (REHEARSE=schema): data was not tried, so it can still fail on it; "
-    "which rows would be changed or deleted, and for how long tables are locked, is not known"
+    "rehearsed without rows (REHEARSE=schema): the migrations can still fail on the data, and it "
+    "is unknown which rows they change or delete and how long they lock tables"
 )
 FIRST_LOOK = (
-    "the schema differs from what the migrations of today make; nobody kept the files that made "
-    "it, so it is taken as it is, and what changes from now on counts"
+    "this is the first run on this database: its schema differs from what the current migrations "
+    "produce, and is accepted as the baseline"
 )
-UNREHEARSED = "not rehearsed (REHEARSE=off): whether it works is only known afterwards"
+UNREHEARSED = "not rehearsed (REHEARSE=off): the migrations can fail when they are applied"
 # In a statement; what a comment says is no wish.
 CONCURRENTLY = re.compile(r"^(?!\s*--).*\bCONCURRENTLY\b", re.IGNORECASE | re.MULTILINE)
 
@@ -49,7 +49,7 @@ def _notes_on_rehearsal(findings: Findings, policies: Policies) -> list[str]:
     outside = [formatting.line(place) for place in rehearsal.outside]
     if outside:
         reached = formatting.listed(outside)
-        notes.append(f"reaches beyond the database: {reached}; nothing undoes that")
+        notes.append(f"acts outside the database: {reached}; a rollback does not undo that")
     return notes
 
 
@@ -64,7 +64,7 @@ def _notes_on_concurrently(findings: Findings) -> list[str]:
         return []
     locks = {step.migration: step.locks for step in rehearsal.trace.steps}
     return [
-        f"{one.name}: in the one transaction it is made without CONCURRENTLY"
+        f"{one.name} runs without CONCURRENTLY, because the release is one transaction"
         + _who_waits(locks.get(one.name, ()), timed=rehearsal.method == FULL)
         for one in findings.pending
         if _is_concurrent(one)
@@ -76,19 +76,19 @@ def _who_waits(locks: tuple[Lock, ...], *, timed: bool) -> str:
     worst = max(blocking, key=lambda lock: lock.seconds, default=None)
     if worst is None:
         return ""
-    span = f" for {formatting.duration(worst.seconds)}" if timed else " meanwhile"
-    return f"; nobody can write to {formatting.table(worst.table)}{span}"
+    span = f" for {formatting.duration(worst.seconds)}" if timed else ""
+    return f"; writes to {formatting.table(worst.table)} are blocked{span}"
 
 
 def _notes_on_gaps(findings: Findings) -> list[str]:
     notes = []
     if findings.drift is None:
         why = f": {formatting.line(findings.drift_unknown)}" if findings.drift_unknown else ""
-        notes.append(f"whether the schema is as expected is not known{why}")
+        notes.append(f"it is unknown whether the schema has drifted{why}")
     elif may_be_rewritten(findings) and any(difference.alarm for difference in findings.drift):
         notes.append(FIRST_LOOK)
     if findings.clashes is None and not findings.empty:
-        notes.append("whether the release that is serving can work meanwhile is not known")
+        notes.append("it is unknown whether the running version works on the new schema")
     return notes
 
 

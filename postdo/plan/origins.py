@@ -11,8 +11,8 @@ from postdo.rehearsal.trace import Step
 
 WORD = re.compile(r"\w+")
 # What a person can do instead; the package is named before.
-STAY = "stay with the version that is installed now"
-REPLACE = "put a corrected copy of its migrations into the project (MIGRATION_MODULES)"
+STAY = "keep the version that production runs"
+REPLACE = "put a corrected copy of its migrations in the project (MIGRATION_MODULES)"
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,7 @@ from postdo.schema.diff import ON_TABLES, Difference
 CHANGES = BLOCKS_WRITES | {"SHARE UPDATE EXCLUSIVE"}
 ACCEPT = "{accept}"  # in a next step: where it says how a person can accept what is found
 APPROVE = "approve the plan"
-QUIET = "choose a quiet time and {accept}"
+QUIET = "wait for a quiet time, then {accept}"
 DATA_CLASSES = ("22", "23")  # SQLSTATE: values and constraints
 OWN = Origins()  # nothing is known to come from elsewhere
 MOST_ROWS = 5  # examples of rows in a reason
@@ -115,7 +115,7 @@ def failed(rehearsal: Rehearsal, origins: Origins = OWN) -> list[Concern]:
     if len({line(failure.what) for failure in failures}) == 1:
         del failures[1:]
     if not failures:
-        return [_failed("the migrations failed on the copy", "read the log above")]
+        return [_failed("the migrations failed in the rehearsal", "read the log above")]
     outside = rehearsal.outside
     return [
         _failed(_blame(one), _remedy(one, outside, origins), _evidence(one)) for one in failures
@@ -127,9 +127,9 @@ def _remedy(failure: Failure, outside: tuple[str, ...], origins: Origins) -> str
     usual = remedy(failure, outside)
     if not package:
         return usual
-    theirs = f"{failure.migration} comes with {package}: {STAY}, or {REPLACE}"
+    theirs = f"{failure.migration} belongs to {package}: {STAY}, or {REPLACE}"
     if failure.sqlstate.startswith(DATA_CLASSES):
-        return f"{usual} (one of your own, with run_before); {theirs}"
+        return f"{usual} (in a migration of your own, with run_before); {theirs}"
     return theirs
 
 
@@ -138,7 +138,7 @@ def _failed(what: str, next_step: str, details: Iterable[str] = ()) -> Concern:
 
 
 def _blame(failure: Failure) -> str:
-    return f"{failure.migration or 'the migrations'} failed on the copy: {failure.what}"
+    return f"{failure.migration or 'the migrations'} failed in the rehearsal: {failure.what}"
 
 
 def _evidence(failure: Failure) -> list[str]:
@@ -154,8 +154,11 @@ def missing(why: str) -> Concern:
     return _concern(
         Answer.REFUSE,
         "not-rehearsed",
-        f"the migrations could not be tried on a copy: {why}" if why else "nothing was rehearsed",
-        "make the rehearsal possible; REHEARSE=off{in .env} goes without one, at your own risk",
+        f"the migrations could not be rehearsed: {why}"
+        if why
+        else ("the migrations were not rehearsed"),
+        "fix that and try again, or set REHEARSE=off{in .env} to release without a rehearsal, at "
+        "your own risk",
     )
 
 
@@ -186,9 +189,14 @@ def swapped(rehearsal: Rehearsal, answer: Answer, origins: Origins = OWN) -> Con
     return _concern(
         answer,
         "downtime",
-        f"would stop the site for about {seconds}: these migrations cannot run in one transaction",
+        f"would block writes for about {seconds}: these migrations cannot run in one transaction",
         _or_theirs(
-            package, "change the migration that fails; or choose a quiet time and {accept}", QUIET
+            package,
+            (
+                "fix the migration that fails in one transaction; or wait for a quiet time, then "
+                "{accept}"
+            ),
+            QUIET,
         ),
         why,
     )
@@ -196,7 +204,7 @@ def swapped(rehearsal: Rehearsal, answer: Answer, origins: Origins = OWN) -> Con
 
 def _or_theirs(package: str, usual: str, theirs: str) -> str:
     """The next step; what a package does cannot be written otherwise."""
-    return f"{theirs}; or {STAY}: {package} does this" if package else usual
+    return f"{theirs}; or {STAY}: the change comes from {package}" if package else usual
 
 
 def locked(
@@ -206,7 +214,7 @@ def locked(
     worst = longest_lock(trace)
     if worst is None or worst.seconds <= most_seconds:
         return []
-    whom = "nobody could read or write" if worst.mode in BLOCKS_READS else "nobody could write"
+    whom = "reads and writes" if worst.mode in BLOCKS_READS else "writes"
     over = sorted(
         (lock for lock in trace.locks if _is_over(lock, most_seconds)),
         key=lambda lock: (-lock.seconds, lock.table),
@@ -215,11 +223,11 @@ def locked(
         _concern(
             answer,
             "downtime",
-            f"{whom} {table(worst.table)} for {duration(worst.seconds)}, and LOCK_SECONDS allows "
-            f"{most_seconds:g} s",
+            f"would block {whom} of {table(worst.table)} for {duration(worst.seconds)}; "
+            f"LOCK_SECONDS allows {most_seconds:g} s",
             _or_theirs(
                 origins.of_tables([worst.table]),
-                "make the change in smaller steps; or choose a quiet time and {accept}",
+                "split the change into smaller steps; or wait for a quiet time, then {accept}",
                 QUIET,
             ),
             [f"{table(lock.table)}: {lock.mode} for {duration(lock.seconds)}" for lock in over],
@@ -252,7 +260,7 @@ def loss_sentence(loss: Loss) -> str:
         "table": f"delete table {of_table} ({count})",
         "column": f"delete column {column} ({count})",
         "rows": f"delete {count} of {of_table}",
-        "rounded": f"round or cut off {column} ({count})",
+        "rounded": f"round or truncate {column} ({count})",
     }[loss.kind]
 
 
@@ -270,9 +278,9 @@ def lost(
             "would " + listed(sentences, 1),
             _or_theirs(
                 origins.of_tables(loss.table for loss in losses),
-                "; ".join(renames or ("take it out of the migrations",))
-                + "; or, if the loss is meant, {accept}",
-                "if nobody needs these data any more, {accept}",
+                "; ".join(renames or ("remove this from the migrations",))
+                + "; or, to lose this data on purpose, {accept}",
+                "if nobody needs this data, {accept}",
             ),
             sentences if len(sentences) > 1 else (),
         )
@@ -287,10 +295,9 @@ def server_changed(rehearsal: Rehearsal) -> list[Concern]:
         _concern(
             Answer.REFUSE,
             "rehearsal",
-            "the database server was changed while the migrations were tried on the copy: "
-            + listed(rehearsal.server, 1),
-            "if nobody changed it by hand, a migration did, and the rehearsal could not stop it: "
-            "undo the change by hand, remove it from the migration, and try again",
+            "the database server changed during the rehearsal: " + listed(rehearsal.server, 1),
+            "if a migration made this change, undo it by hand and remove it from the migration, "
+            "because a rehearsal cannot contain it; if a person made it, try again",
             rehearsal.server if len(rehearsal.server) > 1 else (),
         )
     ]
@@ -308,9 +315,9 @@ def files_changed(rehearsal: Rehearsal, answer: Answer) -> list[Concern]:
         _concern(
             answer,
             "files",
-            f"would change {listed(found, 1)}; a rollback does not undo that, and the backup of "
-            "the database does not contain it",
-            "move the files outside of the migration; or copy them away and {accept}",
+            f"would change {listed(found, 1)}; neither a rollback nor the backup of the database "
+            "restores that",
+            "move the file changes out of the migration; or copy the files away, then {accept}",
             found if len(found) > 1 else (),
         )
     ]
@@ -374,14 +381,14 @@ def drifted(
     """What is not as expected where the migrations work; ``drift``: of ``touched_drift``."""
     if not drift:
         return []
-    where = "a table that would be changed" if tables is not None else "the database"
+    where = " in a table that this release changes" if tables is not None else ""
     sentences = [line(difference.what) for difference in drift]
     return [
         _concern(
             answer,
             "drift",
-            f"{where} is not as its migrations made it: {listed(sentences, 1)}",
-            f"`{COMMAND} drift` shows it with the SQL that would remove it; or {ACCEPT}",
+            f"schema drift{where}: {listed(sentences, 1)}",
+            f"run `{COMMAND} drift` for the SQL that removes the drift; or {ACCEPT}",
             [
                 *(sentences if len(sentences) > 1 else ()),
                 *map(line, explained),
@@ -396,8 +403,8 @@ def _out_of_the_way(difference: Difference) -> list[str]:
     if not (difference.sql and difference.again):
         return []
     return [
-        f"before: {line(' '.join(difference.sql))}",
-        f"afterwards: {line(' '.join(difference.again))}",
+        f"before the release: {line(' '.join(difference.sql))}",
+        f"after the release: {line(' '.join(difference.again))}",
     ]
 
 
@@ -414,19 +421,20 @@ def incompatible(
     """
     if not clashes:
         return []
-    release = f"what is serving (models of {serving})" if serving else "the release that is serving"
+    release = f"the running version (models of {serving})" if serving else "the running version"
     sentences = [f"{line(clash.what)} (breaks {clash.breaks})" for clash in clashes]
     about = f", for about {duration(switch_seconds)}" if switch_seconds else ""
     return [
         _concern(
             answer,
             "incompatible",
-            f"{release} would fail until it is replaced{about}: {listed(sentences, 1)}",
+            f"{release} would fail on the new schema until the switch{about}: "
+            f"{listed(sentences, 1)}",
             _or_theirs(
                 origins.of_tables(clash.table for clash in clashes),
-                f"{_without_errors(clashes)}; or accept the errors (500 until the switch{about}) "
-                f"and {ACCEPT}",
-                f"accept the errors (500 until the switch{about}), in a quiet time, and {ACCEPT}",
+                f"{_without_errors(clashes)}; or accept errors (HTTP 500) until the "
+                f"switch{about}: {ACCEPT}",
+                f"accept errors (HTTP 500) until the switch{about}, at a quiet time: {ACCEPT}",
             ),
             sentences if len(sentences) > 1 else (),
         )
@@ -436,7 +444,7 @@ def incompatible(
 def _without_errors(clashes: tuple[Clash, ...]) -> str:
     """How the first clash is avoided; of more, and of a long way, where the rest is shown."""
     steps = clashes[0].steps
-    all_of_it = f"`{COMMAND} plan` shows how to do it without errors"
+    all_of_it = f"`{COMMAND} plan` shows how to avoid the errors"
     if not steps:
         return all_of_it
     return steps[0] if len(steps) == len(clashes) == 1 else f"{steps[0]} ({all_of_it})"

@@ -13,107 +13,112 @@ from postdo.rehearsal import limits
 from postdo.rehearsal.trace import Failure
 
 ALREADY_THERE = (
-    "it exists already. `{postdo} drift` tells why: made by hand (remove it, or adopt it in the "
-    "migration), or made by a migration that is not recorded (drift prints the command that "
-    "records it). The same goes for tables from before the project had migrations"
+    "the object already exists: run `{postdo} drift` to see whether it was made by hand (remove "
+    "it, or adopt it in the migration) or by a migration that is not recorded (record it with the "
+    "command that drift prints)"
 )
 NOT_THERE = (
-    "something that it needs is missing: `{postdo} drift` shows what was changed by hand; code in "
-    "a RunPython must take its models from apps.get_model"
+    "an object that the migration needs is missing: run `{postdo} drift` to see what was changed "
+    "by hand. In a RunPython, get models from apps.get_model"
 )
 DEPENDENT = (
-    "something made by hand depends on it (a view, a trigger, a policy): drop that in a migration "
-    "before this one, and create it again afterwards; `{postdo} drift` has the SQL for both"
+    "a view, trigger or policy made by hand depends on this: drop it in an earlier migration and "
+    "create it again in a later one (`{postdo} drift` prints the SQL for both)"
 )
 NETWORK = (
-    "a rehearsal has no network: make the migration work without it, or, if what it calls may be "
-    "called twice, set REHEARSE_NETWORK to its host, such as redis:6379{in .env}, or "
+    "a rehearsal has no network access: make the migration work without it; or, if these calls "
+    "may be repeated, set REHEARSE_NETWORK to the host, such as redis:6379{in .env}, or "
     "REHEARSE_NETWORK=allow"
 )
 PROGRAMS = (
-    "a rehearsal runs no other programs: make the migration work without them, or do that by hand "
-    "and go with REHEARSE=off{in .env}"
+    "a rehearsal runs no other programs: make the migration work without them, or run them by "
+    "hand and set REHEARSE=off{in .env}"
 )
 FILES = (
-    "a rehearsal changes no files: let the migration use os, shutil, pathlib or Django's storages, "
-    "whose changes are made aside and asked about; or do it by hand"
+    "a rehearsal changes no files: use os, shutil, pathlib or Django's storages in the migration, "
+    "so that postdo can rehearse the change on copies of the files; or change them by hand"
 )
 SERVER = (
-    "do this by hand, once, before the release, and take it out of the migration; or go with "
+    "do this once by hand before the release and remove it from the migration; or set "
     "REHEARSE=off{in .env}, at your own risk"
 )
 OTHER_DATABASE = (
-    "only the default database is rehearsed, and others can only be read: write to the other one "
-    "by a migration of its own, or by hand"
+    "a rehearsal copies only the default database, and can only read the others: write to the "
+    "other database in a separate migration, or by hand"
 )
 OWN_COMMAND = (
-    "let that command apply everything on the default database, as Django's own does, or remove it"
+    "make the project's own migrate command apply all migrations to the default database, as "
+    "Django's does; or remove that command"
 )
 PAST_DJANGO = (
-    "let it use the connection that the migration is given, or read DATABASE_URL when it runs, "
-    "which names the copy in the rehearsal"
+    "in the migration, use the connection that Django passes to it, or read DATABASE_URL when it "
+    "runs: in a rehearsal it names the copy"
 )
-SECONDS = "let it work in batches outside the release, or set REHEARSE_SECONDS higher{in .env}"
-MEMORY = (
-    "let it go over its rows in batches (.iterator()), or set REHEARSE_MEMORY_MB higher{in .env}"
-)
+SECONDS = "do this work in batches outside the release, or raise REHEARSE_SECONDS{in .env}"
+MEMORY = "process the rows in batches (.iterator()), or raise REHEARSE_MEMORY_MB{in .env}"
 LIVE_MODELS = (
-    "a RunPython must take its models from apps.get_model, not import them: they have changed since"
+    "in a RunPython, get models from apps.get_model instead of importing them: the imported "
+    "models have changed since"
 )
 SERVER_LOCKS = (
     "set max_locks_per_transaction = 256 on the database server and restart it, or apply fewer "
-    "migrations at a time"
+    "migrations per release"
 )
 UNIQUE_DEFAULT = (
-    "a default is computed once, for all rows: add the field with null=True, fill it row by row, "
-    "then make it unique, in three migrations"
+    "Django computes a default once for all rows: add the field with null=True, fill each row, "
+    "then make the field unique, in three migrations"
 )
 GENERATED = (
-    "the generated field has to go first: remove it, change the other, and add it again, in one "
-    "migration"
+    "in one migration, remove the generated field, change the other field, and add the generated "
+    "field again"
 )
 GENERATED_STATE = (
-    "remove the generated field in an operation before this one, and add it again afterwards, over "
-    "fields that the models have then: it cannot be changed in place"
+    "a generated field cannot be changed in place: remove it in an earlier operation and add it "
+    "again in a later one, using only fields that exist then"
 )
 EXTENSION = (
-    "add it to DB_EXTENSIONS in .env and start again; without the kit, have a superuser create it"
+    "add the extension to DB_EXTENSIONS in .env and release again; without the kit, create it as "
+    "a superuser"
 )
-CAST = "say how values become the new type: RunSQL with ALTER COLUMN ... TYPE ... USING ..."
+CAST = "tell PostgreSQL how to convert the values: RunSQL with ALTER COLUMN ... TYPE ... USING ..."
 
 # Told by the code alone.
 BY_CODE = {
     # 31
     sqlstates.NOT_NULL_VIOLATION: (
-        "fill the empty values in a migration before it, or give the field a default"
+        "in an earlier migration, fill the NULL values; or give the field a default"
     ),
     # 32
     sqlstates.UNIQUE_VIOLATION: (
-        "make the values differ in a migration before it; the rows are examples"
+        "in an earlier migration, make the values unique; the rows are examples"
     ),
     # 34
     sqlstates.STRING_DATA_RIGHT_TRUNCATION: (
-        "shorten the values that are too long in a migration before it, or allow more"
+        "in an earlier migration, shorten the values that are too long; or allow longer ones"
     ),
     sqlstates.NUMERIC_VALUE_OUT_OF_RANGE: (
-        "correct the numbers that are too big in a migration before it, or use a bigger type"
+        "in an earlier migration, correct the numbers that are too large; or use a larger type"
     ),
-    sqlstates.INVALID_DATETIME_FORMAT: "correct the dates that are none in a migration before it",
+    sqlstates.INVALID_DATETIME_FORMAT: (
+        "in an earlier migration, correct the values that are not dates"
+    ),
     sqlstates.DATETIME_FIELD_OVERFLOW: (
-        "correct the dates that are out of range in a migration before it"
+        "in an earlier migration, correct the dates that are out of range"
     ),
     sqlstates.INVALID_TEXT_REPRESENTATION: (
-        "correct the values that are not of the new type in a migration before it"
+        "in an earlier migration, correct the values that do not fit the new type"
     ),
     **dict.fromkeys((sqlstates.DATATYPE_MISMATCH, sqlstates.CANNOT_COERCE), CAST),
     # 35
     sqlstates.FOREIGN_KEY_VIOLATION: (
-        "repair or delete the rows that point at nothing in a migration before it"
+        "in an earlier migration, repair or delete the rows that refer to missing rows"
     ),
     # 36
-    sqlstates.CHECK_VIOLATION: "correct the rows that break the rule in a migration before it",
+    sqlstates.CHECK_VIOLATION: (
+        "in an earlier migration, correct the rows that violate the constraint"
+    ),
     sqlstates.EXCLUSION_VIOLATION: (
-        "correct the rows that exclude each other in a migration before it"
+        "in an earlier migration, correct the rows that conflict with each other"
     ),
     # 13, 20
     **dict.fromkeys(
@@ -141,33 +146,33 @@ BY_CODE = {
     sqlstates.DEPENDENT_OBJECTS_STILL_EXIST: DEPENDENT,
     # 37
     sqlstates.OBJECT_IN_USE: (
-        "split it: the change of the rows in one migration, that of the schema in the next"
+        "split the migration: change the rows in one migration and the schema in the next"
     ),
     # 38
     sqlstates.QUERY_CANCELED: SECONDS,
     # 53
-    sqlstates.DISK_FULL: "make room on the disk of the database server",
+    sqlstates.DISK_FULL: "free disk space on the database server",
     sqlstates.OUT_OF_MEMORY: (
-        "the database server ran out of memory: let it work in batches, or give it more"
+        "the database server ran out of memory: work in batches, or give the server more memory"
     ),
     sqlstates.TOO_MANY_CONNECTIONS: (
-        "the database server has no connection left: set max_connections higher"
+        "the database server has no free connections: raise max_connections"
     ),
     # 55
     sqlstates.UNDEFINED_FILE: (
-        "install the extension on the database server, in the version that it asks for"
+        "install the extension on the database server, in the version that the migration needs"
     ),
     # 56
     sqlstates.INSUFFICIENT_PRIVILEGE: (
-        "make the role of the project the owner, or have an administrator do this step first"
+        "make the project's role the owner of the object, or have a superuser do this step first"
     ),
     # 57
     sqlstates.UNSAFE_NEW_ENUM_VALUE_USAGE: (
-        "use the new value in a later migration than the one that adds it"
+        "use the new enum value in a later migration than the one that adds it"
     ),
     # 58
     sqlstates.LOCK_NOT_AVAILABLE: (
-        "it waits for itself: let it use only the connection that the migration is given"
+        "the migration waits for its own lock: use only the connection that Django passes to it"
     ),
 }
 
@@ -209,7 +214,7 @@ BY_WORDS_OF_PYTHON = (
         re.compile(r"AttributeError|has no attribute|FieldDoesNotExist|has no field", re.I),
         LIVE_MODELS,
     ),
-    (re.compile(r"No module named|cannot import name"), "install what it imports, in the image"),
+    (re.compile(r"No module named|cannot import name"), "install the missing package in the image"),
 )
 
 
@@ -222,8 +227,8 @@ def remedy(failure: Failure, outside: tuple[str, ...] = ()) -> str:
     if not failure.sqlstate and any(place.startswith("network ") for place in outside):
         return NETWORK
     if failure.migration == "post_migrate":
-        return "correct the post_migrate handler, or have ready what it needs"  # 60
-    return f"correct {failure.migration or 'the cause'}, and make a release of it"
+        return "fix the post_migrate handler, or provide what it needs"  # 60
+    return f"fix {failure.migration or 'the cause'} and release again"
 
 
 def _known(failure: Failure) -> str:

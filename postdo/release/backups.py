@@ -44,7 +44,7 @@ def tell(run: Run, plan: Plan) -> None:
     if path := _backup(plan):
         # In the kit the folder is mounted from the clone.
         shown = f"backups/{path.name}" if run.config.in_kit else path
-        run.console.tell(f"backup from before: {shown}")
+        run.console.tell(f"backup from before the release: {shown}")
         run.console.facts.add("backup", path)
 
 
@@ -54,7 +54,7 @@ def prune(run: Run, session: BaseDatabaseWrapper) -> None:
         backup.prune(run, session)
     except (DatabaseError, InterfaceError) as error:
         run.console.warn(
-            f"all migrations are applied and kept; old backups stay, since {one_line(error)}"
+            f"all migrations are applied, but old backups could not be removed: {one_line(error)}"
         )
 
 

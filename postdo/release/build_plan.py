@@ -60,7 +60,7 @@ def _by_kept_rehearsal(subject: Subject, approved: Approved) -> Plan | None:
         return None
     plan = _make_plan(subject, rehearsed, always=False, with_sql=False)
     if plan.checksum != approved.checksum:
-        kept.anew(subject, f"it is another plan by now ({plan.line})")
+        kept.anew(subject, f"the plan is different now ({plan.line})")
         return None
     try:
         now = reuse(subject.run, subject.session, rehearsed)
@@ -192,9 +192,10 @@ def _journal_problem(subject: Subject) -> tuple[Problem, ...]:
     if not subject.journal.trouble:
         return ()
     next_step = (
-        "let there be one: without it every look is the first, at which drift does not count"
+        "let postdo create its journal (schema postdo_journal): without it, drift cannot be "
+        "detected"
         if subject.journal.absent
-        else "put it right; or let a new one begin: DROP SCHEMA postdo_journal CASCADE"
+        else "repair it, or start a new journal: DROP SCHEMA postdo_journal CASCADE"
     )
     return (Problem(0, subject.journal.trouble, next_step, blocking=False),)
 
@@ -223,13 +224,15 @@ def _drift(subject: Subject, problems: list[Problem]) -> tuple[tuple[Difference,
     if subject.empty:
         return (), ""
     if any(problem.blocking for problem in problems):
-        return None, "the migrations themselves have to be put in order first"
+        return None, "the migration history has to be repaired first"
     try:
         wanted = subject.run.config.policies.drift is not Answer.ALLOW
         found = find(subject, build=wanted)
     except Refused as error:
         return None, f"{error.what} ({error.next_step})"
-    return found, "" if found is not None else "ON_DRIFT=allow, and nobody has looked before"
+    return found, "" if found is not None else (
+        "ON_DRIFT=allow, and the expected schema was never recorded"
+    )
 
 
 def _rehearsal(

@@ -29,12 +29,14 @@ def check_ahead(run: Run, project: Project, session: BaseDatabaseWrapper, settle
     found = standing_clashes(present_use(run), read(session))
     if found:
         raise Refused(
-            f"the database is ahead of this code, which cannot work with it: {newer}",
-            "start the release that made these migrations, or restore the backup from before them: "
-            '"Look after the data" in README.md',
+            f"the database is ahead of this code, which cannot work with its schema: {newer}",
+            "deploy the release that contains these migrations, or restore the backup from before "
+            'them: "Look after the data" in README.md',
             details=tuple(clash.what for clash in found),
         )
-    run.console.warn(f"the database is ahead of this code ({newer}); its models can work with it")
+    run.console.warn(
+        f"the database is ahead of this code ({newer}), which can work with its schema"
+    )
 
 
 def standing_clashes(use: ModelUse, now: Catalogue) -> tuple[Clash, ...]:

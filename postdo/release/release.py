@@ -126,8 +126,9 @@ def _nothing_changed() -> Iterator[None]:
     except Exception as error:
         traceback.print_exception(error)
         raise Refused(
-            f"no plan can be made: {type(error).__name__}: {one_line(error)}",
-            "correct that if it is the project's or the machine's, else report the lines above",
+            f"no plan could be made: {type(error).__name__}: {one_line(error)}",
+            "fix the cause in the project or on this machine; if it is neither, report the lines "
+            "above",
         ) from error
 
 
@@ -167,7 +168,7 @@ def _rehearsed_again(change: _Change, error: Undone) -> bool:
     gave_up = isinstance(error.__cause__, BusyError) or not advisory_lock.is_held(subject.session)
     if gave_up or rehearsal is None or not rehearsal.reused:
         return False
-    kept.anew(subject, f"all is rolled back, because {error.what}")
+    kept.anew(subject, f"the release was rolled back: {error.what}")
     backups.forget(change.plan)
     change.code = kept.code_of(subject.run, subject.project)
     change.plan, change.was = make_plan(subject, with_sql=False), read(subject.session)
@@ -184,9 +185,7 @@ def _goes_on(change: _Change) -> bool:
     for last in change.subject.journal.runs(1):
         unfinished = last.outcome in (BEGUN, OUTCOMES[NotUndone])
         if last.mode == concurrent.MODE and unfinished and pending <= _passed(last):
-            change.subject.run.console.say(
-                f"going on with the run of {last.began:%Y-%m-%d %H:%M %Z}"
-            )
+            change.subject.run.console.say(f"resuming the run of {last.began:%Y-%m-%d %H:%M %Z}")
             return True
     return False
 
@@ -228,7 +227,10 @@ def _found_another_way(change: _Change, error: Undone) -> bool:
     subject = change.subject
     if not change.plan.findings.empty or change.plan.findings.rehearsal is not None:
         return False
-    subject.run.console.say(f"not in one transaction: {error.what}; looking for another way")
+    subject.run.console.say(
+        f"the migrations failed in one transaction: {error.what}; rehearsing them to find another "
+        "way"
+    )
     plan = make_plan(subject, always_rehearse=True, with_sql=False)
     if plan.mode != "swap":
         return False

@@ -8,7 +8,9 @@ from html import escape
 
 VOID = frozenset({"meta"})
 # Sentences of ours begin in lower case, as names of apps and tables do, which keep it.
-OURS = re.compile(r"(would|release|the|a|nobody|nothing|every|not|reaches|what|whether)\b")
+OURS = re.compile(
+    r"(would|release|the|a|an|nobody|nothing|every|all|not|acts|it|this|in|rehearsed|schema|unexpected)\b"
+)
 
 
 class Html(str):

@@ -84,15 +84,18 @@ def statements(sql: Iterable[str]) -> tuple[str, ...]:
 def how_applied(plan: Plan) -> str:
     """What happens when the plan is carried out, in one sentence; empty if nothing does."""
     if plan.verdict == "refuse":
-        return "Nothing is touched, and the site goes on as it is."
+        return "Nothing was changed; the site keeps running."
     if plan.mode == "swap":
         return (
-            "A copy is migrated while the site cannot write (about "
-            f"{duration(plan.downtime_seconds)}), and then takes the database's place. If anything "
-            "fails, the database is the one that it was."
+            "A copy of the database is migrated while writes are blocked (about "
+            f"{duration(plan.downtime_seconds)}), and then replaces the database. If anything "
+            "fails, the original database stays in use."
         )
     if plan.mode == "transaction":
-        return "Everything is applied in one transaction: if anything fails, all of it is undone."
+        return (
+            "Everything is applied in one transaction: if anything fails, everything is rolled "
+            "back."
+        )
     return ""
 
 
@@ -100,14 +103,14 @@ def how_to_approve(plan: Plan, command: str = "") -> str:
     """``To approve this plan and no other: --approve 1a2b...``; empty if there is nothing to."""
     if plan.verdict != "ask":
         return ""
-    return f"To approve this plan, and no other one: {command or f'{APPROVE} {plan.checksum}'}"
+    return f"To approve this plan: {command or f'{APPROVE} {plan.checksum}'}"
 
 
 def decided_by(reason: Reason) -> str:
     """``decided by ON_LOSS=ask``; empty where no policy has a say."""
     if not reason.policy.startswith("ON_"):
         return ""
-    return f"decided by {reason.policy}={'ask' if reason.approvable else 'refuse'}"
+    return f"policy: {reason.policy}={'ask' if reason.approvable else 'refuse'}"
 
 
 def rehearsed(rehearsal: Rehearsal) -> str:
@@ -117,16 +120,16 @@ def rehearsed(rehearsal: Rehearsal) -> str:
     how = "by a base backup " if rehearsal.copied_by == BASE_BACKUP else ""
     made = f"made {how}in {duration(rehearsal.copy_seconds)}"
     if rehearsal.trace is None:
-        return f"Tried on {copy}, {made}: it failed."
+        return f"Rehearsed on {copy}, {made}: it failed."
     took = f"the migrations took {duration(rehearsal.trace.seconds)}"
     in_mode = ", but not in one transaction" if rehearsal.mode == "swap" else ""
-    return f"Tried on {copy}, {made}: it worked{in_mode}, and {took}."
+    return f"Rehearsed on {copy}, {made}: it succeeded{in_mode}, and {took}."
 
 
 def kept(rehearsal: Rehearsal) -> str:
     """Whether what would be gone is kept somewhere; empty if that goes without saying."""
     if rehearsal.copied_by == BASE_BACKUP:
-        return "No backup is made of a database of this size: see that you have one."
+        return "postdo makes no backup of a database of this size: make sure that you have one."
     return ""
 
 
@@ -140,22 +143,22 @@ def resources(rehearsal: Rehearsal) -> str:
         f"{number(trace.peak_memory_mb)} MB of memory",
         f"{several(trace.lock_count, 'lock')} at the end",
     ]
-    return "It needed " + ", ".join(parts) + "."
+    return "It used " + ", ".join(parts) + "."
 
 
 def memory(rehearsal: Rehearsal) -> str:
     """What it needed of this machine; empty without a trace."""
     trace = rehearsal.trace
-    return f"It needed {number(trace.peak_memory_mb)} MB of memory." if trace else ""
+    return f"It used {number(trace.peak_memory_mb)} MB of memory." if trace else ""
 
 
 def not_rehearsed(found: Findings) -> str:
     """Why there is no rehearsal."""
     if not found.pending:
-        return "Nothing is pending, so there was nothing to try."
+        return "No migrations are pending, so nothing was rehearsed."
     if found.rehearsal_missing:
-        return f"Not tried on a copy: {line(found.rehearsal_missing)}."
-    return "The database is empty: no copy is needed." if found.empty else "Not tried on a copy."
+        return f"Not rehearsed: {line(found.rehearsal_missing)}."
+    return "The database is empty: no rehearsal is needed." if found.empty else "Not rehearsed."
 
 
 def lock_sentence(lock: Lock) -> str:
@@ -191,14 +194,14 @@ def compatible(plan: Plan) -> str:
     found = plan.findings
     if not found.pending:
         return ""
-    release = "What is serving" + (f" (models of {found.serving})" if found.serving else "")
+    release = "The running version" + (f" (models of {found.serving})" if found.serving else "")
     if found.clashes is None:
         if found.empty:
-            return "Nothing was ever applied here, so no release is serving."
-        return "Not known: there is no record of what the release that is serving uses."
+            return "No migration was ever applied here, so no version is running."
+        return "Unknown: postdo has no record of what the running version uses."
     if not found.clashes:
-        return f"{release} can read and write on the new schema."
-    return f"{release} cannot work on the new schema:"
+        return f"{release} works on the new schema."
+    return f"{release} fails on the new schema:"
 
 
 def drift_sentence(plan: Plan) -> str:
@@ -206,21 +209,23 @@ def drift_sentence(plan: Plan) -> str:
     drift = plan.findings.drift
     if drift is None:
         why = plan.findings.drift_unknown
-        return f"Not known: {line(why)}." if why else "Not known."
+        return f"Unknown: {line(why)}." if why else "Unknown."
     touched = number(len(plan.touched_drift)) if plan.touched_drift else "none"
-    return differences(drift, f", {touched} where this plan works" if plan.findings.pending else "")
+    return differences(
+        drift, (f", {touched} in tables that this plan changes") if plan.findings.pending else ""
+    )
 
 
 def differences(drift: tuple[Difference, ...], here: str = "") -> str:
     """How many there are; ``here``: what to add about those that matter."""
     if not drift:
-        return "The schema is exactly what its migrations make."
+        return "No drift: the schema is exactly what the migrations produce."
     alarms = sum(difference.alarm for difference in drift)
     if not alarms:
-        return f"Nothing that matters; {several(len(drift), 'harmless difference')}."
+        return f"No drift that matters; {several(len(drift), 'harmless difference')}."
     harmless = len(drift) - alarms
-    rest = f"; {several(harmless, 'harmless difference')} besides" if harmless else ""
-    return f"{several(alarms, 'difference')} that matter{'s' if alarms == 1 else ''}{here}{rest}."
+    rest = f"; {several(harmless, 'harmless difference')}" if harmless else ""
+    return f"{several(alarms, 'difference')} from what the migrations produce{here}{rest}."
 
 
 def failure_lines(failure: Failure) -> list[str]:

@@ -21,7 +21,7 @@ MOST_STATEMENTS = 4  # of a migration; the other reports have all
 MOST_SQL = 280  # characters of a statement
 MOST_MIGRATIONS = 20  # with their SQL, and in the rehearsal
 MOST_HARMLESS = 5  # differences that do not matter
-ELSEWHERE = "in full: --html or --json"
+ELSEWHERE = "see --html or --json"
 POST_MIGRATE = "post_migrate"  # the last step of a rehearsal
 COLOURS = {"nothing": "32", "go": "32", "ask": "33", "refuse": "31"}  # green, yellow, red
 BOLD = "1"
@@ -185,7 +185,7 @@ def _reason(page: Page, reason: Reason) -> None:
 
 def _notes(page: Page, plan: Plan) -> None:
     if plan.notes:
-        page.heading("Good to know")
+        page.heading("Notes")
         page.bullets(plan.notes)
 
 
@@ -200,11 +200,11 @@ def _pending(page: Page, plan: Plan) -> None:
         for migration in group.pending:
             _migration(page, migration, with_sql=with_sql)
     if not with_sql:
-        page.line(f"What each of them does, and its SQL {ELSEWHERE}.", 2)
+        page.line(f"Operations and SQL: {ELSEWHERE}.", 2)
 
 
 def _migration(page: Page, migration: Pending, *, with_sql: bool) -> None:
-    name = migration.name if migration.atomic else f"{migration.name} (not atomic by itself)"
+    name = migration.name if migration.atomic else f"{migration.name} (not atomic)"
     page.line(name, 4)
     if with_sql:
         page.bullets(migration.operations, 6)
@@ -214,7 +214,7 @@ def _migration(page: Page, migration: Pending, *, with_sql: bool) -> None:
 def _rehearsal(page: Page, plan: Plan) -> None:
     if not plan.findings.pending:
         return
-    page.heading("Seen in the rehearsal")
+    page.heading("Rehearsal")
     rehearsal = plan.findings.rehearsal
     if rehearsal is None:
         page.line(say.not_rehearsed(plan.findings), 2)
@@ -222,7 +222,7 @@ def _rehearsal(page: Page, plan: Plan) -> None:
     page.line(say.rehearsed(rehearsal), 2)
     page.line(say.resources(rehearsal) if page.whole else say.memory(rehearsal), 2)
     if rehearsal.failure and rehearsal.mode:
-        page.line("In one transaction it failed:", 2)
+        page.line("Failed in one transaction:", 2)
         page.bullets(say.failure_lines(rehearsal.failure), 4)
     _steps(page, rehearsal)
 
@@ -263,7 +263,7 @@ def _losses(page: Page, rehearsal: Rehearsal) -> None:
         return
     losses = real(rehearsal.trace.losses)
     if losses:
-        page.heading("Data that would be gone")
+        page.heading("Data loss")
         page.bullets(map(loss_sentence, losses))
         if say.kept(rehearsal):
             page.line(say.kept(rehearsal), 2)
@@ -273,17 +273,17 @@ def _compatibility(page: Page, plan: Plan) -> None:
     sentence = say.compatible(plan)
     if not sentence:
         return
-    page.heading("The release that is serving, on the new schema")
+    page.heading("Can the running version work on the new schema?")
     page.line(sentence, 2)
     for clash in plan.findings.clashes or ():
         page.bullet(f"{clash.what} (breaks {clash.breaks})")
         if clash.steps:
-            page.line("without downtime it goes so:", 4)
+            page.line("how to do it without downtime:", 4)
         page.bullets(clash.steps, 6)
 
 
 def _drift(page: Page, plan: Plan) -> None:
-    page.heading("The schema against its migrations")
+    page.heading("Drift")
     page.line(say.drift_sentence(plan), 2)
     page.bullets(plan.findings.explained)
     _differences(page, plan.findings.drift or (), plan.touched_drift)
@@ -302,14 +302,14 @@ def _differences(
 
 
 def _difference(page: Page, difference: Difference, *, touched: bool) -> None:
-    page.bullet(difference.what + (" (this plan works here)" if touched else ""))
+    page.bullet(difference.what + (" (changed by this plan)" if touched else ""))
     if difference.sql:
-        page.line("this would remove the difference:", 4)
+        page.line("SQL that removes the difference:", 4)
         page.script(difference.sql, 4)
     elif difference.why:
-        page.line(f"no SQL is shown: {difference.why}", 4)
+        page.line(f"no SQL: {difference.why}", 4)
     if difference.again:
-        page.line("and this would make it again, after the migrations:", 4)
+        page.line("SQL that restores it after the migrations:", 4)
         page.script(difference.again, 4)
 
 
@@ -318,7 +318,7 @@ def _problems(page: Page, plan: Plan) -> None:
     problems = [problem for problem in plan.findings.problems if not problem.blocking]
     if not problems:
         return
-    page.heading("Other things that were noticed")
+    page.heading("Other findings")
     for problem in problems:
         page.bullet(problem.what)
         page.bullets(problem.details, 6)
@@ -327,5 +327,5 @@ def _problems(page: Page, plan: Plan) -> None:
 
 def _outside(page: Page, rehearsal: Rehearsal) -> None:
     if rehearsal.beyond:
-        page.heading("Beyond the database: nothing undoes this")
+        page.heading("Outside the database: cannot be rolled back")
         page.bullets(rehearsal.beyond)

@@ -127,9 +127,9 @@ def _extra(pair: Pair, entry: Entry) -> Difference:
     read = sorted(pair.expected.tables.intersection(entry.facts.get("reads", "").split(",")))
     if read:
         # It stands in the way of a migration that changes what it reads (HAZARDS 27).
-        what = f"{label(entry)} reads {shown(read[0])}, and no migration made it"
+        what = f"unexpected {label(entry)}, which reads {shown(read[0])}"
         return Difference(entry.kind, read[0], entry.table, what, True, sql, again)
-    what = f"{label(entry)} is there, and no migration made it"
+    what = f"unexpected {label(entry)}"
     alarm = entry.kind in ON_TABLES
     return Difference(entry.kind, entry.table, entry.name, what, alarm, sql, again)
 
@@ -150,7 +150,11 @@ def _changed(pair: Pair, one: Entry, other: Entry) -> Iterator[Difference]:
     elif one.kind == "trigger":
         how = "has another definition"
         if one.facts["definition"] == other.facts["definition"]:
-            how = "does not fire" if other.facts["enabled"] == "D" else "fires at other times"
+            how = (
+                "is disabled"
+                if other.facts["enabled"] == "D"
+                else ("fires in another session_replication_role")
+            )
         yield difference(one, f"{label(one)} {how}", repair_views.change_trigger(one, other))
     elif one.kind == "function":
         yield difference(one, f"{label(one)} has another definition", ())

@@ -73,7 +73,7 @@ def columns(pair: Pair) -> Iterator[Difference]:
         elif one is not None and one.facts["from"] != "parent":
             yield difference(one, f"{label(one)} is missing", repair_tables.add_column(one))
         elif other is not None and other.facts["from"] != "parent":
-            what = f"{label(other)} is there, and no migration made it"
+            what = f"unexpected {label(other)}"
             yield difference(other, what, repair_tables.drop_column(other))
     yield from _order(wanted, real, tables)
 
@@ -124,13 +124,13 @@ def _type(column: Entry) -> str:
 
 def _computed(column: Entry) -> str:
     if not column.facts["generated"]:
-        return "not computed"
-    return f"computed as {column.facts['default']}"
+        return "not generated"
+    return f"generated as {column.facts['default']}"
 
 
 def _numbered(column: Entry) -> str:
     names = {"a": "identity always", "d": "identity by default"}
-    return names.get(column.facts["identity"], "not numbered")
+    return names.get(column.facts["identity"], "no identity")
 
 
 def _order(
@@ -145,7 +145,7 @@ def _order(
             for there in (wanted, real)
         )
         if table in tables and one != other:
-            what = f"table {shown(table)} has its columns in another order"
+            what = f"the columns of table {shown(table)} are in another order"
             name = table.partition(".")[2]
             yield Difference("table", table, name, what, False, ())
 
@@ -173,7 +173,7 @@ def sequences(pair: Pair) -> Iterator[Difference]:
             yield difference(entry, what, repair_tables.create_sequence(entry))
     for place, entry in sorted(left.items()):
         if not entry.table or (entry.table in tables and place not in told):
-            what = f"{label(entry)} is there, and no migration made it"
+            what = f"unexpected {label(entry)}"
             sql = repair_tables.drop_sequence(entry)
             yield difference(entry, what, sql, alarm=entry.table != "")
 

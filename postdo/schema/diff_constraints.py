@@ -96,12 +96,12 @@ def _subject(entry: Entry) -> Hashable:
 def _validity(one: Entry, other: Entry) -> Difference:
     # The name in this database is what a person needs to look at it.
     if other.facts["valid"] == "yes":
-        what = f"{label(other)} is valid, and was not expected to be"
+        what = f"{label(other)} is valid, expected NOT VALID"
         return difference(other, what, (), alarm=False)
     if other.kind == "index":
-        what = f"{label(other)} is invalid, as a failed CREATE INDEX CONCURRENTLY leaves it"
+        what = f"{label(other)} is invalid, because a CREATE INDEX CONCURRENTLY failed"
         return difference(other, what, (repair_tables.reindex(other),))
-    what = f"{_described(other)} is NOT VALID: rows from before it were never checked"
+    what = f"{_described(other)} is NOT VALID: existing rows were never checked"
     return difference(other, what, (repair_tables.validate(other),))
 
 
@@ -114,8 +114,8 @@ def _extra(entry: Entry) -> Difference:
     alarm = True
     if entry.kind == "index":
         alarm = entry.facts["unique"] == "yes" or entry.facts["valid"] == "no"
-    state = " and invalid" if entry.facts["valid"] == "no" else ""
-    what = f"{_described(entry)} is there{state}, and no migration made it"
+    state = "invalid " if entry.facts["valid"] == "no" else ""
+    what = f"unexpected {state}{_described(entry)}"
     return difference(entry, what, (_drop(entry),), alarm=alarm)
 
 

@@ -273,5 +273,5 @@ def test_a_rehearsal_does_not_write_into_a_foreign_table(site: Site, database: s
 def test_a_migration_that_ends_the_process_with_success_has_not_succeeded(site: Site) -> None:
     """It would look as if everything were applied, and the new release would be started."""
     run_python(site, "0002_gone", "import os\nos._exit(0)")
-    site.ends_refused("shop.0002_gone failed on the copy", "os._exit(0)")
+    site.ends_refused("shop.0002_gone failed in the rehearsal", "os._exit(0)")
     site.ends_undone("shop.0002_gone", "os._exit(0)", REHEARSE="off")

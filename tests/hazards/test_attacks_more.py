@@ -102,7 +102,7 @@ def test_production_is_closed_to_the_driver_while_it_is_rehearsed(site: Site, ne
     (place,) = outside(plan)
     assert place.endswith("past Django")
     assert f"database '{site.project.url.rpartition('/')[2]}' at 127.0.0.1:" in place
-    assert "let it use the connection that the migration is given" in json.dumps(plan)
+    assert "use the connection that Django passes to it" in json.dumps(plan)
 
 
 def test_what_speaks_to_the_server_by_a_driver_of_its_own_is_refused(site: Site) -> None:

@@ -35,24 +35,24 @@ CASES = (
     Case(
         "31 NOT NULL over NULLs",
         'migrations.AlterField("item", "note", models.TextField())',
-        ("contains null values", "id=4, note=NULL", "fill the empty values"),
+        ("contains null values", "id=4, note=NULL", "fill the NULL values"),
     ),
     Case(
         "32 UNIQUE over duplicates",
         'migrations.AlterField("item", "name", models.CharField(max_length=50, unique=True))',
-        ("could not create unique index", "(name)=(twice): 2 rows", "make the values differ"),
+        ("could not create unique index", "(name)=(twice): 2 rows", "make the values unique"),
         "UPDATE shop_item SET name = 'twice' WHERE id IN (7, 8)",
     ),
     Case(
         "33 unique field whose default is computed once",
         'migrations.AddField("item", "token", '
         'models.UUIDField(default=__import__("uuid").uuid4, unique=True))',
-        ("could not create unique index", "a default is computed once, for all rows"),
+        ("could not create unique index", "Django computes a default once for all rows"),
     ),
     Case(
         "34 a value that cannot be cast",
         'migrations.AlterField("item", "name", models.IntegerField())',
-        ("invalid input syntax for type integer", "id=1, name=item 1", "of the new type"),
+        ("invalid input syntax for type integer", "id=1, name=item 1", "the new type"),
     ),
     Case(
         "34 a value that is too long",
@@ -76,13 +76,13 @@ CASES = (
         "35 orphans under a new foreign key",
         'migrations.AlterField("order", "quantity", models.ForeignKey("shop.Item", '
         'models.CASCADE, related_name="+", db_column="quantity"))',
-        ("violates foreign key constraint", "id=3, quantity=999", "point at nothing"),
+        ("violates foreign key constraint", "id=3, quantity=999", "refer to missing rows"),
         "UPDATE shop_order SET quantity = 999 WHERE id = 3",
     ),
     Case(
         "36 a CHECK that rows break",
         'migrations.AlterField("item", "price", models.PositiveIntegerField(default=0))',
-        ("violated by some row", "id=5", "correct the rows that break the rule"),
+        ("violated by some row", "id=5", "correct the rows that violate the constraint"),
         "UPDATE shop_item SET price = -1 WHERE id = 5",
     ),
 )
@@ -95,7 +95,7 @@ def test_rows_that_a_migration_cannot_take_are_shown_before_anything_is_touched(
     site.migration("0002_change", case.operations)
     if case.rows:
         site.sql(case.rows)
-    site.ends_refused("shop.0002_change failed on the copy", *case.says, **ALLOWED)
+    site.ends_refused("shop.0002_change failed in the rehearsal", *case.says, **ALLOWED)
 
 
 def test_what_was_refused_for_its_rows_is_done_once_they_are_corrected(site: Site) -> None:
@@ -129,7 +129,7 @@ def test_rows_and_their_table_in_one_file_are_refused_with_the_way_to_split_it(
     # HAZARDS 37
     operations = f"migrations.RunPython(change), {NULLABLE}"
     site.migration("0002_both", operations, header=_function(MOVE))
-    site.ends_refused("pending trigger events", "split it", **ALLOWED)
+    site.ends_refused("pending trigger events", "split the migration", **ALLOWED)
 
 
 # --- 38: budgets ------------------------------------------------------------------------------

@@ -57,7 +57,7 @@ def test_after_a_restored_backup_nothing_is_another_schema(worded: Site, postgre
         psql = [choose().program("psql"), "-q", "-v", "ON_ERROR_STOP=1", url]
         subprocess.run(psql, input=text, check=True, capture_output=True, text=True)
         site = replace(worded, project=replace(worded.project, url=url))
-        assert "exactly what its migrations make" in site.run("drift").out
+        assert "exactly what the migrations produce" in site.run("drift").out
         operations = 'migrations.RenameField("item", "name", "title")'
         site.migration(
             "0003_title", f"{operations}, migrations.RunSQL({CHANGED!r})", after="0002_made"

@@ -69,7 +69,7 @@ def filled(disk: Path, megabytes: int) -> Iterator[None]:
     ("room", "says"),
     [
         (11, ("the database server's disk is full: ", "REHEARSE=schema")),
-        (26, ("shop.0002_twice failed on the copy", "make room on the disk")),
+        (26, ("shop.0002_twice failed in the rehearsal", "free disk space")),
     ],
     ids=["restore", "rehearsal"],
 )

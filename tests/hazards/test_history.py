@@ -139,7 +139,7 @@ def test_a_field_without_default_is_refused_if_somebody_wrote_it(site: Site) -> 
     """HAZARDS 4."""
     site.migration("0002_stock", "migrations.AddField('Item', 'stock', models.IntegerField())")
     site.ends_refused(
-        "shop.0002_stock failed on the copy", "stock", "null values", ON_INCOMPATIBLE="allow"
+        "shop.0002_stock failed in the rehearsal", "stock", "null values", ON_INCOMPATIBLE="allow"
     )
 
 

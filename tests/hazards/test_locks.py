@@ -240,7 +240,7 @@ def test_a_table_that_is_written_anew_is_seen_and_asked_about(site: Site) -> Non
     # HAZARDS 44
     site.migration("0002_big", REWRITE)
     site.ends_refused(
-        "nobody could read or write shop_order",
+        "would block reads and writes of shop_order",
         "LOCK_SECONDS allows 0 s",
         "--approve ",
         LOCK_SECONDS="0",

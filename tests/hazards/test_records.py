@@ -84,7 +84,7 @@ def test_tables_from_before_there_were_migrations_are_recorded_as_the_remedy_say
     site.sql("DELETE FROM django_migrations WHERE app = 'shop'; DROP SCHEMA postdo_journal CASCADE")
     refused = site.run("migrate")
     assert refused.code == 3
-    assert "drift` tells why" in refused.err
+    assert "drift` to see whether it was made by hand" in refused.err
     found = site.run("drift")
     words = re.findall("(drift --record shop.0001_initial)", found.err + found.out)
     assert words, found.out + found.err
@@ -97,7 +97,7 @@ def test_tables_from_before_there_were_migrations_are_recorded_as_the_remedy_say
 
 
 def test_what_could_not_be_applied_again_is_not_unrecorded(site: Site) -> None:
-    """Tried on a copy: the rows that came meanwhile do not allow it."""
+    """Rehearsed on a copy: the rows that came meanwhile do not allow it."""
     constraint = 'models.UniqueConstraint(fields=["name"], name="one_name")'
     site.migration("0002_named", f'migrations.AddConstraint("item", {constraint})')
     site.ends_done(ON_INCOMPATIBLE="allow")

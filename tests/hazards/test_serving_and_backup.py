@@ -24,7 +24,7 @@ NOT_NULL = 'migrations.AddField("item", "size", models.IntegerField(default=0))'
 def test_what_the_serving_release_cannot_live_with_is_asked(site: Site, operation: str) -> None:
     # HAZARDS 62
     site.migration("0002_change", operation)
-    refused = site.ends_refused("what is serving (models of release-1) would fail")
+    refused = site.ends_refused("the running version (models of release-1) would fail")
     checksum = refused.err.split("--approve ")[1].split()[0].strip("`.,;)")
     site.ends_done("migrate", "--approve", checksum)
 

@@ -72,7 +72,7 @@ class Kind:
 
 KINDS = (
     Kind("57 enum", ("unsafe use of new value", "in a later migration than the one that adds it")),
-    Kind("58 second connection", ("lock timeout", "use only the connection that the migration is")),
+    Kind("58 second connection", ("lock timeout", "use only the connection that Django passes")),
     Kind("59 durable", ("durable",)),
 )
 
@@ -87,7 +87,7 @@ def test_what_needs_a_swap_is_asked_and_ends_as_plain_migrate_does(site: Site, k
     site.sql(MOOD)
     make(site, kind.name, right=True)
     site.environment["ON_DRIFT"] = "allow"  # the type was made by hand
-    site.ends_refused("would stop the site for about", "--approve ", **ASKED)
+    site.ends_refused("would block writes for about", "--approve ", **ASKED)
     with twin_of(site) as twin:
         site.ends_done(ON_DOWNTIME="allow", **ASKED)
         succeeds(twin)
@@ -100,7 +100,7 @@ def test_what_plain_migrate_cannot_do_either_is_refused(site: Site, kind: Kind) 
     site.environment["ON_DRIFT"] = "allow"
     with twin_of(site) as twin:
         assert twin.migrate_twin().code != 0
-    site.ends_refused("shop.0002_change failed on the copy", *kind.says, **ASKED)
+    site.ends_refused("shop.0002_change failed in the rehearsal", *kind.says, **ASKED)
     site.ends_refused("shop.0002_change", ON_DOWNTIME="allow", **ASKED)
 
 

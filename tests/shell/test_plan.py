@@ -15,7 +15,7 @@ from .terminal import CTRL_C, Terminal
 IMAGE_USER = 10001  # Dockerfile: where root runs it, backups belong to the image's own user
 REFUSAL = """outcome=refused
 what=would delete column shop_item.price (7 values)
-next=if that is what you want: sh run.sh -0 --approve 0123456789ab"""
+next=to approve this plan: sh run.sh -0 --approve 0123456789ab"""
 LOOKING = ("plan", "drift", "rehearse", "sources")
 
 

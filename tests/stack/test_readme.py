@@ -285,10 +285,10 @@ STORY = (
     Line("sh run.sh -0 reindex", says("nothing to rebuild")),
     Line("git pull", says("up to date")),
     # What a release would do: nothing any more.
-    Line("sh run.sh plan", says("nothing to do: every migration is applied")),
+    Line("sh run.sh plan", says("nothing to do: all migrations are applied")),
     Line("sh run.sh plan --html plan.html", is_a_page),
-    Line("sh run.sh rehearse", says("Tried on a copy with all rows")),
-    Line("sh run.sh drift", says("The schema is exactly what its migrations make")),
+    Line("sh run.sh rehearse", says("Rehearsed on a copy with all rows")),
+    Line("sh run.sh drift", says("the schema is exactly what the migrations produce")),
     Line("sh run.sh sources", says("applied migrations are archived")),
     Line("sh run.sh -0 psql", nothing_runs, first=stop_production),
     Line("sh run.sh -0 --no-build", served_by("HTTP_PORT")),

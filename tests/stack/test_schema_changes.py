@@ -141,7 +141,7 @@ def test_a_compatible_change_is_done_while_the_site_answers(site: Clone) -> None
     with visited(site):
         done = site.run("-0")
 
-    assert "go: 1 migration, the site goes on" in done.out
+    assert "go: 1 migration, no downtime" in done.out
     assert "migrated: 1 applied" in done.out
     assert site.query("prod", "SELECT count(amount) FROM shop_thing") == "20"
     assert name.split(".")[1] in site.query("prod", "SELECT name FROM django_migrations")
@@ -164,16 +164,14 @@ def test_a_change_that_loses_data_needs_the_approval_of_that_very_plan(site: Clo
 
     assert refused.status == wrong.status == REFUSED
     refused.refused("would delete column shop_thing.extra (20 values)", "sh run.sh -0 --approve ")
-    approve = re.search(
-        r"next: if that is what you want: sh run.sh (-0 --approve \w+)", refused.err
-    )
+    approve = re.search(r"next: to approve this plan: sh run.sh (-0 --approve \w+)", refused.err)
     assert approve, refused
     assert "ON_LOSS" in refused.err
     assert "ON_INCOMPATIBLE" in refused.err
     wrong.refused("the approval 0123456789ab is for another plan", approve[1])
     approved = site.run(*approve[1].split())
     assert "approved: " in approved.out
-    assert "not rehearsed again" in approved.out
+    assert "reusing the rehearsal" in approved.out
     assert site.query("prod", COLUMNS).split().count("extra") == 0
     keep(site)
     assert restored(site, "SELECT count(extra) FROM shop_thing") == "20"
@@ -261,7 +259,7 @@ def test_an_incompatible_change_says_what_avoids_it_and_what_it_would_cost(site:
     assert refused.status == REFUSED
     refused.refused("would fail until it is replaced, for about 40 s", "sh run.sh -0 --approve ")
     (remedy,) = [line for line in refused.err.splitlines() if line.startswith("  next: ")]
-    assert remedy.index("a db_default (such as") < remedy.index("accept the errors (500 until")
+    assert remedy.index("a db_default (such as") < remedy.index("accept errors (HTTP 500) until")
     assert "a db_default (such as" in " ".join(planned.out.partition("Pending: ")[0].split())
 
 
@@ -307,7 +305,7 @@ def test_drift_made_by_hand_is_found_and_a_wrong_record_is_corrected(site: Clone
     assert faked.status == by_hand.status == REFUSED
     assert f"sh run.sh drift --unrecord {name}" in faked.err
     assert '    ALTER TABLE "public"."shop_thing" DROP COLUMN "by_hand";' in by_hand.out
-    assert "The schema is exactly what its migrations make." in none.out
+    assert "the schema is exactly what the migrations produce." in none.out
 
 
 def test_the_text_of_a_migration_that_was_applied_is_printed_alone(site: Clone) -> None:
@@ -444,6 +442,6 @@ def test_a_stopped_database_is_started_for_a_look_and_stopped_again(site: Clone)
     plan = site.run("plan")
     drift = site.run("drift")
 
-    assert "nothing to do: every migration is applied" in plan.out
-    assert "The schema is exactly what its migrations make." in drift.out
+    assert "nothing to do: all migrations are applied" in plan.out
+    assert "the schema is exactly what the migrations produce." in drift.out
     assert site.runs_in("prod") == set()

@@ -138,7 +138,7 @@ def test_columns_in_another_order_are_information(
     rows(session, "UPDATE shop_category SET name = old")
     rows(session, "ALTER TABLE shop_category DROP old, ADD UNIQUE (name), ALTER name SET NOT NULL")
     (found,) = compare(expected, catalogue.read(session))
-    assert found.what == "table shop_category has its columns in another order"
+    assert found.what == "the columns of table shop_category are in another order"
     assert not found.alarm
 
 

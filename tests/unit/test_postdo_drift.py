@@ -189,5 +189,5 @@ answer = [
 ]
 """,
     )
-    weight = "column shop_item.weight is there, and no migration made it"
+    weight = "unexpected column shop_item.weight"
     assert answer.value == [["column shop_item.price is missing", weight], [weight], [weight]]

@@ -16,7 +16,7 @@ from waiting import until
 from embedded_postgres.binaries import choose
 
 GATE = 4343
-REUSED = "what matters is as it was: not rehearsed again"
+REUSED = "nothing relevant has changed since"
 ANEW = "rehearsing again: "
 MODEL = """
 from django.db import models
@@ -184,22 +184,22 @@ def test_it_is_rehearsed_again_and_said_why_where_something_is_not_as_it_was(
         shop.sql(AGAIN)
 
     shop.sql(r"UPDATE postdo_journal.rehearsal SET contents = '\x00'")
-    says("what was kept of the last rehearsal cannot be read")
+    says("the saved rehearsal cannot be read")
     shop.sql("UPDATE postdo_journal.rehearsal SET kept = kept - interval '61 min'")
-    says("the last rehearsal was 61 min ago")
-    says("the settings differ", DEBUG="on")
+    says("the last rehearsal is 61 min old")
+    says("the settings changed", DEBUG="on")
     for path in ("shop/helpers.py", "shop/rows.csv"):
         file = shop.write(path, "")
-        says("files of the project differ")
+        says("project files changed")
         file.unlink()
     shop.sql("CREATE INDEX by_hand ON shop_item (name)")
-    says("the schema was changed since")
+    says("the schema changed")
     shop.sql("DROP INDEX by_hand")
     shop.sql("INSERT INTO shop_item (name, note) SELECT 'x', 'y' FROM generate_series(1, 60)")
-    says("it is another plan by now (ask: would delete column shop_item.note (110 values)")
+    says("the plan is different now (ask: would delete column shop_item.note (110 values)")
     shop.sql("INSERT INTO shop_item (name, note) SELECT 'x', 'y' FROM generate_series(1, 60)")
     until(lambda: shop.sql(FLUSHED)[0][0] >= 120, "the counters of the server tell")
-    says("many rows of shop_item changed since")
+    says("many rows of shop_item changed")
 
 
 # --- Data that are others by the time of the approval ---------------------------------------------
@@ -214,7 +214,7 @@ def test_not_one_row_more_is_deleted_than_was_approved(shop: Project) -> None:
     refused = shop.run("migrate", "--approve", checksum)
 
     assert refused.code == 3, refused.out + refused.err
-    assert f"{ANEW}all is rolled back, because more rows would be lost than" in refused.out
+    assert f"{ANEW}the release was rolled back: more rows would be lost than" in refused.out
     assert "shop_item: 65 rows deleted, and 5 when rehearsed" in refused.out
     assert f"the approval {checksum} is for another plan" in refused.err
     assert "would delete 65 rows of shop_item" in refused.err
@@ -224,7 +224,7 @@ def test_not_one_row_more_is_deleted_than_was_approved(shop: Project) -> None:
     shop.sql("INSERT INTO shop_item (name) VALUES ('old')")
     done = shop.run("migrate", "--approve", told(refused))
     assert done.code == 0, done.out + done.err
-    assert f"{ANEW}all is rolled back" in done.out
+    assert f"{ANEW}the release was rolled back" in done.out
     assert len(rows_of(shop)) == 50
 
 
@@ -239,7 +239,7 @@ def test_rows_that_came_in_between_and_fail_are_shown_as_by_any_rehearsal(shop: 
 
     assert refused.code == 3, refused.out + refused.err
     assert REUSED in refused.out
-    assert f"{ANEW}all is rolled back, because shop.0003_drop: " in refused.out
+    assert f"{ANEW}the release was rolled back: shop.0003_drop: " in refused.out
     assert 'row: (name)=("item 1"): 2 rows' in refused.err
     assert rows_of(shop) == before
     assert "note" in columns(shop)

@@ -51,7 +51,7 @@ def test_a_problem_that_does_not_block_stops_nothing() -> None:
 def test_what_worked_on_the_copy_goes_and_says_how() -> None:
     plan = decide(plans.findings(), DEFAULT)
 
-    assert plan.line == "go: 3 migrations, the site goes on, longest lock 0.1 s on shop_item"
+    assert plan.line == "go: 3 migrations, no downtime, longest lock 0.1 s on shop_item"
     assert (plan.mode, plan.online, plan.reasons) == ("transaction", True, ())
 
 
@@ -172,7 +172,7 @@ def test_a_lock_that_writers_wait_for_counts_as_downtime(mode: str) -> None:
 
     assert (plan.verdict, kinds(plan)) == ("ask", ["downtime"])
     assert (plan.downtime_seconds, plan.online) == (LONG.seconds, False)
-    assert ("could read or write" in plan.line) is (mode == "ACCESS EXCLUSIVE")
+    assert ("reads and writes" in plan.line) is (mode == "ACCESS EXCLUSIVE")
 
 
 @pytest.mark.parametrize("mode", plans.HARMLESS_MODES)
@@ -266,7 +266,7 @@ def test_what_packages_have_rewritten_since_does_not_count_at_the_first_look() -
     first = plans.findings(drift=(plans.ALARM,), first_look=True)
     plan = decide(first, DEFAULT)
     assert (plan.verdict, plan.touched_drift) == ("go", ())
-    assert any("nobody kept the files" in note for note in plan.notes)
+    assert any("is accepted as the baseline" in note for note in plan.notes)
 
     unrehearsed = replace(first, rehearsal=None, clashes=None)
     plan = decide(unrehearsed, replace(DEFAULT, rehearse=Rehearse.OFF))

@@ -41,20 +41,20 @@ def test_what_fails_as_django_runs_it_comes_before_what_only_one_transaction_can
 
 
 REMEDIES = [
-    (31, {"sqlstate": "23502"}, "fill the empty values"),
-    (32, {"sqlstate": "23505"}, "differ"),
+    (31, {"sqlstate": "23502"}, "fill the NULL values"),
+    (32, {"sqlstate": "23505"}, "unique"),
     (
         33,
         {
             "sqlstate": "23505",
             "statement": 'ALTER TABLE "a" ADD COLUMN "code" uuid DEFAULT %s NOT NULL UNIQUE',
         },
-        "computed once",
+        "once for all rows",
     ),
     (34, {"sqlstate": "22001"}, "too long"),
     (34, {"sqlstate": "42804"}, "USING"),
-    (35, {"sqlstate": "23503"}, "point at nothing"),
-    (36, {"sqlstate": "23514"}, "rule"),
+    (35, {"sqlstate": "23503"}, "refer to missing rows"),
+    (36, {"sqlstate": "23514"}, "constraint"),
     (20, {"sqlstate": "42701"}, "postdo drift"),
     (13, {"sqlstate": "42P07"}, "not recorded"),
     (21, {"sqlstate": "42703"}, "postdo drift"),
@@ -157,7 +157,7 @@ def test_a_rehearsal_without_rows_says_that_data_was_not_tried() -> None:
     plan = decide(plans.findings(rehearsal=plans.rehearsal(method="schema")), DEFAULT)
 
     assert plan.verdict == "go"
-    assert any("data was not tried" in note for note in plan.notes)
+    assert any("can still fail on the data" in note for note in plan.notes)
     assert plan.online is None
 
 
@@ -180,4 +180,4 @@ def test_what_reaches_beyond_the_database_is_told_and_stops_nothing() -> None:
     assert plan.verdict == "go"
     (note,) = plan.notes
     assert all(place in note for place in outside)
-    assert "nothing undoes" in note
+    assert "a rollback does not undo" in note

@@ -16,7 +16,7 @@ from postdo.rehearsal.trace import Lock, Loss, Step
 from postdo.report import text
 
 STOCK = "public.partner_stockrecord"
-UNFOLLOWABLE = ("write Rename", "split", "smaller steps", "take it out", "change the migration")
+UNFOLLOWABLE = ("write Rename", "split", "smaller steps", "remove this", "fix the migration")
 LOCKED = Step(plans.STOCK.name, 9.0, (), (Lock(STOCK, "SHARE", 9.0),), (), ())
 DROPPED = replace(LOCKED, locks=(Lock(STOCK, "ACCESS EXCLUSIVE", 0.1),))
 FAILED = replace(plans.NULLS, migration=plans.STOCK.name)
@@ -53,7 +53,7 @@ def test_the_next_step_can_be_followed_for_a_package(case: str) -> None:
     (reason,) = decide(CASES[case], DEFAULT).reasons
 
     assert "django-oscar 4.1" in reason.next_step
-    assert "stay with the version that is installed now" in reason.next_step
+    assert "keep the version that production runs" in reason.next_step
     assert not [words for words in UNFOLLOWABLE if words in reason.next_step]
     if reason.approvable:
         assert "approve the plan" in reason.next_step
@@ -84,5 +84,5 @@ def test_an_ask_with_many_lines_says_the_first_and_where_the_others_are() -> Non
     assert "  and 55 more: postdo plan" in refused.details
     why = text.render(plan).partition("Pending: ")[0]
     assert len(why.splitlines()) < 35  # 150 if all are listed
-    assert "and 55 more: in full: --html or --json" in why
+    assert "and 55 more: see --html or --json" in why
     assert "--approve" in why

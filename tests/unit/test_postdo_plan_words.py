@@ -158,7 +158,7 @@ def test_nobody_is_called_serving_who_only_changed_the_schema_last(answer: Answe
     report = " ".join(text.render(decide(findings, replace(DEFAULT, incompatible=answer))).split())
 
     assert "last release that changed the schema 1.4" in report
-    assert "what is serving (models of 1.4)" in report
+    assert "the running version (models of 1.4)" in report
     assert "now serving" not in report
 
 
@@ -192,11 +192,14 @@ def test_the_refusal_of_an_incompatible_change_says_what_avoids_it_and_what_it_c
     policies = replace(DEFAULT, switch_seconds=7.6, in_kit=True)
     error = refused(plans.findings(clashes=(clash,)), policies)
 
-    assert f"would fail until it is replaced, for about 7.6 s: {clash.what}" in error.what
+    assert (
+        f"would fail on the new schema until the switch, for about 7.6 s: {clash.what}"
+        in error.what
+    )
     assert remedy in error.next_step
-    assert "accept the errors (500 until the switch, for about 7.6 s)" in error.next_step
+    assert "accept errors (HTTP 500) until the switch, for about 7.6 s" in error.next_step
     assert re.search(r": sh run\.sh -0 --approve [0-9a-f]{12}$", error.next_step)
-    assert error.next_step.index(remedy) < error.next_step.index("accept the errors")
+    assert error.next_step.index(remedy) < error.next_step.index("accept errors")
     assert not any("next: " in detail for detail in error.details), "it is said once"
 
 
@@ -206,7 +209,9 @@ def test_the_first_box_of_a_plan_says_what_avoids_an_incompatible_change() -> No
     first_box = report.partition("Pending: ")[0]
 
     assert "a db_default (such as" in first_box
-    assert "would fail until it is replaced: column" in first_box, "no seconds that nobody measured"
+    assert "would fail on the new schema until the switch: column" in first_box, (
+        "no seconds that nobody measured"
+    )
     assert "sh run.sh plan" not in first_box
 
 
@@ -233,8 +238,8 @@ def test_a_plan_says_that_an_index_is_made_without_concurrently_and_who_waits() 
     plan = with_index(INDEX, Lock(plans.ITEM, "SHARE", 1.2))
 
     assert (
-        "shop.0009_index: in the one transaction it is made without CONCURRENTLY; nobody can write "
-        "to shop_item for 1.2 s"
+        "shop.0009_index runs without CONCURRENTLY, because the release is one transaction; "
+        "writes to shop_item are blocked for 1.2 s"
     ) in plan.notes
 
 

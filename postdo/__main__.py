@@ -147,43 +147,47 @@ def _parser() -> argparse.ArgumentParser:
             name, help=text, description=text, parents=[common], allow_abbrev=False
         )
 
-    add("wait", "wait until the database accepts this project, or never will")
-    checking = add("check", "refuse if a model has changes that no migration makes")
+    add("wait", "wait until the database accepts the project's connections, or fail")
+    checking = add("check", "refuse if models have changes that are not in a migration")
     checking.add_argument(
-        "--stamp", type=Path, metavar="FILE", help="remember success, so that a start skips it"
+        "--stamp",
+        type=Path,
+        metavar="FILE",
+        help="record success in this file, so that a start skips the check",
     )
-    planning = add("plan", "say what would happen, and change nothing")
+    planning = add("plan", "show what would happen, and change nothing")
     planning.add_argument(
         "--html",
         type=Path,
         metavar="FILE",
-        help="write the report as a page to send to somebody (-: to the standard output)",
+        help="write the report as an HTML page (-: to standard output)",
     )
     drifting = add("drift", "compare the real schema with what the applied migrations produce")
     mending = drifting.add_mutually_exclusive_group()
     for how, text in (
-        ("record", "as applied, if the schema shows that it is"),
-        ("unrecord", "as not applied, if the schema shows that it is not"),
+        ("record", "as applied, if the schema proves that it is"),
+        ("unrecord", "as not applied, if the schema proves that it is not"),
     ):
         mending.add_argument(f"--{how}", metavar="APP.NAME", help=f"record a migration {text}")
     add("rehearse", "run the pending migrations on a copy of the data, and remove the copy")
-    asking = add(
-        "needs-copy", "say whether a command rehearses on a base backup, which its caller makes"
-    )
+    asking = add("needs-copy", "say whether a command needs a base backup for its rehearsal")
     asking.add_argument("of", choices=("plan", "rehearse", "prepare"), help="the command")
     migrating = add("migrate", "apply pending migrations, one process at a time")
     migrating.add_argument(
         "--approve",
         metavar="CHECKSUM",
-        help="carry out this very plan, although it has to be asked",
+        help="apply the plan with this checksum, which needs an approval",
     )
     migrating.add_argument(
         "--concurrently",
         action="store_true",
-        help="one migration at a time, with CONCURRENTLY as written; promises less",
+        help=(
+            "apply one migration at a time, with CONCURRENTLY as written; a failure is not rolled "
+            "back"
+        ),
     )
-    archive = add("sources", "compare the files of applied migrations with those that were kept")
-    archive.add_argument("--show", metavar="APP.NAME", help="print the text that was applied")
+    archive = add("sources", "compare the files of applied migrations with their archived copies")
+    archive.add_argument("--show", metavar="APP.NAME", help="print a migration as it was applied")
     add("superuser", "create the superuser that DJANGO_SUPERUSER_* describes, if it is not there")
     add("prepare", "wait, check, migrate, superuser; with -- COMMAND, become that server then")
     return parser
@@ -234,8 +238,8 @@ def _surprise(error: BaseException, *, changing: bool) -> PostdoError:
     if isinstance(error, DatabaseOrInterfaceError):
         # Steps that change something report their own failures: this one was only reading.
         return Undone(
-            f"the database said: {one_line(error)}",
-            "look at the database's log, and at what this user is allowed to do",
+            f"database error: {one_line(error)}",
+            "check the log of the database, and the privileges of this role",
         )
     traceback.print_exception(error)
     if not changing:
@@ -308,7 +312,7 @@ def _become(command: Sequence[str]) -> Misconfigured:
     except OSError as error:
         return Misconfigured(
             f"{command[0]} cannot be started: {error.strerror}",
-            "correct the command of the container",
+            "fix the command of the container",
         )
 
 

@@ -64,8 +64,9 @@ def apply_concurrently(
     Raises as ``django_migrate.apply`` does: ``NotUndone`` names what is kept, failed and left.
     """
     run.console.say(
-        "concurrent mode: nobody waits for long, but each migration is kept as soon as it is done, "
-        "and one that fails can leave a part of itself; starting again goes on from there"
+        "concurrent mode: no statement waits long for a lock, but each migration is kept as soon "
+        "as it is applied, and a failed one can stay half applied; the next run continues from "
+        "there"
     )
     return django_migrate.apply(run, session, before, _concurrently)
 
@@ -115,7 +116,7 @@ class _LockRetry:
             or self._watch.seconds > self._run.config.policies.lock_retry_seconds
         ):
             raise error
-        self._run.console.say(f"{self._what} did not get a lock, and is tried again")
+        self._run.console.say(f"{self._what} did not get a lock; trying again")
         time.sleep(PAUSE_SECONDS)
 
 
@@ -180,7 +181,7 @@ class _Guard:
             return False
         if definition.replace(f" ON {table} USING ", " USING ", 1) != _wanted(worker, create):
             return False  # PostgreSQL says that the name is taken
-        self._run.console.say(f"the index {create['name']} is there already, as it should be")
+        self._run.console.say(f"index {create['name']} already exists, as it should be")
         return True
 
 

@@ -99,8 +99,8 @@ def apply(
             worker.close()
     if not advisory_lock.is_held(session):
         run.console.warn(
-            "the session that held the lock ended before the last migration did; all of them "
-            "are applied and recorded"
+            "the session that held the lock ended before the last migration did, but all "
+            "migrations are applied and recorded"
         )
     return tuple(dotted((name,)) for name in progress.applied)
 
@@ -129,8 +129,8 @@ def _mark(session: BaseDatabaseWrapper, comment: str) -> None:
 
 def _say_where_it_stopped(run: Run, plan: tuple[_Planned, ...], progress: _Progress) -> None:
     run.console.say(
-        f"stopped after {len(progress.applied)} of {len(plan)} migrations; each is whole, and "
-        "the next start goes on from there"
+        f"stopped after {len(progress.applied)} of {len(plan)} migrations; each of them is "
+        "complete, and the next start continues from there"
     )
 
 
@@ -144,9 +144,9 @@ def _what_it_left(
     recorded = _recorded(observer)
     if observer is None or recorded is None:
         return NotUndone(
-            f"{_culprit(progress)}: {one_line(error)}; and the database does not answer any more",
-            "bring the database back and start again: what is recorded as applied is kept, and "
-            "an atomic migration under way is rolled back by PostgreSQL",
+            f"{_culprit(progress)}: {one_line(error)}; the database no longer answers",
+            "restart the database and try again: recorded migrations stay applied, and PostgreSQL "
+            "rolls back an atomic migration that was running",
             details=_state(progress.applied, progress.running, ()),
         )
     kept = [step.name for step in plan if step.name in recorded]
@@ -154,7 +154,7 @@ def _what_it_left(
     failed = next((step for step in missing if step.name == progress.running), None)
     half = failed is not None and not failed.atomic
     what = (
-        "the session that held the lock was lost, so another process may have begun"
+        "the session that held the lock was lost, so another process may have started"
         if isinstance(error, advisory_lock.LockLostError)
         else f"{_culprit(progress, done=not missing)}: {one_line(error)}"
     )
@@ -162,10 +162,10 @@ def _what_it_left(
         _mark(observer, before.comment)
         return Undone(
             what,
-            f"correct {dotted((failed.name,))} or the data that it meets, and start again"
+            f"fix {dotted((failed.name,))} or the data that it meets, and try again"
             if failed
-            else "correct the cause and start again",
-            details=("nothing was applied: the database is as before",),
+            else "fix the cause and try again",
+            details=("nothing was applied; the database is unchanged",),
         )
     rest = [step.name for step in missing if step is not failed]
     return NotUndone(
@@ -197,21 +197,18 @@ def _culprit(progress: _Progress, *, done: bool = False) -> str:
 def _state(
     kept: list[Name], failed: Name | None, rest: list[Name] | tuple[()], *, half: bool = False
 ) -> tuple[str, ...]:
-    lines = [f"applied and kept: {dotted(tuple(kept)) or 'none'}"]
+    lines = [f"stays applied: {dotted(tuple(kept)) or 'none'}"]
     if failed is not None:
-        end = "not atomic, so a part of it may stay" if half else "rolled back"
+        end = "not atomic, so part of it may stay" if half else "rolled back"
         lines.append(f"failed: {dotted((failed,))} ({end})")
     if rest:
-        lines.append(f"not begun: {dotted(tuple(rest))}")
+        lines.append(f"not started: {dotted(tuple(rest))}")
     return tuple(lines)
 
 
 def _next_step(failed: _Planned | None, *, half: bool, done: bool) -> str:
     if half and failed is not None:
-        return (
-            f"look at the tables that {dotted((failed.name,))} changes, take back by hand what it "
-            "did, correct it and start again"
-        )
+        return f"undo by hand what {dotted((failed.name,))} changed, fix it and try again"
     if done:
-        return "correct the handler and start again: all handlers are run again then"
-    return "correct the cause and start again: it goes on after the migrations that are kept"
+        return "fix the handler and try again: all handlers run again"
+    return "fix the cause and try again: the next run continues after the applied migrations"

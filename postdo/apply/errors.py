@@ -13,8 +13,8 @@ from postdo.rehearsal.verify import AS_BEFORE
 
 BUSY = sqlstates.LOCK_CONFLICTS | {sqlstates.SERIALIZATION_FAILURE}
 NO_ANSWER = (
-    "the database does not answer; COMMIT was never sent, so that PostgreSQL takes all of it back "
-    "as soon as it runs"
+    "the database does not answer; COMMIT was never sent, so PostgreSQL rolls everything back "
+    "when it restarts"
 )
 
 
@@ -39,8 +39,8 @@ def failed(error: BaseException, running: Name | None, done: list[Name], file: s
     if isinstance(error, PostdoError):
         return error
     if isinstance(error, advisory_lock.LockLostError):
-        what = "the session that held the lock was lost, so another process may have begun"
-        return Undone(what, "start again", details=(AS_BEFORE,))
+        what = "the session that held the lock was lost, so another process may have started"
+        return Undone(what, "try again", details=(AS_BEFORE,))
     who = culprit(running, done)
     if is_busy(error):
         return BusyError(f"{who}: {one_line(error)}")
@@ -48,12 +48,12 @@ def failed(error: BaseException, running: Name | None, done: list[Name], file: s
     details = [f"in {place}"] if place else []
     details += [line for line in str(error).splitlines() if line.startswith("DETAIL:")]
     if isinstance(error, SystemExit):
-        error = SystemExit(f"it ended the process with code {error.code}")
+        error = SystemExit(f"it exited the process with code {error.code}")
     return Undone(
         f"{who}: {one_line(error)}",
-        f"correct {who} or the data that it meets, and start again"
+        f"fix {who} or the data that it meets, and try again"
         if running
-        else "correct the cause and start again",
+        else "fix the cause and try again",
         details=(*details, AS_BEFORE),
     )
 
@@ -69,8 +69,9 @@ def unanswered(error: Exception) -> Exception:
 def broken(running: Name | None, done: list[Name]) -> Undone:
     """Something made the transaction useless, and went on."""
     return Undone(
-        f"{culprit(running, done)}: it broke the transaction, or the connection, and went on",
-        "let the migration raise its errors, and start again",
+        f"{culprit(running, done)} broke the transaction or the connection without raising an "
+        "error",
+        "let the migration raise its errors, and try again",
         details=(AS_BEFORE,),
     )
 
@@ -79,11 +80,12 @@ def kept(running: Name | None, done: list[Name]) -> NotUndone:
     """A migration committed by the driver itself, where nobody can refuse it."""
     under_way = (running,) if running else ()
     return NotUndone(
-        f"{culprit(running, done)}: it ended the transaction past Django, by the driver itself",
-        "look at what it did until then, take that back by hand, and correct it",
+        f"{culprit(running, done)} committed on the raw database connection, past Django's "
+        "transaction",
+        "undo by hand what it changed until that COMMIT, fix it and try again",
         details=(
-            f"kept, as far as it had come: {dotted((*done, *under_way))}",
-            "not kept: what came after that",
+            f"stays applied, up to that COMMIT: {dotted((*done, *under_way))}",
+            "rolled back: everything after that COMMIT",
         ),
     )
 
@@ -92,17 +94,18 @@ def not_committed(error: BaseException) -> Exception:
     """The server says that the COMMIT was not carried out."""
     if is_busy(error):
         return BusyError(f"COMMIT: {one_line(error)}")
-    return Undone(f"COMMIT failed: {one_line(error)}", "start again", details=(AS_BEFORE,))
+    return Undone(f"COMMIT failed: {one_line(error)}", "try again", details=(AS_BEFORE,))
 
 
 def unknown(error: BaseException, which: Identity, done: list[Name]) -> NotUndone:
     """Nobody can say what became of the COMMIT."""
     return NotUndone(
-        f"the answer to COMMIT was lost, and the server does not say more: {one_line(error)}",
-        f"when the database is back, ask it: {which.question}; and start again, which is right in "
-        "both cases",
+        "the answer to COMMIT was lost, and the server cannot say whether it committed: "
+        f"{one_line(error)}",
+        f"when the database is back, run {which.question}; then try again, which is safe in both "
+        "cases",
         details=(
-            "committed: all of it is applied; aborted: nothing is; a part is impossible",
+            "committed means that all migrations are applied; aborted means that none is",
             f"migrations: {dotted(tuple(done)) or 'none'}",
         ),
     )

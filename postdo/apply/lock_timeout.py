@@ -41,16 +41,19 @@ class LockRetry:
         if self._said_at is None or self._watch.seconds - self._said_at >= REPEAT_SECONDS:
             self._said_at = self._watch.seconds
             who = "; ".join(f"{one.place} is locked by {one}" for one in blockers)
-            self._run.console.say(f"rolled back, to be tried again: {busy}{who and f'; {who}'}")
+            self._run.console.say(f"rolled back, trying again: {busy}{who and f'; {who}'}")
         self._backoff.sleep(limit - self._watch.seconds, jitter=True)
 
     def _given_up(self, busy: BusyError, blockers: tuple[Blocker, ...]) -> Undone:
-        usual = "start again when the site is quieter; a bigger LOCK_RETRY_SECONDS tries longer"
+        usual = (
+            "try again when the site is quieter, or raise LOCK_RETRY_SECONDS to keep trying for "
+            "longer"
+        )
         return Undone(
             f"{busy}; tried {self.attempts} times in {self._watch}",
             blockers[0].remedy if blockers else usual,
             details=(
-                *(f"in the way of {one.place}: {one}" for one in blockers),
+                *(f"{one.place} is locked by {one}" for one in blockers),
                 AS_BEFORE,
             ),
         )

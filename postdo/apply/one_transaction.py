@@ -167,7 +167,7 @@ class _Attempt:
             finally:
                 self.locked_seconds = time.monotonic() - (self._felt or time.monotonic())
             if run.stop.pending:
-                run.console.say("the signal came too late: all migrations are applied and kept")
+                run.console.say("the signal came too late: all migrations are applied")
             _run_hooks(run, worker, self._hooks)  # also then: nobody else would
 
     def forget_modules(self) -> None:
@@ -284,7 +284,7 @@ class _Attempt:
         """A statement that was cancelled because of a signal is an error to Django, not to us."""
         run = self._task.run
         if run.stop.pending:
-            run.console.say("stopped before the end: everything is rolled back")
+            run.console.say("stopped: everything is rolled back")
             run.stop.check()
 
     def _bring_back_sequences(self) -> None:
@@ -299,8 +299,9 @@ class _Attempt:
                 pass
         if self._set_sequences:
             run.console.warn(
-                "a migration set a sequence, which no rollback undoes, and the database does not "
-                f"answer; when it does, see which are behind: {run.config.postdo('plan')}"
+                "a migration set a sequence, which a rollback does not restore, and the database "
+                "does not answer; when it answers again, see which sequences are behind: "
+                f"{run.config.postdo('plan')}"
             )
 
     def _failure(self, error: BaseException) -> Exception:
@@ -329,7 +330,7 @@ class _Attempt:
                 self._stop_if_asked()
             raise found from error
         self._task.run.console.say(
-            "the answer to COMMIT was lost; the server says that it was carried out"
+            "the answer to COMMIT was lost, but the server confirms that it committed"
         )
 
 
@@ -340,6 +341,6 @@ def _run_hooks(run: Run, worker: BaseDatabaseWrapper, hooks: list[Any]) -> None:
         worker.run_and_clear_commit_hooks()
     except (Exception, SystemExit) as error:  # noqa: BLE001  any code of the project
         run.console.warn(
-            "all migrations are applied and kept, but a function that one of them left to run "
-            f"after that failed at {where(error) or 'an unknown place'}: {one_line(error)}"
+            "all migrations are applied, but a function that one of them registered with "
+            f"on_commit failed at {where(error) or 'an unknown place'}: {one_line(error)}"
         )

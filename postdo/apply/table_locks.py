@@ -106,10 +106,13 @@ class Blocker:
     def remedy(self) -> str:
         """What a person can do about it."""
         if self.pid == 0:
-            return "commit or roll back the prepared transaction, and start again"
+            return "commit or roll back the prepared transaction, then try again"
         if self.vacuum and "wraparound" in self.query:
-            return "let that VACUUM end (PostgreSQL must not go without it), and start again"
-        return f"end it there, or with SELECT pg_terminate_backend({self.pid}), and start again"
+            return (
+                "wait until that VACUUM ends (PostgreSQL needs it to prevent wraparound), then "
+                "try again"
+            )
+        return f"end that session, or run SELECT pg_terminate_backend({self.pid}), then try again"
 
 
 class Watch:

@@ -144,7 +144,7 @@ def _disconnect(run: Run, session: BaseDatabaseWrapper) -> None:
 
     Returns when there can be another one.
     """
-    run.console.say("the session was lost while it waited for the lock; connecting anew")
+    run.console.say("the session was lost while it waited for the lock; reconnecting")
     connections.close_all()
     with suppress(DatabaseError, InterfaceError):
         session.close()
@@ -158,9 +158,9 @@ def _acquire(run: Run, session: BaseDatabaseWrapper, key: int) -> bool:
         if said_at is None or watch.seconds - said_at >= REPEAT_SECONDS:
             who = holder(session, key)
             if who is not None:
-                run.console.say(f"another process is at work; waiting for {who}")
+                run.console.say(f"another process holds the lock; waiting for {who}")
                 said_at = watch.seconds
         backoff.sleep()
     if said_at is not None:
-        run.console.say(f"the other process has ended; going on after {watch}")
+        run.console.say(f"the other process has ended; continuing after {watch}")
     return said_at is not None

@@ -311,7 +311,7 @@ def secret(environment: Mapping[str, str], name: str) -> str | None:
     value, path = environment.get(name), environment.get(f"{name}_FILE")
     if value and path:
         raise Misconfigured(
-            f"both {name} and {name}_FILE are set, and only one of them can count",
+            f"both {name} and {name}_FILE are set",
             f"remove {name} or {name}_FILE",
         )
     if not path:
@@ -322,7 +322,7 @@ def secret(environment: Mapping[str, str], name: str) -> str | None:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise Misconfigured(
             f"{name}_FILE names {path}, which cannot be read: {reason}",
-            "correct the path, or the permissions of the file",
+            "fix the path or the permissions of the file",
         ) from error
     return text.removesuffix("\n").removesuffix("\r") or None
 
@@ -338,7 +338,7 @@ def _choice(
     except ValueError:
         known = ", ".join(str(choice.value) for choice in choices)
         raise Misconfigured(
-            f"{name} is {environment[name]!r}, which is none of: {known}",
+            f"{name} is {environment[name]!r}, but must be one of: {known}",
             f"set {name} to one of: {known}; or leave it empty for {default.value}",
         ) from None
 
@@ -350,7 +350,7 @@ def _switch(environment: Mapping[str, str], name: str) -> bool:
     if value in FALSE_WORDS:
         return False
     raise Misconfigured(
-        f"{name} is {environment[name]!r}, which is neither on nor off",
+        f"{name} is {environment[name]!r}, but must be on or off",
         f"set {name} to on or off",
     )
 
@@ -365,7 +365,7 @@ def _seconds(environment: Mapping[str, str], name: str, default: float) -> float
         seconds = -1.0
     if seconds < 0 or not math.isfinite(seconds):
         raise Misconfigured(
-            f"{name} is {value!r}, which is not a number of seconds",
+            f"{name} is {value!r}, but must be a number of seconds",
             f"set {name} to a whole number such as {default:.0f}; 0 tries once",
         )
     return seconds
@@ -379,7 +379,7 @@ def _whole(
         return default
     if not (value.isascii() and value.isdigit() and int(value) >= least):
         raise Misconfigured(
-            f"{name} is {value!r}, which is not {unit}",
+            f"{name} is {value!r}, but must be {unit}",
             f"set {name} to a whole number of at least {least}, such as {default}",
         )
     return int(value)
@@ -394,7 +394,8 @@ def _network(environment: Mapping[str, str]) -> tuple[bool, tuple[str, ...]]:
     for host in hosts:
         if not HOST.fullmatch(host):
             raise Misconfigured(
-                f"REHEARSE_NETWORK is {value!r}, which is none of: block, allow, hosts with commas",
+                f"REHEARSE_NETWORK is {value!r}, but must be block, allow, or hosts with commas "
+                "between them",
                 "set REHEARSE_NETWORK to block, to allow, or to hosts such as redis:6379,"
                 "api.example.com",
             )

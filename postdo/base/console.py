@@ -76,7 +76,7 @@ def deliver(stream: TextIO, text: str) -> None:
     except OSError as error:
         raise Misconfigured(
             f"the report cannot be written: {error.strerror}",
-            "send it to a file on a disk with room, or to a program that reads all of it",
+            "write it to a disk with free space, or to a program that reads all of it",
         ) from error
 
 

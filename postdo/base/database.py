@@ -56,9 +56,9 @@ def target() -> Target:
     wrapper = _default()
     if wrapper.vendor != "postgresql":
         raise Misconfigured(
-            f'DATABASES["default"] is {wrapper.settings_dict["ENGINE"]}, and postdo works with '
-            "PostgreSQL only",
-            f"let {settings.SETTINGS_MODULE} read DATABASE_URL, which the kit sets: DATABASES = "
+            f'DATABASES["default"] is {wrapper.settings_dict["ENGINE"]!r}, but postdo works '
+            "only with PostgreSQL",
+            f"read DATABASE_URL in {settings.SETTINGS_MODULE}; the kit sets it: DATABASES = "
             '{"default": dj_database_url.config()} (package dj-database-url); without the kit set '
             "it to postgres://user:password@host:port/database",
         )

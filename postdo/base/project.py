@@ -130,22 +130,24 @@ def _unloadable(what: str, error: BaseException) -> PostdoError:
     if isinstance(error, ValueError) and "Port could not be cast" in str(error):
         # urllib quotes what it takes for the port, and that is a piece of the password.
         return Misconfigured(
-            "DATABASE_URL cannot be read: its password has a character that a URL cannot hold",
-            "write it percent-encoded in DATABASE_URL: / as %2F, @ as %40, # as %23, ? as %3F",
+            "DATABASE_URL cannot be read: its password contains a character that a URL cannot hold",
+            "percent-encode it in DATABASE_URL: / as %2F, @ as %40, # as %23, ? as %3F",
         )
     place = where(error)
     if isinstance(error, ImproperlyConfigured):  # the settings themselves say what they miss
         settings_at = f"the settings at {place}" if place else "the settings"
         return Misconfigured(
             f"{what} cannot be loaded: {one_line(error)}",
-            f"correct that value in the environment (.env), or {settings_at}",
+            f"fix that value in the environment (.env), or {settings_at}",
         )
     return Misconfigured(
         f"{what} cannot be loaded: {type(error).__name__}: {one_line(error)}",
-        f"correct it at {place}"
+        f"fix it at {place}"
         if place
-        else "correct the settings, or their name (DJANGO_SETTINGS_MODULE; the kit sets it from "
-        "PROD_SETTINGS and DEV_SETTINGS in .env)",
+        else (
+            "fix the settings, or their name (DJANGO_SETTINGS_MODULE; the kit sets it from "
+            "PROD_SETTINGS and DEV_SETTINGS in .env)"
+        ),
     )
 
 

@@ -31,15 +31,15 @@ def require_checks(run: Run, *, database: bool) -> None:
     except (Exception, SystemExit) as error:
         place = where(error)
         raise Refused(
-            f"the system checks cannot be run: {type(error).__name__}: {one_line(error)}",
-            f"correct it at {place}" if place else f"see the whole: `{_command(run, database)}`",
+            f"the system checks cannot run: {type(error).__name__}: {one_line(error)}",
+            f"fix it at {place}" if place else f"see the full output: `{_command(run, database)}`",
         ) from error
     errors = [one for one in found if one.is_serious() and not one.is_silenced()]
     if not errors:
         return
     raise Refused(
         f"the project fails {several(len(errors), 'system check')}: {_words(errors[0])}",
-        f"correct it, or see all of it: `{_command(run, database)}`",
+        f"fix it, or see all of them: `{_command(run, database)}`",
         details=tuple(map(_words, errors[:MOST_SHOWN])) if len(errors) > 1 else (),
     )
 

@@ -151,28 +151,28 @@ def explain(problem: Problem, where: Target, config: Config, said: str) -> Postd
     """The error for a database that answers and does not let us in."""
     if problem is Problem.WRONG_PASSWORD:
         return Misconfigured(
-            f"database {where} does not take the password of user {where.user!r}: the one in "
-            ".env is not the one that the volume was created with (PostgreSQL ignores "
-            "POSTGRES_PASSWORD after its first start)"
+            f"database {where} rejects the password of user {where.user!r}: the one in .env is not "
+            "the one that the volume was created with (PostgreSQL ignores POSTGRES_PASSWORD after "
+            "its first start)"
             if config.in_kit
-            else f"database {where} does not take the password of user {where.user!r}",
-            "put the old password back, or give the database the new one: "
-            f"{config.psql}, and there \\password {where.user}",
+            else f"database {where} rejects the password of user {where.user!r}",
+            f"restore the old password, or set the new one in the database: {config.psql}, then "
+            f"\\\\password {where.user}",
         )
     if problem is Problem.NO_ROLE:
         return Misconfigured(
-            f"database {where} does not let user {where.user!r} in: {said}",
-            "correct the user name in the settings of the database "
-            "(POSTGRES_USER counts at the first start of a volume only)",
+            f"database {where} rejects user {where.user!r}: {said}",
+            "fix the user name in the settings of the database (POSTGRES_USER counts only at the "
+            "first start of a volume)",
         )
     if problem is Problem.NO_DATABASE:
         return Misconfigured(
             f"the server at {where.host}:{where.port} has no database {where.name!r}",
-            f"correct the name, or make it: {_as_creator(config)} -d postgres -c "
-            f'\'CREATE DATABASE "{where.name}" OWNER "{where.user}" TEMPLATE template0\'',
+            f"fix the name, or create the database: {_as_creator(config)} -d postgres -c 'CREATE "
+            f'DATABASE "{where.name}" OWNER "{where.user}" TEMPLATE template0\'',
         )
     return Misconfigured(
-        f"database {where} does not let user {where.user!r} in: {said}",
+        f"database {where} rejects user {where.user!r}: {said}",
         "allow this host, user and database in the server's pg_hba.conf, or GRANT CONNECT",
     )
 
@@ -180,6 +180,6 @@ def explain(problem: Problem, where: Target, config: Config, said: str) -> Postd
 def _too_late(where: Target, config: Config, said: str) -> PostdoError:
     return Undone(
         f"database {where} did not answer within {config.wait_seconds:.0f} s: {said}",
-        "look at the database's log and at HOST and PORT in the settings; "
-        "a bigger DB_WAIT_SECONDS waits longer",
+        "check the log of the database, and HOST and PORT in the settings; or raise "
+        "DB_WAIT_SECONDS to wait longer",
     )

@@ -40,8 +40,9 @@ def require_nothing_removed(run: Run, found: ModelChanges) -> None:
     if removing:
         raise Refused(
             "a new migration would remove data, so postdo does not write it",
-            f"if you want that, write it yourself (`{run.config.manage('makemigrations')}`) and "
-            "start again; if not, restore the removed model or field",
+            "to remove it on purpose, write the migration yourself "
+            f"(`{run.config.manage('makemigrations')}`) and try again; otherwise restore the "
+            "removed model or field",
             details=removing,
         )
 

@@ -78,7 +78,7 @@ def _no_node(seen: Seen, loader: MigrationLoader, error: NodeNotFoundError) -> P
     mending = _mending(seen, list(lost))
     return Problem(
         9 if squashed else 10,
-        f"the migrations have no order: {one_line(error)}",
+        f"Django cannot order the migrations: {one_line(error)}",
         _bring_back(seen, lost, mending),
         blocking=True,
         details=tuple(f"archived: {dotted((name,))}" for name in mending),
@@ -89,8 +89,8 @@ def _bring_back(seen: Seen, lost: Collection[Name], mending: Collection[Name]) -
     """What to do about files that are gone; ``mending``: those that the archive has."""
     unknown = [name for name in lost if name not in mending]
     if not unknown:
-        return f"restore {listed(mending)} {from_where(seen.run)}, commit, deploy again"
-    return f"take {listed(unknown)} from version control, commit, deploy again"
+        return f"restore {listed(mending)} {from_where(seen.run)}, commit and release again"
+    return f"restore {listed(unknown)} from version control, commit and release again"
 
 
 def _mending(seen: Seen, missing: list[Name]) -> tuple[Name, ...]:
@@ -118,8 +118,9 @@ def _inconsistent(seen: Seen, loader: MigrationLoader, error: Exception) -> Prob
     return Problem(
         8,
         one_line(error),
-        "make what it would make by hand (a user model that came late keeps its tables with "
-        "Meta.db_table = 'auth_user'), then record it, with the statements above",
+        "create by hand what the missing migration would create (a user model that was swapped in "
+        "late keeps its tables with Meta.db_table = 'auth_user'), then record the migration with "
+        "the statements above",
         blocking=True,
         details=tuple(
             f"INSERT INTO django_migrations (app, name, applied) VALUES "  # noqa: S608  shown only
@@ -144,11 +145,12 @@ def _partly_squashed(seen: Seen, loader: MigrationLoader) -> Iterable[Problem]:
         lost = [one for one in missing if one not in seen.before.on_disk]
         yield Problem(
             9,
-            f"the squash {dotted((name,))} is applied in part: {listed(missing)} not yet"
-            + (f", and without a file Django leaves out {listed(lost)}" if lost else ""),
+            f"the squashed migration {dotted((name,))} is only partly applied; not applied: "
+            f"{listed(missing)}"
+            + (f"; Django skips {listed(lost)}, because the files are missing" if lost else ""),
             _bring_back(seen, lost, _mending(seen, list(lost)))
             if lost
-            else "nothing: Django goes on with the single migrations",
+            else "do nothing: Django continues with the single migrations",
             blocking=bool(lost),
         )
 

@@ -178,14 +178,20 @@ def _ahead(seen: Seen, *, blocking: bool) -> Iterable[Problem]:
         archived = [name for name in seen.ahead if name in seen.archived]
         yield Problem(
             11,
-            f"the database is ahead of this code: {listed(seen.ahead)} applied by a newer release",
-            "deploy the release that made them"
-            + (f", or restore their files {from_where(seen.run)} and commit" if archived else "")
+            f"the database is ahead of this code: a newer release applied {listed(seen.ahead)}",
+            "deploy the release that contains these migrations"
+            + (
+                f", or restore their files {from_where(seen.run)} and commit them"
+                if archived
+                else ""
+            )
             + (
                 ""
                 if archived
-                else "; if they are left from a reset, and no release will ever bring them again: "
-                "manage.py migrate APP --prune"
+                else (
+                    "; if they are left over from a reset and no release will contain them again: "
+                    "manage.py migrate APP --prune"
+                )
             ),
             blocking=blocking,
             explains_models=True,
@@ -199,10 +205,10 @@ def _renamed(seen: Seen) -> Iterable[Problem]:
         if new is not None:
             yield Problem(
                 6,
-                f"{listed((name,))} is applied, and its file is gone; {listed((new,))} does the "
-                "same, and would do it once more",
-                "give the file its old name back; or record the new one: UPDATE django_migrations "  # noqa: S608  shown only
-                f"SET name = '{new[1]}' WHERE app = '{name[0]}' AND name = '{name[1]}'",
+                f"{listed((name,))} was renamed to {listed((new,))} after it was applied; migrate "
+                "would apply it again",
+                "rename the file back, or rename its record: UPDATE django_migrations SET name = "  # noqa: S608  shown only
+                f"'{new[1]}' WHERE app = '{name[0]}' AND name = '{name[1]}'",
                 blocking=True,
             )
 
@@ -214,8 +220,8 @@ def _missing(seen: Seen) -> Iterable[Problem]:
     if archived:
         yield Problem(
             6,
-            f"applied migrations have lost their files: {listed(archived)}",
-            f"restore the files {from_where(seen.run)}, and commit them",
+            f"the files of applied migrations are missing: {listed(archived)}",
+            f"restore the files {from_where(seen.run)} and commit them",
             blocking=False,
             details=_by_app(archived),
             explains_models=True,
@@ -224,8 +230,9 @@ def _missing(seen: Seen) -> Iterable[Problem]:
     if unknown:
         yield Problem(
             6,
-            f"{len(unknown)} applied migrations have no file, and are not archived",
-            "nothing, if later migrations replaced them; else take the files from version control",
+            f"{len(unknown)} applied migrations have neither a file nor an archived copy",
+            "if later migrations replaced them, do nothing; otherwise restore the files from "
+            "version control",
             blocking=False,
             details=_by_app(unknown),
         )
@@ -239,7 +246,8 @@ def _edited(seen: Seen) -> Iterable[Problem]:
         yield Problem(
             7,
             f"migrations were edited after they were applied: {listed(edited)}",
-            f"compare: `{show(seen.run, edited[0])}`; put further changes into a new migration",
+            f"see the applied version with `{show(seen.run, edited[0])}`; put further changes into a new "
+            "migration",
             blocking=False,
             details=_by_app(edited),
         )
@@ -255,8 +263,8 @@ def _leftover(seen: Seen) -> Iterable[Problem]:
         if left:
             yield Problem(
                 14,
-                f"the app {label} is not installed any more, and its tables are still there",
-                "drop them by hand when nobody needs their rows",
+                f"the app {label} is not installed any more, but its tables still exist",
+                "drop the tables by hand when nobody needs their rows",
                 blocking=False,
                 details=(", ".join(left),),
             )
@@ -268,8 +276,8 @@ def _other_aliases() -> Iterable[Problem]:
     if others:
         yield Problem(
             19,
-            f"only the database 'default' is looked after, not {', '.join(others)}",
-            "migrate the others by manage.py migrate --database, unless they are read only",
+            f"postdo migrates only the database 'default', not {', '.join(others)}",
+            "migrate the others with manage.py migrate --database, unless they are read-only",
             blocking=False,
         )
 

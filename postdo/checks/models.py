@@ -68,7 +68,7 @@ def check_and_stamp(run: Run, project: Project, path: Path) -> Checked:
     except OSError as error:
         raise Misconfigured(
             f"the stamp {path} cannot be written: {error.strerror}",
-            "name a file in a folder that can be written",
+            "choose a file in a writable folder",
         ) from error
     return checked
 
@@ -144,7 +144,7 @@ def _changes(run: Run) -> ModelChanges:
     except Refused as error:
         if run.config.mode is Mode.PRODUCTION and isinstance(error.__cause__, NodeNotFoundError):
             plan = run.config.postdo("plan")
-            error.next_step = f"`{plan}` says which file is missing, and how it comes back"
+            error.next_step = f"run `{plan}` to see which file is missing and how to restore it"
         raise
     if found.installed:
         run.console.warn(_unknown_to_packages(run, found.installed))
@@ -180,16 +180,16 @@ def _without_tables(
 def _refuse(run: Run, found: ModelChanges, tableless: Mapping[str, tuple[str, ...]]) -> None:
     if tableless:
         raise Refused(
-            f"models have no migrations at all and no tables, in {', '.join(tableless)}",
+            f"models have neither migrations nor tables, in {', '.join(tableless)}",
             f"run `{run.config.manage('makemigrations ' + ' '.join(tableless))}` in development, "
-            "commit the files, deploy again",
+            "commit the files and release again",
             details=tuple(f"{label}: {', '.join(names)}" for label, names in tableless.items()),
         )
     if found.own:
         raise Refused(
-            f"models have changes that no migration makes, in {', '.join(found.own)}",
-            f"run `{run.config.manage('makemigrations')}` in development, commit the files, "
-            "deploy again",
+            f"models have changes that are not in a migration, in {', '.join(found.own)}",
+            f"run `{run.config.manage('makemigrations')}` in development, commit the files and "
+            "release again",
             details=tuple(
                 f"{label}: {line}" for label, lines in found.own.items() for line in lines
             ),
@@ -205,8 +205,8 @@ def _write_missing(run: Run, project: Project, session: BaseDatabaseWrapper) -> 
         return ()
     if found.questions:
         raise Refused(
-            "a new migration needs an answer that only a person can give",
-            f"run `{run.config.manage('makemigrations')}` in a terminal and answer there",
+            "makemigrations has a question that only a person can answer",
+            f"run `{run.config.manage('makemigrations')}` in a terminal and answer it",
             details=found.questions,
         )
     from postdo.checks import generated_migrations  # noqa: PLC0415  imports Django's migrations
@@ -230,14 +230,14 @@ def _make(run: Run, found: ModelChanges, tableless: tuple[str, ...]) -> tuple[st
         )
     except OSError as error:
         raise Misconfigured(
-            f"migrations are missing for {', '.join((*found.own, *tableless))}, and "
+            f"migrations are missing for {', '.join((*found.own, *tableless))}, but "
             f"{error.filename} cannot be written: {error.strerror}",
-            "mount the source so that this user can write it, or set MAKEMIGRATIONS=check",
+            "make the source writable for this user, or set MAKEMIGRATIONS=check",
         ) from error
     except (CommandError, SystemExit) as error:
         raise Refused(
-            f"makemigrations gave up: {one_line(error)}",
-            f"run `{run.config.manage('makemigrations')}` in a terminal",
+            f"makemigrations failed: {one_line(error)}",
+            f"run `{run.config.manage('makemigrations')}` in a terminal to see why",
         ) from error
     importlib.invalidate_caches()  # the folder may have been listed in the same tick of its clock
     return made.files
@@ -269,9 +269,9 @@ def _unknown_to_packages(run: Run, changes: Mapping[str, tuple[str, ...]]) -> st
     told = listed([f"{label}: {listed(lines)}" for label, lines in changes.items()])
     keys = all(KEY_CHANGES.match(one) for lines in changes.values() for one in lines)
     why = (
-        "DEFAULT_AUTO_FIELD is the reason: give the app its own default_auto_field in an AppConfig"
+        "the cause is DEFAULT_AUTO_FIELD: set default_auto_field in an AppConfig for the app"
         if keys
-        else "nothing is written for them; see all of it: "
+        else "postdo writes no migrations for installed apps; to see all changes: "
         f"{run.config.manage('makemigrations --dry-run ' + next(iter(changes)))}"
     )
-    return f"installed apps have models that their own migrations do not know ({told}); {why}"
+    return f"models of installed apps have changes that are not in their migrations ({told}); {why}"

@@ -98,7 +98,7 @@ def _sql(
         sql = tuple(map(str, editor.collected_sql))
     # An operation that looks for what an earlier one would have made, or one that does not collect.
     except Exception as error:  # noqa: BLE001
-        sql, whole = (f"-- cannot be shown before it runs: {one_line(error)}",), False
+        sql, whole = (f"-- unknown until the migration runs: {one_line(error)}",), False
     if whole:
         return sql, after
     # Collecting leaves out the operations that cannot be written as SQL, and stops at an error.
@@ -111,9 +111,9 @@ def _state_after(migration: Migration, before: Any) -> Any:
     except Exception as error:
         name = f"{migration.app_label}.{migration.name}"
         raise Refused(
-            f"{name} does not fit what the migrations before it make: "
-            f"{type(error).__name__}: {one_line(error)}",
-            f"correct {name}; `migrate` alone would end in the same way",
+            f"{name} does not fit the migrations before it: {type(error).__name__}: "
+            f"{one_line(error)}",
+            f"fix {name}; Django's own migrate would fail in the same way",
         ) from error
 
 

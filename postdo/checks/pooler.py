@@ -33,9 +33,9 @@ def pooler_problem(session: BaseDatabaseWrapper) -> Problem | None:
         return None
     return Problem(
         48,
-        f"a connection pooler stands before the database and does not keep sessions: {unsteady}",
-        "connect to PostgreSQL itself for migrations (its own host and port in DATABASE_URL), or "
-        "set pool_mode = session",
+        f"a connection pooler in front of the database does not keep sessions: {unsteady}",
+        "connect directly to PostgreSQL for migrations (its own host and port in DATABASE_URL), "
+        "or set pool_mode = session",
         blocking=True,
     )
 

@@ -90,7 +90,7 @@ class _Scene:
             return rows(self.session, sql, *values)
         except DatabaseError as error:
             if sqlstate(error) not in MAY_NOT_LOOK:
-                self.run.console.warn(f"something could not be looked at: {message(error)}")
+                self.run.console.warn(f"a check of the database server failed: {message(error)}")
             return []
 
 
@@ -117,7 +117,8 @@ def _major(scene: _Scene) -> Iterator[Problem]:
         return
     yield Problem(
         64,
-        f"the rehearsal ran on PostgreSQL {scene.trace.before.major}, and this is {scene.major}",
+        f"the rehearsal ran on PostgreSQL {scene.trace.before.major}, but this server is "
+        f"PostgreSQL {scene.major}",
         "rehearse on a server of the same major version",
         blocking=True,
     )
@@ -125,24 +126,24 @@ def _major(scene: _Scene) -> Iterator[Problem]:
 
 def _collations(scene: _Scene) -> Iterator[Problem]:
     builds = _builds_indexes(scene.trace) or bool(scene.rewritten)
-    note = "; and the pending migrations build on its indexes" if builds else ""
+    note = "; the pending migrations rely on such indexes" if builds else ""
     own = scene.ask(DATABASE_COLLATION) if scene.major >= COLLATION_MAJOR else []
     for name, then, now, database in own:
         yield Problem(
             28,
-            f"indexes on text were made with version {then} of collation {name}, and the system "
-            f"now has {now}: they may miss rows{note}",
-            f"in a quiet hour: REINDEX DATABASE {database}; "
-            f"ALTER DATABASE {database} REFRESH COLLATION VERSION",
+            f"indexes on text were built with version {then} of collation {name}, but the system "
+            f"now has version {now}: they can miss rows{note}",
+            f"at a quiet time: REINDEX DATABASE {database}; ALTER DATABASE {database} REFRESH "
+            "COLLATION VERSION",
             blocking=builds,
         )
     for name, then, now, database, collation in scene.ask(NAMED_COLLATIONS):
         yield Problem(
             28,
-            f"collation {name} was version {then}, and the system now has {now}: its indexes may "
-            f"miss rows{note}",
-            f"in a quiet hour: REINDEX DATABASE {database}; "
-            f"ALTER COLLATION {collation} REFRESH VERSION",
+            f"indexes with collation {name} were built with its version {then}, but the system "
+            f"now has version {now}: they can miss rows{note}",
+            f"at a quiet time: REINDEX DATABASE {database}; ALTER COLLATION {collation} REFRESH "
+            "VERSION",
             blocking=builds,
         )
 
@@ -158,8 +159,8 @@ def _sequences(scene: _Scene) -> Iterator[Problem]:
     for sequence, table, column, most, following in behind:
         yield Problem(
             26,
-            f"sequence {_short(sequence)} gives {following} next, and {_short(table)}.{column} "
-            f"has {most}: an INSERT can fail",
+            f"the next value of sequence {_short(sequence)} is {following}, but "
+            f"{_short(table)}.{column} already has {most}: an INSERT can fail",
             f"set it: SELECT setval('{sequence}', {most})",
             blocking=False,
         )
@@ -191,10 +192,10 @@ def _lock_table(scene: _Scene) -> Iterator[Problem]:
             wanted *= 2
         yield Problem(
             47,
-            f"the migrations hold {scene.trace.lock_count} locks at once, and the server has room "
-            f"for {room} of all sessions (max_locks_per_transaction = {per_transaction})",
+            f"the migrations hold {scene.trace.lock_count} locks at once, but the server has room "
+            f"for {room} in all sessions (max_locks_per_transaction = {per_transaction})",
             f"set max_locks_per_transaction = {wanted} in PostgreSQL's configuration, and restart "
-            "it",
+            "PostgreSQL",
             blocking=True,
         )
 
@@ -203,9 +204,9 @@ def _wraparound(scene: _Scene) -> Iterator[Problem]:
     for pid, table in scene.ask(WRAPAROUND, scene.altered):
         yield Problem(
             49,
-            f"autovacuum (pid {pid}) has to finish on {_short(table)}, to prevent wraparound, and "
-            "gives no way",
-            f"wait until pid {pid} is gone from pg_stat_progress_vacuum, and start again",
+            f"autovacuum (pid {pid}) must finish on {_short(table)} to prevent transaction ID "
+            "wraparound, and cannot be interrupted",
+            f"wait until pid {pid} is gone from pg_stat_progress_vacuum, then try again",
             blocking=True,
         )
 
@@ -217,7 +218,7 @@ def _old_transactions(scene: _Scene) -> Iterator[Problem]:
         yield Problem(
             43,
             f"session {pid}{name} has held locks on {_list(tables)} for {seconds} s in one "
-            "transaction; the change waits for its end",
+            "transaction, and the release would wait for it",
             f"let it finish, or end it: SELECT pg_terminate_backend({pid})",
             blocking=False,
         )
@@ -239,9 +240,9 @@ def _disk(scene: _Scene) -> Iterator[Problem]:
     if needed > free:
         yield Problem(
             53,
-            f"the change needs about {needed:.0f} MB on the database server (WAL and tables "
-            f"written anew), and {free} MB are free (POSTDO_SERVER_FREE_MB)",
-            "make room on the disk of the database",
+            f"the release needs about {needed:.0f} MB on the database server's disk (WAL and "
+            f"rewritten tables), but only {free} MB are free (POSTDO_SERVER_FREE_MB)",
+            "free some disk space on the database server",
             blocking=True,
         )
 
@@ -250,11 +251,11 @@ def _standbys(scene: _Scene) -> Iterator[Problem]:
     wal = scene.trace.wal_bytes if scene.trace else 0
     for name, behind, safe in scene.ask(SLOTS, FAR_BEHIND_BYTES):
         lost = safe is not None and wal > int(str(safe))
-        end = ", and the change writes more than the server still keeps for it" if lost else ""
+        end = ", and the release writes more than the server can keep for it" if lost else ""
         yield Problem(
             54,
-            f"nobody reads replication slot {name}, which keeps {_megabytes(behind)} of WAL{end}",
-            f"start what reads it, or SELECT pg_drop_replication_slot('{name}')",
+            f"replication slot {name} has no consumer and retains {_megabytes(behind)} of WAL{end}",
+            f"start its consumer, or drop the slot: SELECT pg_drop_replication_slot('{name}')",
             blocking=lost or wal > FAR_BEHIND_BYTES,
         )
     for name, behind in scene.ask(STANDBYS, FAR_BEHIND_BYTES):
@@ -275,7 +276,7 @@ def _privileges(scene: _Scene) -> Iterator[Problem]:
         foreign.add(str(table))
         yield Problem(
             56,
-            f"{_short(table)} is to be changed, and belongs to {owner}, not to {role}",
+            f"{role} must own {_short(table)} to change it, but its owner is {owner}",
             f"as a superuser: ALTER TABLE {table} OWNER TO {role}; or GRANT {owner} TO {role}",
             blocking=True,
         )
@@ -283,8 +284,8 @@ def _privileges(scene: _Scene) -> Iterator[Problem]:
     for schema, role in scene.ask(CLOSED_SCHEMAS, sorted(homes)):
         yield Problem(
             56,
-            f"new tables come into schema {schema}, where {role} may not create any",
-            f"as its owner: GRANT CREATE ON SCHEMA {schema} TO {role}",
+            f"{role} may not create the new tables in schema {schema}",
+            f"as the owner of the schema: GRANT CREATE ON SCHEMA {schema} TO {role}",
             blocking=True,
         )
     changed = {
@@ -297,8 +298,8 @@ def _privileges(scene: _Scene) -> Iterator[Problem]:
             if table not in foreign:
                 yield Problem(
                     56,
-                    f"rows of {_short(table)} are to be changed, and {role} lacks {privilege}",
-                    f"as its owner: GRANT {privilege} ON {table} TO {role}",
+                    f"{role} needs {privilege} on {_short(table)} to change its rows",
+                    f"as the owner of the table: GRANT {privilege} ON {table} TO {role}",
                     blocking=True,
                 )
 

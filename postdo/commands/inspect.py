@@ -130,8 +130,8 @@ def rehearse_only(run: Run, arguments: argparse.Namespace) -> Rehearsed:
     failure = done.plain_failure or done.failure
     if failure is not None and not done.mode:
         raise Refused(
-            f"{failure.migration or 'the run'} fails on a copy of the data: {failure.what}",
-            f"read the whole: {run.config.postdo('plan')}",
+            f"{failure.migration or 'the migrations'} failed in the rehearsal: {failure.what}",
+            f"see the whole report: {run.config.postdo('plan')}",
             details=failure.rows if arguments.json else (),
         )
     return Rehearsed(done)
@@ -146,7 +146,7 @@ def ask_for_copy(run: Run, arguments: argparse.Namespace) -> CopyNeeded:
             needed = needs_copy(subject) and not _is_rehearsed(subject, arguments.of)
     answer = "yes" if needed else "no"
     run.console.facts.add("copy", answer)
-    run.console.say(f"a base backup for the rehearsal: {answer}")
+    run.console.say(f"base backup needed for the rehearsal: {answer}")
     return CopyNeeded(needed)
 
 
@@ -179,7 +179,7 @@ def look_for_drift(run: Run, arguments: argparse.Namespace) -> Looked:
         run.console.say(f"next: {_how_to_mend(run, reasons, found)}")
     if alarms:
         raise Refused(
-            f"the real schema differs from the migrations in {several(len(alarms), 'place')}",
+            f"the schema has drifted in {several(len(alarms), 'place')}",
             _how_to_mend(run, reasons, found),
             details=alarms if arguments.json else (),
             result=looked,
@@ -207,7 +207,7 @@ def _how_to_mend(
             "fix the differences that have no SQL by hand, then check again: "
             + run.config.postdo("drift")
         )
-    return f"take a backup, then paste what is right into: {run.config.psql}"
+    return f"take a backup, then paste the SQL that you want into: {run.config.psql}"
 
 
 def _told(record: RunRecord) -> str:
@@ -229,7 +229,7 @@ def _write(run: Run, path: Path, page: str) -> None:
         run.console.say(f"the report is in {path}")
     except OSError as error:
         raise Misconfigured(
-            f"{path} cannot be written: {error.strerror}", "name a file in a folder that can be"
+            f"{path} cannot be written: {error.strerror}", "choose a file in a writable folder"
         ) from error
 
 

@@ -56,8 +56,8 @@ def migrate(run: Run, project: Project, session: BaseDatabaseWrapper, way: Way) 
     others = other_databases()
     if others:
         run.console.say(
-            f"only the database 'default' is migrated, not {', '.join(others)}: "
-            "use manage.py migrate --database"
+            f"postdo migrates only the database 'default', not {', '.join(others)}: use manage.py "
+            "migrate --database"
         )
     before = history.read(session, project)
     always = _is_always_run(run, project)
@@ -111,13 +111,14 @@ def _warn_of_departures(
     found = find_startup_warnings(run, project, session, settled)
     if found.strangers:
         run.console.warn(
-            f"recorded as applied, but not by postdo: {history.dotted(found.strangers)}; whether "
-            f"the schema has it, says: {run.config.postdo('drift')}"
+            "recorded as applied, but postdo did not apply them: "
+            f"{history.dotted(found.strangers)}. Check that the schema matches: "
+            f"{run.config.postdo('drift')}"
         )
     if found.edited:
         run.console.warn(
-            f"edited after it was applied: {history.dotted(found.edited)}; nothing carries that "
-            f"out, and a new database can differ from this one: {run.config.postdo('sources')}"
+            f"edited after they were applied: {history.dotted(found.edited)}. The edits have no "
+            f"effect here, and new databases will differ. Compare: {run.config.postdo('sources')}"
         )
 
 

@@ -89,7 +89,7 @@ def superuser_only(run: Run) -> Ensured | None:
     """The ``superuser`` command."""
     load(run.config.settings_module)
     if run.config.superuser is None:
-        run.console.say("no superuser is asked for: DJANGO_SUPERUSER_EMAIL or _USERNAME is not set")
+        run.console.say("no superuser is created: DJANGO_SUPERUSER_EMAIL or _USERNAME is not set")
         return None
     with database(run) as session:
         return _superuser_preflight(run) or _superuser(run, session)
@@ -138,10 +138,10 @@ def _said_of(migrated: Migrated) -> Iterator[None]:
             raise
         known = error if isinstance(error, PostdoError) else None
         raise NotUndone(
-            known.what if known else f"the superuser: {one_line(error)}",
-            known.next_step if known else "correct the cause and start again",
+            known.what if known else f"the superuser could not be created: {one_line(error)}",
+            known.next_step if known else "fix the cause and try again",
             details=(
                 *(known.details if known else ()),
-                f"the migrations are applied and kept: {', '.join(migrated.applied)}",
+                f"the migrations stay applied: {', '.join(migrated.applied)}",
             ),
         ) from error

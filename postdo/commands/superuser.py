@@ -68,7 +68,7 @@ def preflight(run: Run) -> Ensured | None:
     try:
         there = _is_there(wanted)
         if there and not wanted.request.update_password:
-            run.console.say(f"user {wanted.login} is there already")
+            run.console.say(f"user {wanted.login} already exists")
             return Ensured("exists", wanted.login)
         _check_password(run, wanted, _fields(wanted, complete=not there))
     except ProgrammingError:
@@ -115,17 +115,17 @@ def _create(run: Run, wanted: _Wanted) -> Ensured:
 def _leave_alone(run: Run, wanted: _Wanted, user: Any) -> Ensured:
     if not getattr(user, "is_superuser", True):
         run.console.warn(
-            f"user {wanted.login} exists and is no superuser; nothing was changed. To make it "
+            f"user {wanted.login} exists but is not a superuser; nothing was changed. To make it "
             f"one: {run.config.manage('shell')}"
         )
     elif not getattr(user, "is_active", True):
-        run.console.warn(f"superuser {wanted.login} exists and is not active; left alone")
+        run.console.warn(f"superuser {wanted.login} exists but is not active; nothing was changed")
     password = wanted.request.password
     if not (wanted.request.update_password and password):
-        run.console.say(f"user {wanted.login} is there already")
+        run.console.say(f"user {wanted.login} already exists")
         return Ensured("exists", wanted.login)
     if user.check_password(password):
-        run.console.say(f"user {wanted.login} is there already, with this password")
+        run.console.say(f"user {wanted.login} already exists, with this password")
         return Ensured("exists", wanted.login)
     _check_password(run, wanted, _fields(wanted, complete=False))
     user.set_password(password)
@@ -142,7 +142,7 @@ def _wanted(run: Run) -> _Wanted | None:
         model: Any = get_user_model()
     except ImproperlyConfigured as error:
         raise Misconfigured(
-            f"{SUPERUSER_PREFIX}* asks for a superuser, and there is no user model: "
+            f"{SUPERUSER_PREFIX}* asks for a superuser, but there is no user model: "
             f"{one_line(error)}",
             "install django.contrib.auth, or remove these variables",
         ) from error
@@ -205,7 +205,7 @@ def _fields(wanted: _Wanted, *, complete: bool = True) -> dict[str, Any]:
         if raw is None:
             if complete and not (field.blank or field.has_default()):
                 raise Misconfigured(
-                    f"the user model {model._meta.label} needs {name}, and {variable} is not set",
+                    f"the user model {model._meta.label} needs {name}, but {variable} is not set",
                     f"set {variable}",
                 )
             continue
@@ -213,7 +213,7 @@ def _fields(wanted: _Wanted, *, complete: bool = True) -> dict[str, Any]:
             value = field.clean(raw, None)
         except ValidationError as error:
             raise Misconfigured(
-                f"{variable} cannot be used: {' '.join(error.messages)}", f"correct {variable}"
+                f"{variable} is invalid: {' '.join(error.messages)}", f"correct {variable}"
             ) from error
         values[name] = [key.strip() for key in raw.split(",")] if field.many_to_many else value
     return values
@@ -223,7 +223,7 @@ def _check_password(run: Run, wanted: _Wanted, fields: dict[str, Any]) -> None:
     password, variable = wanted.request.password, f"{SUPERUSER_PREFIX}PASSWORD"
     if not password:
         raise Misconfigured(
-            f"superuser {wanted.login} is asked for, and {variable} is not set",
+            f"superuser {wanted.login} cannot be created: {variable} is not set",
             f"set {variable} or {variable}_FILE, or remove the other {SUPERUSER_PREFIX} variables",
         )
     if run.config.mode is not Mode.PRODUCTION and settings.DEBUG:
@@ -236,12 +236,13 @@ def _check_password(run: Run, wanted: _Wanted, fields: dict[str, Any]) -> None:
         raise Misconfigured(
             f"the password of superuser {wanted.login} is too weak for production: "
             f"{' '.join(error.messages)}",
-            f"choose another {variable}; `openssl rand -base64 18` makes one",
+            f"choose another {variable}, such as what `openssl rand -base64 18` prints",
         ) from error
 
 
 def _rejected(wanted: _Wanted, error: Exception) -> Undone:
     return Undone(
         f"superuser {wanted.login} could not be created: {one_line(error)}",
-        f"correct the {SUPERUSER_PREFIX} variables, or create it with manage.py createsuperuser",
+        f"fix the {SUPERUSER_PREFIX} variables, or create the superuser with manage.py "
+        "createsuperuser",
     )

@@ -120,7 +120,7 @@ class _Comparison:
 
     def _became(self, other: str) -> str:
         return (
-            f"is gone ({other} may be its new name)"
+            f"is dropped (perhaps renamed to {other})"
             if self.known is None
             else f"is renamed to {other}"
         )
@@ -184,15 +184,15 @@ class _Comparison:
         if not column.written:
             return
         if column.null and before["nullable"] == "yes" and after["nullable"] == "no":
-            text = f"{what} takes no NULL any more, and {self.use.model} may write it"
+            text = f"{what} becomes NOT NULL, but {self.use.model} may write NULL"
             yield self._clash(text, "writes", expand_contract.make_not_null(place))
         if column.default and _filled(before) and not _filled(after):
-            text = f"{what} loses its default, which {self.use.model} relies on"
+            text = f"{what} loses its default, but {self.use.model} relies on it"
             yield self._clash(text, "writes", expand_contract.keep_default(place))
         generated = after.get("generated") and not before.get("generated")
         always = after.get("identity") == "a" != before.get("identity")
         if generated or (always and not column.default):
-            text = f"{what} is made by the database only, and {self.use.model} writes it"
+            text = f"{what} becomes a generated column, but {self.use.model} writes it"
             yield self._clash(text, "writes", expand_contract.make_generated(place))
 
     def _unknown_columns(self) -> Iterator[Clash]:
@@ -205,7 +205,7 @@ class _Comparison:
             what = "is new" if name not in self.before else "changes"
             text = (
                 f"column {self.short}.{name} {what}: NOT NULL without a default, and "
-                f"{self.use.model} of the serving release does not write it"
+                f"{self.use.model} of the running version does not write it"
             )
             yield self._clash(text, "writes", expand_contract.add_not_null(self._place(name)))
 
@@ -239,9 +239,9 @@ class _Comparison:
             text = f"constraint {rule.name} on {self.short} is new: {rule.definition}"
             steps = expand_contract.add_check(place, rule.name)
         else:
-            text = f"uniqueness {rule.name} on {self.short} ({columns}) is new"
+            text = f"unique constraint or index {rule.name} on {self.short} ({columns}) is new"
             steps = expand_contract.add_unique(place, rule.name, columns)
-        return self._clash(f"{text}, and {model} can violate it", "writes", steps)
+        return self._clash(f"{text}; {model} can violate it", "writes", steps)
 
     def _place(self, column: str = "") -> Place:
         field = next((one.field for one in self.use.columns if one.name == column), "")

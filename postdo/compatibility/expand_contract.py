@@ -71,8 +71,8 @@ def drop_table(place: Place) -> Steps:
     return (
         f"release 1: remove {place.model} from the code and keep the table: "
         f'SeparateDatabaseAndState(state_operations=[migrations.DeleteModel("{name}")], '
-        "database_operations=[…]), with a RunSQL in place of … that drops its foreign keys, so "
-        "that rows of other tables can still be deleted",
+        "database_operations=[…]); replace … with a RunSQL that drops the foreign keys of the "
+        "table, so that rows of other tables can still be deleted",
         f"release 2: migrations.RunSQL('DROP TABLE {place.quoted}')",
     )
 
@@ -81,8 +81,8 @@ def add_not_null(place: Place) -> Steps:
     if django.VERSION >= HAS_DB_DEFAULT:
         return (
             f'give the new field of "{place.column}" a db_default (such as db_default="" or '
-            "db_default=0); PostgreSQL then fills it for the release that does not know it, and "
-            "this one release is enough",
+            "db_default=0); PostgreSQL then fills it for the running version, and one release is "
+            "enough",
         )
     return (
         f'release 1: add "{place.column}" with null=True, and always write it; then '
@@ -95,8 +95,8 @@ def make_not_null(place: Place) -> Steps:
     name, column = f"{place.table.rpartition('.')[2]}_{place.column}_filled", place.column
     return (
         f"release 1: null=False on the field of {place.model}, in the state only: "
-        "SeparateDatabaseAndState(state_operations=[migrations.AlterField(…)]); the code writes no "
-        f"NULL any more; then {_fill(place, column)}",
+        "SeparateDatabaseAndState(state_operations=[migrations.AlterField(…)]); the code no "
+        f"longer writes NULL; then {_fill(place, column)}",
         f'release 2: migrations.RunSQL(\'ALTER TABLE {place.quoted} ADD CONSTRAINT "{name}" '
         f'CHECK ("{column}" IS NOT NULL) NOT VALID\'); in the next migration, where NOT NULL then '
         f"needs no scan: migrations.RunSQL(['ALTER TABLE {place.quoted} VALIDATE CONSTRAINT "
@@ -109,7 +109,7 @@ def change_type(place: Place, new_type: str) -> Steps:
     second = f"{place.column}_new"
     return (
         f'release 1: add "{second}" of type {new_type} as a second field with null=True; write '
-        f'both, read "{place.column}"; then {_fill(place, second)}',
+        f'both and read "{place.column}"; then {_fill(place, second)}',
         f'release 2: read and write "{second}" only; {_leave_column(place)}',
         f'release 3: {_drop_column(place)}; the field can have its old name, with db_column="'
         f'{second}"',
@@ -119,8 +119,8 @@ def change_type(place: Place, new_type: str) -> Steps:
 def narrow_type(place: Place, new_type: str) -> Steps:
     return (
         f"release 1: the narrower field ({new_type}) on {place.model}, in the state only: "
-        "SeparateDatabaseAndState(state_operations=[migrations.AlterField(…)]); the code keeps to "
-        "it; then correct the rows that are beyond it",
+        "SeparateDatabaseAndState(state_operations=[migrations.AlterField(…)]); the code obeys "
+        "the new limit; then correct the rows that exceed it",
         f"release 2: migrations.RunSQL('ALTER TABLE {place.quoted} ALTER COLUMN "
         f'"{place.column}" TYPE {new_type}\')',
     )
@@ -130,7 +130,7 @@ def add_unique(place: Place, name: str, columns: str) -> Steps:
     return (
         f"release 1: the constraint {name} in the Meta.constraints of {place.model}, in the state "
         "only: SeparateDatabaseAndState(state_operations=[migrations.AddConstraint(…)]); the code "
-        f"keeps to it; then remove the rows that share ({columns})",
+        f"obeys it; then remove the rows that share ({columns})",
         f'release 2: migrations.RunSQL(\'ALTER TABLE {place.quoted} ADD CONSTRAINT "{name}" '
         f"UNIQUE (…)')",
     )
@@ -140,7 +140,7 @@ def add_check(place: Place, name: str) -> Steps:
     return (
         f"release 1: the constraint {name} in the Meta.constraints of {place.model}, in the state "
         "only: SeparateDatabaseAndState(state_operations=[migrations.AddConstraint(…)]); the code "
-        "keeps to it; then correct the rows that do not",
+        "obeys it; then correct the rows that violate it",
         f'release 2: migrations.RunSQL(\'ALTER TABLE {place.quoted} ADD CONSTRAINT "{name}" '
         "CHECK (…) NOT VALID'); in the next migration: ValidateConstraint "
         "(django.contrib.postgres.operations)",
@@ -150,7 +150,7 @@ def add_check(place: Place, name: str) -> Steps:
 def add_foreign_key(place: Place, name: str, target: str) -> Steps:
     return (
         f"release 1: ForeignKey with db_constraint=False on {place.model}; the code writes only "
-        f"what is in {target}; then correct the rows that point nowhere",
+        f"values that exist in {target}; then correct the rows that refer to missing rows",
         "release 2: db_constraint=True, with SeparateDatabaseAndState: the AlterField in the "
         f"state, and in the database migrations.RunSQL('ALTER TABLE {place.quoted} ADD CONSTRAINT "
         f'"{name}" FOREIGN KEY ("{place.column}") REFERENCES … DEFERRABLE INITIALLY DEFERRED '
@@ -161,8 +161,7 @@ def add_foreign_key(place: Place, name: str, target: str) -> Steps:
 
 def keep_default(place: Place) -> Steps:
     return (
-        f'release 1: the code sends a value for "{place.column}" in each insert, and the default '
-        "stays",
+        f'release 1: the code sends a value for "{place.column}" in each INSERT; keep the default',
         f"release 2: migrations.RunSQL('ALTER TABLE {place.quoted} ALTER COLUMN "
         f'"{place.column}" DROP DEFAULT\'), or without db_default on the field',
     )
@@ -170,8 +169,8 @@ def keep_default(place: Place) -> Steps:
 
 def make_generated(place: Place) -> Steps:
     return (
-        f'release 1: add the generated column under another name and read that; "{place.column}" '
-        "is written as before",
+        "release 1: add the generated column under another name and read that; keep writing "
+        f'"{place.column}"',
         f"release 2: {_leave_column(place)}",
         f"release 3: {_drop_column(place)}",
     )
@@ -179,9 +178,9 @@ def make_generated(place: Place) -> Steps:
 
 def make_view(place: Place) -> Steps:
     return (
-        f"release 1: the code does not write {place.model} any more (its new table has another "
-        f"name); {place.table} stays a table",
-        f"release 2: put the view in place of {place.table}",
+        f"release 1: the code no longer writes {place.model} (its new table has another name); "
+        f"{place.table} stays a table",
+        f"release 2: replace {place.table} with the view",
     )
 
 

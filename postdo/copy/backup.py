@@ -139,15 +139,15 @@ def check_room(run: Run, session: BaseDatabaseWrapper, *, schema_only: bool | No
     needed = int(COPY_FACTOR * size) + min(size, wal) + MARGIN_MB * MB + dump
     if policies.server_free_mb is not None and policies.server_free_mb * MB < needed:
         raise Refused(
-            f"a copy of the database ({megabytes(size)}) needs {megabytes(needed)} on the server's "
-            f"disk, with its write-ahead log and the backup, and {policies.server_free_mb} MB are "
+            f"a copy of the database ({megabytes(size)}) needs {megabytes(needed)} on the "
+            f"server's disk, including WAL and the backup, but {policies.server_free_mb} MB are "
             "free",
             LESS_ROOM,
         )
     free = folder.free_bytes() if folder else dump
     if folder and free < dump:
         raise Refused(
-            f"a backup of the database ({megabytes(size)}) can need {megabytes(dump)}, and "
+            f"a backup of the database ({megabytes(size)}) can need {megabytes(dump)}, but "
             f"{folder.root} has {megabytes(free)} free",
             LESS_ROOM,
         )
@@ -166,7 +166,7 @@ def copy(run: Run, session: BaseDatabaseWrapper, scratch: str, *, schema_only: b
     try:
         folder = _folder(run, session)
         if schema_only:
-            run.console.say("copying the schema without rows; no backup is kept of that")
+            run.console.say("copying the schema without rows; no backup is made")
             backup, left_out = None, _through_a_pipe(job, _without_rows(session))
         elif folder:
             backup, left_out = _through_a_folder(job, folder)
@@ -183,9 +183,7 @@ def copy(run: Run, session: BaseDatabaseWrapper, scratch: str, *, schema_only: b
         raise _failed(run, job, error) from error
     left_out += tuple(name.replace('"', "") for name in job.without.names)
     if left_out:
-        run.console.say(
-            f"the copy goes without {listed(left_out, NAMED)}: this role may not copy that"
-        )
+        run.console.say(f"the copy omits {listed(left_out, NAMED)}: this role may not copy that")
     return Copied(backup, watch.seconds, int(size), (*job.without.extensions, *left_out))
 
 
@@ -305,8 +303,8 @@ def _analyze(run: Run, job: _Job, scratch: str) -> None:
             if sqlstate(error) == sqlstates.QUERY_CANCELED:
                 raise OutOfTimeError from error
             raise Refused(
-                f"the copy cannot be analysed: {message(error)}",
-                "correct that on the database server, or set REHEARSE=schema",
+                f"the copy cannot be analyzed: {message(error)}",
+                "fix that on the database server, or set REHEARSE=schema",
             ) from error
 
 
@@ -325,12 +323,12 @@ def _failed(run: Run, job: _Job, error: ProgramFailedError) -> Refused:
         return Refused(
             f"the database cannot be copied: {error.said}",
             "as a superuser: ALTER ROLE … BYPASSRLS for the role that migrates, so that the copy "
-            "has all rows; or REHEARSE=schema for a copy without rows",
+            "has all rows; or set REHEARSE=schema for a copy without rows",
         )
     details = error.details
-    remedy = "correct that, or migrate as a role that may do it, or go without a copy: REHEARSE=off"
+    remedy = "fix that, or migrate as a role that may copy it, or set REHEARSE=off to skip the copy"
     if lacking := job.without.extensions:
-        details += (f"left out, because only a superuser can create it: {', '.join(lacking)}",)
+        details += (f"omitted, because only a superuser can create it: {', '.join(lacking)}",)
         if run.config.in_kit:
             remedy = listing(lacking)
     return Refused(

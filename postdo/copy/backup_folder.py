@@ -107,7 +107,7 @@ class BackupFolder:
         except OSError as error:
             raise Refused(
                 f"no backup can be written in {self.root}: {error.strerror or error}",
-                "correct the folder POSTDO_BACKUPS, its permissions or its disk",
+                "fix the folder POSTDO_BACKUPS, its permissions or its disk",
             ) from error
 
 
@@ -117,8 +117,8 @@ def finish(backup: Path) -> None:
         _unfinished(backup).rename(backup)
     except OSError as error:
         raise Refused(
-            f"the backup {backup} cannot be finished: {error.strerror or error}",
-            "correct the folder POSTDO_BACKUPS, its permissions or its disk",
+            f"the backup {backup} cannot be completed: {error.strerror or error}",
+            "fix the folder POSTDO_BACKUPS, its permissions or its disk",
         ) from error
     _sync(backup.parent)
 

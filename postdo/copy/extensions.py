@@ -41,9 +41,7 @@ def forbidden(run: Run, session: BaseDatabaseWrapper, scratch: str) -> tuple[str
                     forbidden.append(name)
             rows(there, "ROLLBACK")
     if forbidden:
-        run.console.say(
-            f"the copy goes without {', '.join(forbidden)}: only a superuser can create that"
-        )
+        run.console.say(f"the copy omits {', '.join(forbidden)}: only a superuser can create that")
     return tuple(forbidden)
 
 

@@ -177,12 +177,12 @@ def contents(found: Programs, dump: Path, without: Foreign, *, in_kit: bool) -> 
     for one in lost:
         if one.kind in HOLDS_ROWS:
             causes = _first(lost, without)
-            remedy = "migrate as a superuser, or go without a copy: REHEARSE=off"
+            remedy = "migrate as a superuser, or set REHEARSE=off to skip the copy"
             if in_kit and all(cause.kind == "EXTENSION" for cause in causes):
                 remedy = listing(without.extensions)
             raise Refused(
-                f"the database cannot be copied: {_words(one)} needs what only a superuser can "
-                f"create: {', '.join(map(_words, causes))}",
+                f"the database cannot be copied: {_words(one)} needs "
+                f"{', '.join(map(_words, causes))}, which only a superuser can create",
                 remedy,
             )
     # There to be used, and not ours to comment on.

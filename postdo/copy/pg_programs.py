@@ -121,7 +121,7 @@ def programs(run: Run, major: int) -> Programs:
         f"no pg_dump and pg_restore of PostgreSQL {major}, the server's major, in {where}"
         + (f" ({', '.join(seen)})" if seen else ""),
         f"install postgresql-client-{major} (the package's name in Debian), or set POSTDO_PG_BIN "
-        "to the folder where they are; REHEARSE=off goes without a copy",
+        "to the folder that has them, or set REHEARSE=off to skip the copy",
     )
 
 

@@ -24,8 +24,8 @@ def require_room(session: BaseDatabaseWrapper, wal: int) -> None:
     for name, left in rows(session, AT_RISK, wal):
         raise Refused(
             f"a copy of the database writes {megabytes(wal)} of WAL, and after {megabytes(left)} "
-            f"the server gives up the replication slot {name}, which nobody reads "
+            f"the server invalidates replication slot {name}, which has no consumer "
             "(max_slot_wal_keep_size)",
-            f"start what reads it, or SELECT pg_drop_replication_slot('{name}'); or set "
-            "REHEARSE=schema for a copy without rows",
+            f"start its consumer, or drop the slot: SELECT pg_drop_replication_slot('{name}'); or "
+            "set REHEARSE=schema for a copy without rows",
         )

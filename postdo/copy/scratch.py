@@ -93,7 +93,9 @@ def remove_abandoned(run: Run, session: BaseDatabaseWrapper) -> tuple[str, ...]:
             run.console.warn(f"the abandoned database {name} cannot be removed: {message(error)}")
         else:
             removed.append(name)
-            run.console.say(f"removed {name}, which a run left behind ({comment or 'unnamed'})")
+            run.console.say(
+                f"removed {name}, which an earlier run left behind ({comment or 'unnamed'})"
+            )
         finally:
             with suppress(DatabaseError, InterfaceError):
                 rows(session, UNLOCK, key)
@@ -158,8 +160,8 @@ def creating(run: Run, session: BaseDatabaseWrapper) -> Iterator[BaseDatabaseWra
         if run.config.in_kit:  # run.sh lends a release the role that may
             remedy = "release it: sh run.sh -0"
         raise Refused(
-            f"the role {role} may not create databases, which a rehearsal on a copy needs",
-            f"{remedy}; or go without a rehearsal: REHEARSE=off",
+            f"the role {role} may not create databases, which a rehearsal needs",
+            f"{remedy}; or set REHEARSE=off to skip the rehearsal",
         )
     with closing(connect_to(source, f"postdo {run.config.host}", login)) as creator:
         yield creator
@@ -205,7 +207,7 @@ def _create(run: Run, session: BaseDatabaseWrapper, source: str, name: str) -> N
     except DatabaseError as error:
         raise _cannot(source, error) from error
     if missed:
-        run.console.say(f"the scratch database goes without the settings {', '.join(missed)}")
+        run.console.say(f"the scratch database lacks the settings {', '.join(missed)}")
 
 
 def _remove(run: Run, session: BaseDatabaseWrapper, name: str) -> None:
@@ -215,7 +217,8 @@ def _remove(run: Run, session: BaseDatabaseWrapper, name: str) -> None:
             drop_database(session, name)
         except (DatabaseError, InterfaceError) as error:
             run.console.warn(
-                f"the scratch database {name} stays ({message(error)}); the next run removes it"
+                f"the scratch database {name} could not be removed ({message(error)}); the next "
+                "run removes it"
             )
         with suppress(DatabaseError, InterfaceError):
             rows(session, UNLOCK, lock_key(name))
@@ -223,9 +226,9 @@ def _remove(run: Run, session: BaseDatabaseWrapper, name: str) -> None:
 
 def _cannot(source: str, error: DatabaseError) -> Refused:
     state = sqlstate(error)
-    what = f"no database like {source} can be made: {message(error)}"
+    what = f"no database like {source} can be created: {message(error)}"
     if state == sqlstates.DISK_FULL:
         return Refused(what, "free some disk space on the database server")
     if state == sqlstates.OBJECT_IN_USE:
-        return Refused(what, "try again when nobody is connected to the template any more")
-    return Refused(what, "correct that on the database server, or set REHEARSE=off")
+        return Refused(what, "try again when nobody is connected to the template")
+    return Refused(what, "fix that on the database server, or set REHEARSE=off")

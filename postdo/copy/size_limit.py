@@ -23,7 +23,7 @@ def check_size(run: Run, session: BaseDatabaseWrapper) -> int:
     size, most = size_of(session), run.config.policies.copy_mb
     if size > most * MB:
         raise Refused(
-            f"the database has {megabytes(size)}, and REHEARSE_MAX_MB lets {most} MB be copied",
+            f"the database has {megabytes(size)}, but REHEARSE_MAX_MB allows a copy of {most} MB",
             "raise REHEARSE_MAX_MB, or set REHEARSE=schema for a copy without rows",
         )
     return size

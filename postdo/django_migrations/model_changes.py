@@ -54,29 +54,29 @@ class _Listener(MigrationQuestioner):
         self, model_name: str, old_name: str, new_name: str, field_instance: Any
     ) -> bool:
         self.questions.append(
-            f"{model_name}: was {old_name} renamed to {new_name}? Written unasked, the migration "
-            f"would drop {old_name} with its data"
+            f"{model_name}: was {old_name} renamed to {new_name}? Without an answer, the "
+            f"migration would drop {old_name} with its data"
         )
         return False
 
     def ask_rename_model(self, old_model_state: Any, new_model_state: Any) -> bool:
         self.questions.append(
             f"{old_model_state.app_label}: was {old_model_state.name} renamed to "
-            f"{new_model_state.name}? Written unasked, the migration would drop the table of "
+            f"{new_model_state.name}? Without an answer, the migration would drop the table of "
             f"{old_model_state.name} with its data"
         )
         return False
 
     def ask_not_null_addition(self, field_name: str, model_name: str) -> None:
         self.questions.append(
-            f"{model_name}: {field_name} is new, NOT NULL and has no default: what should the "
-            "rows that exist get? (or give the field a default, or null=True)"
+            f"{model_name}: {field_name} is new, NOT NULL and has no default: which value should "
+            "existing rows get? (or give the field a default, or null=True)"
         )
 
     def ask_auto_now_add_addition(self, field_name: str, model_name: str) -> None:
         self.questions.append(
-            f"{model_name}: {field_name} is new and auto_now_add: what should the rows that "
-            "exist get?"
+            f"{model_name}: {field_name} is new and auto_now_add: which value should existing "
+            "rows get?"
         )
 
 
@@ -118,8 +118,9 @@ def conflict(conflicts: Mapping[str, Any], manage: Callable[[str], str]) -> Refu
     """The error for two last migrations in one app (label → names)."""
     listed = "; ".join(f"{app}: {', '.join(sorted(names))}" for app, names in conflicts.items())
     return Refused(
-        f"two migrations of one app are both the last one ({listed})",
-        f"run `{manage('makemigrations --merge')}` in development, commit the file, deploy again",
+        f"conflicting migrations: one app has two latest migrations ({listed})",
+        f"run `{manage('makemigrations --merge')}` in development, commit the file and release "
+        "again",
     )
 
 
@@ -128,7 +129,7 @@ def unreadable(error: Exception) -> Refused:
     place = where(error)
     return Refused(
         f"the migrations cannot be loaded: {type(error).__name__}: {one_line(error)}",
-        f"correct them{f' at {place}' if place else ''}, commit, deploy again",
+        f"fix them{f' at {place}' if place else ''}, commit and release again",
     )
 
 

@@ -51,8 +51,8 @@ class Explanation:
 
     def __str__(self) -> str:
         if self.repair == "unrecord":
-            return f"{self.migration} is recorded as applied, and what it does is not there"
-        return f"what {self.migration} does is there, and it is not recorded as applied"
+            return f"{self.migration} is recorded as applied, but its changes are not in the schema"
+        return f"{self.migration} is not recorded as applied, but its changes are in the schema"
 
 
 def find(subject: Subject, *, build: bool = True) -> tuple[Difference, ...] | None:
@@ -95,8 +95,8 @@ def repair(
         if ((app, migration) in before.recorded) == (how == "record"):
             state = "recorded" if how == "record" else "not recorded"
             raise Refused(
-                f"nothing to mend: {name} is {state} as applied",
-                f"see what is left: {run.config.postdo('drift')}",
+                f"nothing to do: {name} is {state} as applied",
+                f"see the remaining differences: {run.config.postdo('drift')}",
             )
         journal = Journal(run, session)
         subject = read_subject(run, project, session, before, journal)
@@ -104,9 +104,9 @@ def repair(
         explanation = next((one for one in explanations if one.migration == name), None)
         if explanation is None or explanation.repair != how:
             raise Refused(
-                f"the schema does not show that {name} is wrongly "
+                f"the schema does not prove that {name} is wrongly "
                 f"{'recorded' if how == 'unrecord' else 'not recorded'}",
-                f"look at the differences: {run.config.postdo('drift')}",
+                f"see the differences: {run.config.postdo('drift')}",
             )
         rows(session, RECORD if how == "record" else UNRECORD, app, migration)
         if how == "record":  # else each start would say that it did not come past us

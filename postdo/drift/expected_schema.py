@@ -82,7 +82,7 @@ def with_each(
     files = [_files(subject.project, subject.archived, names) for names in sets]
     targets, *further = (names for names, _ in files)
     texts = {name: text for _, archived in files for name, text in archived}
-    subject.run.console.say(f"building {len(further)} schemas upon {len(targets)} migrations")
+    subject.run.console.say(f"building {len(further)} more schemas from {len(targets)} migrations")
     result = _made(subject, targets, tuple(further), tuple(texts.items()))
     return result.further if result.trace else (None,) * len(more)
 
@@ -141,11 +141,12 @@ def _text(source: Source) -> tuple[str, str]:
 
 def _refused(failure: Failure | None) -> Refused:
     if failure is None:
-        return Refused("the expected schema cannot be built", "look at the lines above")
+        return Refused("the expected schema cannot be built", "read the lines above")
     place = f" at {failure.place}" if failure.place else ""
     return Refused(
-        f"the applied migrations cannot be run from nothing: "
-        f"{failure.migration or 'migrate'}: {failure.what}",
-        f"correct it{place} so that it also runs on an empty database; until then drift is unknown",
+        f"the applied migrations fail on an empty database: {failure.migration or 'migrate'}: "
+        f"{failure.what}",
+        f"fix the migration{place} so that it also runs on an empty database; until then drift is "
+        "unknown",
         details=(failure.statement,) if failure.statement else (),
     )

@@ -60,11 +60,11 @@ def tried(
         return differences
     try:
         with _copy(subject) as (there, how):
-            subject.run.console.say(f"trying the SQL that removes the differences on {how}")
+            subject.run.console.say(f"testing the SQL that removes the differences on {how}")
             _bring(subject, there)
             return _Trial(subject.session, there, wanted).all(differences)
     except Refused as error:
-        why = f"it could not be tried on a copy: {error.what} ({error.next_step})"
+        why = f"it could not be tested on a copy: {error.what} ({error.next_step})"
         return tuple(
             replace(one, sql=(), again=(), why=why if one.sql else "") for one in differences
         )
@@ -79,7 +79,7 @@ def applies(subject: Subject, migration: Name) -> bool:
     policies = subject.run.config.policies
     try:
         with _copy(subject) as (there, how):
-            subject.run.console.say(f"trying {dotted((migration,))} without its record on {how}")
+            subject.run.console.say(f"testing {dotted((migration,))} without its record on {how}")
             rows(there, UNRECORD, *migration)
             ((name,),) = rows(there, "SELECT current_database()")
             job = Job(
@@ -152,15 +152,15 @@ class _Trial:
         except DatabaseError as error:
             rows(self._there, "ROLLBACK")
             return replace(
-                one, sql=(), again=(), why=f"the repair fails on a copy: {message(error)}"
+                one, sql=(), again=(), why=f"the repair failed on a copy: {message(error)}"
             )
         stays = _at(left, one) >= max(1, _at(self._left, one))
         if stays or not _alarms(left) <= _alarms(self._left):
             rows(self._there, "ROLLBACK")
             why = (
-                "the repair that was tried leaves this difference"
+                "the repair left this difference"
                 if stays
-                else "the repair that was tried causes another difference"
+                else "the repair caused another difference"
             )
             return replace(one, sql=(), again=(), why=why)
         rows(self._there, "COMMIT" if keep else "ROLLBACK")

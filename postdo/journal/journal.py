@@ -325,7 +325,7 @@ class Journal:
         if before > len(tables.UPGRADES):
             raise UnusableError(_newer(before))
         if 0 < before < after:
-            self._run.console.say(f"the journal was brought from version {before} to {after}")
+            self._run.console.say(f"the journal was upgraded from version {before} to {after}")
         self._ready, self._absent, self._refused = True, False, False
         return True
 
@@ -335,11 +335,11 @@ class Journal:
             return True
         self._absent, self._refused = not found, bool(found)
         if not found:
-            self._run.console.say("no journal in this database yet")
+            self._run.console.say("this database has no journal yet")
             return False
         if found > ours:
             raise UnusableError(_newer(found))
-        raise UnusableError(f"it has version {found}, and the next `migrate` brings it to {ours}")
+        raise UnusableError(f"it has version {found}; the next `migrate` upgrades it to {ours}")
 
     def _source(self, row: tuple[Any, ...]) -> Source | None:
         app, name, path, checksum, contents = row
@@ -377,15 +377,20 @@ def _run(row: tuple[Any, ...]) -> RunRecord:
 
 
 def _newer(version: int) -> str:
-    return f"a newer postdo made it (version {version}, this one knows {len(tables.UPGRADES)})"
+    return (
+        f"a newer postdo created it (version {version}; this postdo knows {len(tables.UPGRADES)})"
+    )
 
 
 def _said(error: Error) -> str:
     said = message(error)
     if sqlstate(error) == sqlstates.INSUFFICIENT_PRIVILEGE:
-        return f"{said}; let its role have it: CREATE SCHEMA postdo_journal AUTHORIZATION <role>"
+        return f"{said}; create it for this role: CREATE SCHEMA postdo_journal AUTHORIZATION <role>"
     if (sqlstate(error) or "").startswith(NOT_AS_MADE):
-        return f"{said}; DROP SCHEMA postdo_journal CASCADE lets the next `migrate` begin a new one"
+        return (
+            f"{said}; to start a new journal at the next `migrate`: DROP SCHEMA postdo_journal "
+            "CASCADE"
+        )
     return said
 
 

@@ -10,7 +10,7 @@ from postdo.django_migrations.history import Name, dotted
 WORDS = {
     "edited": "was edited after it was applied",
     "missing": "was applied, and its file is missing",
-    "unapplied": "is archived, and not recorded as applied",
+    "unapplied": "is archived but not recorded as applied",
 }
 
 
@@ -20,7 +20,7 @@ def show(run: Run, name: Name | None = None) -> str:
 
 
 def from_where(run: Run) -> str:
-    """Where the file of an applied migration can be had from."""
+    """Where to find the file of an applied migration."""
     return f"from version control, or from `{show(run)}`"
 
 
@@ -33,7 +33,7 @@ def say(run: Run, found: Mapping[Name, str]) -> None:
             run.console.say(f"{dotted((name,))} {WORDS[state]}")
     unarchived = sum(state == "unarchived" for state in found.values())
     if unarchived:
-        run.console.say(f"{unarchived} more were applied and are not archived yet")
+        run.console.say(f"{unarchived} more are applied but not archived yet")
     changed = [name for name, state in found.items() if state in ("edited", "missing")]
     if changed:
-        run.console.say(f"next: see what was applied: {show(run, changed[0])}")
+        run.console.say(f"next: see the applied version: {show(run, changed[0])}")

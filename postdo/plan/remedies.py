@@ -151,7 +151,7 @@ BY_CODE = {
     # 38
     sqlstates.QUERY_CANCELED: SECONDS,
     # 53
-    sqlstates.DISK_FULL: "free disk space on the database server",
+    sqlstates.DISK_FULL: "free some disk space on the database server",
     sqlstates.OUT_OF_MEMORY: (
         "the database server ran out of memory: work in batches, or give the server more memory"
     ),

@@ -120,7 +120,8 @@ def rehearse(run: Run, session: BaseDatabaseWrapper) -> Rehearsal:
         changed: tuple[str, ...] = ()
         if first.failure is not None and first.failure.single_only:
             run.console.say(
-                f"not possible in one transaction ({first.failure.what}): trying as Django does it"
+                f"the migrations failed in one transaction ({first.failure.what}); rehearsing "
+                "them as Django runs them"
             )
             began = watch.seconds
             server = server_statements.state(session)

@@ -32,10 +32,10 @@ from postdo.rehearsal.sandbox_files import WRITING, SideFiles
 NO_NETWORK = "the network is closed in the rehearsal"
 NO_PROGRAMS = "no other program can be run in the rehearsal"
 NO_OTHER_DRIVER = "the database server is closed in the rehearsal to all but Django's own driver"
-NO_FILES = "files outside the rehearsal's own folder are closed to it"
+NO_FILES = "the rehearsal cannot change files outside its own folder"
 NO_LANDLOCK = (
-    "this kernel offers no Landlock: during the rehearsal, Python code could not change files, but "
-    "a library in C could have"
+    "this kernel has no Landlock: during the rehearsal, Python code could not change files, but a "
+    "C library could"
 )
 NOT_FILES = ("/dev/", "/proc/", "pipe:", "socket:")  # the kernel decides
 STORAGE = "django.core.files.storage.FileSystemStorage"
@@ -346,7 +346,7 @@ def _close_spawning() -> None:
 
     def spawn(path: Any, *_: object) -> int:
         OUTSIDE.note(f"program {_program_name(path)}")
-        refused = OSError(f"{NO_PROGRAMS}; a process that is forked can (get_context('fork'))")
+        refused = OSError(f"{NO_PROGRAMS}; a forked process can (get_context('fork'))")
         raise marked(refused, limits.PROGRAM)
 
     util.spawnv_passfds = spawn  # type: ignore[assignment]

@@ -117,9 +117,10 @@ class SandboxDriver:
             if elsewhere and network((host, port)) and not self._is_ours(host, port):
                 return {}
             place = f"'{name}' at {host or 'the local socket'}:{port}"
-            note(f"database {place}, past Django")
+            note(f"database {place}, not through Django")
             error = OperationalError(
-                f"it connects past Django to the database {place}, which is closed in the rehearsal"
+                f"it connects to database {place} without Django, which the rehearsal does not "
+                "allow"
             )
             raise marked(error, limits.PAST_DJANGO)
 

@@ -108,7 +108,7 @@ def refused(session: BaseDatabaseWrapper, copy: str, *, kept: bool, skip: bool) 
     def check(text: str) -> None:
         found = beyond(text) or (shared(text, copy) if kept else "")
         if found:
-            raise ServerChangeError(f"it runs {found}, which reaches beyond the copy")
+            raise ServerChangeError(f"it runs {found}, which acts outside the copy")
 
     def look(execute: Callable[..., Any], sql: Any, params: Any, many: bool, context: Any) -> Any:
         text = text_of(sql, context)

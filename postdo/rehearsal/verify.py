@@ -18,7 +18,7 @@ ROW_SHARE = 0.1
 ROW_SLACK = 100
 SHOWN = 10  # lines in a message
 
-AS_BEFORE = "nothing was applied: the database is as before"
+AS_BEFORE = "nothing was applied; the database is unchanged"
 
 
 def require_same_schema(
@@ -34,9 +34,9 @@ def require_same_schema(
     differences = compare(expected, worded(session, actual, expected))
     if differences:
         raise Undone(
-            f"the schema is not the one that was rehearsed: {differences[0].what}",
-            "start again, which rehearses again; if it repeats, look for who else changes the "
-            "schema, and for migrations that depend on the time or on chance",
+            f"the schema differs from the rehearsal: {differences[0].what}",
+            "try again, which rehearses again; if this repeats, find out who else changes the "
+            "schema, or which migration depends on time or chance",
             details=(*(one.what for one in differences[:SHOWN]), AS_BEFORE),
         )
 
@@ -51,8 +51,9 @@ def require_same_rows(
     found = misfits(expected, actual, by_site)
     if found:
         raise Undone(
-            f"rows were changed otherwise than rehearsed: {found[0]}",
-            "look at what changed in these tables since; start again, which rehearses again",
+            f"rows changed differently than in the rehearsal: {found[0]}",
+            "check what changed in these tables since the rehearsal, then try again, which "
+            "rehearses again",
             details=(*found[:SHOWN], AS_BEFORE),
         )
 
@@ -61,15 +62,15 @@ def require_no_more_deleted(expected: tuple[Effect, ...], actual: tuple[Effect, 
     """Raise ``Undone`` with the tables that lose more rows than were counted when it was asked."""
     rehearsed = {effect.table: effect.deleted for effect in expected}
     found = [
-        f"{formatting.table(now.table)}: {now.deleted} rows deleted, and "
-        f"{rehearsed.get(now.table, 0)} when rehearsed"
+        f"{formatting.table(now.table)}: {now.deleted} rows deleted, "
+        f"{rehearsed.get(now.table, 0)} in the rehearsal"
         for now in actual
         if now.deleted > rehearsed.get(now.table, 0)
     ]
     if found:
         raise Undone(
-            f"more rows would be lost than rehearsed: {found[0]}",
-            "start again, which rehearses again",
+            f"more rows would be lost than in the rehearsal: {found[0]}",
+            "try again, which rehearses again",
             details=(*found[:SHOWN], AS_BEFORE),
         )
 
@@ -85,7 +86,7 @@ def misfits(
         nothing = Effect(table, 0, 0, 0)
         before, now = rehearsed.get(table, nothing), happened.get(table, nothing)
         sentences += [
-            f"{formatting.table(table)}: {count} rows {verb}, and {wanted} when rehearsed"
+            f"{formatting.table(table)}: {count} rows {verb}, {wanted} in the rehearsal"
             for verb, wanted, count in (
                 ("inserted", before.inserted, now.inserted),
                 ("updated", before.updated, now.updated),

@@ -98,8 +98,8 @@ class DatabaseRename:
                 self._commit(ours, observer)
                 self.waited = self.watch.seconds
                 return
-        reason = f"others stayed connected: {said}"
-        raise self._undone(reason, "start again when fewer are connected")
+        reason = f"other sessions stayed connected: {said}"
+        raise self._undone(reason, "try again when fewer sessions are connected")
 
     def _commit(self, ours: BaseDatabaseWrapper, observer: BaseDatabaseWrapper) -> None:
         which = identity(ours)
@@ -140,14 +140,14 @@ class DatabaseRename:
                     return came_about
             time.sleep(LOOK_SECONDS)
         raise NotUndone(
-            f"the server did not say whether {self.current} was exchanged",
-            f"look whether there is a database {self.aside}: if so, it was, and all is done",
+            f"the server did not confirm that database {self.current} was replaced",
+            f"look for a database {self.aside}: if it exists, the swap is complete",
         )
 
-    def _undone(self, reason: str, next_step: str = "correct the cause and start again") -> Undone:
+    def _undone(self, reason: str, next_step: str = "fix the cause and try again") -> Undone:
         return Undone(
-            f"the database {self.current} could not be exchanged: {reason}",
-            f"{next_step}; the database is as before",
+            f"database {self.current} could not be replaced: {reason}",
+            f"{next_step}; the database is unchanged",
         )
 
 
@@ -180,9 +180,9 @@ def maintenance(
             yield first, second
             return
         raise Refused(
-            f"this user can connect to neither of {', '.join(MAINTENANCE)}: "
+            f"this role can connect to neither of {', '.join(MAINTENANCE)}: "
             f"{one_line(failure) if failure else 'both are in use'}",
-            "let it connect to the database postgres, from where databases are renamed",
+            "let the role connect to the database postgres, from which databases are renamed",
         )
 
 
@@ -217,7 +217,7 @@ class _Statement:
                 raise
             details = (line for line in str(error).splitlines() if line.startswith("DETAIL:"))
             return " ".join((one_line(error), *details))
-        return "they came back again and again"
+        return "they kept reconnecting"
 
     def cancel(self) -> None:
         """End it, if it has not ended."""

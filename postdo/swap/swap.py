@@ -111,7 +111,7 @@ def swap(
     exchange: DatabaseRename | None = None
     try:
         with copy_database(run, session) as copy, write_lock(run) as still:
-            run.console.say("swap: writers wait now, readers go on")
+            run.console.say("swap: writes are blocked now, reads continue")
             was = _fill(run, session, still, current, copy)
             _migrate(run, copy)
             with closing(_connect_to_copy(run, copy)) as there:
@@ -126,11 +126,9 @@ def swap(
                 raise
             raise Undone(
                 f"the swap failed: {one_line(error)}",
-                "correct the cause and start again; the database is as before",
+                "fix the cause and try again; the database is unchanged",
             ) from error
-        run.console.warn(
-            f"all migrations are applied and kept; tidying up failed: {one_line(error)}"
-        )
+        run.console.warn(f"all migrations are applied, but cleaning up failed: {one_line(error)}")
     dotted_names = tuple(dotted((name,)) for name in names)
     return Swapped(dotted_names, watch.seconds, exchange.waited or 0.0, aside)
 
@@ -140,8 +138,8 @@ def require(run: Run, session: BaseDatabaseWrapper) -> None:
     ((superuser, may_create, owner, role, name),) = rows(session, RIGHTS)
     if not (superuser or ((may_create or run.config.creator) and owner)):
         raise Refused(
-            "a swap makes and renames databases, and this user may not: it has to own the "
-            "database and to have CREATEDB",
+            "a swap creates and renames databases, but this role does not own the database or "
+            "lacks CREATEDB",
             f"as a superuser: ALTER ROLE {role} CREATEDB; ALTER DATABASE {name} OWNER TO {role}",
         )
     others = Foreign() if superuser else foreign(session, (), ())
@@ -150,21 +148,22 @@ def require(run: Run, session: BaseDatabaseWrapper) -> None:
         raise Refused(
             "a swap would lose objects that this role may not copy: "
             + listed(names or ("functions in C",)),
-            "migrate as a superuser, or split the migration so that it fits into one transaction",
+            "migrate as a superuser, or change the migrations so that they run in one transaction",
         )
     bound = tuple(what for (what,) in rows(session, BOUND))
     if bound:
         raise Refused(
-            f"a swap would leave behind what belongs to this database: {', '.join(bound)}",
-            "remove it and set it up again after the swap, or make the migration one that fits "
-            "into a transaction",
+            "a swap would leave these behind, because they belong to this database: "
+            f"{', '.join(bound)}",
+            "remove them and create them again after the swap, or change the migrations so that "
+            "they run in one transaction",
         )
     untouchable = rows(session, UNTOUCHABLE)
     if untouchable:
         pid, other, is_superuser = untouchable[0]
         grant = "" if is_superuser else f"; or, as a superuser: GRANT pg_signal_backend TO {role}"
         raise Refused(
-            f"the role {other} is connected (pid {pid}), and this user may not end its sessions",
+            f"role {other} is connected (pid {pid}), and this role may not end its sessions",
             f"disconnect it{grant}",
             details=tuple(f"pid {pid}: {other}" for pid, other, _ in untouchable),
         )
@@ -188,8 +187,8 @@ def copy_database(run: Run, session: BaseDatabaseWrapper) -> Iterator[str]:
         missed = scratch.create_like(run, session, name)
         if missed:
             raise Refused(
-                f"this user may not give a copy the settings {', '.join(missed)}",
-                "migrate as the user that made these settings, or as a superuser",
+                f"this role may not set {', '.join(missed)} for the copy",
+                "migrate as the role that made these settings, or as a superuser",
             )
         _require_extensions(run, session, name)
         yield name
@@ -197,7 +196,9 @@ def copy_database(run: Run, session: BaseDatabaseWrapper) -> Iterator[str]:
         try:
             scratch.drop_database(session, name)  # nothing, if it has another name by now
         except (DatabaseError, InterfaceError) as error:
-            run.console.warn(f"{name} stays ({one_line(error)}); the next run removes it")
+            run.console.warn(
+                f"{name} could not be removed ({one_line(error)}); the next run removes it"
+            )
         with suppress(DatabaseError, InterfaceError):
             rows(session, advisory_lock.UNLOCK, scratch.lock_key(name))
 
@@ -209,8 +210,8 @@ def _require_extensions(run: Run, session: BaseDatabaseWrapper, copy: str) -> No
     lacking = extensions.forbidden(run, session, copy)
     if lacking:
         raise Refused(
-            f"a swap would lose {', '.join(lacking)}: only a superuser can create that extension",
-            "add it to DB_EXTENSIONS in .env and start again; without the kit, migrate as a "
+            f"a swap would lose {', '.join(lacking)}: only a superuser can create this extension",
+            "add it to DB_EXTENSIONS in .env and try again; without the kit, migrate as a "
             "superuser",
         )
 
@@ -234,7 +235,7 @@ def _fill(
     unlike += tuple(f"missing in the copy: {what}" for what in copied.left_out)
     if unlike:
         raise Undone(
-            "this user cannot make a copy that is all that the database is",
+            "the copy is incomplete: this role may not copy owners, privileges or extensions",
             "migrate as a superuser, or as the owner of everything in the database",
             details=unlike,
         )
@@ -249,8 +250,8 @@ def _migrate(run: Run, copy: str) -> None:
         at = f" at {failure.place}" if failure.place else ""
         raise Undone(
             f"{failure.migration or 'migrate'}: {failure.what}",
-            f"correct it{at}, or the data that it meets, and start again",
-            details=("it failed on a copy: the database is as before", *failure.rows),
+            f"fix it{at}, or the data that it meets, and try again",
+            details=("the migrations failed on a copy; the database is unchanged", *failure.rows),
         )
 
 
@@ -265,8 +266,8 @@ def _verify(
     missing = tuple(name for name in names if name not in recorded)
     if missing:
         raise Undone(
-            f"after the migrations, not recorded as applied: {dotted(missing)}",
-            "look at what the project's own migrate command does, and start again",
+            f"not recorded as applied after migrate: {dotted(missing)}",
+            "fix the project's own migrate command and try again",
         )
     if rehearsed:
         was = worded(there, was, rehearsed.before)
@@ -281,15 +282,14 @@ def _exchange(session: BaseDatabaseWrapper, still: WriteLock, exchange: Database
     def last_look() -> None:
         _require_still(still)
         if not advisory_lock.is_held(session):
-            raise Undone("the session that held the lock was lost", "start again")
+            raise Undone("the session that held the lock was lost", "try again")
         _carry(run, still.moved_sequences(), exchange.copy)
 
     with run.stop.guarded():
         exchange.make((still.session, session), last_look)
-        run.console.say(f"swap: done; nobody could write for {exchange.waited:.1f} s")
+        run.console.say(f"swap: done; writes were blocked for {exchange.waited:.1f} s")
         run.console.say(
-            f"swap: the database from before is kept as {aside}. To remove it: "
-            f'DROP DATABASE "{aside}"'
+            f'swap: the old database is kept as {aside}. To remove it: DROP DATABASE "{aside}"'
         )
         run.console.say(
             f"swap: to go back, without what was written since: stop the site, then"
@@ -309,7 +309,7 @@ def _as_superuser(run: Run) -> str:
 def _require_still(still: WriteLock) -> None:
     reason = still.disturbed()
     if reason:
-        raise Undone(f"the copy may be out of date: {reason}", "start again")
+        raise Undone(f"the copy may be out of date: {reason}", "try again")
 
 
 def _carry(run: Run, moved: dict[str, int], copy: str) -> None:

@@ -131,8 +131,8 @@ class WriteLock:
         try:
             ((now,),) = rows(self.session, DEFINITIONS)
         except (DatabaseError, InterfaceError):
-            return next(iter(self.given_up), "the session that kept the writers waiting was lost")
-        return "" if now == self.definitions else "another session changed definitions meanwhile"
+            return next(iter(self.given_up), "the session that blocked writes was lost")
+        return "" if now == self.definitions else "another session changed the schema"
 
     def moved_sequences(self) -> dict[str, int]:
         """Sequences that gave out numbers since, with their last ones."""
@@ -150,15 +150,15 @@ def tables(session: BaseDatabaseWrapper) -> tuple[str, ...]:
     closed = tuple(name for name, may, extension in found if not (may or extension))
     if closed:
         raise Refused(
-            f"this user may not lock {_shown(closed)}, so others could write to it meanwhile",
-            "let the user that migrates own all tables, or migrate as their owner",
+            f"this role may not lock {_shown(closed)}, so others could write to it during the swap",
+            "make the migrating role the owner of all tables, or migrate as their owner",
         )
     ((large_objects,),) = rows(session, LARGE_OBJECTS)
     if large_objects:
         raise Refused(
-            "there are large objects, and no lock keeps others from writing to them while they "
-            "are copied",
-            "make the migration one that fits into a transaction",
+            "the database has large objects, and no lock prevents writes to them while they are "
+            "copied",
+            "change the migrations so that they run in one transaction",
         )
     return tuple(name for name, may, _ in found if may)
 
@@ -198,11 +198,11 @@ def _readers_go_on(run: Run, pid: int) -> Iterator[Sequence[str]]:
             except DatabaseError as error:
                 if sqlstate(error) == sqlstates.INSUFFICIENT_PRIVILEGE:
                     given_up[:] = [
-                        f"{role} (pid {other}) asked for a table for itself alone, readers would "
-                        "have waited behind it, and this user may not cancel that"
+                        f"{role} (pid {other}) requested an exclusive table lock, readers would "
+                        "have waited behind it, and this role may not cancel the request"
                     ]
                     rows(session, END_OURS, [_name(run), f"postdo copy {run.config.host}"])
-                    run.console.warn(f"writers go on: {given_up[0]}")
+                    run.console.warn(f"writes continue: {given_up[0]}")
                     return False
             else:
                 run.console.say(f"cancelled a statement (pid {other}) that blocked readers")
@@ -244,8 +244,8 @@ def _lock_all(run: Run, session: BaseDatabaseWrapper) -> Stopwatch:
         rows(session, "ROLLBACK")
         if whole.seconds > run.config.policies.lock_retry_seconds:
             raise Undone(
-                f"the tables were in use for {whole}, and the writers cannot be stopped",
-                "end the long transactions, or raise LOCK_RETRY_SECONDS, and start again",
+                f"the tables were in use for {whole}, so writes could not be blocked",
+                "end the long transactions or raise LOCK_RETRY_SECONDS, then try again",
                 details=_oldest(session),
             )
         time.sleep(PAUSE_SECONDS)

@@ -237,7 +237,7 @@ def test_a_row_that_appears_between_the_copy_and_the_change_undoes_everything(
     # Not committed, so that the copy does not have it, and the change has to wait for it.
     visitor.cursor().execute("INSERT INTO shop_item (name, price) VALUES ('item 1', 0)")
     process = site.start("migrate", **ALLOWED)
-    said = _read_until(process, "rolled back, to be tried again")
+    said = _read_until(process, "rolled back, trying again")
     visitor.commit()
     visitor.close()
     rest, _ = process.communicate(timeout=60)
@@ -258,8 +258,8 @@ def test_a_row_that_appears_between_the_copy_and_the_change_undoes_everything(
 @pytest.mark.parametrize(
     ("body", "says"),
     [
-        ("filter(quantity__gt=0).update(quantity=0)", "500 rows updated, and 0 when rehearsed"),
-        ("filter(quantity__gt=0).delete()", "500 rows deleted, and 0 when rehearsed"),
+        ("filter(quantity__gt=0).update(quantity=0)", "500 rows updated, 0 in the rehearsal"),
+        ("filter(quantity__gt=0).delete()", "500 rows deleted, 0 in the rehearsal"),
     ],
     ids=["41 update", "41 delete"],
 )
@@ -269,7 +269,7 @@ def test_a_mass_change_of_rows_that_was_not_rehearsed_is_undone_with_its_numbers
     condition = 'if "scratch" not in editor.connection.settings_dict["NAME"]:'
     change = f'{condition} apps.get_model("shop", "Order").objects.{body}'
     site.migration("0002_mass", "migrations.RunPython(change)", header=_function(change))
-    site.ends_undone("rows were changed otherwise than rehearsed", f"shop_order: {says}")
+    site.ends_undone("rows changed differently than in the rehearsal", f"shop_order: {says}")
 
 
 # --- Helpers ----------------------------------------------------------------------------------

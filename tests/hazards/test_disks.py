@@ -69,7 +69,7 @@ def filled(disk: Path, megabytes: int) -> Iterator[None]:
     ("room", "says"),
     [
         (11, ("the database server's disk is full: ", "REHEARSE=schema")),
-        (26, ("shop.0002_twice failed in the rehearsal", "free disk space")),
+        (26, ("shop.0002_twice failed in the rehearsal", "free some disk space")),
     ],
     ids=["restore", "rehearsal"],
 )

@@ -35,7 +35,7 @@ def test_a_column_made_by_hand_as_the_migration_makes_it_is_adopted_by_recording
     site.migration("0002_weight", WEIGHT)
     site.ends_refused(
         'column "weight" of relation "shop_item" already exists',
-        "what shop.0002_weight does is there, and it is not recorded as applied",
+        "shop.0002_weight is not recorded as applied, but its changes are in the schema",
     )
     found = site.run("drift")
     assert found.code == 3
@@ -226,7 +226,7 @@ def test_drift_says_all_differences_at_once_and_its_sql_removes_them(site: Site)
     rows = site.snapshot()
     found = site.run("drift")
     assert found.code == 3
-    assert "postdo: refused: the real schema differs from the migrations in 9 places" in found.err
+    assert "postdo: refused: the schema has drifted in 9 places" in found.err
     for says in DIFFERENCES.values():
         assert says in " ".join(found.out.split()), f"it does not say {says!r}:\n{found.out}"
     assert 'DROP VIEW IF EXISTS "public"."dear";' in found.out
@@ -266,7 +266,7 @@ def test_sql_that_fails_on_the_rows_or_cuts_them_off_is_not_shown(site: Site) ->
     assert "contains null values" in reasons
     assert len(shown) == 1
     text = site.run("drift").out
-    assert "no SQL: the repair fails on a copy: " in " ".join(text.split())
+    assert "no SQL: the repair failed on a copy: " in " ".join(text.split())
     for sql, *_ in shown.values():
         assert sql in text
 
@@ -275,4 +275,4 @@ def test_where_no_copy_can_be_made_no_sql_is_shown(site: Site) -> None:
     site.sql("ALTER TABLE shop_item ADD more int")
     found = scripts(replace(site, environment={**site.environment, "POSTDO_PG_BIN": "/nowhere"}))
     ((told,),) = found.values()
-    assert told.startswith("it could not be tried on a copy: no pg_dump and pg_restore")
+    assert told.startswith("it could not be tested on a copy: no pg_dump and pg_restore")

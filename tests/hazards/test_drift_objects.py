@@ -179,7 +179,7 @@ def test_an_index_on_a_collation_of_another_version_is_refused_until_it_is_reind
     assert not problem["blocking"]
     index = 'models.Index(fields=["name"], name="by_name")'
     site.migration("0004_index", f'migrations.AddIndex("item", {index})', after="0003_weight")
-    site.ends_refused("collation german was version 1.1", "REINDEX")
+    site.ends_refused("collation german were built with its version 1.1", "REINDEX")
     site.sql("ALTER COLLATION german REFRESH VERSION")
     site.ends_done()
 

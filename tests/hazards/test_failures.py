@@ -54,7 +54,7 @@ def test_a_full_disk_of_the_backups_is_refused(site: Site) -> None:
 @pytest.mark.parametrize(
     ("key", "value", "words"),
     [
-        ("REHEARSE_MAX_MB", "1", "REHEARSE_MAX_MB lets 1 MB be copied"),
+        ("REHEARSE_MAX_MB", "1", "REHEARSE_MAX_MB allows a copy of 1 MB"),
         ("POSTDO_SERVER_FREE_MB", "10", "10 MB are free"),
     ],
 )
@@ -137,7 +137,7 @@ def test_what_belongs_to_others_is_left_out_of_the_copy_and_said(
         )
         plan = site.run("plan")
         assert plan.code == 0, plan.out + plan.err
-        (told,) = re.findall("the copy goes without (.*): this role may not copy that", plan.out)
+        (told,) = re.findall("the copy omits (.*): this role may not copy that", plan.out)
         expected = {"event trigger watch", "schema provider", "Other", "log", "number"}
         assert set(told.split(", ")) == expected
         site.ends_done()

@@ -60,7 +60,7 @@ def test_a_model_without_its_migration_is_refused_with_the_list(site: Site, comm
     is_refused(
         site,
         command,
-        "models have changes that no migration makes, in shop",
+        "models have changes that are not in a migration, in shop",
         "shop: Add field stock to item",
         "python manage.py makemigrations",
         **CHECK,
@@ -71,14 +71,14 @@ def test_other_migrations_are_not_applied_while_a_model_lacks_its_own(site: Site
     """HAZARDS 1."""
     site.project.write("shop/models.py", WITH_STOCK)
     site.migration("0002_colour", COLOUR)
-    site.ends_refused("models have changes that no migration makes", "Add field stock", **CHECK)
+    site.ends_refused("models have changes that are not in a migration", "Add field stock", **CHECK)
     assert site.recorded() == ["0001_initial"]
 
 
 def test_production_never_writes_a_migration(site: Site) -> None:
     """HAZARDS 2: with nothing said about MAKEMIGRATIONS, production looks and writes no file."""
     site.project.write("shop/models.py", WITH_STOCK)
-    is_refused(site, "prepare", "no migration makes", MAKEMIGRATIONS="")
+    is_refused(site, "prepare", "are not in a migration", MAKEMIGRATIONS="")
 
 
 def test_a_renamed_field_is_not_written_unasked(site: Site) -> None:
@@ -150,7 +150,7 @@ def test_two_last_migrations_are_refused_and_a_merge_is_proposed(site: Site) -> 
     """HAZARDS 5."""
     site.migration("0002_stock", STOCK)
     site.migration("0002_colour", COLOUR)
-    words = ("both the last one (shop: 0002_colour, 0002_stock)", "makemigrations --merge")
+    words = ("two latest migrations (shop: 0002_colour, 0002_stock)", "makemigrations --merge")
     site.ends_refused(*words)
     is_refused(site, "plan", *words)
     is_refused(site, "prepare", *words, **CHECK)
@@ -195,9 +195,9 @@ def test_a_file_that_was_renamed_is_refused_until_its_new_name_is_recorded(site:
     _, colour = grow(site)
     colour.rename(colour.with_name("0003_tint.py"))
     refused = site.ends_refused(
-        "shop.0003_colour is applied, and its file is gone; shop.0003_tint does the same"
+        "shop.0003_colour was renamed to shop.0003_tint after it was applied"
     )
-    site.sql(refused.err.rpartition("record the new one: ")[2])
+    site.sql(refused.err.rpartition("rename its record: ")[2])
     assert "nothing to migrate" in site.run("migrate").out
     assert site.run("drift").code == 0
     site.migration("0004_weight", WEIGHT, after="0003_tint")
@@ -310,9 +310,9 @@ def test_a_squash_that_lost_parts_before_they_were_applied_is_refused(site: Site
     squash_over(site)
     (number, what), *_ = problems(site)
     assert number == 9
-    assert "applied in part: shop.0002_stock, shop.0003_colour not yet" in what
+    assert "only partly applied; not applied: shop.0002_stock, shop.0003_colour" in what
     site.ends_refused(
-        "is applied in part", "take shop.0002_stock, shop.0003_colour from version control"
+        "is only partly applied", "take shop.0002_stock, shop.0003_colour from version control"
     )
 
 
@@ -320,8 +320,8 @@ def test_files_that_were_deleted_too_early_are_named(site: Site) -> None:
     """HAZARDS 10: another migration needs one that nobody has."""
     squash_over(site)
     site.migration("0004_weight", WEIGHT, after="0003_colour")
-    site.ends_refused("the migrations have no order", "0003_colour", "from version control")
-    is_refused(site, "prepare", "the migrations have no order", "0003_colour")
+    site.ends_refused("Django cannot order the migrations", "0003_colour", "from version control")
+    is_refused(site, "prepare", "Django cannot order the migrations", "0003_colour")
 
 
 def test_applied_files_that_were_deleted_too_early_come_back_from_the_archive(site: Site) -> None:
@@ -331,7 +331,7 @@ def test_applied_files_that_were_deleted_too_early_come_back_from_the_archive(si
         file.unlink()
     site.migration("0004_weight", WEIGHT, after="0003_colour")
     both = "restore shop.0002_stock, shop.0003_colour from version control"
-    site.ends_refused("the migrations have no order", both)
+    site.ends_refused("Django cannot order the migrations", both)
     for file in lost:
         come_back(site, file)
     site.ends_done()

@@ -78,7 +78,11 @@ def test_older_code_is_refused_on_a_newer_schema_that_it_cannot_work_with(
     is_refused(
         site,
         command,
-        words=("ahead of this code, which cannot work with it: shop.0002_newer", word, "backup"),
+        words=(
+            "ahead of this code, which cannot work with its schema: shop.0002_newer",
+            word,
+            "backup",
+        ),
     )
 
 
@@ -102,7 +106,7 @@ def test_a_faked_migration_is_explained_unrecorded_and_then_applied(site: Site) 
     assert drift.code == 3, drift.out
     text = drift.out + drift.err
     assert "shop.0001_initial is recorded" not in text
-    assert "shop.0002_stock is recorded as applied, and what it does is not there" in text
+    assert "shop.0002_stock is recorded as applied, but its changes are not in the schema" in text
     assert "postdo drift --unrecord shop.0002_stock" in text
     site.migration(
         "0003_more",
@@ -123,7 +127,7 @@ def test_what_is_really_applied_is_not_unrecorded(site: Site) -> None:
     """HAZARDS 12: neither in a right schema, nor where something else is missing."""
     site.migration("0002_stock", STOCK)
     site.ends_done()
-    words = ("the schema does not show that shop.0002_stock is wrongly recorded",)
+    words = ("the schema does not prove that shop.0002_stock is wrongly recorded",)
     is_refused(site, "drift", "--unrecord", "shop.0002_stock", words=words)
     site.sql("ALTER TABLE shop_item DROP COLUMN note")
     is_refused(site, "drift", "--unrecord", "shop.0002_stock", words=words)
@@ -136,7 +140,7 @@ def test_what_was_applied_and_not_recorded_is_refused_explained_and_recorded(sit
     site.ends_done()
     site.sql(FORGET)
     site.ends_refused(
-        "shop_item", "what shop.0002_stock does is there, and it is not recorded as applied"
+        "shop_item", "shop.0002_stock is not recorded as applied, but its changes are in the schema"
     )
     is_refused(site, "drift", words=("it is not recorded", "postdo drift --record shop.0002_stock"))
     mended = site.run("drift", "--record", "shop.0002_stock")
@@ -156,7 +160,9 @@ def test_a_table_that_was_made_and_not_recorded_is_explained_and_recorded(site: 
     site.ends_refused("shop_stock", "already exists", "postdo drift")
     shown = site.run("drift")
     assert shown.code == 0, shown.err
-    assert "what shop.0002_stock does is there, and it is not recorded as applied" in shown.out
+    assert (
+        "shop.0002_stock is not recorded as applied, but its changes are in the schema" in shown.out
+    )
     mended = site.run("drift", "--record", "shop.0002_stock")
     assert mended.code == 0, mended.err
     assert "nothing to migrate" in site.run("migrate").out
@@ -178,7 +184,7 @@ def test_what_a_schema_cannot_show_is_not_recorded(site: Site, more: str) -> Non
     is_refused(
         site,
         *("drift", "--record", "shop.0002_stock"),
-        words=("the schema does not show that shop.0002_stock is wrongly not recorded",),
+        words=("the schema does not prove that shop.0002_stock is wrongly not recorded",),
     )
     assert site.recorded() == ["0001_initial"]
 
@@ -332,11 +338,11 @@ def test_only_the_default_database_is_touched_and_that_is_said(site: Site) -> No
         site.project.write("config/router.py", ROUTES)
         site.environment["ARCHIVE"] = name
         site.migration("0002_stock", f"{STOCK}, {PAPER}")
-        said = "only the database 'default' is looked after, not archive"
+        said = "postdo migrates only the database 'default', not archive"
         (found,) = site.plan()["problems"]
         assert (found["hazard"], found["what"], found["blocking"]) == (19, said, False)
         done = site.ends_done()
-        assert "only the database 'default' is migrated, not archive" in done.out
+        assert "postdo migrates only the database 'default', not archive" in done.out
         assert query(archive, "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'") == [
             (0,)
         ]

@@ -200,7 +200,7 @@ def test_a_commit_whose_answer_is_lost_is_done_if_the_server_carried_it_out(site
     three(site)
     ended = through(site, at_the_commit(DROP_ANSWER))
     assert ended.code == 0, ended.out + ended.err
-    assert "the answer to COMMIT was lost; the server says that it was carried out" in ended.out
+    assert "the answer to COMMIT was lost, but the server confirms that it committed" in ended.out
     assert site.recorded() == ALL
     site.ends_done(**ALLOWED)
 

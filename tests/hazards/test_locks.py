@@ -119,7 +119,9 @@ def test_of_two_releases_that_went_apart_one_is_done_and_the_other_refused(site:
     done, refused = sorted(zip(results, releases, strict=True), key=lambda pair: pair[0][0])
     (name,) = site.recorded()[1:]
     assert (done[1].root / f"shop/migrations/{name}.py").exists()
-    assert f"the database is ahead of this code: shop.{name}" in refused[0][1]
+    assert (
+        f"the database is ahead of this code: a newer release applied shop.{name}" in refused[0][1]
+    )
     done[1].ends_done()
     for release in releases:
         shutil.rmtree(release.root)
@@ -132,7 +134,7 @@ def test_the_one_that_waits_says_for_whom_and_does_nothing_twice(site: Site) -> 
         first = site.start("migrate")
         until(lambda: is_waiting(site), "the first one's wait for the table")
         second = site.start("migrate")
-        said = said_until(second, "another process is at work; waiting for postdo")
+        said = said_until(second, "another process holds the lock; waiting for postdo")
     code, out = ended(first)
     assert code == 0, out
     assert "applied shop.0002_add" in out
@@ -175,7 +177,7 @@ def test_a_table_in_use_is_waited_for_in_turns_that_let_the_site_pass(site: Site
     assert code == 0, out
     assert requests > 20
     assert worst < 1.5, f"a request took {worst:.1f} s"
-    assert "rolled back, to be tried again" in out
+    assert "rolled back, trying again" in out
     assert "the nightly report" in out
     assert site.recorded() == ["0001_initial", "0002_add"]
     assert site.scratch_databases() == []
@@ -212,7 +214,7 @@ def test_a_statement_of_the_application_that_takes_long_is_waited_for(site: Site
         running.start()
         until(lambda: bool(site.sql(REPORT)), "the report")
         process = site.start("migrate", LOCK_TIMEOUT_MS="200")
-        said = said_until(process, "rolled back, to be tried again")
+        said = said_until(process, "rolled back, trying again")
         keeper.cursor().execute("SELECT pg_advisory_unlock(7)")
         running.join()
         report.close()

@@ -140,7 +140,7 @@ def test_the_server_stays_as_it_is_where_each_migration_is_kept(
 
     assert (server(site), site.untouched()) == (before, snapshot)
     assert plan["verdict"] == "refuse"
-    assert "reaches beyond the copy" in plan["reasons"][0]["what"]
+    assert "acts outside the copy" in plan["reasons"][0]["what"]
     assert "do this once by hand before the release" in plan["reasons"][0]["next_step"]
 
 
@@ -156,7 +156,7 @@ def test_what_no_transaction_takes_back_is_refused_before(
 
     assert (server(site), site.untouched()) == (before, snapshot)
     assert plan["verdict"] == "refuse"
-    assert "reaches beyond the copy" in plan["reasons"][0]["what"]
+    assert "acts outside the copy" in plan["reasons"][0]["what"]
 
 
 BY_A_CURSOR = {
@@ -176,7 +176,7 @@ def test_the_drivers_own_cursors_are_looked_at_too(site: Site, folder: Path, way
     run_python(site, "0002_raw", body)
     plan = site.plan(**ALLOWED)
     assert plan["verdict"] == "refuse"
-    assert "reaches beyond the copy" in plan["reasons"][0]["what"]
+    assert "acts outside the copy" in plan["reasons"][0]["what"]
 
 
 ROLE = f"DO $$ BEGIN EXECUTE 'CREATE ' || 'ROLE {NAME}'; END $$"

@@ -34,7 +34,7 @@ def test_a_migration_that_changed_rows_is_never_unrecorded(site: Site, by_hand: 
     assert found.code == 3, found.out
     assert "--unrecord" not in found.out + found.err
     refused = site.run("drift", "--unrecord", "shop.0002_f")
-    assert "the schema does not show that shop.0002_f is wrongly recorded" in refused.err
+    assert "the schema does not prove that shop.0002_f is wrongly recorded" in refused.err
     assert refused.code == 3
     mend(site)  # what it does print
     site.sql("DROP INDEX IF EXISTS by_price")
@@ -109,7 +109,7 @@ def test_what_could_not_be_applied_again_is_not_unrecorded(site: Site) -> None:
     found = site.run("drift")
     assert found.code == 3, found.out
     assert "--unrecord" not in found.out + found.err
-    assert "the repair fails on a copy: could not create unique index" in " ".join(
+    assert "the repair failed on a copy: could not create unique index" in " ".join(
         found.out.split()
     )
     assert "fix the differences that have no SQL by hand" in found.err

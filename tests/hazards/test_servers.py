@@ -67,7 +67,7 @@ def test_more_locks_than_the_server_has_room_for_are_refused_with_the_setting(
     tables = "\n".join(f"CREATE TABLE many_{number} (id int PRIMARY KEY);" for number in range(100))
     crowded.migration("0002_many", f'migrations.RunSQL("""{tables}""", "")')
     crowded.ends_refused(
-        "locks at once, and the server has room for 200 ", "set max_locks_per_transaction = "
+        "locks at once, but the server has room for 200 ", "set max_locks_per_transaction = "
     )
     few = "\n".join(tables.splitlines()[:20])
     crowded.migration("0002_many", f'migrations.RunSQL("""{few}""", "")')
@@ -83,13 +83,13 @@ def test_a_standby_that_is_far_behind_is_told_and_not_lost_to_a_copy(crowded: Si
         crowded.migration("0002_add", ADD)
         (problem,) = crowded.plan()["problems"]
         assert (problem["hazard"], problem["blocking"]) == (54, False)
-        assert "nobody reads replication slot standby_two, which keeps 1" in problem["what"]
+        assert "replication slot standby_two has no consumer and retains 1" in problem["what"]
         crowded.sql("ALTER SYSTEM SET max_slot_wal_keep_size = '1200MB'")
         crowded.sql("SELECT pg_reload_conf()")
         until(lambda: crowded.sql(SAFE) != [(None,)], "the limit")
         while crowded.sql(SAFE)[0][0] > 8_000_000:
             crowded.sql("SELECT pg_logical_emit_message(false, 'a', repeat('b', 4000000))")
-        crowded.ends_refused("the server gives up the replication slot standby_two")
+        crowded.ends_refused("the server invalidates replication slot standby_two")
         assert crowded.sql("SELECT wal_status <> 'lost' FROM pg_replication_slots") == [(True,)]
     finally:
         crowded.sql("SELECT pg_drop_replication_slot('standby_two')")
@@ -108,11 +108,13 @@ def test_a_vacuum_against_wraparound_is_waited_for_and_then_it_is_done(crowded: 
     until(lambda: bool(crowded.sql(VACUUMING)), "the autovacuum")
     crowded.migration("0002_add", ADD)
     crowded.ends_refused(
-        "has to finish on shop_item, to prevent wraparound",
+        "must finish on shop_item to prevent transaction ID wraparound",
         "is gone from pg_stat_progress_vacuum",
     )
     # What the plan does not see is met by the change itself.
-    crowded.ends_undone("shop_item", "let that VACUUM end", REHEARSE="off", LOCK_RETRY_SECONDS="1")
+    crowded.ends_undone(
+        "shop_item", "wait until that VACUUM ends", REHEARSE="off", LOCK_RETRY_SECONDS="1"
+    )
     at_once = crowded.connect()
     vacuum = threading.Thread(target=lambda: at_once.cursor().execute("VACUUM FREEZE shop_item"))
     vacuum.start()

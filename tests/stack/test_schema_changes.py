@@ -257,7 +257,9 @@ def test_an_incompatible_change_says_what_avoids_it_and_what_it_would_cost(site:
         planned = site.run("plan", ok=False)
 
     assert refused.status == REFUSED
-    refused.refused("would fail until it is replaced, for about 40 s", "sh run.sh -0 --approve ")
+    refused.refused(
+        "would fail on the new schema until the switch, for about 40 s", "sh run.sh -0 --approve "
+    )
     (remedy,) = [line for line in refused.err.splitlines() if line.startswith("  next: ")]
     assert remedy.index("a db_default (such as") < remedy.index("accept errors (HTTP 500) until")
     assert "a db_default (such as" in " ".join(planned.out.partition("Pending: ")[0].split())

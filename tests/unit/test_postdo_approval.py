@@ -59,7 +59,7 @@ def test_an_approval_is_called_that_of_another_plan_only_where_one_counts() -> N
     run = run_of()[0]
 
     assert (
-        f"{OTHER} is for another plan; this one is {ASK.checksum}" in refusal(run, ASK, OTHER).what
+        f"{OTHER} is for another plan; this plan is {ASK.checksum}" in refusal(run, ASK, OTHER).what
     )
     assert refusal(run, ASK, ASK.checksum).what == ASK.headline
     assert refusal(run, ASK, "").what == ASK.headline

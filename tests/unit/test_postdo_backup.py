@@ -99,7 +99,7 @@ def test_a_copy_of_the_schema_has_the_rows_that_django_needs_and_no_others(
     outcome = drive(project, SUMS + COPY_THE_SCHEMA)
     assert outcome.code == 0, outcome.err
     assert outcome.out.splitlines() == [
-        "postdo: copying the schema without rows; no backup is kept of that",
+        "postdo: copying the schema without rows; no backup is made",
         "archive.shop_item 0",
         'public."Order lines" 0',
         "public.auth_permission 8",
@@ -199,8 +199,8 @@ def test_a_full_disk_of_the_server_refuses_and_leaves_nothing(
 @pytest.mark.parametrize(
     ("key", "value", "said"),
     [
-        ("REHEARSE_MAX_MB", "1", "REHEARSE_MAX_MB lets 1 MB be copied"),
-        ("POSTDO_SERVER_FREE_MB", "200", "and 200 MB are free"),
+        ("REHEARSE_MAX_MB", "1", "REHEARSE_MAX_MB allows a copy of 1 MB"),
+        ("POSTDO_SERVER_FREE_MB", "200", "but 200 MB are free"),
     ],
 )
 def test_too_big_a_database_is_refused_before_anything_begins(
@@ -223,7 +223,7 @@ def test_too_small_a_backup_disk_is_refused_before_anything_begins(
         project = shop(tmp_path, database, {"POSTDO_BACKUPS": str(disk)})
         outcome = drive(project, "backup.check_room(run, session)")
         assert outcome.code == 3
-        assert f"and {disk} has 8 MB free" in outcome.err
+        assert f"but {disk} has 8 MB free" in outcome.err
 
 
 def test_a_folder_that_cannot_be_written_is_refused(tmp_path: Path, database: str) -> None:
@@ -294,7 +294,7 @@ def test_what_belongs_to_others_and_cannot_be_copied_is_left_out_and_said(
         expected = ["bloom", "The log", "event trigger watch", "function in_c(internal)"]
         expected += ["index by_price", "schema audit", "The log_id_seq"]
         assert sorted(eval(left_out)) == sorted(expected)  # noqa: S307  of our own process
-        assert "the copy goes without" in outcome.out
+        assert "the copy omits" in outcome.out
         assert "event trigger watch" in outcome.out.partition("\n[")[0]
 
 
@@ -317,7 +317,7 @@ def test_an_extension_that_only_a_superuser_can_create_is_left_out_and_said(
         outcome = drive(project, COPY.replace(PRINTED, look))
         assert outcome.code == 0, outcome.err
         assert outcome.out.splitlines() == [
-            "postdo: the copy goes without pgstattuple: only a superuser can create that",
+            "postdo: the copy omits pgstattuple: only a superuser can create that",
             "[('hstore',), ('plpgsql',)]",
             "[(5000,)]",
             "('pgstattuple',)",
@@ -328,7 +328,7 @@ def test_an_extension_that_only_a_superuser_can_create_is_left_out_and_said(
     ("mode", "remedy"),
     [
         ("production", "add to DB_EXTENSIONS in .env: earthdistance"),
-        ("", "or go without a copy: REHEARSE=off"),
+        ("", "or set REHEARSE=off to skip the copy"),
     ],
 )
 def test_what_needs_an_extension_that_was_left_out_says_how_to_have_it(
@@ -342,7 +342,7 @@ def test_what_needs_an_extension_that_was_left_out_says_how_to_have_it(
         query(as_admin, f"ALTER TABLE place OWNER TO {urlsplit(url).username}")
         outcome = drive(project, COPY)
         assert outcome.code == 3, outcome.out
-        assert "table place needs what only a superuser can create: extension earthdistance" in (
+        assert "table place needs extension earthdistance, which only a superuser can create" in (
             outcome.err
         )
         assert remedy in outcome.err, outcome.err

@@ -31,7 +31,7 @@ def test_a_missing_migration_is_refused_with_the_list_and_the_remedy(tmp_path: P
     project.write("shop/models.py", ITEM + PRICE)
     outcome = project.run("check", environment=PRODUCTION)
     assert outcome.code == 3
-    assert "models have changes that no migration makes, in shop" in outcome.err
+    assert "models have changes that are not in a migration, in shop" in outcome.err
     assert "shop: Add field price to item" in outcome.err
     assert "sh run.sh -2 manage makemigrations" in outcome.err
     assert not list(tmp_path.glob("shop/migrations/0002*"))
@@ -147,7 +147,7 @@ def test_a_lost_file_is_named_before_the_migration_that_it_would_be_written_agai
         outcome = project.run(command, environment=PRODUCTION)
         assert outcome.code == 3, outcome.out
         text = outcome.out + outcome.err
-        assert "ahead of this code: shop.0002_price" in text
+        assert "ahead of this code: a newer release applied shop.0002_price" in text
         assert "restore their files from version control" in text
         assert "manage makemigrations" not in text
 
@@ -211,7 +211,7 @@ def test_an_app_without_any_migration_and_table_is_refused_in_production(
 ) -> None:
     outcome = prepare(without_migrations(tmp_path, database), PRODUCTION)
     assert outcome.code == 3
-    assert "no migrations at all and no tables, in shop" in outcome.err
+    assert "neither migrations nor tables, in shop" in outcome.err
     assert "makemigrations shop" in outcome.err
 
 
@@ -245,7 +245,7 @@ def test_without_a_file_that_others_need_production_says_who_knows_which(
 
     assert outcome.code == 3
     assert "NodeNotFoundError" in outcome.err
-    assert "next: `sh run.sh plan` says which file is missing" in outcome.err
+    assert "next: run `sh run.sh plan` to see which file is missing" in outcome.err
 
 
 PART = "class Part{0}(models.Model):\n    label = models.CharField(max_length=50)\n\n\n"
@@ -254,7 +254,7 @@ PART = "class Part{0}(models.Model):\n    label = models.CharField(max_length=50
 @pytest.mark.parametrize(
     ("made", "said", "not_said"),
     [
-        ("id AutoField", "DEFAULT_AUTO_FIELD is the reason", "makemigrations --dry-run"),
+        ("id AutoField", "the cause is DEFAULT_AUTO_FIELD", "makemigrations --dry-run"),
         ("nothing", "manage makemigrations --dry-run parts", "DEFAULT_AUTO_FIELD"),
     ],
 )

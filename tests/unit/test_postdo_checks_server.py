@@ -121,7 +121,7 @@ def test_nothing_stands_in_the_way_on_a_server_that_is_well(shop: Project) -> No
 
 def do(project: Project, next_step: str) -> None:
     """The statements of a remedy, word for word."""
-    for statement in next_step.removeprefix("in a quiet hour: ").split("; "):
+    for statement in next_step.removeprefix("at a quiet time: ").split("; "):
         project.sql(statement)
 
 
@@ -137,7 +137,7 @@ def test_another_version_of_a_collation_is_a_warning_where_nothing_is_built_on_i
     make_old_collation(shop)
     problem = only(ask(shop, altered=[ITEM]), 28)
     assert not problem["blocking"]
-    assert "collation german was version 1.1" in problem["what"]
+    assert "collation german were built with its version 1.1" in problem["what"]
     do(shop, problem["next_step"])
     assert ask(shop, altered=[ITEM]) == []
 
@@ -224,7 +224,7 @@ def test_a_pooler_in_transaction_mode_blocks(shop: Project, tmp_path: Path) -> N
         problem = only(ask(shop_on(tmp_path, url)), 48)
     assert problem["blocking"]
     assert "does not keep sessions: two sessions got the same server process" in problem["what"]
-    assert "connect to PostgreSQL itself" in problem["next_step"]
+    assert "connect directly to PostgreSQL" in problem["next_step"]
 
 
 def test_a_pooler_in_session_mode_is_no_obstacle(shop: Project, tmp_path: Path) -> None:
@@ -261,7 +261,7 @@ def test_a_table_of_another_owner_blocks_with_the_statement_that_helps(
     problem = only(ask(clerk, altered=[ITEM]), 56)
     role = urlsplit(clerk.url).username
     assert problem["blocking"]
-    assert f"shop_item is to be changed, and belongs to tester, not to {role}" in problem["what"]
+    assert f"{role} must own shop_item to change it, but its owner is tester" in problem["what"]
     assert f"ALTER TABLE shop_item OWNER TO {role}" in problem["next_step"]
     shop.sql(f"ALTER TABLE shop_item OWNER TO {role}")
     assert ask(clerk, altered=[ITEM]) == []
@@ -350,11 +350,11 @@ def test_a_replication_slot_that_nobody_reads_is_named_and_blocks_before_it_is_l
         far = {"FAR_BEHIND_BYTES": 500_000}
         problem = only(ask(server, limits=far), 54)
         assert not problem["blocking"]
-        assert "nobody reads replication slot standby_two, which keeps" in problem["what"]
+        assert "replication slot standby_two has no consumer and retains" in problem["what"]
         assert "pg_drop_replication_slot('standby_two')" in problem["next_step"]
         assert only(ask(server, limits=far, wal_bytes=600_000), 54)["blocking"]
         problem = only(ask(server, limits=far, wal_bytes=2**30), 54)
-        assert "more than the server still keeps for it" in problem["what"]
+        assert "more than the server can keep for it" in problem["what"]
         assert ask(server) == []
     finally:
         server.sql("SELECT pg_drop_replication_slot('standby_two'); DROP TABLE filler")
@@ -377,6 +377,6 @@ def test_autovacuum_against_wraparound_on_an_altered_table_blocks(server: Projec
         found = ask(server, altered=["public.old_item"])
     problem = only(found, 49)
     assert problem["blocking"]
-    assert "has to finish on old_item, to prevent wraparound" in problem["what"]
+    assert "must finish on old_item to prevent transaction ID wraparound" in problem["what"]
     assert "wait until pid" in problem["next_step"]
     assert ask(server, altered=["public.nothing"]) == []

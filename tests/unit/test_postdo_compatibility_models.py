@@ -163,24 +163,24 @@ def test_the_use_can_be_asked_for_inside_a_transaction_and_with_a_type_that_is_n
 HURTFUL = (
     ("DROP TABLE shop_item_tags", "table shop_item_tags is dropped"),
     ("ALTER TABLE shop_item ALTER name TYPE varchar(9)", "to character varying(9)"),
-    ("ALTER TABLE shop_item ALTER note SET NOT NULL", "takes no NULL"),
+    ("ALTER TABLE shop_item ALTER note SET NOT NULL", "becomes NOT NULL"),
     (
         "ALTER TABLE shop_item ADD x int NOT NULL DEFAULT 0; "
         "ALTER TABLE shop_item ALTER x DROP DEFAULT",
         "shop_item.x is new",
     ),
-    ("CREATE UNIQUE INDEX once ON shop_item (lower(name))", "uniqueness once"),
+    ("CREATE UNIQUE INDEX once ON shop_item (lower(name))", "unique constraint or index once"),
     ("ALTER TABLE shop_item ADD UNIQUE (category_id)", "shop_item_category_id_key"),
     ("ALTER TABLE shop_item ADD CHECK (name <> '')", "shop_item_name_check"),
     ("ALTER TABLE shop_item ADD FOREIGN KEY (price) REFERENCES shop_tag", "price_fkey"),
     ("ALTER TABLE shop_item ALTER id DROP IDENTITY", "loses its default"),
     (
         "ALTER TABLE shop_item RENAME name TO title",
-        "shop_item.name is gone (title may be its new name)",
+        "shop_item.name is dropped (perhaps renamed to title)",
     ),
     (
         "ALTER TABLE shop_item RENAME TO shop_thing",
-        "shop_item is gone (shop_thing may be its new name)",
+        "shop_item is dropped (perhaps renamed to shop_thing)",
     ),
 )
 

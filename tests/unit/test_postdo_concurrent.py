@@ -111,7 +111,7 @@ def test_a_repeat_keeps_the_finished_index_and_rebuilds_the_one_that_failed(shop
     code, printed = run(shop)
     assert code == 5, printed
     assert "concurrent mode" in printed
-    assert "failed: shop.0002_indexes (not atomic, so a part of it may stay)" in printed
+    assert "failed: shop.0002_indexes (not atomic, so part of it may stay)" in printed
     first = indexes(shop)
     assert {name: valid for name, (valid, _) in first.items()} == {
         "item_name": True,
@@ -181,7 +181,7 @@ def test_an_atomic_migration_waits_for_its_lock_in_small_pieces(shop: Project) -
     process = start(shop, PATIENT)
     assert process.stdout is not None
     line = next(line for line in process.stdout if "did not get a lock" in line)
-    assert "shop.0002_stock did not get a lock, and is tried again" in line
+    assert "shop.0002_stock did not get a lock; trying again" in line
     cursor.execute("COMMIT")
     holder.close()
     printed, _ = process.communicate(timeout=60)
@@ -282,7 +282,7 @@ def test_what_is_kept_of_a_failure_is_remembered_and_the_repeat_goes_on(shop: Pr
     shop.sql("INSERT INTO shop_item (name) VALUES ('ready')")
     repeat = shop.run("migrate", "--concurrently", environment=quiet)
     assert repeat.code == 0, repeat.out + repeat.err
-    assert "going on with the run of " in repeat.out
+    assert "resuming the run of " in repeat.out
 
 
 def test_a_repeat_with_an_edited_file_passes_the_gate_again(shop: Project) -> None:
@@ -309,7 +309,7 @@ def test_a_damaged_record_of_a_run_is_no_licence_to_go_on(shop: Project) -> None
 
     again = shop.run("migrate", "--concurrently", environment=quiet)
 
-    assert "going on" not in again.out
+    assert "resuming" not in again.out
     assert "Traceback" not in again.err
     assert again.code in (3, 5), again.err
 

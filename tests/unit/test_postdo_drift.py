@@ -16,11 +16,11 @@ RECORDED = f"SELECT count(*) FROM django_migrations WHERE {OURS}"  # noqa: S608
 CHANGES = {
     "record": (
         "INSERT INTO django_migrations (app, name, applied) VALUES ('shop', '0002_price', now())",
-        "nothing to mend: shop.0002_price is recorded as applied",
+        "nothing to do: shop.0002_price is recorded as applied",
     ),
     "unrecord": (
         f"DELETE FROM django_migrations WHERE {OURS}",  # noqa: S608
-        "nothing to mend: shop.0002_price is not recorded as applied",
+        "nothing to do: shop.0002_price is not recorded as applied",
     ),
 }
 
@@ -49,7 +49,7 @@ def test_a_record_that_another_process_corrected_meanwhile_is_left_alone(
     waiting = shop.start("drift", f"--{how}", "shop.0002_price")
     assert waiting.stdout is not None
     printed = ""
-    while "another process is at work" not in printed:
+    while "another process holds the lock" not in printed:
         line = waiting.stdout.readline()
         assert line, printed
         printed += line
@@ -84,7 +84,7 @@ drift.from_nothing = cannot
 answer = [len(found), right, drift.explain(subject, found), len(tried)]
 """,
     )
-    explained = "shop.0002_price is recorded as applied, and what it does is not there"
+    explained = "shop.0002_price is recorded as applied, but its changes are not in the schema"
     assert answer.value == [1, [explained], [], 2]
 
 
@@ -115,8 +115,10 @@ def test_what_the_candidates_have_in_common_is_made_once(shop: Project) -> None:
     shop.migration("shop", "0003_stock", STOCK, after="0002_price")
     shop.sql("ALTER TABLE shop_item DROP COLUMN price")
     answer = inside(shop, EXPLAINED)
-    assert answer.value == ["shop.0002_price is recorded as applied, and what it does is not there"]
-    assert "building 3 schemas upon 3 migrations" in answer.out
+    assert answer.value == [
+        "shop.0002_price is recorded as applied, but its changes are not in the schema"
+    ]
+    assert "building 3 more schemas from 3 migrations" in answer.out
     assert answer.out.count("building") == 2, answer.out  # the other one is what find compares with
 
 
@@ -125,8 +127,10 @@ def test_a_candidate_that_no_transaction_can_do_is_tried_alone(shop: Project) ->
     inside(shop, "migrate()")
     shop.sql("DELETE FROM django_migrations WHERE name = '0003_stock'")
     answer = inside(shop, EXPLAINED)
-    assert answer.value == ["what shop.0003_stock does is there, and it is not recorded as applied"]
-    assert "building 3 schemas upon 3 migrations" in answer.out
+    assert answer.value == [
+        "shop.0003_stock is not recorded as applied, but its changes are in the schema"
+    ]
+    assert "building 3 more schemas from 3 migrations" in answer.out
     assert "building the expected schema from 5 migrations" in answer.out
 
 
@@ -145,7 +149,7 @@ def test_two_wrong_records_are_explained_each_by_itself(shop: Project) -> None:
     shop.sql("ALTER TABLE shop_item DROP COLUMN price, DROP COLUMN stock")
     for name in ("0003_stock", "0002_price"):
         assert inside(shop, EXPLAINED).value == [
-            f"shop.{name} is recorded as applied, and what it does is not there"
+            f"shop.{name} is recorded as applied, but its changes are not in the schema"
         ]
         assert shop.run("drift", "--unrecord", f"shop.{name}").code == 0
     assert inside(shop, EXPLAINED).value == []
@@ -154,7 +158,7 @@ def test_two_wrong_records_are_explained_each_by_itself(shop: Project) -> None:
 def test_what_was_made_by_hand_elsewhere_does_not_hide_a_wrong_record(shop: Project) -> None:
     shop.sql("ALTER TABLE shop_item DROP COLUMN price; ALTER TABLE shop_item ADD other text")
     assert inside(shop, EXPLAINED).value == [
-        "shop.0002_price is recorded as applied, and what it does is not there"
+        "shop.0002_price is recorded as applied, but its changes are not in the schema"
     ]
 
 

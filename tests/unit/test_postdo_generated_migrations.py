@@ -122,8 +122,8 @@ def test_urls_that_cannot_be_imported_are_named_and_nothing_is_written(tours: Pr
     outcome = prepare(tours)
 
     assert outcome.code == 3
-    assert "the system checks cannot be run: ModuleNotFoundError" in outcome.err
-    assert f"correct it at {file}:1" in outcome.err
+    assert "the system checks cannot run: ModuleNotFoundError" in outcome.err
+    assert f"fix it at {file}:1" in outcome.err
     assert written(tours, "core") == ["0001_initial.py"]
     assert tours.sql("SELECT name FROM core_tour") == [("south",)]
 

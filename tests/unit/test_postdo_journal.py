@@ -112,7 +112,7 @@ answer = [[one.what for one in journal.runs(3)], journal.sources()["shop", "0001
 def test_a_database_without_a_journal_gives_empty_answers_and_one_word(shop: Project) -> None:
     answer = inside(shop, KEEP + "keep(journal); answer = all_of(journal)")
     assert answer.value == NOTHING
-    assert answer.out == "postdo: no journal in this database yet\n"
+    assert answer.out == "postdo: this database has no journal yet\n"
     assert answer.err == ""
     assert shop.sql("SELECT to_regnamespace('postdo_journal')") == [(None,)]
 
@@ -394,7 +394,7 @@ def test_an_older_journal_is_upgraded_step_by_step_and_keeps_what_it_has(shop: P
     inside(shop, KEEP + "journal.prepare(); keep(journal)")
     before = inside(shop, KEEP + FURTHER + "answer = all_of(journal)")
     assert before.value == NOTHING
-    assert "the next `migrate` brings it to 3" in before.err
+    assert "the next `migrate` upgrades it to 3" in before.err
     answer = inside(shop, KEEP + FURTHER + "answer = [journal.prepare(), all_of(journal)]")
     assert answer.value == [True, EVERYTHING]
     assert "from version 1 to 3" in answer.out
@@ -420,7 +420,7 @@ def test_a_newer_journal_is_left_alone(shop: Project) -> None:
     answer = inside(shop, KEEP + "answer = [journal.prepare(), keep(journal), all_of(journal)]")
     assert answer.value == [False, None, NOTHING]
     assert answer.err.count("\n") == 1
-    assert "a newer postdo made it (version 3, this one knows 1)" in answer.err
+    assert "a newer postdo created it (version 3; this postdo knows 1)" in answer.err
     assert shop.sql(
         "SELECT version, (SELECT count(*) FROM postdo_journal.run) FROM postdo_journal.journal"
     ) == [(3, 1)]

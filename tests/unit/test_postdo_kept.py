@@ -114,7 +114,7 @@ def test_what_was_asked_about_is_approved_without_another_copy(
     big = {"REHEARSE_DUMP_MB": "0", "POSTDO_APPROVE": checksum}
     # Nor is a base backup wanted, as it would be for another rehearsal.
     wanted = shop.run("needs-copy", "prepare", environment=big)
-    assert "a base backup for the rehearsal: no" in wanted.out, wanted.err
+    assert "base backup needed for the rehearsal: no" in wanted.out, wanted.err
     done = shop.run("migrate", "--approve", checksum, environment=nowhere)
 
     assert done.code == 0, done.out + done.err
@@ -215,7 +215,7 @@ def test_not_one_row_more_is_deleted_than_was_approved(shop: Project) -> None:
 
     assert refused.code == 3, refused.out + refused.err
     assert f"{ANEW}the release was rolled back: more rows would be lost than" in refused.out
-    assert "shop_item: 65 rows deleted, and 5 when rehearsed" in refused.out
+    assert "shop_item: 65 rows deleted, 5 in the rehearsal" in refused.out
     assert f"the approval {checksum} is for another plan" in refused.err
     assert "would delete 65 rows of shop_item" in refused.err
     assert rows_of(shop) == before

@@ -38,16 +38,22 @@ ATOMIC = (plans.PRICE, plans.STOCK)
     [
         (THEN, ""),
         (replace(THEN, database="1 since 3"), "restarted"),
-        (replace(THEN, code={"sources": "a", "django": "5.3"}), "another version"),
-        (replace(THEN, code={"sources": "a"}), "another version"),
-        (replace(THEN, code={**THEN.code, "policies": "x"}), "keys in .env"),
+        (
+            replace(THEN, code={"sources": "a", "django": "5.3"}),
+            "version of Python, postdo or a package",
+        ),
+        (replace(THEN, code={"sources": "a"}), "version of Python, postdo or a package"),
+        (
+            replace(THEN, code={**THEN.code, "policies": "x"}),
+            "the rehearsal settings in .env changed",
+        ),
         (replace(THEN, tables=(Table("public.shop_item", 5000, 7500),)), ""),
         (replace(THEN, tables=(Table("public.shop_item", 5000, 7501),)), "many rows"),
         (replace(THEN, tables=(Table("public.shop_item", 0, 3),)), "many rows"),
         (replace(THEN, tables=(Table("public.shop_item", 5000, 6999),)), "many rows"),
-        (replace(THEN, code={**THEN.code, "settings": "x"}), "settings differ"),
-        (replace(THEN, code={**THEN.code, "sources": "b"}), "files of the project differ"),
-        (replace(THEN, schema="t"), "schema was changed"),
+        (replace(THEN, code={**THEN.code, "settings": "x"}), "settings changed"),
+        (replace(THEN, code={**THEN.code, "sources": "b"}), "project files changed"),
+        (replace(THEN, schema="t"), "the schema changed"),
         (replace(THEN, tables=(*THEN.tables, Table("public.log", 0, 9000))), ""),
     ],
 )
@@ -136,14 +142,14 @@ def test_a_table_that_was_not_there_had_no_rows(changed: int, is_busy: bool) -> 
 
 def test_a_rehearsal_of_an_hour_ago_is_the_oldest_that_counts() -> None:
     assert not kept.difference(THEN, THEN, kept.MOST_SECONDS, TOUCHED)
-    assert "60 min ago" in kept.difference(THEN, THEN, kept.MOST_SECONDS + 1, TOUCHED)
+    assert "60 min old" in kept.difference(THEN, THEN, kept.MOST_SECONDS + 1, TOUCHED)
 
 
 def test_what_was_told_then_and_is_not_now_differs_and_the_other_way_round() -> None:
     more = replace(THEN, code={**THEN.code, "all settings": "x"})
 
-    assert kept.difference(THEN, more, 60.0, TOUCHED) == "the settings differ"
-    assert kept.difference(more, THEN, 60.0, TOUCHED) == "the settings differ"
+    assert kept.difference(THEN, more, 60.0, TOUCHED) == "the settings changed"
+    assert kept.difference(more, THEN, 60.0, TOUCHED) == "the settings changed"
 
 
 def is_kept(rehearsal: Rehearsal) -> bool:
@@ -257,18 +263,18 @@ def test_it_is_taken_once_with_the_losses_of_now(world: World) -> None:
     assert world.counted is not None
     assert found.trace.losses == (*world.counted, deleted)
     assert found.reused
-    assert "rehearsed 60 s ago" in world.out.getvalue()
+    assert "rehearsal from 60 s ago" in world.out.getvalue()
 
     assert not kept.is_usable(world.subject, APPROVED)
     assert kept.take(world.subject, APPROVED) is None
-    assert "again" not in world.out.getvalue().partition("not rehearsed again")[2]
+    assert "again" not in world.out.getvalue().partition("reusing the rehearsal")[2]
 
 
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ("age", "ago"),
         ("database", "restarted"),
+        ("age", "old"),
         ("text", "cannot be read"),
         ("tables", "many rows of shop_item changed"),
         ("counted", "cannot be counted"),

@@ -65,7 +65,7 @@ def test_the_story_is_told_in_a_few_plain_lines(shop: Project) -> None:
     assert [line.partition(" (")[0] for line in outcome.out.splitlines()] == [
         "postdo: database ready",
         "postdo: models match their migrations",
-        "postdo: user ada is there already",
+        "postdo: user ada already exists",
         "postdo: nothing to migrate",
         "postdo: prepared",
     ]

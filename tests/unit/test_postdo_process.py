@@ -464,7 +464,7 @@ def test_what_python_changes_is_refused_also_without_the_kernel(
     python(shop, "0002_files", BOUND[way], after="0001_initial")
     result = do(shop)
     assert result.failure is not None
-    assert "files outside the rehearsal's own folder are closed to it" in result.failure.what
+    assert "the rehearsal cannot change files outside its own folder" in result.failure.what
     assert "1 refused" in result.outside[0]
     assert ("Landlock" in result.gap) is not kernel
     after = file.stat()

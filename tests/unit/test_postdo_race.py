@@ -73,7 +73,7 @@ def test_the_one_that_waits_says_for_whom_and_finds_nothing_to_do(shop: Project)
     assert second.stdout is not None
     assert "database ready" in second.stdout.readline()
     waited = second.stdout.readline()
-    assert "another process is at work; waiting for postdo " in waited
+    assert "another process holds the lock; waiting for postdo " in waited
     assert "(pid " in waited
     gate.close()
     _, rest = ends([first, second])
@@ -88,7 +88,7 @@ def test_the_next_one_goes_on_when_the_holder_is_killed_while_it_only_holds(shop
     waiting = shop.start("migrate")
     assert waiting.stdout is not None
     assert "database ready" in waiting.stdout.readline()
-    assert "another process is at work" in waiting.stdout.readline()
+    assert "another process holds the lock" in waiting.stdout.readline()
     holder.close()
     (printed,) = ends([waiting])
     assert "applied shop.0001_initial" in printed
@@ -101,14 +101,14 @@ def test_one_that_loses_its_session_while_it_waits_goes_on_waiting(shop: Project
     waiting = shop.start("migrate")
     assert waiting.stdout is not None
     assert "database ready" in waiting.stdout.readline()
-    assert "another process is at work" in waiting.stdout.readline()
+    assert "another process holds the lock" in waiting.stdout.readline()
     shop.sql(
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
         "WHERE application_name LIKE 'postdo %' AND datname = current_database()"
     )
     assert "the session was lost while it waited" in waiting.stdout.readline()
     assert "database ready" in waiting.stdout.readline()
-    assert "another process is at work" in waiting.stdout.readline()
+    assert "another process holds the lock" in waiting.stdout.readline()
     holder.close()
     (printed,) = ends([waiting])
     assert "applied shop.0001_initial" in printed
@@ -136,7 +136,7 @@ def test_the_next_one_waits_for_what_a_killed_holder_left_running(shop: Project)
     second = shop.start("migrate")
     assert second.stdout is not None
     assert "database ready" in second.stdout.readline()
-    assert "another process is at work" in second.stdout.readline()
+    assert "another process holds the lock" in second.stdout.readline()
     # Corrected meanwhile, and now without anything that would meet the locks of the other one.
     slow.write_text(slow.read_text().replace(operations, create.replace("orphan", "adopted")))
     os.kill(first.pid, signal.SIGKILL)

@@ -90,7 +90,7 @@ def test_the_gravest_loss_comes_first_and_of_equals_the_bigger_one() -> None:
         ("table", "delete table shop_item (3 rows)"),
         ("column", "delete column shop_item.note (3 values)"),
         ("rows", "delete 3 rows of shop_item"),
-        ("rounded", "round or cut off shop_item.note (3 values)"),
+        ("rounded", "round or truncate shop_item.note (3 values)"),
     ],
 )
 def test_a_loss_is_counted_in_rows_or_in_values(kind: str, words: str) -> None:
@@ -102,7 +102,7 @@ def test_a_rename_that_may_be_meant_is_offered_instead_of_the_loss() -> None:
     (alone,) = refusals.lost([plans.COLUMN_LOSS], (), Answer.ASK)
 
     assert offered.reason.next_step == alone.reason.next_step.replace(
-        "take it out of the migrations", "write RenameField"
+        "remove this from the migrations", "write RenameField"
     )
     assert "write RenameField" in offered.reason.next_step
 
@@ -126,7 +126,7 @@ def test_every_lock_that_is_too_long_is_listed_the_longest_first() -> None:
         "b",
         "shop_cart",
     ]
-    assert "nobody could read or write shop_item" in reason.what
+    assert "would block reads and writes of shop_item" in reason.what
 
 
 def test_of_equally_long_locks_one_is_named_whatever_their_order() -> None:
@@ -226,8 +226,8 @@ def test_what_depends_on_a_column_can_be_dropped_and_made_again_only_if_both_are
     known = replace(view, again=("CREATE VIEW v", "GRANT SELECT ON v TO w"))
 
     assert only(plans.findings(drift=(known,))).details == (
-        "before: DROP VIEW v",
-        "afterwards: CREATE VIEW v GRANT SELECT ON v TO w",
+        "before the release: DROP VIEW v",
+        "after the release: CREATE VIEW v GRANT SELECT ON v TO w",
     )
     for unknown in (view, replace(known, sql=())):
         assert not only(plans.findings(drift=(unknown,))).details
@@ -244,7 +244,7 @@ def test_where_nobody_knows_which_tables_change_the_database_is_named() -> None:
     any_of_them = refusals.drifted((plans.ALARM,), (), None, Answer.REFUSE)[0].reason
 
     assert some.what != any_of_them.what
-    assert any_of_them.what.startswith("the database ")
+    assert any_of_them.what.startswith("schema drift: ")
 
 
 def test_the_release_that_is_serving_is_named_if_it_is_known() -> None:
@@ -254,7 +254,7 @@ def test_the_release_that_is_serving_is_named_if_it_is_known() -> None:
     )
 
     assert "1.4" in named
-    assert unnamed.startswith("the release that is serving ")
+    assert unnamed.startswith("the running version would ")
 
 
 def test_the_steps_that_avoid_a_clash_are_shown_as_far_as_they_fit() -> None:

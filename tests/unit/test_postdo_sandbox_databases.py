@@ -89,4 +89,4 @@ def test_a_database_of_the_same_name_elsewhere_is_another_one(
 ) -> None:
     settings(shop, ROUTER.format(more="PORT=1"))
     python(shop, "0002_nothing", "pass", after="0001_initial")
-    assert "only the database 'default' is looked after, not replica" in shop.run("plan").out
+    assert "postdo migrates only the database 'default', not replica" in shop.run("plan").out

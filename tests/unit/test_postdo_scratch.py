@@ -119,7 +119,7 @@ def test_a_role_that_is_no_superuser_needs_no_more_than_createdb(
         name = url.rpartition("/")[2]
         query(database, f"ALTER DATABASE {name} SET log_statement TO 'all'")
         printed = made_and_gone(make(tmp_path, url), "print(name.startswith('postdo_scratch_'))")
-        assert "goes without the settings log_statement (permission denied" in printed
+        assert "lacks the settings log_statement (permission denied" in printed
         assert printed.endswith("True\n")
 
 
@@ -217,7 +217,7 @@ def test_what_a_killed_run_left_is_removed_by_the_next_and_a_living_one_is_left_
     assert scratch_names(project.url) == sorted([left, used])
     outcome = drive(project, "print(scratch.remove_abandoned(run, session))")
     assert outcome.out.count("removed postdo_scratch_") == 1
-    assert f"removed {left}, which a run left behind (postdo: copy of " in outcome.out
+    assert f"removed {left}, which an earlier run left behind (postdo: copy of " in outcome.out
     assert outcome.out.endswith(f"({left!r},)\n")
     assert scratch_names(project.url) == [used]
     living.communicate("go on\n", timeout=30)

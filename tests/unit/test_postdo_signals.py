@@ -76,7 +76,7 @@ def test_a_signal_in_a_long_statement_rolls_the_migration_back(
     until(lambda: running(shop, "pg_sleep"), "the migration at work")
     printed = stopped(process, number)
     assert f"stopped by {number.name}" in printed
-    assert "each is whole" in printed
+    assert "each of them is complete" in printed
     until(lambda: not running(shop, "pg_sleep"), "the statement cancelled on the server")
     assert shop.sql("SELECT to_regclass('begun')") == [(None,)]
     names = shop.sql("SELECT name FROM django_migrations WHERE app = 'shop'")

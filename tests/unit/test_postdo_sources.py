@@ -163,8 +163,8 @@ def test_without_a_journal_there_is_nothing_to_list_and_it_says_so(
     inside(project, "migrate()")
     answer = sources(project)
     assert answer.value == {"shop.0001_initial": "unarchived"}
-    assert "no journal in this database yet" in answer.out
-    assert "more were applied and are not archived yet" in answer.out
+    assert "this database has no journal yet" in answer.out
+    assert "more are applied but not archived yet" in answer.out
 
 
 def test_a_missing_file_is_told_with_where_it_can_be_had_from(shop: Project) -> None:
@@ -173,7 +173,7 @@ def test_a_missing_file_is_told_with_where_it_can_be_had_from(shop: Project) -> 
     said = sources(shop).out
 
     assert "shop.0003_stock was applied, and its file is missing" in said
-    assert "next: see what was applied: postdo sources --show shop.0003_stock\n" in said
+    assert "next: see the applied version: postdo sources --show shop.0003_stock\n" in said
 
 
 def test_the_text_that_was_applied_is_printed_alone(shop: Project) -> None:

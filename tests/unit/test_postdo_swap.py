@@ -137,7 +137,7 @@ def test_a_migration_that_fails_changes_nothing_and_leaves_nothing(each_role: Sw
     code, printed = shop.run()
     assert code == 4, printed
     assert "shop.0006_broken: division by zero" in printed
-    assert "the database is as before" in printed
+    assert "the database is unchanged" in printed
     assert shop.state() == before
     assert shop.databases() == []
     shop.project.sql("INSERT INTO shop_item (name) VALUES ('later')")  # nobody waits any more
@@ -147,7 +147,7 @@ def test_a_result_that_was_not_rehearsed_changes_nothing(shop: Swapping) -> None
     before = shop.state()
     code, printed = shop.run(shop.name, shop.name)  # "rehearsed": the schema stays as it is
     assert code == 4, printed
-    assert "the schema is not the one that was rehearsed: " in printed
+    assert "the schema differs from the rehearsal: " in printed
     assert "unexpected column shop_item.mood" in printed
     assert shop.state() == before
     assert shop.databases() == []
@@ -179,7 +179,7 @@ def test_what_keeps_the_database_from_its_new_name_is_said(owner: Swapping) -> N
     printed, _ = process.communicate(timeout=60)
     assert process.returncode == 4, printed
     assert "permission denied to rename database" in printed
-    assert "others stayed connected" not in printed
+    assert "other sessions stayed connected" not in printed
     assert owner.state() == before
     assert owner.databases() == []
 
@@ -318,7 +318,7 @@ def refused(shop: Swapping, because: str) -> str:
 
 def test_a_session_that_we_may_not_end_refuses_it(owner: Swapping) -> None:
     other = open_connection(owner.admin)
-    said = refused(owner, "this user may not end its sessions")
+    said = refused(owner, "this role may not end its sessions")
     assert "pg_signal_backend" not in said, "that ends no session of a superuser"
     other.close()
 
@@ -326,7 +326,7 @@ def test_a_session_that_we_may_not_end_refuses_it(owner: Swapping) -> None:
 def test_a_role_that_may_not_create_databases_is_refused(owner: Swapping) -> None:
     name = owner.url.partition("//")[2].partition(":")[0]
     query(owner.admin, f"ALTER ROLE {name} NOCREATEDB")
-    statement = refused(owner, "have CREATEDB").partition("as a superuser: ")[2]
+    statement = refused(owner, "lacks CREATEDB").partition("as a superuser: ")[2]
     for one in statement.splitlines()[0].split("; "):
         query(owner.admin, one)
     code, printed = owner.run()
@@ -356,7 +356,7 @@ def test_a_table_of_somebody_else_is_refused(owner: Swapping) -> None:
 )
 def test_replication_that_would_be_left_behind_is_refused(shop: Swapping, statement: str) -> None:
     shop.project.sql(statement)
-    refused(shop, "would leave behind")
+    refused(shop, "would leave these behind")
     shop.project.sql("DROP SUBSCRIPTION IF EXISTS fed")
 
 
@@ -367,4 +367,4 @@ def test_large_objects_that_cannot_be_protected_are_refused(
     """Whoever locks them locks pg_dump out too."""
     swapping: Swapping = request.getfixturevalue("shop" if who == "superuser" else "owner")
     swapping.project.sql("SELECT lo_from_bytea(0, 'a picture')")
-    refused(swapping, "there are large objects")
+    refused(swapping, "the database has large objects")

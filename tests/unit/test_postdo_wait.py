@@ -44,7 +44,7 @@ def test_a_wrong_password_stops_at_once_and_says_how_to_change_it(
     assert outcome.code == 2
     assert time.monotonic() - started < 10
     assert "the one in .env is not the one that the volume was created with" in outcome.err
-    assert f"sh run.sh -0 psql, and there \\password {url.username}" in outcome.err
+    assert f"sh run.sh -0 psql, then \\password {url.username}" in outcome.err
     assert "not-this-one" not in outcome.err + outcome.out
     assert "Traceback" not in outcome.err
 
@@ -56,7 +56,7 @@ def test_a_missing_database_stops_at_once(tmp_path: Path, database: str) -> None
     assert outcome.code == 2
     assert f"has no database '{name}'" in outcome.err
     _, command, statement = outcome.err.partition(
-        "make it: sh run.sh -0 psql -U postdo_superuser -d postgres -c "
+        "create the database: sh run.sh -0 psql -U postdo_superuser -d postgres -c "
     )
     assert command, outcome.err
     query(database, statement.strip().strip("'"))
@@ -75,7 +75,7 @@ def test_a_role_that_may_not_log_in_stops_at_once(tmp_path: Path, database: str)
     finally:
         query(database, "DROP ROLE postdo_nobody")
     assert outcome.code == 2
-    assert "does not let user 'postdo_nobody' in" in outcome.err
+    assert "rejects user 'postdo_nobody'" in outcome.err
 
 
 def test_a_database_that_never_comes_ends_in_time_with_the_reason(tmp_path: Path) -> None:
@@ -131,10 +131,10 @@ def test_another_engine_is_named(tmp_path: Path) -> None:
     )
     outcome = project.run("wait")
     assert outcome.code == 2
-    assert "django.db.backends.sqlite3, and postdo works with PostgreSQL only" in outcome.err
+    assert "django.db.backends.sqlite3', but postdo works only with PostgreSQL" in outcome.err
     remedy = outcome.err.partition("next: ")[2]
-    assert remedy.startswith("let ")
-    assert 'read DATABASE_URL, which the kit sets: DATABASES = {"default": dj_data' in remedy
+    assert remedy.startswith("read DATABASE_URL in ")
+    assert 'the kit sets it: DATABASES = {"default": dj_data' in remedy
 
 
 def test_a_server_too_old_for_django_is_said_at_once(tmp_path: Path, database: str) -> None:
@@ -152,7 +152,7 @@ def test_a_url_with_a_bare_slash_in_the_password_is_explained_and_not_shown(
 ) -> None:
     outcome = Project(make(tmp_path, "").root, "postgres://u:pa/ss@h:5432/d").run("wait")
     assert outcome.code == 2
-    assert "percent-encoded" in outcome.err
+    assert "percent-encode it" in outcome.err
     assert "'pa'" not in outcome.err
 
 

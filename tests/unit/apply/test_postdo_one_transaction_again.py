@@ -38,7 +38,7 @@ def test_another_attempt_does_what_the_first_one_did(shop: Project) -> None:
     holder.cursor().execute("BEGIN; UPDATE shop_item SET name = name WHERE id = 1")
     process = start(shop, {"LOCK_TIMEOUT_MS": "200", "LOCK_RETRY_SECONDS": "60"})
     assert process.stdout is not None
-    while "to be tried again" not in (line := process.stdout.readline()):
+    while "trying again" not in (line := process.stdout.readline()):
         assert line, "it ended"
     holder.close()
 

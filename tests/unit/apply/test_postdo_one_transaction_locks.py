@@ -94,7 +94,7 @@ def test_a_lock_of_the_application_is_waited_for_and_its_holder_named(
     line(process, "paused")
     with application(shop.url, "SELECT count(*) FROM shop_item") as holder:
         go_on(process)
-        said = line(process, "to be tried again")
+        said = line(process, "trying again")
         assert f"shop_item is locked by gunicorn shop (pid {holder.pid}, idle in tr" in said
         assert "SELECT count(*) FROM shop_item" in said
         assert recorded(shop.url) == ["0001_initial"]
@@ -124,7 +124,7 @@ def test_rows_that_the_application_has_locked_are_waited_for(shop: Project) -> N
     add(shop, FILL_STOCK.replace("stock = 7", "name = name"))
     with application(shop.url, "UPDATE shop_item SET name = 'mine' WHERE id = 7"):
         process = start(shop, QUICK)
-        said = line(process, "to be tried again")
+        said = line(process, "trying again")
         assert "is locked by gunicorn shop" in said
     ended(process, 0)
 

@@ -157,7 +157,7 @@ def explain(problem: Problem, where: Target, config: Config, said: str) -> Postd
             if config.in_kit
             else f"database {where} rejects the password of user {where.user!r}",
             f"restore the old password, or set the new one in the database: {config.psql}, then "
-            f"\\\\password {where.user}",
+            f"\\password {where.user}",
         )
     if problem is Problem.NO_ROLE:
         return Misconfigured(

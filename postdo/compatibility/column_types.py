@@ -1,4 +1,9 @@
-"""Which column types can take another's place without the code noticing. Pure."""
+"""Decide which column types can replace another without the code noticing. Pure.
+
+``varchar(50)`` can become ``varchar(100)`` or ``text``: all values that the running version reads
+and writes still fit. The other direction can break its writes, and a change from text to integer
+breaks its reads too.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,14 @@
-"""Can the release that is serving work on the new schema? Its models against a catalogue.
+"""Decide whether the running version can work on the schema that a release produces.
 
-A clash is what the models could do before and can not afterwards; what was broken already is none.
-Which steps would avoid it is in ``expand_contract.py``.
+Between the migration and the switch to the new version, the running version still serves requests,
+on the new schema. What its models need is known: ``read_models`` describes for each model which
+columns it reads and writes, with which types, defaults and constraints. ``clashes`` compares that
+with two catalogues, from before and after the rehearsal.
+
+A clash is something that the models could do before and cannot do afterwards: read a column that
+was dropped, renamed or got an incompatible type, or write a row that a new NOT NULL, constraint or
+default forbids. What was broken before is no clash. Each clash names the steps that avoid it
+(``expand_contract``).
 """
 
 from __future__ import annotations

@@ -1,4 +1,9 @@
-"""What rows a table takes: its rules, and which of them code that does not know them can break."""
+"""Describe which rows a table accepts, and find constraints that the running version could violate.
+
+Constraints and unique indexes become ``Rule`` values with the columns that they need. A new rule is
+a problem only if the running version writes one of these columns and does not already obey the same
+rule, because its models have it or because the table had it before.
+"""
 
 from __future__ import annotations
 

@@ -1,9 +1,15 @@
-"""What a migration made or removed although nothing changed: it was there, or gone, already.
+"""Recognize what a migration created or dropped when it was already created or dropped by hand.
 
-The expected schema is kept by what each run changed. A view that was made by hand, and that a
-migration drops and makes again, or a column that was dropped by hand before a migration dropped it
-``IF EXISTS``, is the same before that run and after it, so that it would count as made by hand for
-ever. Whether the migrations make it, only a run from nothing tells.
+The expected schema is computed from what each release changed. Suppose that somebody created a view
+by hand, and that a migration later runs CREATE OR REPLACE VIEW with the same definition. The
+release changes nothing, so the expected schema does not get the view, and it would count as drift
+for ever. The same is true of a column that was dropped by hand before a migration dropped it IF
+EXISTS.
+
+Only the migrations themselves can tell: ``with_adopted`` runs them on an empty database, and
+accepts a difference if the result agrees with the real schema. That takes long, so it is done only
+if a migration with RunSQL, RunPython or an operation of the project's own mentions an object that
+differs.
 """
 
 from __future__ import annotations

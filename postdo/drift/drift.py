@@ -1,7 +1,14 @@
-"""The ``drift`` command: the real schema against what the applied migrations produce.
+"""The ``drift`` command: compare the real schema with what the applied migrations should produce.
 
-It can explain a difference where a migration's record is the reason, and mends only that, when
-asked.
+``find`` reads the real schema from PostgreSQL's catalogues, gets the expected one
+(``expected_schema``), and compares them object by object. An alarm is a difference that can break a
+migration or the site; others, such as an additional index, are harmless.
+
+Sometimes the schema is right and the record is wrong: django_migrations says that a migration is
+applied and its changes are not there, or the reverse. ``explain`` builds the schema that would be
+expected with the record of each suspect corrected. If that is exactly the real schema
+(``wrong_record.proves``), the record is the cause, and ``repair`` may correct it. ``repair``
+changes only the record, never the schema.
 """
 
 from __future__ import annotations

@@ -1,7 +1,12 @@
-"""The schema that the applied migrations should have produced.
+"""Find out which schema the applied migrations should have produced.
 
-Kept in the journal after each release. Where it is not, the migrations are run from nothing, in a
-scratch database, in a process of their own: the one way to know that asks nobody to keep anything.
+There are two sources. After each release the journal stores the expected schema, computed from the
+previous one and from what the release changed (``schema.expected_change``). If the journal has none
+for the applied migrations (the first run, or a restored database), the migrations run on an empty
+scratch database in a worker process, and the schema that results is stored.
+
+A migration file may have been edited or deleted since it was applied. Then the archived copy in the
+journal is used in its place (``rehearsal.archived_loader``).
 """
 
 from __future__ import annotations

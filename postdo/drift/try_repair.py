@@ -1,7 +1,9 @@
-"""The SQL that would remove a difference, tried on a copy before anybody is shown it.
+"""Test the SQL that removes drift on a copy, before it is shown to anybody.
 
-What is shown is one transaction for each difference. On the copy it did remove that difference,
-made no other one, and left the values of the table as they were, or it says that it does not.
+``schema.repair_*`` writes SQL for each difference. Here each of these runs on a copy, in a
+transaction of its own, and the schema is read again. The SQL is shown only if the difference is
+gone and no new one appeared. If it failed, the reason is shown instead. If it changed values of the
+table, a comment above it says so. Nothing is run on the database itself.
 """
 
 from __future__ import annotations

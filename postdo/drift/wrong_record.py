@@ -1,4 +1,10 @@
-"""Whether a schema proves that the record of a migration is wrong. Pure."""
+"""Decide whether a schema proves that the record of a migration is wrong. Pure.
+
+Two schemas are given: what the migrations produce with the record as it is, and with the record of
+one migration corrected. They differ by what that migration does. The real schema is proof only if,
+wherever the two differ, it has exactly what the corrected one has. If an object was changed or
+renamed by hand, it agrees with neither, and nothing is proved. Differences elsewhere do not matter.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,18 @@
-"""The end of the one transaction: nobody else ends it, and its fate is known afterwards."""
+"""Guarantee that the release's one transaction ends only once, and find out how it ended.
+
+Two things can go wrong at the end of a transaction:
+
+- A migration ends it itself, by sending COMMIT or ROLLBACK. ``nobody_else_ends_it`` parses each
+  statement that goes through Django and raises ``TransactionControlError`` before such a statement
+  is sent. Savepoints are allowed.
+- The connection breaks after COMMIT was sent and before the answer arrived. Then the client cannot
+  know whether PostgreSQL committed. ``commit_status`` asks the server over a new connection, with
+  pg_xact_status and the 64-bit transaction id that ``identity`` read before COMMIT. If the
+  transaction is still in progress after ``GRACE_SECONDS``, its session is terminated. If the server
+  answers "committed", the caller's ``recorded`` must confirm it by what the transaction wrote:
+  after a crash a server can assign the same id again. If there is no answer within DB_WAIT_SECONDS,
+  the result is ``UNKNOWN``, and a person gets the statement to run.
+"""
 
 from __future__ import annotations
 

@@ -1,8 +1,15 @@
-"""The rehearsal of a plan that was refused for want of an approval, kept for the run that has it.
+"""Save the rehearsal of a plan that needs an approval, so that the approved run can reuse it.
 
-It is used once, and only while all that it was made of is as it was: the code, the schema, about
-as many rows. What it said of the schema and of the rows is compared in the transaction all the
-same, before COMMIT; what nothing there compares keeps a rehearsal from being kept (files, mail).
+A rehearsal can take many minutes. If a release is refused only because nobody approved it yet, its
+rehearsal is stored in the journal under the plan's checksum. The next run with that approval takes
+it, once, instead of rehearsing again.
+
+It is used only if nothing that it depends on has changed since (``difference``): the code, settings
+and versions, the schema, the database and the start of its server, and the rows of each table that
+the migrations touch, up to a tenth of them. It expires after ``MOST_SECONDS``. The data loss is
+counted again. The comparison with the rehearsal before COMMIT takes place as always
+(``rehearsal.verify``); a rehearsal with effects that this comparison cannot see, such as files or
+mail, is not saved at all.
 """
 
 from __future__ import annotations

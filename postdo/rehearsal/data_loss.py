@@ -1,4 +1,15 @@
-"""Which data a run of migrations would lose: compared by identity, so that a rename is none."""
+"""Find out which data a run of migrations would delete, and how much of it.
+
+Columns are compared before and after by identity, which is the table's oid and the column's number
+(pg_attribute.attnum), not by name. A renamed column keeps its identity and is no loss. A column
+whose identity is gone was dropped; one whose type changed may round or truncate its values.
+
+The values are then counted, because dropping an empty column loses nothing. They are counted on
+data from before the run, since afterwards they are gone: in production, with a timeout of
+``COUNT_MS`` for each count. If that is not enough, the estimate of PostgreSQL's planner is used.
+Values that the migrations moved elsewhere before they dropped the column are not lost: what the
+tracer saw in the column at the time of the DROP limits the count.
+"""
 
 from __future__ import annotations
 

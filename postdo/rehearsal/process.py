@@ -1,7 +1,14 @@
-"""A process of its own in which migrations run on another database than production's.
+"""Start and watch the worker: a separate process in which migrations run on another database.
 
-The parent writes one ``Job`` as JSON to its standard input; the worker answers with JSON lines on
-its standard output: progress, and at the end one result. Killing it is always safe.
+A process, and not a function call, because migrations are arbitrary code: they may exit, leak
+memory, hang, or import models that must not stay loaded. The parent writes one ``Job`` as a line of
+JSON to the worker's standard input. The worker answers with lines of JSON on its standard output:
+the progress of each migration, and at the end one ``Result``.
+
+The parent enforces the limits of the job: the time (REHEARSE_SECONDS), and the memory, which it
+reads from /proc while the worker runs. The standard input stays open as long as the parent lives;
+when it closes, the worker ends itself. Killing the worker is always safe, since it only ever
+connects to a copy.
 """
 
 from __future__ import annotations

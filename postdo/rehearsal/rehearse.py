@@ -1,4 +1,22 @@
-"""The pending migrations on a copy of the real data."""
+"""Run the pending migrations on a copy of the database, before they run on the database itself.
+
+``rehearse`` works in four steps:
+
+1. Make a copy. Usually pg_dump writes a backup and pg_restore fills a scratch database beside
+   production's (``copy.backup``), so that each rehearsal also proves its backup. A database above
+   REHEARSE_DUMP_MB is copied as a whole server instead, by a base backup that ``run.sh`` makes.
+   With REHEARSE=schema the copy has no rows.
+2. Run the migrations in one transaction, in a worker process (``process.work``) that cannot reach
+   production, the network, other programs or the project's files.
+3. If they failed only because they share one transaction, run them once more as Django does, each
+   migration on its own. If that succeeds, the mode of the release is ``swap`` instead of
+   ``transaction``.
+4. Return a ``Rehearsal``: the mode, a ``Trace`` of what the migrations did (locks, rewritten
+   tables, changed rows, lost data, the schema before and after), or the failure.
+
+Nothing is decided here: ``plan.decide`` reads the ``Rehearsal``. The release compares its own
+result with the trace before it commits (``rehearsal.verify``).
+"""
 
 from __future__ import annotations
 

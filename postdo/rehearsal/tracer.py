@@ -1,7 +1,16 @@
-"""Watches migrations from inside their own session, and makes a ``Trace`` of it.
+"""Observe migrations from inside their own session, and turn what is seen into a ``Trace``.
 
-Its own questions are asked by the driver's cursor, so that no wrapper sees them, only after
-statements that succeeded, and as rarely as the answer can change.
+PostgreSQL shows most of what a transaction does only to that session, or only while it is open. So
+the tracer wraps each statement that Django sends, measures it, and after a statement that can
+change the answer it asks PostgreSQL on the same session: which locks are held now (pg_locks), which
+tables have a new file on disk (a rewrite), how many rows were inserted, updated and deleted (the
+transaction's own statistics). A lock counts from the statement that took it until the transaction
+ends.
+
+The tracer must not change what it observes. It uses the driver's cursor directly, so that no
+wrapper of Django sees its queries; it asks only after statements that succeeded, and as rarely as
+the answer can change; and a clock that stops during its own queries keeps their time out of the
+result.
 """
 
 from __future__ import annotations

@@ -1,4 +1,10 @@
-"""Before COMMIT: is this what was rehearsed? The schema by definition, the rows by numbers."""
+"""Compare a release with its rehearsal, just before COMMIT.
+
+Between the rehearsal and the release, somebody may have changed the database, and a migration may
+depend on the time or on chance. So the release looks at its own open transaction and refuses to
+commit if the schema differs from the rehearsal's by definition, or if many more rows were changed
+or deleted than were rehearsed. Each check raises ``Undone``: the caller rolls everything back.
+"""
 
 from __future__ import annotations
 

@@ -1,9 +1,18 @@
-"""Two databases change places: ``x`` gets another name, and its copy becomes ``x``.
+"""Give a database another name, and its own name to a copy, in one transaction.
 
-Both renames are one transaction on a session in a third database, so one commit decides. Its first
-statement locks the name ``x`` against new sessions and waits until the old ones have left. Those
-are ended meanwhile; ours, which keep the writers waiting, leave last: so there is no moment in
-which somebody could still write to what is put aside.
+``ALTER DATABASE x RENAME`` can run in a transaction, from a session in a third database
+(``postgres`` or ``template1``). So one COMMIT decides over both renames. The difficulty is that
+PostgreSQL renames only a database without sessions, and that nobody may write to the old database
+after the copy was made. The order of steps solves both:
+
+1. RENAME is sent. It locks the name, so that new sessions have to wait, and then waits up to 5
+   seconds for the existing sessions to leave.
+2. Meanwhile all other sessions are terminated, except for our own, which still block writes.
+3. When only ours are left, the caller takes a last look (``last_look``), and ours are closed.
+4. The first rename succeeds. The copy is renamed, and COMMIT is sent.
+
+If the answer to COMMIT is lost, a new connection looks which database has the name now. If nobody
+can say that within ``DOUBT_SECONDS``, ``NotUndone`` is raised.
 """
 
 from __future__ import annotations

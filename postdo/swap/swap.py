@@ -1,8 +1,18 @@
-"""Migrate a fresh copy of the database while writers wait, and let the two change places.
+"""Apply migrations to a copy of the database, and replace the database with the copy.
 
-For migrations that cannot run in one transaction. Until the one commit that renames, nothing in the
-project's database is changed: whatever fails, and wherever the process is killed, it serves on as
-it was, and what is left is a scratch database that the next run removes.
+Some migrations cannot run in one transaction: VACUUM, a new enum value that is used at once, a
+second connection. If they ran directly on the database and failed half way, nobody could undo them.
+So ``swap`` does this:
+
+1. Create an empty database beside the current one. Like every scratch database, it is removed by
+   the next run if this one is killed.
+2. Block writes with table locks (``write_lock``). Reads continue.
+3. Copy the current database into the new one, and migrate that, in a worker process.
+4. Verify the copy: the same rows, owners, privileges and settings, and the schema of the rehearsal.
+5. Rename both databases in one transaction (``rename_databases``). This is the only step that
+   changes the current database; until it commits, any failure leaves the database unchanged.
+
+The old database is kept under another name, and the message at the end says how to return to it.
 """
 
 from __future__ import annotations

@@ -1,11 +1,18 @@
-"""A database whose tables nobody writes to, while everybody can read them.
+"""Block writes to all tables of a database while reads continue.
 
-EXCLUSIVE table locks in one open transaction of a session of our own: writers wait, readers go on,
-and when the session ends, however it ends, everything goes on as if nothing had been.
+One session takes an EXCLUSIVE lock on each table, in one transaction that stays open. EXCLUSIVE
+conflicts with every lock that a write takes, and not with the ACCESS SHARE lock of a SELECT or of
+pg_dump. When the session ends, for whatever reason, PostgreSQL releases the locks and writes
+continue.
 
-What the locks do not cover: sequences (``moved_sequences`` says which went on), new tables and
-other definitions (``disturbed`` sees them), the refresh of a materialised view (its rows are made
-of tables that stand still), NOTIFY, and large objects (refused if there are any).
+A statement that needs ACCESS EXCLUSIVE (an ALTER TABLE, for example) would wait behind these locks,
+and all readers would wait behind it. A thread looks for such statements every ``LOOK_SECONDS`` and
+cancels them; where the role may not do that, it gives up the locks.
+
+Table locks do not cover everything. Sequences can advance: ``moved_sequences`` returns those that
+did. Objects can be created or changed: ``disturbed`` notices that. Large objects can be written, so
+a database that has any is refused. NOTIFY is not blocked. A materialized view can be refreshed, but
+its rows come from tables that cannot change.
 """
 
 from __future__ import annotations

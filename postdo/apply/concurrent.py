@@ -64,7 +64,7 @@ def apply_concurrently(
     Raises as ``django_migrate.apply`` does: ``NotUndone`` names what is kept, failed and left.
     """
     run.console.say(
-        "concurrent mode: no statement waits long for a lock, but each migration is kept as soon "
+        "concurrent mode: no statement waits long for a lock, but each migration stays as soon "
         "as it is applied, and a failed one can stay half applied; the next run continues from "
         "there"
     )

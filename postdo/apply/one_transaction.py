@@ -1,7 +1,16 @@
-"""All pending migrations in one transaction: done as rehearsed, or undone as a whole.
+"""Apply all pending migrations in one transaction: either as rehearsed, or not at all.
 
-Only called under the lock, with the project set up. An attempt that does not get a lock in time is
-rolled back and made again, so that the site is held up by no more than one short wait.
+The caller holds the advisory lock, and the project is set up. An attempt has these steps:
+
+1. Take the locks that the rehearsal saw, in a fixed order, with a short timeout (``table_locks``).
+   If another session has one of them, roll back and try again later (``lock_timeout``). So the site
+   never waits for longer than one timeout.
+2. Run the migrations (``executor.run_pending``) and write the journal.
+3. Compare the schema and the number of changed rows with the rehearsal (``rehearsal.verify``).
+4. COMMIT. If the answer is lost, ask the server what became of it (``executor.commit_status``).
+
+Any failure before COMMIT rolls everything back and raises ``Undone``. ``NotUndone`` is raised only
+if a migration committed on its own, or if nobody can say whether COMMIT took place.
 """
 
 from __future__ import annotations

@@ -1,7 +1,9 @@
-"""Where sequences stand: setval is not taken back with its transaction.
+"""Restore sequences after a rollback, because PostgreSQL does not roll back setval.
 
-A migration that deletes rows and sets their sequence back (``loaddata`` does it by itself) leaves
-it behind the rows when it is undone, and the site's next INSERT fails.
+Suppose that a migration deletes rows and sets their sequence back, as ``loaddata`` does, and is
+then rolled back. The rows are there again, but the sequence stays where it was set, so the next
+INSERT of the site would fail with a duplicate key. ``standing`` reads all sequences before the
+migrations, and ``bring_back`` moves those forward that are behind afterwards.
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
-"""Locks on the project's tables: taken first, in a fixed order; and who stands in the way.
+"""Take the locks on the project's tables first, in a fixed order, and find out who blocks them.
 
-What a site feels is not the lock that somebody holds but the queue behind the one who waits for a
-strong lock: everybody who comes later waits too, readers as well. So the waiting is short and is
-done again. The weakest lock that keeps VACUUM and other changes of the schema away is taken first:
-waiting for that one, nobody on the site is held up.
+A long wait for a strong lock is more harmful than the lock itself: every later query on the table
+queues up behind the session that waits, even a SELECT. So the timeout is short, and a failed
+attempt is repeated. The weakest lock that keeps autovacuum and other schema changes away (SHARE
+UPDATE EXCLUSIVE) is taken on all tables first, with more patience: no query of a site has to wait
+behind it.
 """
 
 from __future__ import annotations

@@ -51,7 +51,7 @@ def find_copy(run: Run, session: BaseDatabaseWrapper) -> Copied:
     if there[0] != cluster:
         raise _no_copy(port, "holds another cluster")
     if there[2]:
-        raise _no_copy(port, "runs with fsync, as a server does whose data are to be kept")
+        raise _no_copy(port, "runs with fsync, as a production server does")
     run.console.tell(f"the database has {megabytes(size)}: it is rehearsed on a base backup")
     return Copied(None, run.config.policies.copy_seconds, size)
 

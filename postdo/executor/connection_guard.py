@@ -1,9 +1,12 @@
-"""Further sessions of a migration's own with the database: what they write, nobody takes back.
+"""Make other connections of a migration read-only while all migrations share one transaction.
 
-A thread, a second alias of the same database or the driver itself has its own transaction. It may
-read; where it writes, the migrations cannot run in one transaction, and end there. Sessions that
-another thread opened before are out of reach, and so is what asks neither Django nor the driver's
-own ``connect``.
+A thread, a second alias of the same database, or a direct use of the driver opens a session with a
+transaction of its own. What it writes would stay even if the release is rolled back. So these
+sessions may read, but when one writes, PostgreSQL raises an error, and the plan tries the mode
+``swap`` instead.
+
+Two kinds of sessions are out of reach: those that another thread opened before, and those that use
+neither Django nor the driver's ``connect``.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
-"""Sessions that a project opens by the database driver itself, past Django.
+"""See, and change, the connections that a project opens with the driver itself.
 
-psycopg (3.1 to 3.3) and psycopg2 are asked before they connect; Django's own sessions pass. What
-makes the driver's C objects by itself is not seen here.
+``psycopg`` (3.1 to 3.3) and ``psycopg2`` have one function, ``connect``, that nearly all code uses.
+It is wrapped, so that a callback can inspect the address and add settings. Django's own connections
+are left alone. Code that creates the C objects of the driver directly is not seen.
 """
 
 from __future__ import annotations

@@ -1,9 +1,16 @@
-"""Run all pending migrations inside the transaction that is open, as ``migrate`` runs them.
+"""Run all pending migrations inside a transaction that is already open.
 
-The ``migrate`` command does it, Django's or the one that an app brings. What makes many
-migrations fit into one transaction (HAZARDS, "one outer transaction works on real projects"):
-after each of them deferred constraints are checked, and what it set for its own transaction ends;
-and CONCURRENTLY is taken out of the SQL.
+The project's own ``migrate`` command runs them, so that signals, routers and commands that an app
+overrides behave as always. Django expects that each migration has a transaction of its own. Three
+things make one transaction for all of them equivalent:
+
+1. After each migration, deferred constraints are checked, as COMMIT would check them.
+2. What PostgreSQL ends at COMMIT (SET LOCAL, temporary tables) is ended after each migration
+   (``transaction_scope``).
+3. CONCURRENTLY is removed from CREATE INDEX and similar statements, since PostgreSQL refuses it in
+   a transaction. The plan says who is blocked by that.
+
+Connections that a migration opens itself are read-only meanwhile (``connection_guard``).
 """
 
 from __future__ import annotations

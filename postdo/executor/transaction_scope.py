@@ -1,8 +1,10 @@
-"""What PostgreSQL ends with each migration's own transaction, ended here where all share one.
+"""End after each migration what PostgreSQL would end with the migration's own transaction.
 
-Otherwise it would last for the migrations that follow, and change in silence what these do: SET
-LOCAL (of ``session_replication_role``: rows that break foreign keys), a temporary table that
-hides one of the site's, constraints that are checked later than they say.
+When all migrations share one transaction, the effects of SET LOCAL, of SET CONSTRAINTS and of
+temporary tables with ON COMMIT would last until the end of the release, and change what later
+migrations do. An example: ``SET LOCAL session_replication_role = replica`` disables foreign keys,
+so a later migration could insert rows that violate them. ``TransactionScope`` watches the
+statements of each migration for these effects, and reverts them when the migration ends.
 """
 
 from __future__ import annotations

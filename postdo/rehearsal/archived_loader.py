@@ -1,4 +1,9 @@
-"""Migrations from the journal's archive, where a file is gone or is not what was applied."""
+"""Load migrations from the journal's archive when their file is missing or was edited.
+
+To know what an applied migration did, one needs the source that was applied, not the one that is on
+disk now. ``ArchivedLoader`` is Django's ``MigrationLoader`` with the archived source in the place
+of the file.
+"""
 
 from __future__ import annotations
 

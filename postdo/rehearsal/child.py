@@ -1,4 +1,11 @@
-"""What a worker's process does in its database; ``child_main`` is what surrounds it."""
+"""Run one job in the worker process: migrate its database, observe that, and report the result.
+
+A job has one of three modes. ``transaction`` runs the pending migrations as a release does, all in
+one transaction, which is rolled back at the end. ``plain`` runs them as Django does, where each
+migration commits on its own. ``expected`` runs given migrations, from given sources, on an empty
+database, to learn the schema that they produce. ``child_main`` starts this, and closes the process
+to the outside first.
+"""
 
 from __future__ import annotations
 

@@ -1,8 +1,9 @@
-"""The worker's process, ``python -m postdo.rehearsal.child_main``; ``process.work`` starts it.
+"""Entry point of the worker process: ``python -m postdo.rehearsal.child_main``.
 
-A job comes as one line of JSON on standard input, and what happens goes out as JSON lines on what
-was standard output. What migrations print goes to standard error. Where the other end of the input
-is closed, whoever waited for the result is gone, and so is this process at once.
+``process.work`` starts it and writes a job as one line of JSON to its standard input. Events go to
+what was standard output when the process began, as lines of JSON; everything that migrations print
+goes to standard error, so that it cannot be mistaken for an event. When standard input closes, the
+parent is gone, nobody needs the result, and the process exits at once.
 """
 
 from __future__ import annotations

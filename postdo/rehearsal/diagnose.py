@@ -1,4 +1,13 @@
-"""Why migrations failed: one line, the place, the SQL, and the rows that stand in the way."""
+"""Explain why migrations failed: the error, the place, the SQL, and the rows that cause it.
+
+An error of PostgreSQL such as "column contains null values" does not say which rows. So after a
+failure, this module reads the failed statement and the server's diagnostics, writes a query for the
+rows that violate it (NULLs, duplicates, missing references, values that do not fit a new type), and
+runs it on the copy, for at most ``EXAMPLE_MS``. At most ``EXAMPLES`` rows are shown.
+
+It also decides whether only the shared transaction can be the cause (``SINGLE_ONLY``), because then
+a second attempt, with one transaction for each migration, may succeed.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,10 @@
-"""How many rows of which table a session has changed, by PostgreSQL's own counters."""
+"""Count how many rows of each table a session changed, with PostgreSQL's own counters.
+
+PostgreSQL counts inserted, updated and deleted rows for its statistics. Inside a transaction,
+pg_stat_get_xact_tuples_* shows what this transaction changed; that is exact and costs nothing.
+After a commit, only the totals of all sessions are visible, and only after a delay, unless
+pg_stat_force_next_flush (PostgreSQL 15) is called. TRUNCATE is not counted.
+"""
 
 from __future__ import annotations
 

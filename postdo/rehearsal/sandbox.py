@@ -1,7 +1,18 @@
-"""What a migration may not reach while it is rehearsed: the network, mail, programs, files.
+"""Close the worker process to the network, programs, files and mail during a rehearsal.
 
-All of it counts for the whole process and cannot be switched off again, so only the worker's
-process calls it. A session with the database is libpq's own and needs no permission here.
+Migrations are arbitrary Python code, so the limits have to hold without their cooperation:
+
+- Python's audit hook (sys.addaudithook) sees each socket, each subprocess and each file that Python
+  code opens, and raises an error. It cannot be removed again, which is why only the worker process
+  installs it.
+- Changes of files by Python's own functions are not refused but redirected (``sandbox_files``), and
+  reported in the plan.
+- C libraries do not pass the audit hook. On Linux the kernel closes the file system for them
+  (``landlock``).
+- Django's mail goes to a backend that only counts recipients, and caches outside the process are
+  replaced by empty ones.
+
+Whatever was attempted is noted in ``Outside``, so that the plan can show it.
 """
 
 from __future__ import annotations

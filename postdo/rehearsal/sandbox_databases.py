@@ -1,8 +1,9 @@
-"""Which databases Django's connections lead to while migrations are rehearsed.
+"""Choose which databases Django's connections lead to during a rehearsal.
 
-The default one, and every alias of it or of a standby of it, leads to the copy. Others can be read,
-where that can be held to (PostgreSQL, SQLite), and else are closed. It counts for the whole
-process, so only the worker's process calls it.
+The default alias, and each alias of the same database or of a standby of it, leads to the copy.
+Other databases are not copied: they can be read where the server enforces that (PostgreSQL,
+SQLite), and are closed otherwise. This changes the whole process, so only the worker process does
+it.
 """
 
 from __future__ import annotations

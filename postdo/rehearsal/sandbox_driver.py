@@ -1,7 +1,9 @@
-"""Where the database driver may connect to, past Django, while migrations are rehearsed.
+"""Control where the database driver connects when a rehearsed migration bypasses Django.
 
-libpq does not ask Python's audit hook. So what the environment says of production's database is
-said of the copy, and whoever asks the driver for production all the same is refused.
+A migration can call ``psycopg.connect`` itself, with the address from DATABASE_URL. libpq does not
+pass Python's audit hook, so ``sandbox`` cannot see that. Instead, the variables of the environment
+that name production's database name the copy in the worker process, and a call of the driver with
+the address of production is refused.
 """
 
 from __future__ import annotations

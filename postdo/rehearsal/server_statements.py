@@ -1,12 +1,15 @@
-"""Statements that change the database server, or reach past it, while migrations are rehearsed.
+"""Refuse statements that change the database server, or act outside it, during a rehearsal.
 
-A copy is a database beside production's, on the same server. Where all is one transaction, its end
-takes back what is made of roles and settings. Where each migration is kept, as Django does it, that
-would stay; such a statement is refused before it is sent. So is, in any case, what no transaction
-takes back: a program or a file of the server, another session's end, another server.
+The copy is a database on production's server, so it shares the roles, the settings and the other
+databases with production. In one transaction, which is rolled back, CREATE ROLE or ALTER SYSTEM
+does no harm. In the second attempt, where each migration commits, it would stay; there such a
+statement is refused before it is sent. Statements that no rollback undoes are refused in both
+attempts: COPY TO PROGRAM, files of the server, terminating other sessions, connections to other
+servers.
 
-What a function of the database builds from pieces is not seen here; ``differences`` sees what it
-has done.
+A statement that a function builds at run time cannot be recognized in advance. So the roles and
+settings are read before and after the second attempt (``state``, ``differences``), and the plan is
+refused if they changed.
 """
 
 from __future__ import annotations

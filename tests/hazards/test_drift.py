@@ -212,7 +212,7 @@ DIFFERENCES = {
     "ALTER TABLE shop_order ENABLE ROW LEVEL SECURITY": "table shop_order has row security yes",
     FUNCTION + TRIGGER: "unexpected trigger noted on shop_item",
     POLICY: "unexpected policy shown on shop_item",
-    VIEW: "view dear reads shop_item",
+    VIEW: "unexpected view dear, which reads shop_item",
     "CREATE INDEX by_hand ON shop_order (quantity)": "index by_hand on shop_order",
 }
 

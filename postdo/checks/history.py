@@ -246,8 +246,8 @@ def _edited(seen: Seen) -> Iterable[Problem]:
         yield Problem(
             7,
             f"migrations were edited after they were applied: {listed(edited)}",
-            f"see the applied version with `{show(seen.run, edited[0])}`; put further changes into a new "
-            "migration",
+            f"see the applied version with `{show(seen.run, edited[0])}`; put further "
+            "changes into a new migration",
             blocking=False,
             details=_by_app(edited),
         )

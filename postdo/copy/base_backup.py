@@ -61,7 +61,7 @@ def _asked(run: Run, port: int) -> tuple[object, object, bool]:
         with closing(connect(f"postdo copy {run.config.host}", CONNECT_SECONDS, port=port)) as copy:
             ((cluster, started, durable),) = rows(copy, WHO)
     except (DatabaseError, InterfaceError) as error:
-        raise _no_copy(port, f"does not let us in: {message(error)}") from error
+        raise _no_copy(port, f"refuses the connection: {message(error)}") from error
     return cluster, started, bool(durable)
 
 

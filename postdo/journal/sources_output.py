@@ -9,7 +9,7 @@ from postdo.django_migrations.history import Name, dotted
 
 WORDS = {
     "edited": "was edited after it was applied",
-    "missing": "was applied, and its file is missing",
+    "missing": "was applied, but its file is missing",
     "unapplied": "is archived but not recorded as applied",
 }
 

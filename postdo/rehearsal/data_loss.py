@@ -4,11 +4,14 @@ Columns are compared before and after by identity, which is the table's oid and 
 (pg_attribute.attnum), not by name. A renamed column keeps its identity and is no loss. A column
 whose identity is gone was dropped; one whose type changed may round or truncate its values.
 
-The values are then counted, because dropping an empty column loses nothing. They are counted on
-data from before the run, since afterwards they are gone: in production, with a timeout of
-``COUNT_MS`` for each count. If that is not enough, the estimate of PostgreSQL's planner is used.
-Values that the migrations moved elsewhere before they dropped the column are not lost: what the
-tracer saw in the column at the time of the DROP limits the count.
+Then the values are counted, because dropping an empty column loses nothing. They have to be counted
+on data from before the run: on the copy, after its one transaction is rolled back. If the
+migrations committed on the copy, or if the copy has no rows, they are counted in production, with a
+timeout of ``COUNT_MS`` for each count; a count that fails is replaced by the estimated number of
+rows.
+
+Values that a migration moved elsewhere before it dropped their column are not lost. So the tracer
+counts a column's values just before the DROP, and no more than these count as lost.
 """
 
 from __future__ import annotations

@@ -243,5 +243,5 @@ def test_another_cluster_is_no_copy(shop: Project, postgres: Cluster, tmp_path: 
 def test_where_nothing_listens_there_is_no_copy(shop: Project) -> None:
     done = refused(shop, beside(free_port()))
 
-    assert "does not let us in" in done.report["what"]
+    assert "refuses the connection" in done.report["what"]
     assert "REHEARSE_DUMP_MB" in done.report["next"]

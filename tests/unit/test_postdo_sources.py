@@ -97,7 +97,7 @@ def test_edited_missing_unapplied_and_unarchived_files_are_told_apart(shop: Proj
         "shop.0004_late": "unarchived",
     }
     assert "shop.0002_price was edited after it was applied" in answer.out
-    assert "shop.0003_stock was applied, and its file is missing" in answer.out
+    assert "shop.0003_stock was applied, but its file is missing" in answer.out
 
 
 def test_what_a_squash_of_squashes_replaces_is_not_missing(shop: Project) -> None:
@@ -172,7 +172,7 @@ def test_a_missing_file_is_told_with_where_it_can_be_had_from(shop: Project) -> 
 
     said = sources(shop).out
 
-    assert "shop.0003_stock was applied, and its file is missing" in said
+    assert "shop.0003_stock was applied, but its file is missing" in said
     assert "next: see the applied version: postdo sources --show shop.0003_stock\n" in said
 
 

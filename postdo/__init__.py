@@ -1,10 +1,8 @@
-"""Prepare a PostgreSQL database for a Django project: wait, check, migrate, superuser.
+"""Prepare a PostgreSQL database for a Django project: wait, check, migrate, create the superuser.
 
-Runs as ``python -m postdo COMMAND`` beside any Django project (4.2 and newer, psycopg2 or
-psycopg 3) and asks for nothing in ``INSTALLED_APPS``.
-
-The packages in it, each of which uses only those before it: ``schema``, ``running``, ``copying``,
-``memory``, ``rehearsing``, ``comparing``, ``planning``, ``report``, ``applying``.
+Run it as ``python -m postdo COMMAND`` beside any Django project (Django 4.2 or newer, psycopg2 or
+psycopg 3). It needs no entry in ``INSTALLED_APPS``. CONTRIBUTING.md lists its packages, each of
+which imports only those above it.
 """
 
 __version__ = "0.1.0"

@@ -1,8 +1,9 @@
-"""The command line: arguments in, exit code out, nothing else.
+"""The command line: parse the arguments, run the command, and turn its outcome into an exit code.
 
-Exit codes: 0 done, or nothing to do; 2 wrong usage or configuration; 3 refused, nothing was
-changed; 4 failed and undone, the database is as before; 5 failed and not undone. A signal ends it
-with 128 + its number, as a shell shows it. ``POSTDO_RESULT`` names a file for the rest (result.py).
+Exit codes: 0 done, or nothing to do; 2 wrong usage or configuration; 3 refused, and nothing was
+changed; 4 failed and undone, so that the database is unchanged; 5 failed and not undone. A signal
+gives 128 plus its number, as in a shell. ``POSTDO_RESULT`` names a file for the other facts
+(``base.result``).
 """
 
 from __future__ import annotations

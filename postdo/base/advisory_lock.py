@@ -1,9 +1,9 @@
-"""One at a time: a PostgreSQL advisory lock on a session of its own.
+"""Let only one process work at a time: a PostgreSQL advisory lock on a session of its own.
 
-The server frees it when the session ends, whatever became of the process. Two keys, because a
-killed client's statement goes on in the server: the one who prepares holds ``LOCK_KEY`` on its
-own session, and the session that runs its migrations shares ``WORK_KEY``. Who has got the first
-key still waits until nobody works.
+The server releases the lock when the session ends, whatever happened to the process. There are two
+keys, because a statement of a killed client continues on the server: the process that prepares the
+database holds ``LOCK_KEY``, and the session that runs its migrations shares ``WORK_KEY``. Whoever
+gets the first key still waits until nobody holds the second.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""What Django's loader says of the order of the migrations, and what would mend it.
+"""Find what keeps Django from ordering the migrations, and how that can be repaired.
 
-Numbers are rows of HAZARDS.
+Numbers are rows of docs/hazards.md.
 """
 
 from __future__ import annotations

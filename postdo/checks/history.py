@@ -1,7 +1,8 @@
-"""What is wrong with the history: between the files, the database's record and the archive.
+"""Find contradictions between migration files, django_migrations and the journal's archive.
 
-Numbers are rows of HAZARDS. Django's own loader decides what is blocking; the archive says how it
-can be mended.
+Django's own loader decides what blocks a release. The archive in the journal tells how it can be
+repaired: which file is missing, was renamed, was edited, or belongs to a newer release. Numbers are
+rows of docs/hazards.md.
 """
 
 from __future__ import annotations

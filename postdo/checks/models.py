@@ -1,4 +1,4 @@
-"""Do the models have all their migrations? What follows if not is ``MAKEMIGRATIONS``' to say."""
+"""Compare the models with their migrations, and act on a difference as MAKEMIGRATIONS says."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The pending migrations as a person wants to see them: package, operations, SQL."""
+"""Describe the pending migrations for a person: their package, their operations, their SQL."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
-"""Is there a connection pooler that gives our session another server session as it likes?
+"""Detect a connection pooler that does not keep a session on one server process.
 
-In transaction mode, advisory locks and settings stay behind on a server session that then belongs
-to somebody else (HAZARDS 48). To be asked before the first lock is taken.
+In transaction mode, a pooler gives each transaction to any server process. An advisory lock or a
+setting then stays on a process that serves somebody else (HAZARDS 48). So this is checked before
+the first lock is taken.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
-"""What on the server itself stands in the way of a change, seen without touching anything.
+"""Find what on the database server would make the release fail, without changing anything there.
 
-Each gate asks one question and is silent where the role may not look. HAZARDS has the numbers.
+Each gate asks one question, and reports nothing if the role may not see the answer. Numbers are
+rows of docs/hazards.md.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Bring the database to the project's migrations: one process at a time, and only if needed."""
+"""The ``migrate`` command: apply pending migrations, if there are any, one process at a time."""
 
 from __future__ import annotations
 

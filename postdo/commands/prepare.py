@@ -1,7 +1,8 @@
-"""What the entrypoint runs: everything between a container that starts and a server that may.
+"""The ``prepare`` command: all that happens between the start of a container and the server.
 
-One process, one import of Django, and as little of it as the state of things allows. The single
-commands are parts of the same story.
+It waits for the database, checks the models, migrates and creates the superuser, in one process
+with one import of Django, of which it loads only what is needed: a start with nothing pending is
+quick.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""The superuser that the environment asks for: made once, then left alone.
+"""The ``superuser`` command: create the superuser that DJANGO_SUPERUSER_* describes, once.
 
-Works through the project's own user model and its manager, as Django's ``createsuperuser`` does.
-Imports models, so the project must be set up.
+It uses the project's own user model and manager, as Django's ``createsuperuser`` does. It imports
+models, so the project must be set up.
 """
 
 from __future__ import annotations

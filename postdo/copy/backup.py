@@ -1,8 +1,8 @@
-"""A backup by PostgreSQL's own pg_dump, and the copy that is restored from it.
+"""Write a backup with pg_dump, and restore it into the copy on which a release is rehearsed.
 
 The backup is a folder in pg_dump's directory format. Its name ends in ``.part`` until a copy was
-restored from it and the change begins (``backup_folder.finish``): every finished one is proved, and
-is from before a change.
+restored from it and the release begins to change the database (``backup_folder.finish``). So every
+finished backup is one that could be restored, from just before a change.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
-"""The copy of a big database: a base backup on a server of its own.
+"""Use a base backup of the whole server as the copy of a large database.
 
-To start a server is for who runs us (the kit's run.sh): it asks first whether one is wanted
-(``postdo needs-copy``). Before anything is tried there, it has to show that it is no production.
+Only the caller (the kit's ``run.sh``) can start a server from it; it asks ``postdo needs-copy``
+first whether one is needed. Before a migration runs there, the server has to prove that it is not
+production: it has the same cluster but another start time, and runs without fsync.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""What belongs to others in a database, and a role that is no superuser cannot take along.
+"""Find what a role that is not a superuser cannot copy.
 
-An event trigger, an extension that is not trusted, a function in C, a table that it may not read:
-managed servers have them. A copy goes without what is not ours, and without what hangs on it; a
-table of ours is never left out.
+Managed servers have event triggers, untrusted extensions, functions in C, and tables that the role
+may not read. The copy omits them, and everything that depends on them; a table that the role owns
+is never omitted.
 """
 
 from __future__ import annotations

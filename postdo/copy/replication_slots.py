@@ -1,4 +1,4 @@
-"""Standbys that are down: what a copy writes must not cost them their place in the WAL."""
+"""Check that the WAL of a copy does not cost a standby that is down its replication slot."""
 
 from __future__ import annotations
 

@@ -1,8 +1,9 @@
-"""Databases that are made, used and certainly removed, beside the project's own on its server.
+"""Create databases that are used for a short time and then removed, even if postdo is killed.
 
-Each has an advisory lock that belongs to its name, held by a session on the project's database
-for as long as somebody uses it. The server frees it with the session, so that one whose lock is
-free was left by a run that is no more, whatever ended that.
+A scratch database is named after the project's database. As long as it is in use, a session holds
+an advisory lock that is derived from its name. PostgreSQL releases the lock when the session ends,
+for whatever reason. So a scratch database whose lock is free was abandoned, and the next run
+removes it.
 """
 
 from __future__ import annotations

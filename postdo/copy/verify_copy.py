@@ -1,7 +1,8 @@
-"""Whether a copied database is what the original is, beyond tables and rows.
+"""Compare a copied database with its original, beyond tables and rows.
 
-Owner, privileges and settings of the database, owners and privileges of its objects: what a dump
-leaves out, or what this role could not restore. The catalogue does not hold them.
+A dump does not contain, or this role could not restore: the owner, the privileges and the settings
+of the database, and the owners and privileges of its objects. The schema catalogue does not have
+them either.
 """
 
 from __future__ import annotations

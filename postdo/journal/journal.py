@@ -1,8 +1,11 @@
-"""What we remember in the database itself: a small schema ``postdo_journal``.
+"""Store and read the journal: what postdo remembers, in the schema ``postdo_journal``.
 
-Not there, not readable, damaged: every function degrades with a word on the console, and none
-stands in the way of a start. Tables: ``journal`` (one row: the version of this schema), ``run``,
-``source``, ``expected``, ``model_use``, ``rehearsal``.
+The tables are ``journal`` (one row: the version of this schema), ``run`` (each release), ``source``
+(the files of applied migrations), ``expected`` (the schema that they should have produced),
+``model_use`` (what the running version uses) and ``rehearsal`` (``plan.kept``).
+
+The journal is a help and never a condition: if it is missing, unreadable or damaged, each function
+prints a warning and returns nothing, and the start continues.
 """
 
 from __future__ import annotations

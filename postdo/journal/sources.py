@@ -1,7 +1,8 @@
-"""The files of the migrations, and the ``sources`` command: the archive against the disk.
+"""Archive the files of migrations, and compare the archive with the disk: the ``sources`` command.
 
-A file that was applied and then edited or deleted makes a new database differ from this one
-(HAZARDS 6 and 7). The journal has the files as they were applied.
+If a file is edited or deleted after it was applied, a new database differs from this one (HAZARDS 6
+and 7), and nobody can see it. The journal stores each file as it was applied, and ``--show`` prints
+it.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""Where records and files are not as we left them: what a start warns of with nothing pending.
+"""Warn at a start of what bypassed postdo, even if nothing is pending.
 
-Migrations that are recorded and never came past us (``--fake``, by hand, by ``manage.py``), and the
-project's own files that were edited after they were applied (HAZARDS 7). Of the journal this asks
-names and checksums alone, and imports nothing of it unless a file is another: a start in which
-nothing is pending has to be quick.
+That is a migration that is recorded but was not applied by postdo (``--fake``, by hand, by
+``manage.py``), and a file of the project that was edited after it was applied (HAZARDS 7). A start
+with nothing pending has to be quick, so only names and checksums are read, and the rest of the
+journal is imported only if one of them differs.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
-"""The tables of the journal, and how an older one becomes one of this version.
+"""Create the tables of the journal, and upgrade those of an older version.
 
-All of it in the schema ``postdo_journal`` of the project's own database, so that a backup has it
-too, and a run's record is kept or rolled back with what it records. (Not ``postdo``: for a role of
-that name PostgreSQL's default search path would put the project's own tables there.)
+They are in the schema ``postdo_journal`` of the project's own database. So a backup contains them,
+and the record of a release is committed or rolled back together with it. (The schema is not named
+``postdo``, because a role of that name would have it in its default search path, and PostgreSQL
+would create the project's own tables there.)
 """
 
 from __future__ import annotations

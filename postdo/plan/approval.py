@@ -1,4 +1,8 @@
-"""The verdict of a plan, enforced: pass, or refuse and say what would let it pass."""
+"""Enforce the verdict of a plan: let it pass, ask a person, or refuse with every reason and remedy.
+
+An approval is the checksum of one plan. It counts for that plan only: if anything that the plan
+decides is different by now, the checksum is different too.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,10 @@
-"""Findings → verdict. Pure: no connection, no clock, no environment."""
+"""Turn findings into a plan with a verdict. Pure: no connection, no clock, no environment.
+
+Each function of ``refusals`` looks at one part of the findings and returns concerns. The policy of
+a concern (ON_LOSS, ON_DRIFT, ...) answers ``allow``, ``ask`` or ``refuse``. The plan is refused if
+any concern is, it asks if any concern asks, and it goes otherwise. The checksum covers everything
+that a person approves, and nothing that varies between two runs, such as times.
+"""
 
 from __future__ import annotations
 

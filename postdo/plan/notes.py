@@ -1,4 +1,4 @@
-"""What a person should know of a plan although it stops nothing, one line each. Pure."""
+"""What a person should know about a plan although it does not stop it, one line each. Pure."""
 
 from __future__ import annotations
 

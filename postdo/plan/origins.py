@@ -1,4 +1,7 @@
-"""Whose migration it is: one that came with a package cannot be edited, so other remedies count."""
+"""Find out whose migration it is: one that came with a package needs other remedies.
+
+Nobody can edit the migrations of an installed package, so "change the migration" is no help there.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
-"""What stands against a change, one concern at a time, and what its policy says of it. Pure.
+"""Every reason that can stop a release, with its wording and its remedy. Pure.
 
-Each function looks at one part of what was found; ``decide.decide`` puts their answers together.
+Each function looks at one part of the findings (the rehearsal, locks, data loss, files, drift,
+compatibility) and returns concerns; ``decide.decide`` combines them.
 """
 
 from __future__ import annotations

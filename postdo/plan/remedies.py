@@ -1,7 +1,8 @@
-"""What to do about a migration that failed on the copy, by the kind of its failure. Pure.
+"""What to do about a migration that failed in the rehearsal, by the kind of its failure. Pure.
 
-Numbers in comments are rows of HAZARDS; the codes are PostgreSQL's (appendix "Error Codes", the
-same in 14 to 18).
+The kind is told by PostgreSQL's error code (appendix "Error Codes", the same in 14 to 18), by the
+limit of the sandbox that was met, or, where neither says enough, by the words of the error. Numbers
+in comments are rows of docs/hazards.md.
 """
 
 from __future__ import annotations

@@ -1,6 +1,8 @@
-"""The backup from before a change: finished when that begins, gone if all is as before.
+"""Keep the backup of a release only if the release changed something.
 
-The backup of no change would push out that of a real one, and who needs it, looks for it late.
+The rehearsal writes a backup that is marked as unfinished. It is finished just before the database
+is changed, and removed if the database stays unchanged: BACKUP_KEEP limits the number of backups,
+and one from before no change would displace one from before a real change.
 """
 
 from __future__ import annotations

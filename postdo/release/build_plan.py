@@ -1,4 +1,10 @@
-"""Everything that is looked at before a change, in order; ``decide.py`` decides what it means."""
+"""Collect all findings of a plan, in order. ``plan.decide`` decides what they mean.
+
+Cheap checks come first: the history of migrations, the models, Django's system checks. If they find
+something that blocks the release, the rehearsal is skipped. Otherwise the migrations are rehearsed,
+and the checks that need the rehearsal's result follow: the server, the compatibility of the running
+version, drift in the tables that the migrations change.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""A database that is ahead of the code: an older release was started again (HAZARDS 11)."""
+"""Decide whether an older version may start on a database that is ahead of it (HAZARDS 11).
+
+A newer version has migrated this database. The older one may start if its models can work with the
+schema as it is now.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is remembered of a change, in the journal of the database that it changed."""
+"""Record a release in the journal: sources, the expected schema, and what the models use."""
 
 from __future__ import annotations
 

@@ -1,6 +1,15 @@
-"""The way of production: plan, gate, apply, and remember, so that a change ends in one of three.
+"""Release: plan, check the approval, apply, and record. Called while the advisory lock is held.
 
-Done, refused with nothing touched, or undone with the database as before. Called under the lock.
+A release has one of three outcomes: done; refused, and nothing was changed; or undone, and the
+database is unchanged. (In concurrent mode it can also fail half way.) The steps:
+
+1. ``build_plan.make_plan`` checks and rehearses. An approved plan may reuse its rehearsal
+   (``plan.kept``).
+2. ``plan.approval.require_approval`` stops a plan that is refused, or that nobody approved.
+3. The migrations are applied in the mode of the plan: in one transaction, by a swap, or
+   concurrently. The journal is written in the same transaction, so that both stay or neither does.
+4. If a release with a reused rehearsal is undone, the data may have changed since: it is rehearsed
+   again, and applied if the plan is still the same.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A PostgreSQL schema as a value: read it, keep it, compare two (``diff.py``)."""
+"""Read the schema of a PostgreSQL database into a value that can be stored and compared."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
-"""Two schemas compared: what differs, whether it matters, which SQL would remove it. Pure.
+"""Compare two schemas: what differs, whether it matters, which SQL removes it. Pure.
 
-Here is what has a name of its own; columns and sequences are in ``diff_columns.py``,
-constraints and indexes, which are matched by definition, in ``diff_constraints.py``.
+Objects with a name of their own (tables, views, types, functions, triggers) are matched by name,
+here. Columns and sequences are compared in ``diff_columns``. Constraints and indexes have generated
+names, so ``diff_constraints`` matches them by definition.
 """
 
 from __future__ import annotations

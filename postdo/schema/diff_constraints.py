@@ -1,4 +1,8 @@
-"""Constraints and indexes, compared by what they say and not by their names. Pure."""
+"""Compare constraints and indexes by their definition, not by their name. Pure.
+
+Django generates their names from a hash, so the same constraint can have another name in another
+database. Equal definitions are paired first, each one once; of the rest, the most similar.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
-"""What a run changed, done to the schema that was expected before it. Pure.
+"""Compute the next expected schema from the previous one and from what a release changed. Pure.
 
-So the expected schema of the next run costs nothing, also where the real one had differences that
-were tolerated: they are in the schema before the run and in the one after it, and cancel out.
+Reading all migrations again would cost a rebuild of the database. Instead, what is gone between the
+schema before the release and the schema after it is removed from the expected one, and what is new
+is added. Drift that was tolerated is in both schemas, so it cancels out and stays drift.
 """
 
 from __future__ import annotations

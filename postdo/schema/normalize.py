@@ -1,9 +1,10 @@
-"""Definitions as PostgreSQL reads them again.
+"""Write definitions of two databases in the same words, so that they can be compared as text.
 
-PostgreSQL shows an expression as it was first understood, and understands its own text a little
-differently: ``s IN ('a', 'b')`` on a varchar is another text once it was dumped and restored. So
-whether two texts mean the same, PostgreSQL itself is asked: it reads both in temporary objects that
-are gone at once, until what it shows stays the same. PostgreSQL 14 to 18.
+PostgreSQL prints an expression from its parsed form, and parses its own output slightly
+differently: ``s IN ('a', 'b')`` on a varchar prints as another text after a dump and a restore.
+Only PostgreSQL knows whether two texts mean the same. So it is asked to parse each of them in a
+temporary object, which is removed at once, until the text it prints does not change any more.
+PostgreSQL 14 to 18.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""The questions to PostgreSQL's catalogues: one for each kind of object, none for each object.
+"""The queries of PostgreSQL's catalogues: one for each kind of object, none for each single object.
 
-All of them are asked with ``search_path = pg_catalog``, so that every name in a definition comes
+All of them run with ``search_path = pg_catalog``, so that every name in a definition is printed
 with its schema. Read against PostgreSQL 14 to 18.
 """
 

@@ -142,7 +142,7 @@ def test_a_build_that_somebody_cancels_is_finished_by_the_repeat(shop: Project) 
     shop.sql(f"SELECT pg_cancel_backend(pid) FROM ({building}) AS building")  # noqa: S608
     printed, _ = process.communicate(timeout=60)
     assert process.returncode == 5, printed
-    assert 'the index "item_name" is there already' in printed
+    assert 'index "item_name" already exists' in printed
     assert not indexes(shop)["item_lower"][0]
     cursor.execute("COMMIT")
     holder.close()

@@ -41,7 +41,7 @@ def test_installed_by_pip_it_plans_rehearses_and_migrates_any_project(
     second = alone.run("migrate")
     assert second.code == 0, second.err
     assert "rehearsing the pending migrations" in second.out
-    assert "go: 1 migration, the site goes on" in second.out
+    assert "go: 1 migration, no downtime" in second.out
     script = (place / "bin" / "postdo").read_text()
     assert "postdo.__main__" in script
 

@@ -92,7 +92,10 @@ def test_older_code_brings_no_migration_of_its_own_into_a_newer_schema(site: Sit
     site.ends_done()
     file.unlink()
     site.migration("0002_colour", COLOUR)
-    site.ends_refused("the database is ahead of this code: a newer release applied shop.0003_stock", "sources --show")
+    site.ends_refused(
+        "the database is ahead of this code: a newer release applied shop.0003_stock",
+        "sources --show",
+    )
 
 
 # --- 12 and 13: the record and the schema disagree ------------------------------------------------

@@ -70,7 +70,7 @@ def test_what_only_looks_and_what_is_meant_goes_through(
 @pytest.mark.parametrize(
     ("arguments", "danger"),
     [
-        ("sqlflush", "deletes all data"),
+        ("sqlflush", "delete all data"),
         ("loaddata x.json", "overwrites rows in production that have the same key"),
     ],
 )

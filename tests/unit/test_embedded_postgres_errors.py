@@ -118,7 +118,7 @@ def test_the_password_can_come_from_standard_input(embedded: Embedded) -> None:
 def test_a_folder_that_cannot_be_made_is_named(embedded: Embedded) -> None:
     (embedded.folder / "file").touch()
     embedded.home = embedded.folder / "file" / "home"
-    assert f"folder {embedded.home} cannot be made" in embedded.failure(
+    assert f"folder {embedded.home} cannot be created" in embedded.failure(
         embedded.start_command(), code=2
     )
 

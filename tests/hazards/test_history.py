@@ -312,7 +312,7 @@ def test_a_squash_that_lost_parts_before_they_were_applied_is_refused(site: Site
     assert number == 9
     assert "only partly applied; not applied: shop.0002_stock, shop.0003_colour" in what
     site.ends_refused(
-        "is only partly applied", "take shop.0002_stock, shop.0003_colour from version control"
+        "is only partly applied", "restore shop.0002_stock, shop.0003_colour from version control"
     )
 
 

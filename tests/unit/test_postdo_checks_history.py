@@ -129,7 +129,7 @@ def test_a_deleted_file_that_is_not_archived_is_asked_of_version_control(shop: P
     shop.sql("DELETE FROM postdo_journal.source WHERE name = '0002_price'")
     broken, missing = problems(shop)
     assert (broken["hazard"], broken["blocking"]) == (10, True)
-    assert "take shop.0002_price from version control" in broken["next_step"]
+    assert "restore shop.0002_price from version control" in broken["next_step"]
     assert missing["details"] == ["shop: 0002_price"]
 
 

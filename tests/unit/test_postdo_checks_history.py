@@ -107,7 +107,7 @@ def test_an_edited_file_warns_and_does_not_block(shop: Project) -> None:
     found = only(shop)
     assert (found["hazard"], found["blocking"]) == (7, False)
     assert "shop.0002_price" in found["what"]
-    assert "compare: `postdo sources --show shop.0002_price`" in found["next_step"]
+    assert "with `postdo sources --show shop.0002_price`" in found["next_step"]
 
 
 def test_a_deleted_file_that_others_need_blocks_until_it_is_back(shop: Project) -> None:
@@ -177,7 +177,7 @@ def test_a_squash_applied_in_part_is_known_and_does_not_block(young: Project) ->
     young.migration("shop", "0001_squashed_0003_stock", "", header=SQUASH)
     found = only(young)
     assert (found["hazard"], found["blocking"]) == (9, False)
-    assert "shop.0002_price, shop.0003_stock not yet" in found["what"]
+    assert "not applied: shop.0002_price, shop.0003_stock" in found["what"]
 
 
 def test_squashed_files_deleted_too_early_block_although_django_says_nothing(

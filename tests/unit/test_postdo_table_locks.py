@@ -254,7 +254,7 @@ def test_it_is_tried_again_until_the_time_is_over_and_said_every_ten_seconds(clo
     assert clock.pauses == [(20.0 - seconds, True) for seconds in (0, 4, 8, 12, 16)]
     assert undone.value.what == "shop_item was locked; tried 6 times in 20 s"
     assert undone.value.next_step == BLOCKER.remedy
-    assert undone.value.details[0].endswith(f"shop_item: {BLOCKER}")
+    assert undone.value.details[0] == f"shop_item is locked by {BLOCKER}"
     lines = out.getvalue().splitlines()
     assert len(lines) == 2, "at once, and after 12 s"
     assert all(f": {BUSY}; shop_item is locked by {BLOCKER}" in line for line in lines)

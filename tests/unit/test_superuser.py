@@ -216,7 +216,7 @@ def test_a_required_field_that_is_missing_is_named_before_anything_is_changed(
 ) -> None:
     outcome = superuser(email_site, "prepare", EMAIL="ada@example.com", PASSWORD=STRONG)
     assert outcome.code == 2
-    assert "people.User needs full_name, and DJANGO_SUPERUSER_FULL_NAME is not set" in outcome.err
+    assert "people.User needs full_name, but DJANGO_SUPERUSER_FULL_NAME is not set" in outcome.err
     assert email_site.sql("SELECT to_regclass('people_user')") == [(None,)]
 
 

@@ -20,7 +20,7 @@ sh run.sh -2              local development: the site without Docker, with the d
 Every mode has the same commands. If several modes run, put the mode first (sh run.sh -0 logs):
 
 TEXT
-    for help_name in init stop status logs manage shell psql dump load backup restore reindex plan drift rehearse sources reset service adopt-stack doctor test lint help; do
+    for help_name in init stop status logs manage shell psql dump load backup restore reindex plan rollback releases drift rehearse sources reset service adopt-stack doctor test lint help; do
         printf '  %-11s %s\n' "$help_name" "$(summary "$help_name")"
     done
     printf '\nMore about a command: sh run.sh help COMMAND. The configuration is in .env.\n'

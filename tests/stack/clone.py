@@ -228,7 +228,9 @@ def make_clone(origin: Path, *, owner: int | None = None, open_folder: bool = Tr
             os.chown(path, owner, owner, follow_symlinks=False)
     name = f"postdo-stack-{os.getpid()}-{folder.name[-8:].lower().replace('_', 'x')}"
     ports = {key: str(_free_port()) for key in PORT_KEYS}
-    return Clone(root, name, {**_surroundings(), "PROJECT_NAME": name, **ports})
+    # The watch after a switch has a test of its own; it would cost every other one half a minute.
+    own = {"PROJECT_NAME": name, "WATCH_SECONDS": "0", **ports}
+    return Clone(root, name, {**_surroundings(), **own})
 
 
 def _surroundings() -> dict[str, str]:

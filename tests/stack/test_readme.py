@@ -50,6 +50,8 @@ ELSEWHERE = {
     "sudo sh run.sh service install": r"service install\b|\"service\", \"install\"",
     "sudo sh run.sh service remove": r"service remove\b|\"service\", \"remove\"",
     "sh run.sh adopt-stack": r"\"adopt-stack\"",
+    "sh run.sh releases": r"run\(\"releases\"",
+    "sh run.sh rollback": r"run\(\"rollback\"",
     "sh run.sh -0 status": r"\"-0\", \"status\"",
     "sh run.sh -0 manage --yes migrate APP NAME": r"\"-0\", \"manage\", \"--yes\", \"migrate\"",
     # With the checksum of a plan, in a production that has data to lose.

@@ -1,0 +1,67 @@
+# lib/colours.sh: production's two colours: start one, let it serve, stop the other one, take back what was begun.
+
+start_colour() { # start_colour COLOUR: on the image that is tagged "next"
+    keep_logs "$1"
+    docker tag "$PROJECT_NAME-web:next" "$PROJECT_NAME-web:$1" &&
+        compose prod up -d --no-build --no-deps --force-recreate --wait --wait-timeout "$START_TIMEOUT" "web-$1"
+}
+
+# Before the switch nobody uses what this run has started. (An interruption can come between the switch and the end of
+# its step.)
+undo_release() {
+    [ "$(live_colour)" != "$new" ] || return 0
+    keep_logs "$new"
+    compose prod rm --stop --force "web-$new"
+    put_database_back
+}
+
+# Without a proxy before, nobody has been let in yet: all of it goes.
+stop_what_was_started() {
+    compose prod stop proxy web-blue web-green
+    put_database_back
+}
+
+put_database_back() {
+    [ "$db_was" != stopped ] || { stop_additions prod && stop_database prod; }
+}
+
+# Caddy reads the name at each look-up; the rename lets it see the old one or the new one, never half of one.
+switch_to() { # switch_to COLOUR
+    switch_file=$(live_file)
+    make_live_folder &&
+        printf 'web-%s' "$1" >"$switch_file.new" && chmod 644 "$switch_file.new" && mv "$switch_file.new" "$switch_file"
+}
+
+# Whatever else belongs to production: up if it is down, left alone if it is as it should be; and of the two colours
+# only the live one runs, also when an earlier run was interrupted after its switch.
+start_proxy_and_database() { # start_proxy_and_database COLOUR
+    # shellcheck disable=SC2046 # split on purpose: a list of words
+    try "Start the proxy and PostgreSQL" start_all_but_web || explain_unhealthy prod db "web-$1" proxy $(additions prod)
+    start_other=$(other_colour "$1")
+    ! is_running prod "web-$start_other" || step "Stop $start_other" stop_old_version "$start_other"
+}
+
+start_all_but_web() {
+    # shellcheck disable=SC2046 # split on purpose: a list of words
+    start_proxy db $(additions prod) && lead_to_https
+}
+
+# A change of the Caddyfile is no change of the container, so Caddy is asked; the same file again changes nothing.
+start_proxy() { # start_proxy [SERVICE...]: and these
+    compose prod up -d --no-build --no-deps --wait --wait-timeout "$START_TIMEOUT" "$@" proxy &&
+        in_proxy reload
+}
+
+# With this file Caddy sends plain HTTP on to HTTPS, and other names to DOMAIN (proxy/Caddyfile).
+lead_to_https() {
+    if [ -z "$DOMAIN" ] || ! has_certificate "$DOMAIN"; then return 0; fi
+    note_name "$DOMAIN"
+    : >"$(live_folder)/https-$DOMAIN"
+}
+
+# Caddy looks the name up every second (proxy/Caddyfile, refresh); by then no new request goes to the old colour, and
+# SIGTERM lets those that it has end. It is kept, stopped.
+stop_old_version() { # stop_old_version COLOUR
+    sleep 2
+    compose prod stop "web-$1"
+}

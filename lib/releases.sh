@@ -1,0 +1,84 @@
+# lib/releases.sh: the record of production's releases, and the images of the last of them, to roll back to.
+#
+# Release 12 is .postdo/releases/12, KEY=VALUE a line, and its image has the tag release-12. Keys: began, seconds, by,
+# version, revision, image, applied (one line for each migration) and outcome, which is "unfinished" until there is one.
+
+RELEASES="$STATE/releases"
+SHOWN_RELEASES=20
+
+release_fact() { # release_fact NUMBER KEY
+    fact "$2" 2>/dev/null <"$RELEASES/$1"
+}
+
+release_numbers() { # the newest first
+    find "$RELEASES" -type f -name '[0-9]*' ! -name '*[!0-9]*' 2>/dev/null | sed 's/.*\///' | sort -rn
+}
+
+release_image() { # release_image NUMBER: its name, if the image is still here
+    ! docker image inspect "$PROJECT_NAME-web:release-$1" >/dev/null 2>&1 || printf '%s-web:release-%s' "$PROJECT_NAME" "$1"
+}
+
+# The newest with the image of the live colour: a record cannot be wrong about what runs.
+live_release() { # empty where none was recorded
+    [ -n "$(live_colour)" ] || return 0
+    live_image=$(docker image inspect --format '{{.Id}}' "$PROJECT_NAME-web:$(live_colour)" 2>/dev/null) || return 0
+    for live_number in $(release_numbers); do
+        if [ "$(release_fact "$live_number" image)" = "$live_image" ]; then
+            printf '%s' "$live_number"
+            return
+        fi
+    done
+}
+
+# Until it ends well, it has failed: what it ends with then goes into its record.
+begin_release() {
+    make_state_folder "$RELEASES"
+    release_number=$(($(release_numbers | head -n 1) + 1))
+    release_began=$(date +%s)
+    {
+        printf 'began=%s\n' "$(date '+%Y-%m-%d %H:%M:%S')"
+        printf 'by=%s\n' "${SUDO_USER:-$(id -un 2>/dev/null || id -u)}"
+        printf 'version=%s\nrevision=%s\n' "$APP_VERSION" "$APP_REVISION"
+        printf 'image=%s\n' "$(docker image inspect --format '{{.Id}}' "$PROJECT_NAME-web:next" 2>/dev/null)"
+        printf 'outcome=unfinished\n'
+    } >"$RELEASES/$release_number" || warn "cannot write $RELEASES/$release_number"
+    undo_with record_failure
+}
+
+record_failure() {
+    case $finish_status in
+    3) end_release refused ;;
+    4) end_release undone ;;
+    129 | 130 | 143) end_release interrupted ;;
+    *) end_release failed ;;
+    esac
+}
+
+end_release() { # end_release OUTCOME
+    release_record="$RELEASES/$release_number"
+    if {
+        sed '/^applied=/d; /^seconds=/d; /^outcome=/d' "$release_record" &&
+            result applied | sed 's/^/applied=/' &&
+            printf 'seconds=%s\noutcome=%s\n' "$(($(date +%s) - release_began))" "$1"
+    } >"$release_record.new"; then
+        mv "$release_record.new" "$release_record"
+    else
+        warn "cannot write $release_record"
+    fi
+}
+
+# An image without a tag is one that was built and replaced before it was released.
+keep_release_images() {
+    {
+        docker tag "$PROJECT_NAME-web:next" "$PROJECT_NAME-web:release-$release_number"
+        images_to_drop | while IFS= read -r drop_image; do
+            docker image rm "$drop_image" || true # a container may still use it: the next release tries again
+        done
+        docker image prune --force --filter "label=com.docker.compose.project=$PROJECT_NAME-prod"
+    } >>"$LOG_FILE" 2>&1 || warn "could not remove old images; see $LOG_FILE"
+}
+
+images_to_drop() { # beyond the KEEP_RELEASES newest, and not the live one
+    docker image ls --filter "reference=$PROJECT_NAME-web:release-*" --format '{{.Tag}}' | sed 's/^release-//' |
+        sort -rn | tail -n "+$((KEEP_RELEASES + 1))" | sed "s/^/$PROJECT_NAME-web:release-/"
+}

@@ -1,0 +1,83 @@
+# lib/watch.sh: whether a new version may serve: a smoke test before the switch, a watch after it.
+
+# In the container of the new version, before any visitor reaches it.
+smoke_test() { # smoke_test COLOUR
+    smoke_limit=400
+    # A project without an admin answers 404 there.
+    [ -n "$SMOKE_PATHS" ] || smoke_limit=500
+    smoke_address=$(production_address)
+    smoke_host=${smoke_address#*://}
+    smoke_container=$(container_of prod "web-$1")
+    # shellcheck disable=SC2086 # split on purpose: a list of paths; a ? in one is no pattern
+    (set -f && docker exec -i "$smoke_container" python -I -S - "${smoke_host%/}" "${smoke_address%%://*}" "$smoke_limit" ${SMOKE_PATHS:-"$HEALTH_PATH" / /admin/login/}) \
+        <"$ROOT/lib/smoke.py"
+}
+
+require_smoke_test() { # require_smoke_test COLOUR
+    ! try "Smoke-test $1" smoke_test "$1" || return 0
+    show_tail
+    fail_site "web-$1 failed its smoke test" \
+        "fix the pages that the lines above name, or change SMOKE_PATHS in $(place_of SMOKE_PATHS), then run the command again"
+}
+
+# --- After the switch -----------------------------------------------------------------------------------------------
+
+WATCHED_LINES=20000 # of a log: 200 seconds at 100 requests a second
+
+# False once the new version is worse than the old one, which runs until then. Ctrl-C ends it as if the time were over.
+watch_new_version() { # watch_new_version NEW OLD
+    watch_began=$(date +%s)
+    watch_end=$((watch_began + WATCH_SECONDS))
+    watch_before=$(count_answers "$2" --tail "$WATCHED_LINES")
+    watch_enough=
+    trap 'watch_enough=yes' INT
+    watch_reason=
+    while [ -z "$watch_enough" ] && [ "$(date +%s)" -lt "$watch_end" ] && [ -z "$watch_reason" ]; do
+        sleep 1 || true # Ctrl-C ends it too
+        watch_reason=$(worse_than_before "$1" "$watch_before")
+    done
+    trap 'interrupted INT 130' INT
+    [ -z "$watch_reason" ]
+}
+
+worse_than_before() { # worse_than_before NEW "ANSWERS ERRORS": the reason; empty if it is not worse
+    case $(state_of prod "web-$1") in
+    healthy | running | starting) ;;
+    *) printf 'it is %s' "$(state_of prod "web-$1")" && return ;;
+    esac
+    worse_restarts=$(docker inspect --format '{{.RestartCount}}' "$(container_of prod "web-$1")")
+    [ "$worse_restarts" -eq 0 ] || { printf 'it ended and was started again' && return; }
+    { count_answers "$1" --since "$watch_began" && count_proxy_errors && printf '%s\n' "$2"; } | awk '
+        { answers[NR] = $1; errors[NR] = $2 }
+        END {
+            all = answers[1] + answers[2]
+            bad = errors[1] + errors[2]
+            share = all ? bad / all : 0
+            before = answers[3] ? errors[3] / answers[3] : 0
+            # A handful is bad luck; twice as many and half a percent more is not.
+            if (bad >= 5 && share > 2 * before + 0.005)
+                printf "%d of %d requests failed (%.1f %%; before it %.1f %%)", bad, all, 100 * share, 100 * before
+        }'
+}
+
+count_answers() { # count_answers COLOUR OPTIONS...: "ANSWERS ERRORS" of its log; an error is a 5xx
+    answers_of=$(container_of prod "web-$1")
+    shift
+    docker logs "$@" "$answers_of" 2>/dev/null | awk '/"status": [1-5][0-9][0-9]/ { all++ } /"status": 5[0-9][0-9]/ { bad++ } END { print all + 0, bad + 0 }'
+}
+
+# What the proxy had to answer itself, because the site gave no answer.
+count_proxy_errors() {
+    docker logs --since "$watch_began" "$(container_of prod proxy)" 2>&1 | awk '/"logger":"http.log.error/ && /"status":5[0-9][0-9]/ { bad++ } END { print bad + 0, bad + 0 }'
+}
+
+take_back() { # take_back NEW OLD: let the version before it serve again, and stop
+    take_back_lines=$(docker logs --since "$watch_began" "$(container_of prod "web-$1")" 2>&1 | grep -E '"level": "(ERROR|CRITICAL)"|"status": 5[0-9][0-9]|[Ee]rror' | tail -n 5 | cut -c 1-400)
+    step "Switch back to $2" switch_to "$2"
+    keep_logs "$1"
+    step "Stop $1" stop_old_version "$1"
+    end_release taken-back
+    [ -z "$take_back_lines" ] || printf '%s\n' "$take_back_lines" | indented >&3
+    fail "the new version was taken back: $watch_reason" \
+        "fix it and release again: sh run.sh -0. The previous version is serving$([ -z "$(result applied)" ] || printf ', on the migrated database')"
+}

@@ -1,0 +1,262 @@
+"""Releases that are tested before they serve, watched after it, and rolled back."""
+
+from __future__ import annotations
+
+import re
+import signal
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from threading import Event
+
+import pytest
+
+from .clone import Clone
+from .engine import docker
+from .test_schema_changes import add_shop, change
+from .visitor import answering
+from .waiting import eventually
+
+VISITORS = 4
+# In place of the site's own answer, for every so many requests of each process.
+MIDDLEWARE = """
+import itertools, os, signal, threading
+from django.http import HttpResponseServerError
+
+
+def middleware(get_response):
+    numbers = itertools.count(1)
+
+    def answer(request):
+        number = next(numbers)
+        {fault}
+        return get_response(request)
+
+    return answer
+"""
+SOME_FAIL = "if number % 50 == 0: raise RuntimeError('one in fifty')"
+# As PID 1 of its container, Gunicorn's master. It ends with all of its processes.
+ENDS_LATER = "if number == 1: threading.Timer(8, os.kill, (os.getppid(), signal.SIGTERM)).start()"
+NOTHING = "pass"
+
+
+@pytest.fixture
+def site(own: Clone) -> Iterator[Clone]:
+    """Production with an application `shop`; its files are put back."""
+    if not (own.root / "web/shop").exists():
+        add_shop(own)
+        settings = "web/config/settings/prod.py"
+        own.write(settings, '\nMIDDLEWARE = [*MIDDLEWARE, "core.fault.middleware"]\n', add=True)
+        own.write("web/core/fault.py", MIDDLEWARE.format(fault=NOTHING))
+        own.git("add", "web")
+        own.git("commit", "--quiet", "--message", "A place for faults")
+    if not own.visitor("HTTP_PORT").is_up():
+        own.run("-0")
+    with own.restored():
+        yield own
+
+
+@contextmanager
+def load(clone: Clone) -> Iterator[Counter[int]]:
+    """Inside, several visitors ask all the time; how often which status came, 0 for no answer."""
+    over, statuses = Event(), Counter[int]()
+
+    def visit() -> None:
+        visitor = clone.visitor("HTTP_PORT")
+        while not over.wait(0.02):
+            try:
+                statuses[visitor.get("/").status] += 1
+            except OSError:
+                statuses[0] += 1
+
+    with ThreadPoolExecutor(VISITORS) as pool:
+        visits = [pool.submit(visit) for _ in range(VISITORS)]
+        try:
+            yield statuses
+        finally:
+            over.set()
+    for one in visits:
+        one.result()
+
+
+def fault(clone: Clone, text: str) -> None:
+    clone.write("web/core/fault.py", MIDDLEWARE.format(fault=text))
+
+
+def version(clone: Clone, name: str) -> None:
+    """Other code, committed, so that it has a version of its own."""
+    clone.write("web/core/note.py", f'"""{name}"""\n')
+    clone.git("add", "web")
+    clone.git("commit", "--quiet", "--message", name)
+
+
+def releases(clone: Clone) -> dict[int, str]:
+    """Number to outcome, as `releases` lists them."""
+    rows = [re.split(r"  +", line.strip()) for line in clone.run("releases").out.splitlines()]
+    assert rows[0][:6] == ["number", "began", "by", "version", "seconds", "outcome"]
+    return {int(row[0]): row[5] for row in rows[1:]}
+
+
+def last_outcome(clone: Clone) -> str:
+    """How the last release ended."""
+    return next(iter(releases(clone).values()))
+
+
+@pytest.mark.parametrize(
+    ("paths", "said"),
+    [
+        ("/ /shop/=200", "/shop/: answered 404, expected 200"),
+        ("/=200:No%20such%20text", "the page does not contain 'No such text'"),
+    ],
+)
+def test_a_version_that_fails_its_smoke_test_never_serves(
+    site: Clone, paths: str, said: str
+) -> None:
+    version(site, paths)
+    live = site.live()
+
+    with answering(site.visitor("HTTP_PORT"), "/", 0.05):
+        failed = site.run("-0", ok=False, SMOKE_PATHS=paths)
+
+    failed.refused("failed its smoke test", "change SMOKE_PATHS in the environment")
+    assert said in failed.err
+    assert site.live() == live
+    assert site.runs_in("prod") == {"db", "proxy", live}
+    assert last_outcome(site) == "failed"
+
+
+def test_the_default_smoke_test_finds_an_error_on_the_first_page(site: Clone) -> None:
+    site.replace(
+        "web/core/views.py", "def home(", "def home(request): raise RuntimeError\n\n\ndef _home("
+    )
+    live = site.live()
+
+    failed = site.run("-0", ok=False)
+
+    failed.refused("failed its smoke test", "The previous version is still serving")
+    assert "/: answered 500, expected a status below 500" in failed.err
+    assert site.live() == live
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"), [(SOME_FAIL, "requests failed"), (ENDS_LATER, "ended")]
+)
+def test_a_version_that_turns_out_bad_is_taken_back(site: Clone, text: str, reason: str) -> None:
+    fault(site, text)
+    live = site.live()
+
+    with load(site):
+        failed = site.run("-0", ok=False, WATCH_SECONDS="60")
+
+    failed.refused("the new version was taken back", "release again")
+    assert reason in failed.err
+    assert text != SOME_FAIL or "one in fifty" in failed.err
+    assert site.live() == live
+    eventually(lambda: site.runs_in("prod") == {"db", "proxy", live}, "the old version alone")
+    assert last_outcome(site) == "taken-back"
+    with answering(site.visitor("HTTP_PORT"), "/", 0.05):
+        site.run("-0", "status")
+
+
+def test_a_good_version_stays_and_no_request_is_lost(site: Clone) -> None:
+    version(site, "good")
+    live = site.live()
+
+    with load(site) as statuses:
+        said = site.run("-0", WATCH_SECONDS="10").out
+
+    assert set(statuses) == {200}, statuses
+    assert "for 10 s ... done" in said
+    assert site.live() != live
+    assert last_outcome(site) == "live"
+
+
+def test_ctrl_c_ends_the_watch_and_keeps_the_new_version(site: Clone) -> None:
+    version(site, "enough")
+    live = site.live()
+    run = site.start("-0", WATCH_SECONDS="600")
+    run.said("Watch ")
+
+    assert run.stop(signal.SIGINT).status == 0
+
+    assert site.live() != live
+    assert site.runs_in("prod") == {"db", "proxy", site.live()}
+
+
+def test_a_kill_in_the_watch_leaves_the_new_version_serving(site: Clone) -> None:
+    version(site, "killed")
+    live = site.live()
+    with answering(site.visitor("HTTP_PORT"), "/", 0.05):
+        run = site.start("-0", WATCH_SECONDS="600")
+        run.said("Watch ")
+        run.stop(signal.SIGKILL)
+        site.run("-0", "--no-build")
+    assert site.live() != live
+    assert site.runs_in("prod") == {"db", "proxy", site.live()}
+
+
+def test_a_rollback_serves_the_version_before_and_loses_no_request(site: Clone) -> None:
+    version(site, "first")
+    site.run("-0")
+    first = site.run("releases").out.splitlines()[1].split()[0]
+    version(site, "second")
+    site.run("-0")
+
+    with load(site) as statuses:
+        said = site.run("rollback")
+
+    assert set(statuses) == {200}, statuses
+    assert f"Release {first} (" in said.out
+    assert releases(site)[int(first)] == "live"
+    running = site.containers("prod")[site.live()]
+    assert "first" in running.run("cat", "core/note.py")
+    site.run("rollback", str(int(first) + 1))
+    assert "second" in site.containers("prod")[site.live()].run("cat", "core/note.py")
+
+
+def test_a_rollback_to_code_that_cannot_use_the_schema_is_refused(site: Clone) -> None:
+    version(site, "before the column went")
+    site.run("-0")
+    change(
+        site, {"name": "models.CharField(max_length=50)"}, 'migrations.RemoveField("thing", "note")'
+    )
+    site.git("add", "web")
+    site.git("commit", "--quiet", "--message", "Without a note")
+    asked = site.run("-0", ok=False)
+    checksum = re.search(r"--approve (\w+)", asked.err)
+    assert checksum, asked
+    site.run("-0", "--approve", checksum[1])
+    live = site.live()
+
+    with answering(site.visitor("HTTP_PORT"), "/", 0.05):
+        refused = site.run("rollback", ok=False)
+
+    refused.assert_refused("the database is ahead of this code", "restore", 3)
+    assert "note" in refused.err
+    assert site.live() == live
+    assert site.runs_in("prod") == {"db", "proxy", live}
+
+
+def test_only_the_images_of_the_last_releases_are_kept(site: Clone) -> None:
+    for name in ("one", "two", "three"):
+        version(site, f"kept {name}")
+        site.run("-0", KEEP_RELEASES="2")
+
+    tags = docker("image", "ls", "--format", "{{.Tag}}", f"{site.name}-web").split()
+    numbers = sorted(int(tag.removeprefix("release-")) for tag in tags if "release-" in tag)
+    assert len(numbers) == 2
+    unnamed = docker(
+        "image",
+        "ls",
+        "--quiet",
+        "--filter",
+        "dangling=true",
+        "--filter",
+        f"label=com.docker.compose.project={site.name}-prod",
+    )
+    assert unnamed.split() == []
+    gone = site.run("rollback", str(numbers[0] - 1), ok=False)
+    gone.refused("is not here any more", "KEEP_RELEASES")
+    nothing = site.run("rollback", "999", ok=False)
+    nothing.refused("there is no release 999", "sh run.sh releases")

@@ -104,7 +104,13 @@ TARGETS = {
         ),
     ),
     "production": Target(
-        ("commands/production.sh",),
+        (
+            "commands/production.sh",
+            "commands/rollback.sh",
+            "lib/colours.sh",
+            "lib/prepare.sh",
+            "lib/watch.sh",
+        ),
         (
             "tests/shell/test_release_steps.py",
             "tests/shell/test_starts.py",

@@ -164,7 +164,14 @@ class Clone:
             folders.append(self.toolbox.python)
         path = os.pathsep.join(str(folder) for folder in folders)
         home = str(self.root.parent)
-        return {"PATH": path, "HOME": home, "LC_ALL": "C.UTF-8", "WATCH_SECONDS": "0", **self.environment, **environment}
+        return {
+            "PATH": path,
+            "HOME": home,
+            "LC_ALL": "C.UTF-8",
+            "WATCH_SECONDS": "0",
+            **self.environment,
+            **environment,
+        }
 
     def add_command(self, name: str, body: str) -> None:
         """A command of the test's own, run and loaded like the kit's: `sh run.sh NAME`."""

@@ -1,8 +1,8 @@
 """The steps of a production release: which, in which order, what each failure takes back and says.
 
-commands/production.sh is run with lib/ as it is, but for the functions that reach the engine, the
-network or another file of the state: those only note that they were called, and answer as the test
-says. So each situation of a release takes no time. (Releases run for real in tests/stack.)
+commands/production.sh (or rollback.sh) is run with lib/ as it is, but for the functions that reach
+the engine, the network or another file of the state: those only note that they were called, and
+answer as the test says. So each situation takes no time. (Releases run for real in tests/stack.)
 """
 
 from __future__ import annotations
@@ -21,14 +21,17 @@ require_engine prepare_environment require_own_stack take_lock remove_left_copy 
 require_domain_leads_here note_twin export_compose_facts require_volume_major require_roles
 require_disk build_image try_what_restarts start_database start_additions stop_additions
 stop_database copy_for_rehearsal drop_copy keep_logs note_name in_proxy show_tail sleep
+smoke_test keep_release_images watch_new_version
 """
 HARNESS = """
 set -eu
 umask 077 # the proxy's own user reads what is live all the same
 ROOT=$PROJECT STATE=$FOLDER ENV_FILE=/dev/null MODE=prod COMMAND=
-PROJECT_NAME=shop START_TIMEOUT=9 APP_VERSION=1.5 WEB_MEMORY=512m
-for library in log result modes compose explain copy; do . "$ROOT/lib/$library.sh"; done
-. "$ROOT/commands/production.sh"
+PROJECT_NAME=shop START_TIMEOUT=9 APP_VERSION=1.5 APP_REVISION=abc WEB_MEMORY=512m
+for library in log result modes compose explain prepare colours releases watch copy; do
+    . "$ROOT/lib/$library.sh"
+done
+. "$ROOT/commands/$SCRIPT.sh"
 
 note() {
     printf '%s\\n' "$*" >>"$FOLDER/calls"
@@ -46,7 +49,13 @@ compose() {
 }
 docker() {
     note docker "$@" || return 1
-    case "$*" in *Id*) echo sha256:1 ;; esac
+    case "$*" in
+    *Id*next* | *Id*"$SERVES") echo sha256:1 ;;
+    *Id*) echo sha256:0 ;;
+    "image inspect "*release-*) case " $IMAGES " in *" ${3##*-} "*) ;; *) return 1 ;; esac ;;
+    "logs "*) cat "$FOLDER/logs" ;;
+    *RestartCount*) printf '%s' "$RESTARTS" ;;
+    esac
 }
 open_log() {
     note open_log "$@"
@@ -128,6 +137,18 @@ class Production:
         path = self.folder / "live/upstream"
         return path.read_text() if path.exists() else ""
 
+    def record(self, number: int) -> dict[str, str]:
+        """What is kept of a release."""
+        lines = (self.folder / f"releases/{number}").read_text().splitlines()
+        return dict(line.split("=", 1) for line in lines)
+
+    def released(self, *outcomes: str) -> None:
+        """Earlier releases, from number 1, each with an image of its own: sha256:NUMBER."""
+        (self.folder / "releases").mkdir(exist_ok=True)
+        for number, outcome in enumerate(outcomes, start=1):
+            facts = f"version=v{number}\nimage=sha256:{number}\noutcome={outcome}\n"
+            (self.folder / f"releases/{number}").write_text(facts)
+
     def run(self, *arguments: str, result: str = "", **variables: str) -> Done:
         (self.folder / "to-come").write_text(result)
         (self.folder / "calls").unlink(missing_ok=True)
@@ -140,6 +161,11 @@ class Production:
             **dict.fromkeys(("FAILS", "HAS_IMAGE", "ADDITIONS", "DOMAIN", "PROD_DB_PORT"), ""),
             **dict.fromkeys(("DJANGO_SUPERUSER_EMAIL", "SAYS"), ""),
             "MAIN": "main",
+            "SCRIPT": "production",
+            "SERVES": "none",
+            "IMAGES": "",
+            "RESTARTS": "0",
+            "WATCH_SECONDS": "0",
             "PLANNED": "keep",
             "ONE_OFF": "0",
         }
@@ -179,16 +205,19 @@ PREPARED = [
 ]
 
 
-def recorded(colour: str) -> str:
-    return f"docker image inspect --format {{{{.Id}}}} shop-web:{colour}"
+NUMBERED = "docker image inspect --format {{.Id}} shop-web:next"
+
+
+def served(colour: str) -> list[str]:
+    return [f"smoke_test {colour}", "keep_release_images"]
 
 
 def around(*additions: str) -> list[str]:
     return [f"{UP} {WAIT} {' '.join(('db', *additions, 'proxy'))}", "in_proxy reload"]
 
 
-FIRST = [*START, *BUILD, *PREPARED, *started("blue"), recorded("blue"), *around()]
-NEXT = [*START, *BUILD, *PREPARED, *started("green"), recorded("green"), *around()]
+FIRST = [*START, *BUILD, NUMBERED, *PREPARED, *started("blue"), *served("blue"), *around()]
+NEXT = [*START, *BUILD, NUMBERED, *PREPARED, *started("green"), *served("green"), *around()]
 
 
 def test_the_first_release(production: Production) -> None:
@@ -198,8 +227,13 @@ def test_the_first_release(production: Production) -> None:
     assert done.calls == FIRST
     assert production.live == "web-blue"
     assert not (production.folder / "switch-seconds").exists(), "nobody was served before"
-    (line,) = (production.folder / "releases.log").read_text().splitlines()
-    assert line.split()[1:] == ["1.5", "blue", "sha256:1"]
+    record = production.record(1)
+    assert {key: record[key] for key in ("version", "revision", "image", "outcome")} == {
+        "version": "1.5",
+        "revision": "abc",
+        "image": "sha256:1",
+        "outcome": "live",
+    }
     assert (production.folder / "live/upstream").stat().st_mode & 0o777 == 0o644
 
 
@@ -278,7 +312,7 @@ def test_what_fails_before_the_switch_is_taken_back(
     undone = UNDONE if was_running else [*UNDONE, *STOPPED]
     assert done.calls[-len(undone) :] == undone
     assert production.live == ""
-    assert not (production.folder / "releases.log").exists()
+    assert production.record(1)["outcome"] == ("refused" if "copy" in step else "failed")
 
 
 @pytest.mark.parametrize("switched", [True, False])
@@ -294,12 +328,12 @@ def test_an_interruption_after_the_switch_takes_nothing_back(
 
 def test_what_cannot_be_noted_is_a_warning_and_no_failure(production: Production) -> None:
     production.serves("blue")
-    for name in ("releases.log", "switch-seconds"):
-        (production.folder / name).mkdir()
+    for name in ("releases/1", "switch-seconds"):
+        (production.folder / name).mkdir(parents=True)
     done = production.run()
 
     assert (done.status, production.live) == (0, "web-green")
-    assert done.err.count("warning: cannot write ") == 2
+    assert done.err.count("warning: cannot write ") >= 2
 
 
 @pytest.mark.parametrize(("proxy", "stops"), [("healthy", False), ("stopped", True)])
@@ -388,6 +422,171 @@ def test_what_was_migrated_is_told(production: Production) -> None:
     assert "\n  go: 3 migrations\n  warning: look at that\n" in done.out
 
 
+# --- The smoke test, the watch, and going back ----------------------------------------------------
+
+
+def test_a_version_that_fails_its_smoke_test_gets_no_visitor(production: Production) -> None:
+    production.serves("blue")
+    done = production.run(FAILS="smoke_test *")
+
+    assert done.status == 1
+    assert "web-green failed its smoke test" in done.err
+    assert done.calls[-2:] == ["keep_logs green", "compose prod rm --stop --force web-green"]
+    assert production.live == "web-blue"
+    assert production.record(1)["outcome"] == "failed"
+
+
+def test_a_version_is_watched_only_beside_one_that_served(production: Production) -> None:
+    first = production.run(WATCH_SECONDS="30")
+    assert not any(call.startswith("watch") for call in first.calls)
+
+    production.serves("blue")
+    done = production.run(WATCH_SECONDS="30")
+
+    assert "watch_new_version green blue" in done.calls
+    assert done.calls.index("watch_new_version green blue") < done.calls.index(
+        "compose prod stop web-blue"
+    )
+
+
+def test_a_version_that_is_worse_is_taken_back(production: Production) -> None:
+    production.serves("blue")
+    (production.folder / "logs").write_text('{"level": "ERROR", "message": "what broke"}\n')
+    watched = {"watch_began": "1", "watch_reason": "it ended"}
+    done = production.run(FAILS="watch_new_version *", WATCH_SECONDS="30", **watched)
+
+    assert done.status == 1
+    assert "what broke" in done.err
+    assert "the new version was taken back: it ended" in done.err
+    assert done.calls[-1] == "compose prod stop web-green"
+    assert production.live == "web-blue"
+    assert production.record(1)["outcome"] == "taken-back"
+
+
+ANSWERED = '{"message": "x", "status": %s, "bytes": 1}\n'
+
+
+@pytest.mark.parametrize(
+    ("good", "bad", "before", "worse"),
+    [
+        (0, 0, "0 0", False),
+        (0, 4, "0 0", False),  # a handful is bad luck
+        (0, 5, "0 0", True),
+        (980, 20, "1000 0", True),  # two of a hundred
+        (996, 4, "1000 0", False),
+        (980, 20, "1000 10", False),  # it was never better
+        (970, 30, "1000 10", True),
+    ],
+)
+def test_worse_is_more_errors_than_before(
+    production: Production, good: int, bad: int, before: str, worse: bool
+) -> None:
+    production.serves("green")
+    (production.folder / "logs").write_text(ANSWERED % 200 * good + ANSWERED % 500 * bad)
+    done = production.run("green", before, MAIN="worse_than_before", watch_began="1", MODE="prod")
+
+    assert (f"{bad} of {good + bad} requests failed" in done.out) is worse
+    assert bool(done.out) is worse
+
+
+@pytest.mark.parametrize(
+    ("state", "restarts", "reason"),
+    [
+        ("healthy", "1", "started again"),
+        ("unhealthy", "0", "unhealthy"),
+        ("restarting", "0", "restarting"),
+        ("healthy", "0", ""),
+        ("starting", "0", ""),
+    ],
+)
+def test_worse_is_what_ends_or_is_ill(
+    production: Production, state: str, restarts: str, reason: str
+) -> None:
+    production.serves("green", web_green=state)
+    (production.folder / "logs").write_text("")
+    done = production.run(
+        "green", "0 0", MAIN="worse_than_before", watch_began="1", RESTARTS=restarts
+    )
+
+    assert (done.out == "") is (reason == "")
+    assert reason in done.out
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "images", "arguments", "target"),
+    [
+        (["live", "live"], "1 2", [], "1"),
+        (
+            ["live", "failed", "live"],
+            "1 2 3",
+            [],
+            "1",
+        ),  # what never served is no place to go back to
+        (["live", "taken-back", "live"], "1 2 3", [], "1"),
+        (["live", "live", "live"], "1 3", [], "1"),  # no image of 2
+        (["live", "live", "live"], "1 2 3", ["1"], "1"),
+    ],
+)
+def test_a_rollback_serves_the_release_before(
+    production: Production, outcomes: list[str], images: str, arguments: list[str], target: str
+) -> None:
+    production.serves("blue")
+    production.released(*outcomes)
+    last = len(outcomes)
+    (production.folder / f"releases/{last}").write_text("image=sha256:1\noutcome=live\n")
+    (production.folder / "releases/1").write_text("version=v1\nimage=sha256:9\noutcome=live\n")
+    done = production.run(*arguments, SCRIPT="rollback", SERVES="blue", IMAGES=images)
+
+    assert (done.status, done.err) == (0, "")
+    assert f"docker tag shop-web:release-{target} shop-web:green" in done.calls
+    steps = [call for call in done.calls if call.startswith(("compose", "smoke", "sleep"))]
+    assert steps == [
+        f"{UP} {WAIT} web-green",
+        "smoke_test green",
+        "sleep 2",
+        "compose prod stop web-blue",
+    ]
+    assert production.live == "web-green"
+    assert f"rolled-back-to={target} " in (production.folder / f"releases/{last}").read_text()
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "images", "arguments", "says"),
+    [
+        ([], "", [], "no earlier release"),
+        (["live"], "1", [], "no earlier release"),
+        (["failed", "live"], "1 2", [], "no earlier release"),
+        (["live", "live"], "2", ["1"], "is not here any more"),
+        (["live", "live"], "1 2", ["7"], "no release 7"),
+    ],
+)
+def test_a_rollback_to_nothing_is_refused_and_nothing_starts(
+    production: Production, outcomes: list[str], images: str, arguments: list[str], says: str
+) -> None:
+    production.serves("blue")
+    production.released(*outcomes)
+    if outcomes:
+        last = production.folder / f"releases/{len(outcomes)}"
+        last.write_text("image=sha256:1\noutcome=live\n")
+        if len(outcomes) > 1:
+            (production.folder / "releases/1").write_text(
+                f"image=sha256:9\noutcome={outcomes[0]}\n"
+            )
+    done = production.run(*arguments, SCRIPT="rollback", SERVES="blue", IMAGES=images)
+
+    assert done.status == 1
+    assert says in done.err
+    assert not any(call.startswith("compose") for call in done.calls)
+    assert production.live == "web-blue"
+
+
+@pytest.mark.parametrize("arguments", [["--fast"], ["1", "2"], ["x"]])
+def test_a_rollback_takes_a_number_alone(production: Production, arguments: list[str]) -> None:
+    done = production.run(*arguments, SCRIPT="rollback")
+
+    assert (done.status, done.calls) == (2, [])
+
+
 # --- Options, ports and names ---------------------------------------------------------------------
 
 
@@ -464,7 +663,7 @@ def test_a_domain_gets_its_certificate_before_the_release_and_leads_to_https_aft
         "note_twin",
     ]
     at = done.calls.index(BUILD[-1]) + 1
-    assert done.calls[at : at + 4] == [*CERTIFIED, PREPARED[0]]
+    assert done.calls[at : at + 5] == [*CERTIFIED, NUMBERED, PREPARED[0]]
     assert done.calls[-3:] == [*around(), SECURED]
     assert (production.folder / "live/https-shop.example").exists()
 

@@ -172,6 +172,7 @@ class Kit(Stack):
             "PROJECT_NAME": name,
             "PROD_SETTINGS": "bench_settings",
             "POSTDO_RUN": "yes",
+            "WATCH_SECONDS": "0",  # what is timed is the release
             "HTTP_PORT": str(http),
             **dict(zip(keys, map(str, others), strict=True)),
         }

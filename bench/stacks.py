@@ -189,8 +189,10 @@ class Kit(Stack):
 
     @property
     def tags(self) -> list[str]:
-        """What was built last, and the two colours."""
-        return [f"{self.prefix}-web:{tag}" for tag in ("next", "blue", "green")]
+        """What was built last, the two colours, and the releases that are kept."""
+        named = [f"{self.prefix}-web:{tag}" for tag in ("next", "blue", "green")]
+        wanted = ("image", "ls", "--format", "{{.Repository}}:{{.Tag}}", f"{self.prefix}-web")
+        return list(dict.fromkeys([*named, *engine.listed(*wanted)]))
 
     @property
     def services(self) -> list[str]:

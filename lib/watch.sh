@@ -72,7 +72,7 @@ count_proxy_errors() {
 }
 
 take_back() { # take_back NEW OLD: let the version before it serve again, and stop
-    take_back_lines=$(docker logs --since "$watch_began" "$(container_of prod "web-$1")" 2>&1 | grep -E '"level": "(ERROR|CRITICAL)"|"status": 5[0-9][0-9]|[Ee]rror' | tail -n 5 | cut -c 1-400)
+    take_back_lines=$(errors_of "$1")
     step "Switch back to $2" switch_to "$2"
     keep_logs "$1"
     step "Stop $1" stop_old_version "$1"
@@ -80,4 +80,10 @@ take_back() { # take_back NEW OLD: let the version before it serve again, and st
     [ -z "$take_back_lines" ] || printf '%s\n' "$take_back_lines" | indented >&3
     fail "the new version was taken back: $watch_reason" \
         "fix it and release again: sh run.sh -0. The previous version is serving$([ -z "$(result applied)" ] || printf ', on the migrated database')"
+}
+
+errors_of() { # errors_of COLOUR: the last errors that it logged since the switch; of one that logs none, its last lines
+    errors_log=$(docker logs --since "$watch_began" "$(container_of prod "web-$1")" 2>&1)
+    errors_lines=$(printf '%s\n' "$errors_log" | grep -E '"level": "(ERROR|CRITICAL)"' | tail -n 3)
+    printf '%s\n' "${errors_lines:-$(printf '%s\n' "$errors_log" | tail -n 5)}" | LC_ALL=C awk -f "$ROOT/lib/logs.awk" | tail -n 20
 }

@@ -72,6 +72,9 @@ RULES = [
     ("POSTGRES_MAX_CONNECTIONS", ["", "5", "many"], "a number from 10"),
     ("MAX_REQUEST_BODY", ["", "100", "1mb", "0MB"], "100MB"),
     ("HEALTH_PATH", ["", "readyz", "/a b", "/?a=1"], "/readyz"),
+    ("SMOKE_PATHS", ["shop", "/ shop", "/=99", "/=200:", "/=2000"], "paths with spaces"),
+    ("WATCH_SECONDS", ["", "1m", "-1"], "seconds"),
+    ("KEEP_RELEASES", ["", "0", "few"], "a number of releases"),
     ("HSTS_SECONDS", ["", "1y", "-1"], "seconds"),
     ("DOMAIN_CHECK", ["", "yes", "OFF"], "on or off"),
     (

@@ -440,7 +440,6 @@ def test_a_version_is_watched_only_beside_one_that_served(production: Production
     first = production.run(WATCH_SECONDS="30")
     assert not any(call.startswith("watch") for call in first.calls)
 
-    production.serves("blue")
     done = production.run(WATCH_SECONDS="30")
 
     assert "watch_new_version green blue" in done.calls

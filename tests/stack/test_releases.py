@@ -14,7 +14,7 @@ import pytest
 
 from .clone import Clone
 from .engine import docker
-from .test_errors import GOES_ON
+from .test_errors import STILL_SERVING
 from .test_schema_changes import add_shop, change
 from .visitor import answering
 from .waiting import eventually
@@ -117,10 +117,12 @@ def test_a_version_that_fails_its_smoke_test_never_serves(
     version(site, paths)
     live = site.live()
 
-    with answering(site.visitor("HTTP_PORT"), "/", 0.05):
+    with answering(site.visitor("HTTP_PORT"), "/"):
         failed = site.run("-0", ok=False, SMOKE_PATHS=paths)
 
-    failed.refused("failed its smoke test", "change SMOKE_PATHS in the environment")
+    failed.refused(
+        f"failed its smoke test. {STILL_SERVING}", "change SMOKE_PATHS in the environment"
+    )
     assert said in failed.err
     assert site.live() == live
     assert site.runs_in("prod") == {"db", "proxy", live}
@@ -135,7 +137,7 @@ def test_the_default_smoke_test_finds_an_error_on_the_first_page(site: Clone) ->
 
     failed = site.run("-0", ok=False)
 
-    failed.refused("failed its smoke test", GOES_ON)
+    failed.refused(STILL_SERVING, "change SMOKE_PATHS in .env")
     assert "/: answered 500, expected a status below 500" in failed.err
     assert site.live() == live
 
@@ -156,7 +158,7 @@ def test_a_version_that_turns_out_bad_is_taken_back(site: Clone, text: str, reas
     assert site.live() == live
     eventually(lambda: site.runs_in("prod") == {"db", "proxy", live}, "the old version alone")
     assert last_outcome(site) == "taken-back"
-    with answering(site.visitor("HTTP_PORT"), "/", 0.05):
+    with answering(site.visitor("HTTP_PORT"), "/"):
         site.run("-0", "status")
 
 
@@ -188,7 +190,7 @@ def test_ctrl_c_ends_the_watch_and_keeps_the_new_version(site: Clone) -> None:
 def test_a_kill_in_the_watch_leaves_the_new_version_serving(site: Clone) -> None:
     version(site, "killed")
     live = site.live()
-    with answering(site.visitor("HTTP_PORT"), "/", 0.05):
+    with answering(site.visitor("HTTP_PORT"), "/"):
         run = site.start("-0", WATCH_SECONDS="600")
         run.said("Watch ")
         run.stop(signal.SIGKILL)
@@ -230,7 +232,7 @@ def test_a_rollback_to_code_that_cannot_use_the_schema_is_refused(site: Clone) -
     site.run("-0", "--approve", checksum[1])
     live = site.live()
 
-    with answering(site.visitor("HTTP_PORT"), "/", 0.05):
+    with answering(site.visitor("HTTP_PORT"), "/"):
         refused = site.run("rollback", ok=False)
 
     refused.assert_refused("the database is ahead of this code", "restore", 3)

@@ -26,18 +26,17 @@ WATCHED_LINES=20000 # of a log: 200 seconds at 100 requests a second
 
 # False once the new version is worse than the old one, which runs until then. Ctrl-C ends it as if the time were over.
 watch_new_version() { # watch_new_version NEW OLD
-    watch_began=$(date +%s)
-    watch_end=$((watch_began + WATCH_SECONDS))
-    watch_before=$(count_answers "$2" --tail "$WATCHED_LINES")
     watch_enough=
     trap 'watch_enough=yes' INT
+    watch_began=$(date +%s)
+    watch_before=$(count_answers "$2" --tail "$WATCHED_LINES")
     watch_reason=
-    while [ -z "$watch_enough" ] && [ "$(date +%s)" -lt "$watch_end" ] && [ -z "$watch_reason" ]; do
-        sleep 1 || true # Ctrl-C ends it too
+    until [ -n "$watch_enough$watch_reason" ] || [ "$(date +%s)" -ge "$((watch_began + WATCH_SECONDS))" ]; do
+        sleep 1 || true # Ctrl-C ends it too, and whatever is asked meanwhile
         watch_reason=$(worse_than_before "$1" "$watch_before")
     done
     trap 'interrupted INT 130' INT
-    [ -z "$watch_reason" ]
+    [ -n "$watch_enough" ] || [ -z "$watch_reason" ]
 }
 
 worse_than_before() { # worse_than_before NEW "ANSWERS ERRORS": the reason; empty if it is not worse

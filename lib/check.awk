@@ -102,6 +102,9 @@ BEGIN {
     # Up to 32m PostgreSQL does not start; up to 192m a query that fills its cache, which is never less than 128 MB
     # (db/postgresql.conf), ends it.
     memory("DB_MEMORY", 256, "512m or 2g")
+    # Up to 24m Caddy starts, but not a second time beside itself, which is how it is told of a change; 32m do. As much
+    # again for visitors and TLS.
+    memory("PROXY_MEMORY", 64, "128m")
     rule("REHEARSE", "^(full|schema|off)$", "full, schema or off")
     host = "[][A-Za-z0-9_./-]*[.:/][][A-Za-z0-9_.:/-]*"
     rule("REHEARSE_NETWORK", "^(block|allow|" host "(," host ")*)$", "block, allow, or hosts such as redis:6379")

@@ -71,7 +71,11 @@ changed_keys() { # changed_keys SERVICE: the keys of .env whose values are not t
             eval "changed_now=\${$changed_name-}"
             [ "$changed_value" = "$changed_now" ] || printf ' %s' "$changed_name"
         done
-    [ "$1" != db ] || [ "$(docker inspect --format '{{.HostConfig.Memory}}' "$changed_container")" = "$(in_bytes "$DB_MEMORY")" ] || printf ' DB_MEMORY'
+    case $1 in
+    db) changed_limit=$DB_MEMORY changed_name=DB_MEMORY ;;
+    proxy) changed_limit=$PROXY_MEMORY changed_name=PROXY_MEMORY ;;
+    esac
+    [ "$(docker inspect --format '{{.HostConfig.Memory}}' "$changed_container")" = "$(in_bytes "$changed_limit")" ] || printf ' %s' "$changed_name"
 }
 
 in_bytes() { # in_bytes SIZE: 512m or 2g, as lib/check.awk lets through

@@ -128,7 +128,7 @@ def test_memory_logs_health_and_restart_are_seen_to(production: Clone, name: str
     facts = production.containers("prod")[service(production, name)].facts()
     host = facts["HostConfig"]
 
-    limits = {"web": env["WEB_MEMORY"], "proxy": "256m", "db": env["DB_MEMORY"]}
+    limits = {"web": env["WEB_MEMORY"], "proxy": env["PROXY_MEMORY"], "db": env["DB_MEMORY"]}
     assert host["Memory"] == in_bytes(limits[name])
     assert host["LogConfig"]["Type"] == "json-file"
     assert set(host["LogConfig"]["Config"]) == {"max-size", "max-file"}

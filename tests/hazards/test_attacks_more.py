@@ -100,7 +100,7 @@ def test_production_is_closed_to_the_driver_while_it_is_rehearsed(site: Site, ne
     assert site.untouched() == before
     assert plan["verdict"] == "refuse"
     (place,) = outside(plan)
-    assert place.endswith("without Django")
+    assert place.endswith("not through Django")
     assert f"database '{site.project.url.rpartition('/')[2]}' at 127.0.0.1:" in place
     assert "use the connection that Django passes to it" in json.dumps(plan)
 

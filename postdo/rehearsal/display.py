@@ -34,7 +34,7 @@ class Display:
         if self._named:
             self._console.say(f"{self.running} took {self._since}")
         elif self._done % EVERY == 0:
-            done = f"{self._done} of {self._total} done"
+            done = f"{self._done}{f' of {self._total}' if self._total else ''} done"
             self._console.say(f"{self._verb} ... {done}, up to {self.running}")
         self.running = ""
 

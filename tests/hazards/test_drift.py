@@ -106,7 +106,7 @@ def test_a_column_changed_by_hand_blocks_a_migration_of_its_table_and_no_other(
         "has the default 'none'",
         "ON_DRIFT",
     )
-    assert "trying the SQL" not in refused.out  # `drift` does, on a second copy
+    assert "testing the SQL" not in refused.out  # `drift` does, on a second copy
     mend(site)
     site.ends_done()
 

@@ -77,7 +77,8 @@ def test_a_sequence_behind_the_rows_is_noticed_and_fails_in_the_rehearsal_only(
     site.migration("0002_weight", WEIGHT)
     problems = [one for one in site.plan()["problems"] if one["hazard"] == 26]
     assert [one["what"] for one in problems] == [
-        "sequence shop_item_id_seq gives 6 next, and shop_item.id has 200: an INSERT can fail"
+        "the next value of sequence shop_item_id_seq is 6, but shop_item.id already has 200: an "
+        "INSERT can fail"
     ]
     insert = 'def add(apps, editor):\n        apps.get_model("shop", "Item").objects.create()\n'
     site.migration("0003_row", "migrations.RunPython(add)", after="0002_weight", header=insert)
@@ -126,7 +127,7 @@ def test_what_depends_on_a_changed_column_is_refused_with_the_sql_to_drop_and_re
     site.sql(by_hand)
     site.migration("0002_wider", WIDER)
     refused = site.ends_refused("cannot alter type of a column", drop, create, **ALLOWED)
-    again = re.findall(r"afterwards: (.*)", refused.err)
+    again = re.findall(r"after the release: (.*)", refused.err)
     assert len(again) == 1
     site.sql(drop)
     site.ends_done(**ALLOWED)

@@ -29,7 +29,7 @@ def test_a_dump_is_for_its_owner_alone_and_replaces_the_old_one_only_when_whole(
 
     failed = development.run("-1", "dump", "data.json", "no_such_app", ok=False)
 
-    failed.refused("the dump failed", "repeat")
+    failed.refused("the dump failed", "run the command again")
     assert (development.root / "data.json").read_text() == "the dump before"
     assert not (development.root / "data.json.part").exists()
 
@@ -48,5 +48,5 @@ def test_a_broken_fixture_changes_nothing(development: Clone) -> None:
 
     failed = development.run("-1", "load", "data.json", ok=False)
 
-    failed.refused("nothing was loaded", "repeat")
+    failed.refused("nothing was loaded", "run the command again")
     assert development.query("dev", "SELECT count(*) FROM accounts_user") == before

@@ -115,7 +115,7 @@ def test_a_lock_that_is_never_released_ends_undone_with_the_holder_named(
         go_on(process)
         printed = ended(process, UNDONE)
     assert "canceling statement due to lock timeout; tried " in printed
-    assert f"in the way of shop_item: gunicorn shop (pid {holder.pid}, idle in tr" in printed
+    assert f"shop_item is locked by gunicorn shop (pid {holder.pid}, idle in tr" in printed
     assert f"SELECT pg_terminate_backend({holder.pid})" in printed
     assert contents(shop.url) == before
 

@@ -145,7 +145,8 @@ def test_what_was_applied_and_not_recorded_is_refused_explained_and_recorded(sit
     site.ends_refused(
         "shop_item", "shop.0002_stock is not recorded as applied, but its changes are in the schema"
     )
-    is_refused(site, "drift", words=("is not recorded as applied", "postdo drift --record shop.0002_stock"))
+    record = "postdo drift --record shop.0002_stock"
+    is_refused(site, "drift", words=("is not recorded as applied", record))
     mended = site.run("drift", "--record", "shop.0002_stock")
     assert mended.code == 0, mended.err
     assert site.recorded() == ["0001_initial", "0002_stock"]

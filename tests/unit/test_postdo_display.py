@@ -23,6 +23,15 @@ def test_each_tenth_migration_is_a_line() -> None:
     ]
 
 
+def test_what_is_not_counted_before_is_not_told_as_a_part_of_nothing() -> None:
+    log = io.StringIO()
+    display = Display(Console(log, log), "rebuilding")
+    for _ in range(EVERY):
+        display.begins("shop.0001_x")
+        display.ended()
+    assert log.getvalue() == "postdo: rebuilding ... 10 done, up to shop.0001_x\n"
+
+
 def test_a_slow_migration_is_named_while_it_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     log = io.StringIO()
     display = Display(Console(log, log), "rehearsing")

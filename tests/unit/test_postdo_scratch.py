@@ -287,7 +287,7 @@ with scratch.scratch_database(run, session) as name:
     assert outcome.code == 1
     assert "ZeroDivisionError: the first error" in outcome.err
     (name,) = scratch_names(project.url)
-    assert f"the scratch database {name} stays (cannot drop a template database)" in outcome.err
+    assert f"the scratch database {name} could not be removed (cannot drop a template database)" in outcome.err
     query(project.url, f"ALTER DATABASE {name} IS_TEMPLATE false")
     query(project.url, f"DROP DATABASE {name}")
 

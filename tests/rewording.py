@@ -12,6 +12,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from shell_source import end_of_expansion, end_of_text
+
 WORD = re.compile(r"(?<= )[a-z]{4,}(?=[ ,:;])")
 # What these are called with is said to people.
 SAYING = {"say", "tell", "warn", "ask", "Problem", "Reason", "blocked"}
@@ -106,7 +108,7 @@ def _shell(source: str) -> tuple[str, int]:
             continue
         at = call.end()
         while source[at : at + 1] == '"':
-            close = _end_of_text(source, at + 1)
+            close = end_of_text(source, at + 1)
             reworded = _outside_of_expansions(source[at + 1 : close])
             written += [source[end : at + 1], reworded]
             changed += reworded != source[at + 1 : close]
@@ -117,43 +119,11 @@ def _shell(source: str) -> tuple[str, int]:
     return "".join([*written, source[end:]]), changed
 
 
-def _end_of_text(source: str, at: int) -> int:
-    """Where the text in double quotes that begins there ends, past the expansions in it."""
-    while source[at] != '"':
-        if source[at] == "\\":
-            at += 2
-        elif source.startswith(("$(", "${"), at):
-            at = _end_of_expansion(source, at)
-        else:
-            at += 1
-    return at
-
-
-def _end_of_expansion(source: str, at: int) -> int:
-    opening, closing = source[at + 1], {"(": ")", "{": "}"}[source[at + 1]]
-    at, depth = at + 2, 1
-    while depth:
-        if source[at] == "\\":
-            at += 1
-        elif source[at] == "'" and opening == "(":
-            at = source.index("'", at + 1)
-        elif source[at] == '"':
-            at = _end_of_text(source, at + 1)
-        elif source.startswith(("$(", "${"), at):
-            at = _end_of_expansion(source, at) - 1
-        elif source[at] == opening:
-            depth += 1
-        elif source[at] == closing:
-            depth -= 1
-        at += 1
-    return at
-
-
 def _outside_of_expansions(text: str) -> str:
     parts, begin, at = [], 0, 0
     while at < len(text):
         if text.startswith(("$(", "${"), at):
-            end = _end_of_expansion(text, at)
+            end = end_of_expansion(text, at)
             parts += [other_words(text[begin:at]), text[at:end]]
             begin = at = end
         else:

@@ -80,7 +80,7 @@ stop_stack_tests() {
 
 summarise() {
     say ""
-    say "linters: $(case $test_failed in linters*) printf 'found problems' ;; *) printf clean ;; esac)"
+    case $test_failed in linters*) say "linters: found problems" ;; *) say "linters: clean" ;; esac
     cat "$TEST_SUMMARY_FILE"
     [ -z "$test_failed" ] || fail "not everything passed" "fix what failed above; to run one test again: sh run.sh test PATH::NAME"
     say "everything passed"

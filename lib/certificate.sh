@@ -121,9 +121,9 @@ describe_certificate() { # of DOMAIN, in one line
 certificate_problem() { # WHAT and REMEDY, a line each, or nothing; Caddy renews when a third of the time is left
     problem_days=$(certificate_days "$DOMAIN")
     if [ -n "$problem_days" ] && { caddy_is_authority "$DOMAIN" || [ "$problem_days" -ge 7 ]; }; then return 0; fi
-    problem_what="$DOMAIN has no certificate"
-    [ -z "$problem_days" ] || problem_what="the certificate of $DOMAIN expires in $problem_days days and has not been renewed"
-    printf '%s\n' "$problem_what: $(certificate_reason)" "$(certificate_remedy)"
+    problem_what="$DOMAIN has no certificate: $(certificate_reason)"
+    [ -z "$problem_days" ] || problem_what="the certificate of $DOMAIN expires in $problem_days days and has not been renewed: $(certificate_reason)"
+    printf '%s\n' "$problem_what" "$(certificate_remedy)"
 }
 
 certificate_remedy() {

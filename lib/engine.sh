@@ -35,10 +35,10 @@ explain_silence() { # explain_silence WHAT_DOCKER_SAID
         printf '%s\n' "no permission to talk to Docker" "run: sudo usermod -aG docker $(id -un), and log in again; or run this command with sudo"
         ;;
     *"annot connect"* | *"no such file"* | *"onnection refused"*)
-        printf '%s\n' "the Docker engine is not running$(engine_asked)" "$(other_engine)start it: sudo systemctl start docker (Docker Desktop: open it), or use sh run.sh -2"
+        printf '%s\n' "the Docker engine is not running$(engine_asked)" "$(other_engine "start it: sudo systemctl start docker (Docker Desktop: open it), or use sh run.sh -2")"
         ;;
     *)
-        printf '%s\n' "the Docker engine does not answer$(engine_asked): $(printf '%s\n' "$1" | tail -n 1)" "$(other_engine)find out why: docker version; sudo journalctl -u docker -n 50"
+        printf '%s\n' "the Docker engine does not answer$(engine_asked): $(printf '%s\n' "$1" | tail -n 1)" "$(other_engine "find out why: docker version; sudo journalctl -u docker -n 50")"
         ;;
     esac
 }
@@ -52,13 +52,15 @@ engine_asked() { # which engine was asked, if it is not the default one
     fi
 }
 
-other_engine() { # what to do if that was not meant
+other_engine() { # other_engine REMEDY: what to do if that was not meant, and if it was
     if [ -n "${DOCKER_HOST-}" ]; then
-        printf "to use this machine's own engine: unset DOCKER_HOST; otherwise "
+        printf "to use this machine's own engine: unset DOCKER_HOST; otherwise %s" "$1"
     elif [ -n "${DOCKER_CONTEXT-}" ] && chosen_context >/dev/null; then
-        printf "to use this machine's own engine: unset DOCKER_CONTEXT; otherwise "
+        printf "to use this machine's own engine: unset DOCKER_CONTEXT; otherwise %s" "$1"
     elif chosen_context >/dev/null; then
-        printf "to use this machine's own engine: docker context use default; otherwise "
+        printf "to use this machine's own engine: docker context use default; otherwise %s" "$1"
+    else
+        printf '%s' "$1"
     fi
 }
 

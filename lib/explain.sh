@@ -20,13 +20,13 @@ engine_service() {
 explain_engine() { # explain_engine WORDS AND_REPEAT
     explain_what=$(engine_service)
     if [ -n "$explain_what" ]; then
-        explain_what="the image of $explain_what could not be pulled"
+        explain_what="the image of $explain_what could not be pulled: $1"
     else
-        explain_what="the Docker engine could not start a container"
+        explain_what="the Docker engine could not start a container: $1"
     fi
     show_tail
     explain_remedy=$(engine_hint "$1")
-    fail_site "$explain_what: $1" "${explain_remedy:-fix what the engine says}, $2"
+    fail_site "$explain_what" "${explain_remedy:-fix what the engine says}, $2"
 }
 
 engine_hint() { # engine_hint WORDS: what to do about them; empty if that is not known

@@ -10,7 +10,7 @@ main() {
     say "this machine"
     report "Docker $(in_time docker version --format '{{.Server.Version}}' 2>/dev/null) with Compose $(docker compose version --short 2>/dev/null)" "$engine_trouble"
     report "Python: $(find_python || true)" "$python_trouble"
-    report "git: versions in status and labels" "$(command -v git >/dev/null 2>&1 || printf 'git is not installed, so versions read "unversioned"\ninstall git')"
+    report "git: versions in status and labels" "$(command -v git >/dev/null 2>&1 || printf '%s\n' 'git is not installed, so versions read "unversioned"' "install git")"
     report "disk: $(df -Pk "$ROOT" | awk 'NR == 2 { print int($4 / 1024) }') MB free" "$(disk_problem)"
     report "memory: $(awk '/^MemTotal/ { print int($2 / 1024) }' /proc/meminfo 2>/dev/null) MB" ""
     check_configuration
@@ -28,14 +28,14 @@ main() {
 
 report() { # report GOOD TROUBLE: TROUBLE is empty, or WHAT and REMEDY, a line each
     if [ -z "$2" ]; then
-        printf '  ok   %s\n' "$1"
+        say "  ok   $1"
     else
-        printf '  --   %s\n       next: %s\n' "$(printf '%s\n' "$2" | head -n 1)" "$(printf '%s\n' "$2" | tail -n 1)"
+        tell "  --   $(printf '%s\n' "$2" | head -n 1)" "       next: $(printf '%s\n' "$2" | tail -n 1)"
     fi
 }
 
 mode_report() { # mode_report MODE TROUBLE
-    if [ -z "$2" ]; then printf '  ok   %s\n' "$1"; else printf '  --   %s\n' "$1"; fi
+    if [ -z "$2" ]; then say "  ok   $1"; else say "  --   $1"; fi
 }
 
 python_problem() {
@@ -80,7 +80,7 @@ check_own_ports() {
     for doctor_key in HTTP_PORT ${DOMAIN:+HTTPS_PORT} DEV_PORT LOCAL_PORT PGADMIN_PORT DEV_DB_PORT ${PROD_DB_PORT:+PROD_DB_PORT}; do
         eval "doctor_port=\$$doctor_key"
         if port_is_taken "$doctor_port"; then
-            printf '  i    port %s (%s) is in use by %s\n' "$doctor_port" "$doctor_key" "$(port_owner "$doctor_port")"
+            say "  i    port $doctor_port ($doctor_key) is in use by $(port_owner "$doctor_port")"
         fi
     done
 }

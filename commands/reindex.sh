@@ -18,7 +18,7 @@ main() {
         say "nothing to rebuild: every index is sorted as PostgreSQL's image sorts"
         return
     fi
-    printf '%s\n' "$reindex_changes" | show_order
+    say "$(printf '%s\n' "$reindex_changes" | show_order)"
     [ "${1-}" = --yes ] ||
         fail "these indexes must be rebuilt, and the site will be down meanwhile" "at a quiet time, run: sh run.sh $(mode_flag "$MODE") reindex --yes" 2
     require_database_unused "$MODE"

@@ -30,7 +30,7 @@ order_to_come() { # order_to_come MODE
 require_same_order() { # require_same_order MODE [LIBC [not empty if it has just come]]
     order_changes=$(collation_changes "$1" "${2-}")
     [ -n "$order_changes" ] || return 0
-    printf '%s\n' "$order_changes" | show_order >&3
+    say "$(printf '%s\n' "$order_changes" | show_order)" >&3
     if [ "${build-}" = no ] && [ -z "${2-}${3-}" ]; then
         warn "PostgreSQL's C library has changed, so these indexes may miss rows. At a quiet time, run: sh run.sh $(mode_flag "$1") reindex"
         return 0
@@ -52,6 +52,6 @@ show_order() { # the lines of look.sql for a person, the first ten indexes of ea
 show_disorder() { # show_disorder MODE: for who looks at it, in one line; nothing if all is well
     is_running "$1" db || return 0
     disorder=$(collation_changes "$1" "$(libc_to_come "$1")" | awk -F '\t' '$1 == "index" { count++ } $1 == "changed" { changed++ } END { if (changed) print count + 0 }')
-    [ -z "$disorder" ] || printf "  --   %s: PostgreSQL's C library has changed, so %s indexes may miss rows\n       next: list them: sh run.sh %s reindex\n" \
-        "$(mode_name "$1")" "$disorder" "$(mode_flag "$1")"
+    [ -z "$disorder" ] || tell "  --   $(mode_name "$1"): PostgreSQL's C library has changed, so $disorder indexes may miss rows" \
+        "       next: list them: sh run.sh $(mode_flag "$1") reindex"
 }

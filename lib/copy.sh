@@ -32,7 +32,7 @@ make_copy() {
     POSTDO_COPY_MB=$({ docker exec "$copy_of" sh -c 'du -sk "$PGDATA"' 2>/dev/null || true; } | awk '{ print int($1 / 1024 * 1.1) + 1 }')
     POSTDO_SUPERUSER=$(superuser_of prod)
     export POSTDO_DB_IMAGE POSTDO_COPY_MB POSTDO_SUPERUSER
-    say "copying production's server (up to ${POSTDO_COPY_MB:-?} MB)"
+    printf '%s\n' "copying production's server (up to ${POSTDO_COPY_MB:-?} MB)" # into the log
     compose prod up -d --no-build --no-deps --wait --wait-timeout "$REHEARSE_SECONDS" copy || return 1
     POSTDO_COPY_SERVER=$COPY_PORT
     POSTDO_COPY_SECONDS=$(($(date +%s) - copy_began))

@@ -53,12 +53,25 @@ give_back() {
     done
 }
 
+# What is said to people is said in their language. Logs, facts and what programs read stay English, and nothing decides
+# by a translated text.
+MESSAGES= # the catalogue; empty for English
+case ${LC_ALL:-${LC_MESSAGES:-${LANG-}}} in pt*) MESSAGES="$ROOT/lib/messages.pt_BR" ;; esac
+
+tell() { # tell LINES...
+    if [ -z "$MESSAGES" ]; then
+        printf '%s\n' "$@"
+    else
+        printf '%s\n' "$@" | LC_ALL=C awk -f "$ROOT/lib/translate.awk" "$MESSAGES" - || printf '%s\n' "$@"
+    fi
+}
+
 say() {
-    printf '%s\n' "$*"
+    tell "$*"
 }
 
 warn() {
-    printf 'warning: %s\n' "$*" >&3
+    tell "warning: $*" >&3
 }
 
 FAIL_AS=lines # or facts: for who catches it in a subshell
@@ -68,9 +81,8 @@ fail() { # fail WHAT REMEDY: what went wrong, what to do next, where the log is
         printf 'what=%s\nnext=%s\n' "$1" "$2" >&3
         exit "${3-1}"
     fi
-    printf 'error: %s\n' "$1" >&3
-    printf '  next: %s\n' "$2" >&3
-    [ "$LOG_FILE" = /dev/null ] || printf '  log:  %s\n' "$LOG_FILE" >&3
+    tell "error: $1" "  next: $2" >&3
+    [ "$LOG_FILE" = /dev/null ] || tell "  log:  $LOG_FILE" >&3
     exit "${3-1}"
 }
 
@@ -100,17 +112,18 @@ try() {
     try_name=$1
     shift
     try_start=$(date +%s)
-    printf '%s ... ' "$try_name"
+    try_said=$(tell "$try_name")
+    printf '%s ... ' "$try_said"
     printf '\n== %s\n' "$try_name" >>"$LOG_FILE" || true
     LOG_MARK=$(wc -l <"$LOG_FILE")
-    start_ticker "$try_name"
+    start_ticker "$try_said"
     try_status=0
     "$@" >>"$LOG_FILE" 2>&1 || try_status=$?
     stop_ticker
     if [ "$try_status" -eq 0 ]; then
-        printf 'done (%s s)\n' "$(($(date +%s) - try_start))"
+        tell "done ($(($(date +%s) - try_start)) s)"
     else
-        printf 'failed\n'
+        tell "failed"
     fi
     return "$try_status"
 }
@@ -173,8 +186,7 @@ handle_signals() {
 interrupted() { # interrupted SIGNAL STATUS
     trap '' INT TERM HUP
     stop_ticker
-    printf '\n' >&3
-    printf 'interrupted (SIG%s)%s\n' "$1" "${UNDO:+, $ENDING}" >&3
+    tell "" "interrupted (SIG$1)${UNDO:+, $ENDING}" >&3
     exit "$2"
 }
 

@@ -229,7 +229,7 @@ def make_clone(origin: Path, *, owner: int | None = None, open_folder: bool = Tr
     name = f"postdo-stack-{os.getpid()}-{folder.name[-8:].lower().replace('_', 'x')}"
     ports = {key: str(_free_port()) for key in PORT_KEYS}
     # The watch after a switch has a test of its own; it would cost every other one half a minute.
-    own = {"PROJECT_NAME": name, "WATCH_SECONDS": "0", **ports}
+    own = {"PROJECT_NAME": name, "WATCH_SECONDS": "0", "LC_ALL": "C.UTF-8", **ports}
     return Clone(root, name, {**_surroundings(), **own})
 
 

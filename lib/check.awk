@@ -77,9 +77,10 @@ BEGIN {
     rule("DB_WAIT_SECONDS", "^[1-9][0-9]*$", "a number of seconds, from 1")
     rule("START_TIMEOUT", "^[1-9][0-9]*$", "a number of seconds, from 1")
     rule("WEB_TIMEOUT", "^[1-9][0-9]*$", "a number of seconds, from 1")
-    smoke = "/[^ =]*(=[1-5][0-9][0-9](:[^ ]+)?)?"
+    smoke = "/[^ =?]*([?][^ ]*|(=[1-5][0-9][0-9](:[^ ]+)?)?)" # a query may have a = of its own
     rule("SMOKE_PATHS", "^(" smoke "( +" smoke ")*)?$", "paths with spaces between them, such as / /shop/=200 /cart/=200:Basket")
-    rule("WATCH_SECONDS", "^[0-9]+$", "a number of seconds, or 0")
+    # Of five digits, none of them a zero in front: the shell calculates with it.
+    rule("WATCH_SECONDS", "^(0|[1-9][0-9]?[0-9]?[0-9]?[0-9]?)$", "a number of seconds up to 99999, or 0")
     rule("KEEP_RELEASES", "^[1-9][0-9]*$", "a number of releases, from 1")
     rule("HSTS_SECONDS", "^[0-9]+$", "a number of seconds")
     rule("WEB_CONCURRENCY", "^([1-9][0-9]*)?$", "a number of processes, from 1, or leave it empty")

@@ -277,11 +277,12 @@ production_address() {
 }
 
 # Of the names that production answers to, the one that a browser elsewhere can use: an address or a full name of this
-# machine, which the first start has written there.
+# machine, which the first start has written there. Else the domain of a .example.com, which Django answers to as well.
 known_address() {
     printf '%s\n' "$ALLOWED_HOSTS" | tr ',' '\n' | awk '
+        /^\../ { if (domain == "") domain = substr($0, 2) }
         /^localhost$|^127\.|^\[|^[*.]/ { next }
         /^[0-9.]+$/ { if (address == "") address = $0; next }
         /\./ { if (name == "") name = $0 }
-        END { print name != "" ? name : address != "" ? address : "localhost" }'
+        END { print name != "" ? name : address != "" ? address : domain != "" ? domain : "localhost" }'
 }

@@ -6,6 +6,7 @@ asks the server there for each PATH as a visitor of SCHEME://HOST would. A PATH 
     /shop/             has to be answered with a status below LIMIT
     /shop/=200         with this status
     /shop/=200:Basket  with this status, and this text in the page (%20 is a space)
+    /?q=a=200          the same behind a query, whose last =NNN is the status
 
 Prints a line for each; exit code 0 if all are answered so, 1 if not.
 """
@@ -14,12 +15,16 @@ from __future__ import annotations
 
 import http.client
 import os
+import re
+import string
 import sys
 from typing import NamedTuple
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 PORT = 8000
 CHARACTERS = 200  # of an error's page, in the line about it
+UNKNOWN_HOST = 400
+ITEM = re.compile(r"(?P<path>/[^=?]*(?:\?.*?)?)(?:=(?P<status>[1-5]\d\d)(?::(?P<text>.+))?)?")
 
 
 class Item(NamedTuple):
@@ -42,8 +47,10 @@ def main(host: str, scheme: str, limit: int, items: list[str]) -> int:
 
 def parsed(text: str) -> Item:
     """An item as it is written in SMOKE_PATHS, which run.sh has checked."""
-    path, _, expected = text.partition("=")
-    status, _, part = expected.partition(":")
+    found = ITEM.fullmatch(text)
+    if found is None:
+        sys.exit(f"{text} is not /PATH, /PATH=STATUS or /PATH=STATUS:TEXT")
+    path, status, part = found.groups(default="")
     return Item(path, int(status or 0), unquote(part))
 
 
@@ -54,7 +61,8 @@ def ask(host: str, scheme: str, limit: int, item: Item) -> str:
     seconds = float(os.environ.get("WEB_TIMEOUT") or 30)
     connection = http.client.HTTPConnection("127.0.0.1", PORT, timeout=seconds)
     try:
-        connection.request("GET", item.path, headers=headers)
+        # As a browser sends what is not ASCII.
+        connection.request("GET", quote(item.path, safe=string.punctuation), headers=headers)
         answer = connection.getresponse()
         page = answer.read().decode(errors="replace")
     except (OSError, http.client.HTTPException) as error:
@@ -64,7 +72,9 @@ def ask(host: str, scheme: str, limit: int, item: Item) -> str:
     if answer.status != item.status if item.status else answer.status >= limit:
         expected = str(item.status) if item.status else f"a status below {limit}"
         shown = " ".join(page.split())[:CHARACTERS]
-        return f"answered {answer.status}, expected {expected}: {shown}"
+        # What Django says to a name that is not one of the site's.
+        asked = f" (asked as {host}; see ALLOWED_HOSTS)" if answer.status == UNKNOWN_HOST else ""
+        return f"answered {answer.status}, expected {expected}{asked}: {shown}"
     if item.text not in page:
         return f"answered {answer.status}, but the page does not contain {item.text!r}"
     return ""

@@ -462,6 +462,22 @@ def test_a_version_that_is_worse_is_taken_back(production: Production) -> None:
     assert production.record(1)["outcome"] == "taken-back"
 
 
+@pytest.mark.parametrize(
+    ("hosts", "asked"),
+    [
+        ("localhost,127.0.0.1,[::1]", "localhost"),
+        ("localhost,127.0.0.1,[::1],box,10.0.0.7", "10.0.0.7"),
+        (".shop.example", "shop.example"),
+        ("localhost,.shop.example,www.shop.example", "www.shop.example"),
+        ("*", "localhost"),
+    ],
+)
+def test_a_version_is_asked_under_a_name_that_it_answers_to(
+    production: Production, hosts: str, asked: str
+) -> None:
+    assert production.run(MAIN="known_address", ALLOWED_HOSTS=hosts).out == f"{asked}\n"
+
+
 ANSWERED = '{"message": "x", "status": %s, "bytes": 1}\n'
 
 

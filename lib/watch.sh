@@ -24,7 +24,8 @@ require_smoke_test() { # require_smoke_test COLOUR
 
 WATCHED_LINES=20000 # of a log: 200 seconds at 100 requests a second
 
-# False once the new version is worse than the old one, which runs until then. Ctrl-C ends it as if the time were over.
+# False once the new version is worse than the old one, which runs until then, and is well: what keeps both from working
+# (the database, the machine) is no reason to go back. Ctrl-C ends it as if the time were over.
 watch_new_version() { # watch_new_version NEW OLD
     watch_enough=
     trap 'watch_enough=yes' INT
@@ -33,7 +34,7 @@ watch_new_version() { # watch_new_version NEW OLD
     watch_reason=
     until [ -n "$watch_enough$watch_reason" ] || [ "$(date +%s)" -ge "$((watch_began + WATCH_SECONDS))" ]; do
         sleep 1 || true # Ctrl-C ends it too, and whatever is asked meanwhile
-        watch_reason=$(worse_than_before "$1" "$watch_before")
+        watch_reason=$(! is_well prod "web-$2" || worse_than_before "$1" "$watch_before")
     done
     trap 'interrupted INT 130' INT
     [ -n "$watch_enough" ] || [ -z "$watch_reason" ]
@@ -70,19 +71,20 @@ count_proxy_errors() {
     docker logs --since "$watch_began" "$(container_of prod proxy)" 2>&1 | awk '/"logger":"http.log.error/ && /"status":5[0-9][0-9]/ { bad++ } END { print bad + 0, bad + 0 }'
 }
 
+# Visitors come first: what is told of the new version is looked up when the old one serves again.
 take_back() { # take_back NEW OLD: let the version before it serve again, and stop
-    take_back_lines=$(errors_of "$1")
     step "Switch back to $2" switch_to "$2"
+    end_release taken-back
+    take_back_lines=$(errors_of "$1")
     keep_logs "$1"
     step "Stop $1" stop_old_version "$1"
-    end_release taken-back
     [ -z "$take_back_lines" ] || printf '%s\n' "$take_back_lines" | indented >&3
     fail "the new version was taken back: $watch_reason" \
         "fix it and release again: sh run.sh -0. The previous version is serving$([ -z "$(result applied)" ] || printf ', on the migrated database')"
 }
 
 errors_of() { # errors_of COLOUR: the last errors that it logged since the switch; of one that logs none, its last lines
-    errors_log=$(docker logs --since "$watch_began" "$(container_of prod "web-$1")" 2>&1)
+    errors_log=$(docker logs --since "$watch_began" "$(container_of prod "web-$1")" 2>&1) || true
     errors_lines=$(printf '%s\n' "$errors_log" | grep -E '"level": "(ERROR|CRITICAL)"' | tail -n 3)
     printf '%s\n' "${errors_lines:-$(printf '%s\n' "$errors_log" | tail -n 5)}" | LC_ALL=C awk -f "$ROOT/lib/logs.awk" | tail -n 20
 }

@@ -462,6 +462,48 @@ def test_a_version_that_is_worse_is_taken_back(production: Production) -> None:
     assert production.record(1)["outcome"] == "taken-back"
 
 
+def test_a_version_is_taken_back_also_where_no_log_can_be_read(production: Production) -> None:
+    production.serves("green")
+    production.released("live")
+    known = {"release_number": "1", "release_began": "1", "watch_began": "1", "watch_reason": "X"}
+    done = production.run("green", "blue", MAIN="take_back", FAILS="docker logs *", **known)
+
+    assert "the new version was taken back: X" in done.err
+    assert production.live == "web-blue"
+    assert production.record(1)["outcome"] == "taken-back"
+
+
+def test_what_serves_again_is_recorded_before_the_new_version_is_stopped(
+    production: Production,
+) -> None:
+    production.serves("green")
+    production.released("live")
+    stop = "compose prod stop web-green"
+    known = {"release_number": "1", "release_began": "1", "watch_began": "1", "watch_reason": "X"}
+    done = production.run("green", "blue", MAIN="take_back", FAILS=stop, **known)
+
+    assert done.calls[-2:] == [stop, "show_tail"]
+    assert production.live == "web-blue"
+    assert production.record(1)["outcome"] == "taken-back"
+
+
+@pytest.mark.parametrize(("old", "taken_back"), [("healthy", True), ("unhealthy", False)])
+def test_no_version_is_taken_back_for_one_that_is_ill(
+    production: Production, old: str, taken_back: bool
+) -> None:
+    production.serves("green", web_green="unhealthy", web_blue=old)
+    (production.folder / "logs").write_text("")
+    done = production.run(
+        "green",
+        "blue",
+        MAIN="watch_new_version",
+        NOTED=NOTED.replace("watch_new_version", ""),
+        WATCH_SECONDS="1",
+    )
+
+    assert (done.status != 0) is taken_back
+
+
 @pytest.mark.parametrize(
     ("hosts", "asked"),
     [

@@ -22,7 +22,7 @@ require_smoke_test() { # require_smoke_test COLOUR
 
 # --- After the switch -----------------------------------------------------------------------------------------------
 
-WATCHED_LINES=20000 # of a log: 200 seconds at 100 requests a second
+WATCHED_LINES=20000 # of a log, the last ones: 200 seconds at 100 requests a second
 
 # False once the new version is worse than the old one, which runs until then, and is well: what keeps both from working
 # (the database, the machine) is no reason to go back. Ctrl-C ends it as if the time were over.
@@ -30,7 +30,7 @@ watch_new_version() { # watch_new_version NEW OLD
     watch_enough=
     trap 'watch_enough=yes' INT
     watch_began=$(date +%s)
-    watch_before=$(count_answers "$2" --tail "$WATCHED_LINES")
+    watch_before=$({ count_answers "$2" && count_proxy_errors "$(first_time_of "$2")"; } | awk '{ all += $1; bad += $2 } END { print all, bad }')
     watch_reason=
     until [ -n "$watch_enough$watch_reason" ] || [ "$(date +%s)" -ge "$((watch_began + WATCH_SECONDS))" ]; do
         sleep 1 || true # Ctrl-C ends it too, and whatever is asked meanwhile
@@ -47,7 +47,7 @@ worse_than_before() { # worse_than_before NEW "ANSWERS ERRORS": the reason; empt
     esac
     worse_restarts=$(docker inspect --format '{{.RestartCount}}' "$(container_of prod "web-$1")")
     [ "$worse_restarts" -eq 0 ] || { printf 'it ended and was started again' && return; }
-    { count_answers "$1" --since "$watch_began" && count_proxy_errors && printf '%s\n' "$2"; } | awk '
+    { count_answers "$1" --since "$watch_began" && count_proxy_errors "$watch_began" && printf '%s\n' "$2"; } | awk '
         { answers[NR] = $1; errors[NR] = $2 }
         END {
             all = answers[1] + answers[2]
@@ -60,15 +60,25 @@ worse_than_before() { # worse_than_before NEW "ANSWERS ERRORS": the reason; empt
         }'
 }
 
-count_answers() { # count_answers COLOUR OPTIONS...: "ANSWERS ERRORS" of its log; an error is a 5xx
+# Only Gunicorn's lines: a project may log a "status" of its own.
+count_answers() { # count_answers COLOUR [OPTIONS]: "ANSWERS ERRORS" of its log; an error is a 5xx
     answers_of=$(container_of prod "web-$1")
     shift
-    docker logs "$@" "$answers_of" 2>/dev/null | awk '/"status": [1-5][0-9][0-9]/ { all++ } /"status": 5[0-9][0-9]/ { bad++ } END { print all + 0, bad + 0 }'
+    docker logs --tail "$WATCHED_LINES" "$@" "$answers_of" 2>/dev/null | awk '
+        !/"logger": "gunicorn.access"/ { next }
+        /"status": [1-5][0-9][0-9]/ { all++ }
+        /"status": 5[0-9][0-9]/ { bad++ }
+        END { print all + 0, bad + 0 }'
 }
 
 # What the proxy had to answer itself, because the site gave no answer.
-count_proxy_errors() {
-    docker logs --since "$watch_began" "$(container_of prod proxy)" 2>&1 | awk '/"logger":"http.log.error/ && /"status":5[0-9][0-9]/ { bad++ } END { print bad + 0, bad + 0 }'
+count_proxy_errors() { # count_proxy_errors SINCE
+    docker logs --tail "$WATCHED_LINES" --since "$1" "$(container_of prod proxy)" 2>&1 | awk '/"logger":"http.log.error/ && /"status":5[0-9][0-9]/ { bad++ } END { print bad + 0, bad + 0 }'
+}
+
+first_time_of() { # first_time_of COLOUR: of the lines that count_answers reads; of none, the present
+    first_time=$(docker logs --timestamps --tail "$WATCHED_LINES" "$(container_of prod "web-$1")" 2>/dev/null | sed -n '1s/ .*//p')
+    printf '%s' "${first_time:-$watch_began}"
 }
 
 # Visitors come first: what is told of the new version is looked up when the old one serves again.

@@ -504,6 +504,17 @@ def test_no_version_is_taken_back_for_one_that_is_ill(
     assert (done.status != 0) is taken_back
 
 
+def test_what_the_proxy_could_not_deliver_before_is_no_reason_either(
+    production: Production,
+) -> None:
+    production.serves("green", web_blue="healthy")
+    (production.folder / "logs").write_text(ANSWERED % 200 * 90 + OF_THE_PROXY * 10)
+    watched = {"NOTED": NOTED.replace("watch_new_version", ""), "WATCH_SECONDS": "1"}
+    done = production.run("green", "blue", MAIN="watch_new_version", **watched)
+
+    assert done.status == 0
+
+
 @pytest.mark.parametrize(
     ("hosts", "asked"),
     [
@@ -520,7 +531,9 @@ def test_a_version_is_asked_under_a_name_that_it_answers_to(
     assert production.run(MAIN="known_address", ALLOWED_HOSTS=hosts).out == f"{asked}\n"
 
 
-ANSWERED = '{"message": "x", "status": %s, "bytes": 1}\n'
+ANSWERED = '{"logger": "gunicorn.access", "message": "x", "status": %s, "bytes": 1}\n'
+OF_THE_PROJECT = '{"level": "INFO", "logger": "shop", "message": "x", "status": 502}\n'
+OF_THE_PROXY = '{"level":"error","logger":"http.log.error","request":{},"status":504}\n'
 
 
 @pytest.mark.parametrize(
@@ -539,7 +552,8 @@ def test_worse_is_more_errors_than_before(
     production: Production, good: int, bad: int, before: str, worse: bool
 ) -> None:
     production.serves("green")
-    (production.folder / "logs").write_text(ANSWERED % 200 * good + ANSWERED % 500 * bad)
+    answers = ANSWERED % 200 * good + ANSWERED % 500 * bad
+    (production.folder / "logs").write_text(answers + OF_THE_PROJECT * 9)
     done = production.run("green", before, MAIN="worse_than_before", watch_began="1", MODE="prod")
 
     assert (f"{bad} of {good + bad} requests failed" in done.out) is worse

@@ -88,12 +88,13 @@ release_what_was_built() {
     tell_migrated
     try "Start $new" start_colour "$new" || explain_unhealthy prod db "web-$new"
     require_smoke_test "$new"
+    tag_release_image
     step "Switch to $new" switch_to "$new"
     UNDO=
     [ -z "$live" ] || note_switch
     end_release live
     [ -z "$watched" ] || try "Watch $new for $WATCH_SECONDS s" watch_new_version "$new" "$live" || take_back "$new" "$live"
-    keep_release_images
+    remove_old_images
     is_running prod proxy || undo_with stop_what_was_started
     start_proxy_and_database "$new"
     UNDO=

@@ -1,7 +1,7 @@
 # commands/rollback.sh: serve the code of an earlier release again, without a build; the database stays as it is.
 # usage: sh run.sh rollback [NUMBER]
 #
-# Without NUMBER it is the release before the one that serves now; sh run.sh releases lists the numbers. It is refused if
+# Without NUMBER it is the release that the live one replaced; sh run.sh releases lists the numbers. It is refused if
 # that code cannot work with today's schema. Visitors notice nothing: it starts beside what serves, and takes over when it
 # is healthy and has passed its smoke test.
 
@@ -30,10 +30,12 @@ main() {
     say "Release $target ($(release_fact "$target" version)) is serving. Forward again: sh run.sh rollback ${serving:-NUMBER}, or release web/: sh run.sh -0"
 }
 
-release_before() { # release_before NUMBER: the newest one before it that has served, is other code, and has its image
-    for before_number in $(release_numbers); do
-        if [ "$before_number" -lt "${1:-0}" ] && [ "$(release_fact "$before_number" outcome)" = live ] && [ -n "$(release_image "$before_number")" ] &&
-            [ "$(release_fact "$before_number" image)" != "$(release_fact "$1" image)" ]; then
+# The one that it replaced, which need not be the number before: that one may have failed, been taken back, or been rolled
+# back. If it is the same code, or its image is gone, the one before that.
+release_before() { # release_before NUMBER
+    before_number=$1
+    while before_number=$(release_fact "$before_number" replaces) && [ -n "$before_number" ]; do
+        if [ -n "$(release_image "$before_number")" ] && [ "$(release_fact "$before_number" image)" != "$(release_fact "$1" image)" ]; then
             printf '%s' "$before_number"
             return
         fi

@@ -1,7 +1,9 @@
 # lib/releases.sh: the record of production's releases, and the images of the last of them, to roll back to.
 #
 # Release 12 is .postdo/releases/12, KEY=VALUE a line, and its image has the tag release-12. Keys: began, seconds, by,
-# version, revision, image, applied (one line for each migration) and outcome, which is "unfinished" until there is one.
+# version, revision, image, replaces (the number of the release before it, as visitors saw it), applied (one line for each
+# migration) and outcome, which is "unfinished" until there is one. An image has its tag from just before the switch on, so
+# that a run that is killed leaves no live release without one.
 
 RELEASES="$STATE/releases"
 SHOWN_RELEASES=20
@@ -18,12 +20,13 @@ release_image() { # release_image NUMBER: its name, if the image is still here
     ! docker image inspect "$PROJECT_NAME-web:release-$1" >/dev/null 2>&1 || printf '%s-web:release-%s' "$PROJECT_NAME" "$1"
 }
 
-# The newest with the image of the live colour: a record cannot be wrong about what runs.
+# The newest with the image of the live colour, which is still here under its number: a record cannot be wrong about what
+# runs. (One that failed may be of the same image, where only .env had changed.)
 live_release() { # empty where none was recorded
     [ -n "$(live_colour)" ] || return 0
     live_image=$(docker image inspect --format '{{.Id}}' "$PROJECT_NAME-web:$(live_colour)" 2>/dev/null) || return 0
     for live_number in $(release_numbers); do
-        if [ "$(release_fact "$live_number" image)" = "$live_image" ]; then
+        if [ "$(release_fact "$live_number" image)" = "$live_image" ] && [ -n "$(release_image "$live_number")" ]; then
             printf '%s' "$live_number"
             return
         fi
@@ -34,19 +37,23 @@ live_release() { # empty where none was recorded
 begin_release() {
     make_state_folder "$RELEASES"
     release_number=$(($(release_numbers | head -n 1) + 1))
+    release_replaces=$(live_release)
     release_began=$(date +%s)
     {
         printf 'began=%s\n' "$(date '+%Y-%m-%d %H:%M:%S')"
         printf 'by=%s\n' "${SUDO_USER:-$(id -un 2>/dev/null || id -u)}"
         printf 'version=%s\nrevision=%s\n' "$APP_VERSION" "$APP_REVISION"
         printf 'image=%s\n' "$(docker image inspect --format '{{.Id}}' "$PROJECT_NAME-web:next" 2>/dev/null)"
-        printf 'outcome=unfinished\n'
+        printf 'replaces=%s\noutcome=unfinished\n' "$release_replaces"
     } >"$RELEASES/$release_number" || warn "cannot write $RELEASES/$release_number"
     undo_with record_failure
 }
 
 record_failure() {
+    # It can be interrupted between the switch and the end of its step.
+    [ "$(live_colour)" != "${new-}" ] || finish_status=0
     case $finish_status in
+    0) end_release live ;;
     3) end_release refused ;;
     4) end_release undone ;;
     129 | 130 | 143) end_release interrupted ;;
@@ -67,10 +74,18 @@ end_release() { # end_release OUTCOME
     fi
 }
 
+tag_release_image() {
+    docker tag "$PROJECT_NAME-web:next" "$PROJECT_NAME-web:release-$release_number" >>"$LOG_FILE" 2>&1 ||
+        warn "could not tag the image of release $release_number; see $LOG_FILE"
+}
+
+untag_release_image() { # what was taken back is no place to roll back to
+    docker image rm "$PROJECT_NAME-web:release-$release_number" >>"$LOG_FILE" 2>&1 || true
+}
+
 # An image without a tag is one that was built and replaced before it was released.
-keep_release_images() {
+remove_old_images() {
     {
-        docker tag "$PROJECT_NAME-web:next" "$PROJECT_NAME-web:release-$release_number"
         images_to_drop | while IFS= read -r drop_image; do
             docker image rm "$drop_image" || true # a container may still use it: the next release tries again
         done
@@ -78,7 +93,17 @@ keep_release_images() {
     } >>"$LOG_FILE" 2>&1 || warn "could not remove old images; see $LOG_FILE"
 }
 
-images_to_drop() { # beyond the KEEP_RELEASES newest, and not the live one
-    docker image ls --filter "reference=$PROJECT_NAME-web:release-*" --format '{{.Tag}}' | sed 's/^release-//' |
-        sort -rn | tail -n "+$((KEEP_RELEASES + 1))" | sed "s/^/$PROJECT_NAME-web:release-/"
+# Beyond the KEEP_RELEASES newest images. Several releases can have one: a changed .env is a release of the same image. And
+# not what a colour has: after a rollback, that can be an old one.
+images_to_drop() {
+    docker image ls --no-trunc --filter "reference=$PROJECT_NAME-web" --format '{{.Tag}} {{.ID}}' | sed 's/^release-//' | sort -rn |
+        awk -v keep="$KEEP_RELEASES" -v name="$PROJECT_NAME-web:release-" '
+            $1 == "blue" || $1 == "green" { used[$2] }
+            $1 !~ /^[0-9]+$/ { next }
+            !($2 in rank) { rank[$2] = ++images }
+            { number[++count] = $1; image[count] = $2 }
+            END {
+                for (i = 1; i <= count; i++)
+                    if (rank[image[i]] > keep && !(image[i] in used)) print name number[i]
+            }'
 }

@@ -84,6 +84,7 @@ first_time_of() { # first_time_of COLOUR: of the lines that count_answers reads;
 # Visitors come first: what is told of the new version is looked up when the old one serves again.
 take_back() { # take_back NEW OLD: let the version before it serve again, and stop
     step "Switch back to $2" switch_to "$2"
+    untag_release_image
     end_release taken-back
     take_back_lines=$(errors_of "$1")
     keep_logs "$1"

@@ -17,11 +17,11 @@ import pytest
 from .machine import PROJECT, Toolbox
 
 NOTED = """
-require_engine prepare_environment require_own_stack take_lock remove_left_copy require_port
+require_engine prepare_environment read_environment require_own_stack take_lock remove_left_copy require_port
 require_domain_leads_here note_twin export_compose_facts require_volume_major require_roles
 require_disk build_image try_what_restarts start_database start_additions stop_additions
 stop_database copy_for_rehearsal drop_copy keep_logs note_name in_proxy show_tail sleep
-smoke_test keep_release_images watch_new_version
+smoke_test remove_old_images watch_new_version
 """
 HARNESS = """
 set -eu
@@ -53,6 +53,7 @@ docker() {
     *Id*next* | *Id*"$SERVES") echo sha256:1 ;;
     *Id*) echo sha256:0 ;;
     "image inspect "*release-*) case " $IMAGES " in *" ${3##*-} "*) ;; *) return 1 ;; esac ;;
+    "image ls "*) printf '%s' "$LISTED" ;;
     "logs "*) cat "$FOLDER/logs" ;;
     *RestartCount*) printf '%s' "$RESTARTS" ;;
     esac
@@ -142,12 +143,20 @@ class Production:
         lines = (self.folder / f"releases/{number}").read_text().splitlines()
         return dict(line.split("=", 1) for line in lines)
 
-    def released(self, *outcomes: str) -> None:
-        """Earlier releases, from number 1, each with an image of its own: sha256:NUMBER."""
+    def released(self, *outcomes: str, **replaces: str) -> None:
+        """Earlier releases, from number 1, of which the last one has the image that serves.
+
+        Each replaced the last one before it that is live, or what `replaces` says: r3="1".
+        """
         (self.folder / "releases").mkdir(exist_ok=True)
+        before = ""
         for number, outcome in enumerate(outcomes, start=1):
-            facts = f"version=v{number}\nimage=sha256:{number}\noutcome={outcome}\n"
-            (self.folder / f"releases/{number}").write_text(facts)
+            image = 1 if number == len(outcomes) else 100 + number
+            (self.folder / f"releases/{number}").write_text(
+                f"version=v{number}\nimage=sha256:{image}\noutcome={outcome}\n"
+                f"replaces={replaces.get(f'r{number}', before)}\n"
+            )
+            before = str(number) if outcome == "live" else before
 
     def run(self, *arguments: str, result: str = "", **variables: str) -> Done:
         (self.folder / "to-come").write_text(result)
@@ -164,6 +173,7 @@ class Production:
             "SCRIPT": "production",
             "SERVES": "none",
             "IMAGES": "",
+            "LISTED": "",
             "RESTARTS": "0",
             "WATCH_SECONDS": "0",
             "PLANNED": "keep",
@@ -205,19 +215,22 @@ PREPARED = [
 ]
 
 
-NUMBERED = "docker image inspect --format {{.Id}} shop-web:next"
-
-
 def served(colour: str) -> list[str]:
-    return [f"smoke_test {colour}", "keep_release_images"]
+    return [
+        f"smoke_test {colour}",
+        "docker tag shop-web:next shop-web:release-1",
+        "remove_old_images",
+    ]
 
 
 def around(*additions: str) -> list[str]:
     return [f"{UP} {WAIT} {' '.join(('db', *additions, 'proxy'))}", "in_proxy reload"]
 
 
+NUMBERED = "docker image inspect --format {{.Id}} shop-web:next"
+LIVE = "docker image inspect --format {{.Id}} shop-web:blue"
 FIRST = [*START, *BUILD, NUMBERED, *PREPARED, *started("blue"), *served("blue"), *around()]
-NEXT = [*START, *BUILD, NUMBERED, *PREPARED, *started("green"), *served("green"), *around()]
+NEXT = [*START, *BUILD, LIVE, NUMBERED, *PREPARED, *started("green"), *served("green"), *around()]
 
 
 def test_the_first_release(production: Production) -> None:
@@ -470,6 +483,7 @@ def test_a_version_is_taken_back_also_where_no_log_can_be_read(production: Produ
 
     assert "the new version was taken back: X" in done.err
     assert production.live == "web-blue"
+    assert "docker image rm shop-web:release-1" in done.calls, "no place to roll back to"
     assert production.record(1)["outcome"] == "taken-back"
 
 
@@ -604,8 +618,6 @@ def test_a_rollback_serves_the_release_before(
     production.serves("blue")
     production.released(*outcomes)
     last = len(outcomes)
-    (production.folder / f"releases/{last}").write_text("image=sha256:1\noutcome=live\n")
-    (production.folder / "releases/1").write_text("version=v1\nimage=sha256:9\noutcome=live\n")
     done = production.run(*arguments, SCRIPT="rollback", SERVES="blue", IMAGES=images)
 
     assert (done.status, done.err) == (0, "")
@@ -626,6 +638,7 @@ def test_a_rollback_serves_the_release_before(
     [
         ([], "", [], "no earlier release"),
         (["live"], "1", [], "no earlier release"),
+        (["live", "live"], "1 2", ["2"], "release 2 is serving already"),
         (["failed", "live"], "1 2", [], "no earlier release"),
         (["live", "live"], "2", ["1"], "is not here any more"),
         (["live", "live"], "1 2", ["7"], "no release 7"),
@@ -636,19 +649,88 @@ def test_a_rollback_to_nothing_is_refused_and_nothing_starts(
 ) -> None:
     production.serves("blue")
     production.released(*outcomes)
-    if outcomes:
-        last = production.folder / f"releases/{len(outcomes)}"
-        last.write_text("image=sha256:1\noutcome=live\n")
-        if len(outcomes) > 1:
-            (production.folder / "releases/1").write_text(
-                f"image=sha256:9\noutcome={outcomes[0]}\n"
-            )
     done = production.run(*arguments, SCRIPT="rollback", SERVES="blue", IMAGES=images)
 
     assert done.status == 1
     assert says in done.err
     assert not any(call.startswith("compose") for call in done.calls)
     assert production.live == "web-blue"
+
+
+def test_after_a_rollback_and_a_release_it_is_not_the_version_that_was_left(
+    production: Production,
+) -> None:
+    production.serves("blue")
+    production.released("live", "live", "live", r3="1")  # 2 was bad: back to 1, then 3 with a fix
+    done = production.run(SCRIPT="rollback", SERVES="blue", IMAGES="1 2 3")
+
+    assert "docker tag shop-web:release-1 shop-web:green" in done.calls
+
+
+def test_a_release_records_what_it_replaces(production: Production) -> None:
+    production.serves("blue")
+    production.released("live", "live")
+    production.run(SERVES="blue", IMAGES="1 2")
+
+    assert production.record(3)["replaces"] == "2"
+
+
+def test_a_release_of_the_same_image_that_failed_is_not_what_serves(
+    production: Production,
+) -> None:
+    production.serves("blue")
+    production.released("live", "live", "failed")
+    (production.folder / "releases/2").write_text("image=sha256:1\noutcome=live\nreplaces=1\n")
+    done = production.run(SCRIPT="releases", SERVES="blue", IMAGES="1 2")
+
+    assert [(line.split()[0], line.split()[-1]) for line in done.out.splitlines()[1:]] == [
+        ("3", "failed"),
+        ("2", "live"),
+        ("1", "replaced"),
+    ]
+
+
+def test_a_run_that_ends_after_the_switch_has_kept_its_image(production: Production) -> None:
+    """Else the next rollback would pass over this release."""
+    production.serves("blue")
+    done = production.run(NOTED=f"{NOTED} end_release", FAILS="end_release live")
+
+    assert production.live == "web-green"
+    assert "docker tag shop-web:next shop-web:release-1" in done.calls
+
+
+@pytest.mark.parametrize(("switched", "outcome"), [(True, "live"), (False, "interrupted")])
+def test_what_serves_is_recorded_as_live_however_the_run_ended(
+    production: Production, switched: bool, outcome: str
+) -> None:
+    production.serves("green" if switched else "blue")
+    production.released("unfinished")
+    known = {"release_number": "1", "release_began": "1", "new": "green", "finish_status": "130"}
+    production.run(MAIN="record_failure", **known)
+
+    assert production.record(1)["outcome"] == outcome
+
+
+@pytest.mark.parametrize(
+    ("images", "dropped"),
+    [
+        ("9=a 8=b 7=c next=a blue=a green=b", "7"),
+        ("9=a 8=b next=a blue=a green=b", ""),
+        ("9=a 8=a 7=a 6=b next=a blue=a green=a", ""),  # of one image: only .env had changed
+        ("9=a 8=a 7=b 6=b 5=c blue=a green=b", "5"),
+        ("10=a 9=b 8=c 7=d blue=a green=d", "8"),  # a rollback had brought 7 back
+    ],
+)
+def test_only_what_nobody_would_go_back_to_is_removed(
+    production: Production, images: str, dropped: str
+) -> None:
+    pairs = [pair.split("=") for pair in images.split()]
+    listed = "".join(
+        f"{'release-' if tag.isdecimal() else ''}{tag} sha256:{image}\n" for tag, image in pairs
+    )
+    done = production.run(MAIN="images_to_drop", LISTED=listed, KEEP_RELEASES="2")
+
+    assert done.out.split() == [f"shop-web:release-{number}" for number in dropped.split()]
 
 
 @pytest.mark.parametrize("arguments", [["--fast"], ["1", "2"], ["x"]])

@@ -103,9 +103,10 @@ release_what_was_built() {
 start_last_release() {
     live=$(live_colour)
     last_version_is_left || not_built prod
+    # Services of your own that have the site's image run what the site runs, and not what was built and never released.
+    docker tag "$PROJECT_NAME-web:$live" "$PROJECT_NAME-web:next"
     # While it serves, a changed .env comes as a release of the same image, not as a restart.
     if is_well prod "web-$live"; then
-        docker tag "$PROJECT_NAME-web:$live" "$PROJECT_NAME-web:next"
         release_what_was_built
         return
     fi
@@ -117,6 +118,7 @@ start_last_release() {
     try "Start $live, PostgreSQL and the proxy" compose prod up -d --no-build --wait --wait-timeout "$START_TIMEOUT" "$@" ||
         explain_unhealthy prod "$@"
     UNDO=
+    stop_other_colour "$live"
 }
 
 # The previous version keeps serving, over plain HTTP. The one that redirects to HTTPS replaces it when there is a

@@ -32,13 +32,18 @@ switch_to() { # switch_to COLOUR
         printf 'web-%s' "$1" >"$switch_file.new" && chmod 644 "$switch_file.new" && mv "$switch_file.new" "$switch_file"
 }
 
-# Whatever else belongs to production: up if it is down, left alone if it is as it should be; and of the two colours
-# only the live one runs, also when an earlier run was interrupted after its switch.
+# Whatever else belongs to production: up if it is down, left alone if it is as it should be.
 start_proxy_and_database() { # start_proxy_and_database COLOUR
     # shellcheck disable=SC2046 # split on purpose: a list of words
     try "Start the proxy and PostgreSQL" start_all_but_web || explain_unhealthy prod db "web-$1" proxy $(additions prod)
-    start_other=$(other_colour "$1")
-    ! is_running prod "web-$start_other" || step "Stop $start_other" stop_old_version "$start_other"
+    stop_other_colour "$1"
+}
+
+# Of the two only the live one runs, also when an earlier run was interrupted after its switch, and when Docker has started
+# both again after a power cut.
+stop_other_colour() { # stop_other_colour LIVE
+    stop_colour=$(other_colour "$1")
+    ! is_running prod "web-$stop_colour" || step "Stop $stop_colour" stop_old_version "$stop_colour"
 }
 
 start_all_but_web() {

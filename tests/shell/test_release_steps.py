@@ -880,7 +880,11 @@ def test_a_site_that_has_its_certificate_and_was_switched_is_not_stopped_any_mor
 
 # --- The boot -------------------------------------------------------------------------------------
 
-NO_BUILD = [*START, "docker image inspect shop-web:blue"]
+NO_BUILD = [
+    *START,
+    "docker image inspect shop-web:blue",
+    "docker tag shop-web:blue shop-web:next",
+]
 
 
 def test_the_boot_starts_what_served_last_all_at_once(production: Production) -> None:
@@ -894,6 +898,14 @@ def test_the_boot_starts_what_served_last_all_at_once(production: Production) ->
         f"compose prod up -d --no-build {WAIT} db web-blue proxy worker",
     ]
     assert production.live == "web-blue"
+
+
+def test_a_boot_after_a_power_cut_in_the_watch_leaves_one_colour(production: Production) -> None:
+    production.serves("blue", web_blue="starting", web_green="healthy")
+    done = production.run("--no-build")
+
+    assert done.status == 0
+    assert done.calls[-2:] == ["sleep 2", "compose prod stop web-green"]
 
 
 def test_the_boot_asks_nobody_where_a_domain_leads(production: Production) -> None:
@@ -926,7 +938,6 @@ def test_while_it_serves_a_changed_env_comes_as_a_release_of_the_same_image(
     released = NEXT[len(START) + len(BUILD) - 1 :]
     assert done.calls == [
         *NO_BUILD,
-        "docker tag shop-web:blue shop-web:next",
         *released,
         "sleep 2",
         "compose prod stop web-blue",

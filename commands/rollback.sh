@@ -19,13 +19,12 @@ main() {
     export_compose_facts
 
     live=$(live_colour)
-    { [ -n "$live" ] && is_running prod proxy && is_running prod db; } ||
-        fail "production is not running" "start it first: sh run.sh -0 --no-build"
+    [ -n "$live" ] || not_built prod
     serving=$(live_release)
     target=${1:-$(release_before "$serving")}
     require_release "$target"
     new=$(other_colour "$live")
-    db_was=running
+    db_was=$(state_of prod db)
     start_release
     say "Release $target ($(release_fact "$target" version)) is serving. Forward again: sh run.sh rollback ${serving:-NUMBER}, or release web/: sh run.sh -0"
 }
@@ -52,26 +51,62 @@ require_release() { # require_release NUMBER
 }
 
 # Its container may still be there, stopped: then it is only started. Its entrypoint refuses a schema that its code cannot
-# work with; why, a look at the database with the same image tells.
+# work with; why, a look at the database with the same image tells. The live version may be why the site is down: then this
+# brings it up.
 start_release() {
     undo_with undo_release
     rollback_began=$(date +%s)
-    try "Start release $target as $new" start_image "$(release_image "$target")" "$new" || explain_rollback
+    if [ "$db_was" = stopped ]; then
+        require_volume_major prod
+        start_database prod
+        start_additions prod
+    fi
+    require_nothing_pending
+    keep_logs "$new"
+    try "Start release $target as $new" compose prod up -d --no-build --no-deps --wait --wait-timeout "$START_TIMEOUT" "web-$new" ||
+        explain_rollback
     require_smoke_test "$new"
     step "Switch to $new" switch_to "$new"
     UNDO=
-    printf 'rolled-back-to=%s %s %ss\n' "$target" "$(date '+%Y-%m-%d %H:%M:%S')" "$(($(date +%s) - rollback_began))" >>"$RELEASES/${serving:-$target}"
-    step "Stop $live" stop_old_version "$live"
+    docker tag "$PROJECT_NAME-web:$new" "$PROJECT_NAME-web:next" >>"$LOG_FILE" 2>&1 || warn "could not tag the image of $new; see $LOG_FILE"
+    printf 'rolled-back-to=%s %s %ss\n' "$target" "$(date '+%Y-%m-%d %H:%M:%S')" "$(($(date +%s) - rollback_began))" >>"$RELEASES/${serving:-$target}" ||
+        warn "cannot write $RELEASES/${serving:-$target}"
+    if is_running prod proxy; then
+        step "Stop $live" stop_old_version "$live"
+        start_additions prod late
+    else
+        undo_with stop_what_was_started
+        start_proxy_and_database "$new"
+        UNDO=
+    fi
 }
 
-start_image() { # start_image IMAGE COLOUR
-    docker tag "$1" "$PROJECT_NAME-web:$2" && docker tag "$1" "$PROJECT_NAME-web:next" &&
-        compose prod up -d --no-build --no-deps --wait --wait-timeout "$START_TIMEOUT" "web-$2"
+# Its entrypoint would apply them, without approval and backup. A database that is older than a release was restored, or
+# migrated backwards by hand.
+require_nothing_pending() {
+    step "Compare its migrations with the database" list_migrations
+    rollback_pending=$(tail -n "+$((LOG_MARK + 1))" "$LOG_FILE" | awk '/^\[ \] / { printf "%s%s", found++ ? ", " : "", $3 }')
+    [ -z "$rollback_pending" ] || fail_site "release $target has migrations that the database does not have: $rollback_pending" \
+        "check out its code ($(release_fact "$target" version)) and release it, with its backup and rehearsal: sh run.sh -0" 3
+}
+
+list_migrations() {
+    docker tag "$(release_image "$target")" "$PROJECT_NAME-web:$new" &&
+        run_to_its_end prod -T --entrypoint python "web-$new" -m django showmigrations --plan --skip-checks
 }
 
 explain_rollback() {
-    prepare_database >>"$LOG_FILE" 2>&1 || case $? in
-    3) explain_preparation 3 ;;
-    esac
+    explain_status=0
+    look_as_it_would >>"$LOG_FILE" 2>&1 || explain_status=$?
+    [ "$explain_status" -ne 3 ] || explain_preparation 3
     explain_unhealthy prod "web-$new"
+}
+
+# What was built last is the live version's again afterwards, for sh run.sh drift and services of the site's image.
+look_as_it_would() {
+    docker tag "$PROJECT_NAME-web:$new" "$PROJECT_NAME-web:next" || return 1
+    look_status=0
+    prepare_database || look_status=$?
+    docker tag "$PROJECT_NAME-web:$live" "$PROJECT_NAME-web:next"
+    return "$look_status"
 }

@@ -40,9 +40,9 @@ additions() { # additions MODE [early|late]: their names, in one line
     printf '%s\n' "$OVERRIDE" | awk -v when="${2-}" '/^(early|late) / && (when == "" || $1 == when) { printf "%s ", $2 }'
 }
 
-# With the database: preparing it may need them.
-start_additions() { # start_additions MODE
-    start_added=$(additions "$1" early)
+# With the database, since preparing it may need them; those of the site's own image when it is prepared.
+start_additions() { # start_additions MODE [late]
+    start_added=$(additions "$1" "${2-early}")
     [ -n "$start_added" ] || return 0
     # shellcheck disable=SC2086 # split on purpose: a list of words
     try "Start your own services" compose "$1" up -d --no-deps --wait --wait-timeout "$START_TIMEOUT" $start_added ||

@@ -24,30 +24,31 @@ require_smoke_test() { # require_smoke_test COLOUR
 
 WATCHED_LINES=20000 # of a log, the last ones: 200 seconds at 100 requests a second
 
-# False once the new version is worse than the old one, which runs until then, and is well: what keeps both from working
-# (the database, the machine) is no reason to go back. Ctrl-C ends it as if the time were over.
+# False once the new version is worse than the old one, which runs until then. Ctrl-C ends it as if the time were over.
 watch_new_version() { # watch_new_version NEW OLD
     watch_enough=
     trap 'watch_enough=yes' INT
     watch_began=$(date +%s)
-    watch_before=$({ count_answers "$2" && count_proxy_errors "$(first_time_of "$2")"; } | awk '{ all += $1; bad += $2 } END { print all, bad }')
+    watch_before=$(answers_before "$2")
     watch_reason=
     until [ -n "$watch_enough$watch_reason" ] || [ "$(date +%s)" -ge "$((watch_began + WATCH_SECONDS))" ]; do
         sleep 1 || true # Ctrl-C ends it too, and whatever is asked meanwhile
-        watch_reason=$(! is_well prod "web-$2" || worse_than_before "$1" "$watch_before")
+        watch_reason=$(worse_than_before "$1" "$2" "$watch_before")
     done
     trap 'interrupted INT 130' INT
     [ -n "$watch_enough" ] || [ -z "$watch_reason" ]
 }
 
-worse_than_before() { # worse_than_before NEW "ANSWERS ERRORS": the reason; empty if it is not worse
+# What keeps both from working (the database, the machine) is no reason to go back.
+worse_than_before() { # worse_than_before NEW OLD "ANSWERS ERRORS": the reason; empty if it is not worse
+    is_well prod "web-$2" || return 0
     case $(state_of prod "web-$1") in
     healthy | running | starting) ;;
     *) printf 'it is %s' "$(state_of prod "web-$1")" && return ;;
     esac
     worse_restarts=$(docker inspect --format '{{.RestartCount}}' "$(container_of prod "web-$1")")
     [ "$worse_restarts" -eq 0 ] || { printf 'it ended and was started again' && return; }
-    { count_answers "$1" --since "$watch_began" && count_proxy_errors "$watch_began" && printf '%s\n' "$2"; } | awk '
+    { count_answers "$1" --since "$watch_began" && count_proxy_errors "$watch_began" && printf '%s\n' "$3"; } | awk '
         { answers[NR] = $1; errors[NR] = $2 }
         END {
             all = answers[1] + answers[2]
@@ -58,6 +59,10 @@ worse_than_before() { # worse_than_before NEW "ANSWERS ERRORS": the reason; empt
             if (bad >= 5 && share > 2 * before + 0.005)
                 printf "%d of %d requests failed (%.1f %%; before it %.1f %%)", bad, all, 100 * share, 100 * before
         }'
+}
+
+answers_before() { # answers_before OLD: "ANSWERS ERRORS" of what visitors got from it
+    { count_answers "$1" && count_proxy_errors "$(first_time_of "$1")"; } | awk '{ all += $1; bad += $2 } END { print all, bad }'
 }
 
 # Only Gunicorn's lines: a project may log a "status" of its own.

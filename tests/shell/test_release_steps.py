@@ -17,7 +17,8 @@ import pytest
 from .machine import PROJECT, Toolbox
 
 NOTED = """
-require_engine prepare_environment read_environment require_own_stack take_lock remove_left_copy require_port
+require_engine prepare_environment read_environment require_own_stack take_lock
+remove_left_copy require_port
 require_domain_leads_here note_twin export_compose_facts require_volume_major require_roles
 require_disk build_image try_what_restarts start_database start_additions stop_additions
 stop_database copy_for_rehearsal drop_copy keep_logs note_name in_proxy show_tail sleep
@@ -70,6 +71,7 @@ one_off() {
     cp "$FOLDER/to-come" "$RESULT_FOLDER/$RESULT" 2>/dev/null || true
     return "$ONE_OFF"
 }
+run_to_its_end() { note run_to_its_end "$@" && printf '%s\n' "$SAYS"; }
 live_folder() { printf '%s' "$FOLDER/live"; }
 state_of() { cat "$FOLDER/states/$2" 2>/dev/null || printf stopped; }
 container_of() { [ ! -e "$FOLDER/states/$2" ] || printf 'id-%s' "$2"; }
@@ -501,32 +503,13 @@ def test_what_serves_again_is_recorded_before_the_new_version_is_stopped(
     assert production.record(1)["outcome"] == "taken-back"
 
 
-@pytest.mark.parametrize(("old", "taken_back"), [("healthy", True), ("unhealthy", False)])
-def test_no_version_is_taken_back_for_one_that_is_ill(
-    production: Production, old: str, taken_back: bool
-) -> None:
-    production.serves("green", web_green="unhealthy", web_blue=old)
-    (production.folder / "logs").write_text("")
-    done = production.run(
-        "green",
-        "blue",
-        MAIN="watch_new_version",
-        NOTED=NOTED.replace("watch_new_version", ""),
-        WATCH_SECONDS="1",
-    )
-
-    assert (done.status != 0) is taken_back
-
-
-def test_what_the_proxy_could_not_deliver_before_is_no_reason_either(
+def test_what_the_proxy_could_not_deliver_counts_for_the_old_version_too(
     production: Production,
 ) -> None:
-    production.serves("green", web_blue="healthy")
+    production.serves("blue")
     (production.folder / "logs").write_text(ANSWERED % 200 * 90 + OF_THE_PROXY * 10)
-    watched = {"NOTED": NOTED.replace("watch_new_version", ""), "WATCH_SECONDS": "1"}
-    done = production.run("green", "blue", MAIN="watch_new_version", **watched)
 
-    assert done.status == 0
+    assert production.run("blue", MAIN="answers_before", watch_began="1").out == "100 10\n"
 
 
 @pytest.mark.parametrize(
@@ -565,36 +548,122 @@ OF_THE_PROXY = '{"level":"error","logger":"http.log.error","request":{},"status"
 def test_worse_is_more_errors_than_before(
     production: Production, good: int, bad: int, before: str, worse: bool
 ) -> None:
-    production.serves("green")
+    production.serves("green", web_blue="healthy")
     answers = ANSWERED % 200 * good + ANSWERED % 500 * bad
     (production.folder / "logs").write_text(answers + OF_THE_PROJECT * 9)
-    done = production.run("green", before, MAIN="worse_than_before", watch_began="1", MODE="prod")
+    done = production.run("green", "blue", before, MAIN="worse_than_before", watch_began="1")
 
     assert (f"{bad} of {good + bad} requests failed" in done.out) is worse
     assert bool(done.out) is worse
 
 
 @pytest.mark.parametrize(
-    ("state", "restarts", "reason"),
+    ("state", "restarts", "old", "reason"),
     [
-        ("healthy", "1", "started again"),
-        ("unhealthy", "0", "unhealthy"),
-        ("restarting", "0", "restarting"),
-        ("healthy", "0", ""),
-        ("starting", "0", ""),
+        ("healthy", "1", "healthy", "started again"),
+        ("unhealthy", "0", "healthy", "unhealthy"),
+        ("restarting", "0", "healthy", "restarting"),
+        ("healthy", "0", "healthy", ""),
+        ("starting", "0", "healthy", ""),
+        ("unhealthy", "0", "unhealthy", ""),
+        ("healthy", "1", "stopped", ""),
     ],
 )
-def test_worse_is_what_ends_or_is_ill(
-    production: Production, state: str, restarts: str, reason: str
+def test_worse_is_what_ends_or_is_ill_while_the_old_version_is_well(
+    production: Production, state: str, restarts: str, old: str, reason: str
 ) -> None:
-    production.serves("green", web_green=state)
+    production.serves("green", web_green=state, web_blue=old)
     (production.folder / "logs").write_text("")
     done = production.run(
-        "green", "0 0", MAIN="worse_than_before", watch_began="1", RESTARTS=restarts
+        "green", "blue", "0 0", MAIN="worse_than_before", watch_began="1", RESTARTS=restarts
     )
 
     assert (done.out == "") is (reason == "")
     assert reason in done.out
+
+
+PENDING = (
+    "run_to_its_end prod -T --entrypoint python web-green "
+    "-m django showmigrations --plan --skip-checks"
+)
+
+
+@pytest.mark.parametrize("states", [{"proxy": "stopped"}, {"db": "stopped"}])
+def test_a_rollback_brings_up_a_site_that_the_live_version_cannot(
+    production: Production, states: dict[str, str]
+) -> None:
+    """The live one may be why it is down, and --no-build would start just that."""
+    production.serves("blue", web_blue="stopped", **states)
+    production.released("live", "live")
+    done = production.run(SCRIPT="rollback", SERVES="blue", IMAGES="1 2", ADDITIONS="worker")
+
+    assert (done.status, done.err) == (0, "")
+    assert ("start_database prod" in done.calls) is ("db" in states)
+    assert (f"{UP} {WAIT} db worker proxy" in done.calls) is ("proxy" in states)
+    assert production.live == "web-green"
+
+
+def test_a_rollback_of_a_stopped_site_that_fails_stops_what_it_started(
+    production: Production,
+) -> None:
+    production.serves("blue", web_blue="stopped", proxy="stopped", db="stopped")
+    production.released("live", "live")
+    done = production.run(SCRIPT="rollback", SERVES="blue", IMAGES="1 2", FAILS="smoke_test *")
+
+    assert done.calls[-4:] == [
+        "keep_logs green",
+        "compose prod rm --stop --force web-green",
+        *STOPPED,
+    ]
+    assert production.live == "web-blue"
+
+
+def test_a_rollback_applies_no_migration(production: Production) -> None:
+    """Such as after a restore: the database is older than the code that is asked for."""
+    production.serves("blue")
+    production.released("live", "live")
+    said = "[X]  shop.0001_initial\n[ ]  shop.0002_name ... (shop.0001_initial)\n[ ]  shop.0003_x"
+    done = production.run("1", SCRIPT="rollback", SERVES="blue", IMAGES="1 2", SAYS=said)
+
+    assert done.status == 3
+    assert "shop.0002_name, shop.0003_x" in done.err
+    assert "The previous version is still serving." in done.err
+    assert not any(" up " in call for call in done.calls)
+    assert production.live == "web-blue"
+
+
+def test_a_rollback_that_is_refused_leaves_what_was_built_last_to_the_live_version(
+    production: Production,
+) -> None:
+    """For sh run.sh drift, and for services of the site's image."""
+    production.serves("blue")
+    production.released("live", "live")
+    done = production.run(
+        SCRIPT="rollback",
+        SERVES="blue",
+        IMAGES="1 2",
+        FAILS=f"{UP} *",
+        ONE_OFF="3",
+        result="outcome=refused\nwhat=no such column\nnext=do that\n",
+    )
+
+    assert done.status == 3
+    assert "no such column" in done.err
+    tags = [call for call in done.calls if call.endswith("shop-web:next")]
+    assert tags[-1] == "docker tag shop-web:blue shop-web:next"
+
+
+def test_a_rollback_takes_the_services_of_the_sites_image_along(production: Production) -> None:
+    production.serves("blue")
+    production.released("live", "live")
+    done = production.run(SCRIPT="rollback", SERVES="blue", IMAGES="1 2")
+
+    assert done.calls[-2:] == ["compose prod stop web-blue", "start_additions prod late"]
+    tags = [call for call in done.calls if call.startswith("docker tag")]
+    assert tags == [
+        "docker tag shop-web:release-1 shop-web:green",
+        "docker tag shop-web:green shop-web:next",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -623,6 +692,8 @@ def test_a_rollback_serves_the_release_before(
     assert (done.status, done.err) == (0, "")
     assert f"docker tag shop-web:release-{target} shop-web:green" in done.calls
     steps = [call for call in done.calls if call.startswith(("compose", "smoke", "sleep"))]
+    assert "keep_logs green" in done.calls, "what it had is replaced"
+    assert done.calls.index(PENDING) < done.calls.index(f"{UP} {WAIT} web-green")
     assert steps == [
         f"{UP} {WAIT} web-green",
         "smoke_test green",

@@ -51,9 +51,11 @@ begin_release() {
 
 record_failure() {
     # It can be interrupted between the switch and the end of its step.
-    [ "$(live_colour)" != "${new-}" ] || finish_status=0
+    if [ "$(live_colour)" = "$new" ]; then
+        end_release live
+        return
+    fi
     case $finish_status in
-    0) end_release live ;;
     3) end_release refused ;;
     4) end_release undone ;;
     129 | 130 | 143) end_release interrupted ;;

@@ -16,6 +16,7 @@ smoke_test() { # smoke_test COLOUR
 require_smoke_test() { # require_smoke_test COLOUR
     ! try "Smoke-test $1" smoke_test "$1" || return 0
     show_tail
+    logged_errors "$1" "$try_start" | indented >&3
     fail_site "web-$1 failed its smoke test" \
         "fix the pages that the lines above name, or change SMOKE_PATHS in $(place_of SMOKE_PATHS), then run the command again"
 }
@@ -91,7 +92,8 @@ take_back() { # take_back NEW OLD: let the version before it serve again, and st
     step "Switch back to $2" switch_to "$2"
     untag_release_image
     end_release taken-back
-    take_back_lines=$(errors_of "$1")
+    take_back_lines=$(logged_errors "$1" "$watch_began")
+    [ -n "$take_back_lines" ] || take_back_lines=$(logged "$1" "$watch_began" | tail -n 5 | as_a_person_reads_it) # it may just have ended
     keep_logs "$1"
     step "Stop $1" stop_old_version "$1"
     [ -z "$take_back_lines" ] || printf '%s\n' "$take_back_lines" | indented >&3
@@ -99,8 +101,14 @@ take_back() { # take_back NEW OLD: let the version before it serve again, and st
         "fix it and release again: sh run.sh -0. The previous version is serving$([ -z "$(result applied)" ] || printf ', on the migrated database')"
 }
 
-errors_of() { # errors_of COLOUR: the last errors that it logged since the switch; of one that logs none, its last lines
-    errors_log=$(docker logs --since "$watch_began" "$(container_of prod "web-$1")" 2>&1) || true
-    errors_lines=$(printf '%s\n' "$errors_log" | grep -E '"level": "(ERROR|CRITICAL)"' | tail -n 3)
-    printf '%s\n' "${errors_lines:-$(printf '%s\n' "$errors_log" | tail -n 5)}" | LC_ALL=C awk -f "$ROOT/lib/logs.awk" | tail -n 20
+logged_errors() { # logged_errors COLOUR SINCE: the last of them
+    logged "$1" "$2" | awk '/"level": "(ERROR|CRITICAL)"/' | tail -n 3 | as_a_person_reads_it
+}
+
+logged() { # logged COLOUR SINCE: nothing where it cannot be read
+    docker logs --since "$2" "$(container_of prod "web-$1")" 2>&1 || true
+}
+
+as_a_person_reads_it() {
+    LC_ALL=C awk -f "$ROOT/lib/logs.awk" | tail -n 20
 }

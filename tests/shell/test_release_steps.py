@@ -84,11 +84,13 @@ certificate_reason() { printf 'the reason'; }
 certificate_remedy() { printf 'the remedy'; }
 production_address() { printf 'http://shop/'; }
 explain_unhealthy() { note explain_unhealthy "$@" && fail "$* is not healthy" "see"; }
+place_of() { printf .env; }
 give_back() { :; }
 release_locks() { :; }
 start_ticker() { :; }
 handle_signals
 mkdir -p "$RESULT_FOLDER"
+UNDO=$UNDO_AT_START
 "$MAIN" "$@"
 """
 START = [
@@ -172,6 +174,7 @@ class Production:
             **dict.fromkeys(("FAILS", "HAS_IMAGE", "ADDITIONS", "DOMAIN", "PROD_DB_PORT"), ""),
             **dict.fromkeys(("DJANGO_SUPERUSER_EMAIL", "SAYS"), ""),
             "MAIN": "main",
+            "UNDO_AT_START": "",
             "SCRIPT": "production",
             "SERVES": "none",
             "IMAGES": "",
@@ -449,6 +452,19 @@ def test_a_version_that_fails_its_smoke_test_gets_no_visitor(production: Product
     assert done.calls[-2:] == ["keep_logs green", "compose prod rm --stop --force web-green"]
     assert production.live == "web-blue"
     assert production.record(1)["outcome"] == "failed"
+
+
+def test_what_a_version_logged_in_its_smoke_test_is_shown(production: Production) -> None:
+    """Its container is removed, and the page of an error says nothing."""
+    (production.folder / "logs").write_text(
+        '{"level": "INFO", "logger": "x", "message": "all the rest"}\n'
+        '{"level": "ERROR", "logger": "x", "message": "what broke"}\n'
+    )
+    done = production.run(FAILS="smoke_test *")
+
+    assert "  | " in done.err
+    assert "what broke" in done.err
+    assert "all the rest" not in done.err
 
 
 def test_a_version_is_watched_only_beside_one_that_served(production: Production) -> None:
@@ -776,9 +792,10 @@ def test_what_serves_is_recorded_as_live_however_the_run_ended(
 ) -> None:
     production.serves("green" if switched else "blue")
     production.released("unfinished")
-    known = {"release_number": "1", "release_began": "1", "new": "green", "finish_status": "130"}
-    production.run(MAIN="record_failure", **known)
+    known = {"release_number": "1", "release_began": "1", "new": "green"}
+    done = production.run("INT", "130", MAIN="interrupted", UNDO_AT_START="record_failure", **known)
 
+    assert done.status == 130
     assert production.record(1)["outcome"] == outcome
 
 

@@ -20,7 +20,9 @@ main() {
 
 show_release() { # show_release NUMBER
     show_outcome=$(release_fact "$1" outcome)
-    if [ "$show_outcome" = live ] && [ "$1" != "$releases_live" ]; then
+    if [ "$1" = "$releases_live" ]; then
+        show_outcome=live
+    elif [ "$show_outcome" = live ]; then
         show_outcome=replaced
         [ -n "$(release_image "$1")" ] || show_outcome="no image"
     fi

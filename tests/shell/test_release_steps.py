@@ -726,6 +726,7 @@ def test_a_rollback_serves_the_release_before(
         ([], "", [], "no earlier release"),
         (["live"], "1", [], "no earlier release"),
         (["live", "live"], "1 2", ["2"], "release 2 is serving already"),
+        (["taken-back", "live"], "2", ["1"], "release 1 ended as taken-back"),
         (["failed", "live"], "1 2", [], "no earlier release"),
         (["live", "live"], "2", ["1"], "is not here any more"),
         (["live", "live"], "1 2", ["7"], "no release 7"),
@@ -797,6 +798,14 @@ def test_what_serves_is_recorded_as_live_however_the_run_ended(
 
     assert done.status == 130
     assert production.record(1)["outcome"] == outcome
+
+
+def test_what_serves_is_listed_as_live_also_if_its_run_was_killed(production: Production) -> None:
+    production.serves("blue")
+    production.released("live", "unfinished")
+    done = production.run(SCRIPT="releases", SERVES="blue", IMAGES="1 2")
+
+    assert [line.split()[-1] for line in done.out.splitlines()[1:]] == ["live", "replaced"]
 
 
 @pytest.mark.parametrize(

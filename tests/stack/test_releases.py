@@ -199,6 +199,36 @@ def test_a_kill_in_the_watch_leaves_the_new_version_serving(site: Clone) -> None
     assert site.runs_in("prod") == {"db", "proxy", site.live()}
 
 
+def test_a_release_that_was_killed_in_its_watch_can_be_rolled_back_to(site: Clone) -> None:
+    version(site, "killed in its watch")
+    run = site.start("-0", WATCH_SECONDS="600")
+    run.said("Watch ")
+    run.stop(signal.SIGKILL)
+    killed = next(iter(releases(site)))
+    version(site, "the one after it")
+    site.run("-0")
+
+    with answering(site.visitor("HTTP_PORT"), "/"):
+        said = site.run("rollback").out
+
+    assert f"Release {killed} (" in said
+    assert "killed in its watch" in site.containers("prod")[site.live()].run("cat", "core/note.py")
+
+
+def test_a_rollback_brings_up_a_site_that_is_stopped(site: Clone) -> None:
+    version(site, "starts")
+    site.run("-0")
+    version(site, "will not start")
+    site.run("-0")
+    site.run("-0", "stop")
+
+    site.run("rollback")
+
+    assert "starts" in site.containers("prod")[site.live()].run("cat", "core/note.py")
+    assert site.runs_in("prod") == {"db", "proxy", site.live()}
+    site.run("-0", "status")
+
+
 def test_a_rollback_serves_the_version_before_and_loses_no_request(site: Clone) -> None:
     version(site, "first")
     site.run("-0")
@@ -262,3 +292,23 @@ def test_only_the_images_of_the_last_releases_are_kept(site: Clone) -> None:
     gone.refused("is not here any more", "KEEP_RELEASES")
     nothing = site.run("rollback", "999", ok=False)
     nothing.refused("there is no release 999", "sh run.sh releases")
+
+
+def test_a_rollback_applies_no_migration(site: Clone) -> None:
+    version(site, "before the migration")
+    site.run("-0")
+    change(site, FIELDS, 'migrations.RunSQL("SELECT 1", "SELECT 1")')
+    version(site, "with the migration")
+    site.run("-0")
+    number = next(iter(releases(site)))
+    *_, before, last = sorted(path.stem for path in site.root.glob("web/shop/migrations/0*.py"))
+    site.run("-0", "manage", "--yes", "migrate", "shop", before)
+    site.run("rollback")
+    live = site.live()
+
+    with answering(site.visitor("HTTP_PORT"), "/"):
+        refused = site.run("rollback", str(number), ok=False)
+
+    refused.assert_refused(f"that the database does not have: shop.{last}", "check out", 3)
+    assert site.live() == live
+    assert site.runs_in("prod") == {"db", "proxy", live}

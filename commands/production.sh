@@ -87,7 +87,7 @@ release_what_was_built() {
     prepared=$(date +%s)
     tell_migrated
     try "Start $new" start_colour "$new" || explain_unhealthy prod db "web-$new"
-    require_smoke_test "$new"
+    require_smoke_test "$new" "fix the pages that the lines above name, or change SMOKE_PATHS in $(place_of SMOKE_PATHS), then run the command again"
     tag_release_image
     step "Switch to $new" switch_to "$new"
     UNDO=

@@ -13,12 +13,11 @@ smoke_test() { # smoke_test COLOUR
         <"$ROOT/lib/smoke.py"
 }
 
-require_smoke_test() { # require_smoke_test COLOUR
+require_smoke_test() { # require_smoke_test COLOUR REMEDY
     ! try "Smoke-test $1" smoke_test "$1" || return 0
     show_tail
     logged_errors "$1" "$try_start" | indented >&3
-    fail_site "web-$1 failed its smoke test" \
-        "fix the pages that the lines above name, or change SMOKE_PATHS in $(place_of SMOKE_PATHS), then run the command again"
+    fail_site "web-$1 failed its smoke test" "$2"
 }
 
 # --- After the switch -----------------------------------------------------------------------------------------------

@@ -175,6 +175,8 @@ class Production:
             **dict.fromkeys(("DJANGO_SUPERUSER_EMAIL", "SAYS"), ""),
             "MAIN": "main",
             "UNDO_AT_START": "",
+            "SMOKE_PATHS": "",
+            "GIVEN": "",
             "SCRIPT": "production",
             "SERVES": "none",
             "IMAGES": "",
@@ -667,6 +669,35 @@ def test_a_rollback_that_is_refused_leaves_what_was_built_last_to_the_live_versi
     assert "no such column" in done.err
     tags = [call for call in done.calls if call.endswith("shop-web:next")]
     assert tags[-1] == "docker tag shop-web:blue shop-web:next"
+
+
+@pytest.mark.parametrize(("given", "asked"), [("", "/ /shop/=200"), (" SMOKE_PATHS ", "/new/=200")])
+def test_a_rollback_asks_for_what_its_release_was_asked_for(
+    production: Production, given: str, asked: str
+) -> None:
+    """A page that came later is missing there, and that is no reason to stay."""
+    production.serves("blue")
+    production.run(SMOKE_PATHS="/ /shop/=200")
+    assert production.record(1)["smoke"] == "/ /shop/=200"
+
+    (production.folder / "live/upstream").write_text("web-blue")
+    production.released("live", "live")
+    with (production.folder / "releases/1").open("a") as record:
+        record.write("smoke=/ /shop/=200\n")
+    done = production.run(
+        SCRIPT="rollback",
+        SERVES="blue",
+        IMAGES="1 2",
+        SMOKE_PATHS="/new/=200",
+        NOTED=NOTED.replace("smoke_test", ""),
+        GIVEN=given,
+        FAILS="docker exec *",
+    )
+
+    calls = [call for call in done.calls if call.startswith("docker exec")]
+    assert calls == [f"docker exec -i id-web-green python -I -S - shop http 400 {asked}"]
+    assert "web-green failed its smoke test" in done.err
+    assert "SMOKE_PATHS=/ sh run.sh rollback 1" in done.err
 
 
 def test_a_rollback_takes_the_services_of_the_sites_image_along(production: Production) -> None:

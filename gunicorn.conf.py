@@ -45,7 +45,8 @@ def number(name: str, environment: Mapping[str, str], *, default: int) -> int:
     text = environment.get(name, "").strip() or "0"
     if not text.isdecimal():
         misconfigured(
-            f"{name} is {text!r}", f"set {name} in .env to a whole number, or leave it empty"
+            f"{name} is {text!r}, but must be a whole number",
+            f"set {name} in .env to a whole number, or leave it empty",
         )
     return int(text) or default
 
@@ -81,7 +82,7 @@ def processes_and_threads(cpus: int, environment: Mapping[str, str]) -> tuple[in
     budget = (limit - OTHER_CONNECTIONS) // COLOURS
     if budget < 1:
         misconfigured(
-            f"POSTGRES_MAX_CONNECTIONS is {limit}",
+            f"POSTGRES_MAX_CONNECTIONS is {limit}, which is too few",
             f"set it in .env to at least {OTHER_CONNECTIONS + COLOURS}",
         )
     asked_processes = number("WEB_CONCURRENCY", environment, default=0)
@@ -91,7 +92,7 @@ def processes_and_threads(cpus: int, environment: Mapping[str, str]) -> tuple[in
     if processes * thread_count > budget:
         misconfigured(
             f"{processes} processes of {thread_count} threads need {processes * thread_count} "
-            f"database connections, but one colour may have {budget} of the {limit}",
+            f"database connections, but one version may use {budget} of the {limit}",
             "lower WEB_CONCURRENCY or WEB_THREADS in .env, or raise POSTGRES_MAX_CONNECTIONS",
         )
     return processes, thread_count

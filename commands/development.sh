@@ -42,7 +42,7 @@ stop_what_was_started() {
 start_pgadmin() {
     try "Start pgAdmin" compose dev up -d --no-deps pgadmin && return
     show_tail
-    warn "pgAdmin did not start; its last lines are above. The site is running without it."
+    warn "pgAdmin did not start; its last log lines are above. The site is running without it."
 }
 
 announce() {

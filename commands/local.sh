@@ -27,7 +27,7 @@ main() {
 # The server of a run.sh that was killed: it has lost its keeper, and holds the port.
 stop_orphan() {
     ! server_is_gone || return 0
-    say "stopping the dev server that an earlier run left behind"
+    say "stopping the local server that an earlier run left behind"
     kill_server
 }
 
@@ -57,6 +57,6 @@ serve() {
     wait "$server" || serve_status=$?
     case $serve_status in
     0 | 143) ;; # ended by `run.sh -2 stop`
-    *) fail "the dev server stopped by itself (status $serve_status)" "fix what its last lines above say, then run: sh run.sh -2" ;;
+    *) fail "the local server stopped by itself (status $serve_status)" "fix what its last lines above say, then run: sh run.sh -2" ;;
     esac
 }

@@ -50,6 +50,6 @@ read_as_a_person() {
 }
 
 logs_local() {
-    say "the dev server logs to the terminal in which it runs (sh run.sh -2)"
+    say "the local server (-2) writes its log to the terminal in which you started it"
     [ ! -f "$EMBEDDED/server.log" ] || tail -n 200 "$EMBEDDED/server.log"
 }

@@ -141,7 +141,7 @@ serves_this_version() { # serves_this_version COLOUR
 
 # A second before, in which the container of the preparation ends, and one after, in which Caddy looks the name up.
 note_switch() {
-    printf '%s\n' "$(($(date +%s) - prepared + 2))" >"$SWITCH_SECONDS" || warn "cannot write to $SWITCH_SECONDS"
+    printf '%s\n' "$(($(date +%s) - prepared + 2))" >"$SWITCH_SECONDS" || warn "cannot write to $SWITCH_SECONDS, so the next plan cannot say how long its switch takes"
 }
 
 announce() {

@@ -15,7 +15,7 @@ main() {
     reindex_libc=$(libc_to_come "$MODE")
     reindex_changes=$(collation_changes "$MODE" "$reindex_libc")
     if [ -z "$reindex_changes" ]; then
-        say "nothing to rebuild: every index is sorted as PostgreSQL's image sorts"
+        say "nothing to rebuild: PostgreSQL's C library has not changed since the indexes were built"
         return
     fi
     say "$(printf '%s\n' "$reindex_changes" | show_order)"

@@ -26,7 +26,7 @@ main() {
     new=$(other_colour "$live")
     db_was=$(state_of prod db)
     start_release
-    say "Release $target ($(release_fact "$target" version)) is serving. Forward again: sh run.sh rollback ${serving:-NUMBER}, or release web/: sh run.sh -0"
+    say "Release $target ($(release_fact "$target" version)) is serving. To go forward again: sh run.sh rollback ${serving:-NUMBER}; to release web/: sh run.sh -0"
 }
 
 # The one that it replaced, which need not be the number before: that one may have failed, been taken back, or been rolled
@@ -43,13 +43,13 @@ release_before() { # release_before NUMBER
 
 require_release() { # require_release NUMBER
     [ -n "$1" ] || fail "there is no earlier release to roll back to" \
-        "check out the older code and release it: sh run.sh -0; sh run.sh releases lists what was recorded"
+        "check out the older code and release it: sh run.sh -0"
     [ -f "$RELEASES/$1" ] || fail "there is no release $1" "choose one that has an image: sh run.sh releases"
     require_outcome=$(release_fact "$1" outcome)
     [ -n "$(release_image "$1")" ] || [ "$require_outcome" = live ] ||
         fail "release $1 ended as $require_outcome, and there is nothing to roll back to" "choose another one: sh run.sh releases"
-    [ -n "$(release_image "$1")" ] || fail "the image of release $1 is not here any more" \
-        "check out its code ($(release_fact "$1" version)) and release it: sh run.sh -0. KEEP_RELEASES in .env says how many images are kept"
+    [ -n "$(release_image "$1")" ] || fail "the image of release $1 no longer exists; the kit keeps the newest $KEEP_RELEASES (KEEP_RELEASES in .env)" \
+        "check out its code ($(release_fact "$1" version)) and release it: sh run.sh -0"
     [ "$1" != "$serving" ] || fail "release $1 is serving already" "choose another one: sh run.sh releases"
 }
 

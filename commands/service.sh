@@ -65,7 +65,7 @@ show_unit() {
 
 require_systemd() {
     [ -d /run/systemd/system ] ||
-        fail "this machine was not booted with systemd" "have its init run this at boot: sh $ROOT/run.sh -0 --no-build"
+        fail "this machine was not booted with systemd" "make its init system run this at boot: sh $ROOT/run.sh -0 --no-build"
 }
 
 require_root() {

@@ -36,10 +36,10 @@ stop_local() {
         say "the local server is not running"
     elif ! keeper_is_gone; then
         kill "${keeper%% *}" 2>/dev/null || true
-        step "Stop the dev server and its database" wait_until 120 keeper_is_gone
+        step "Stop the local server and its database" wait_until 120 keeper_is_gone
     fi
     take_lock local
-    server_is_gone || step "Stop the dev server" kill_server
+    server_is_gone || step "Stop the local server" kill_server
     [ ! -d "$EMBEDDED" ] || step "Stop PostgreSQL (embedded)" embedded stop --data "$EMBEDDED"
 }
 

@@ -35,7 +35,7 @@ collect_static() { # collect_static CACHE
         mkdir -p "$root"
         cp -a "$1/$key/." "$root/"
         touch "$1/$key"
-        echo "static files: as at an earlier build"
+        echo "static files: unchanged, so those of an earlier build are used"
     else
         make_static
         keep_static "$1" "$key" "$root"

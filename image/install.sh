@@ -9,12 +9,12 @@ main() {
     *) names="dev development local" modules=django ;;
     esac
 
-    file=$(find_file "$names") || fail "web/ has no file of requirements" \
+    file=$(find_file "$names") || fail "web/ has no requirements file" \
         "write web/requirements/${names%% *}.txt, or web/requirements.txt"
     require_git
     require_local_packages
     pip --python /venv/bin/python install --no-compile --requirement "$file" || fail "pip could not install web/$file" \
-        "fix what the lines above say (to compile something, set APT_BUILD_PACKAGES in .env)"
+        "fix what the lines above say (if a package needs a compiler, set APT_BUILD_PACKAGES in .env)"
     for module in $modules; do
         python -c "import $module" || fail "$module cannot be imported" "add it to web/$file"
     done

@@ -11,7 +11,7 @@ require_domain_leads_here() {
     ! leads_here "$domain_addresses" || return 0
     domain_own=$(own_addresses | public_addresses)
     if [ -z "$domain_own" ]; then
-        warn "cannot check whether $DOMAIN ($(one_line "$domain_addresses")) leads here, because this machine has only private addresses"
+        warn "cannot check whether $DOMAIN ($(one_line "$domain_addresses")) points to this machine, which has only private addresses. Check its A record."
         return 0
     fi
     fail "$DOMAIN (DOMAIN in .env) resolves to $(one_line "$domain_addresses"), but this machine is $(one_line "$domain_own")" \
@@ -136,5 +136,5 @@ certificate_reason() {
     [ -n "$reason_container" ] || { printf 'the proxy is not running' && return; }
     reason_found=$(docker logs --tail 500 "$reason_container" 2>&1 |
         sed -n '/"level":"error"/{/"logger":"tls[.\"]/s/.*"error":"\(.*\)/\1/p;}' | sed 's/","[a-z_]*":.*//; s/"}$//; s/\\"/"/g' | tail -n 1)
-    printf '%s' "${reason_found:-Caddy has logged no error about it}"
+    printf '%s' "${reason_found:-Caddy has logged no error; a new certificate can take a minute}"
 }

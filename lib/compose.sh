@@ -166,7 +166,7 @@ explain_unhealthy() { # explain_unhealthy MODE SERVICE...
         explain_container=$(container_of "$explain_mode" "$explain_service")
         [ -z "$explain_container" ] || { docker logs --since "$try_start" --tail 200 "$explain_container" 2>&1 | last_lines && health_says "$explain_container"; } 2>&1 | indented >&3
         ! was_killed_for_memory "$explain_container" || explain_memory "${explain_service%%-*}"
-        fail_site "$explain_service did not become healthy; its last lines are above" "$FIX_LINES, $explain_end"
+        fail_site "$explain_service did not become healthy; its last log lines are above" "$FIX_LINES, $explain_end"
     done
     step_failed "starting $(mode_name "$explain_mode")"
 }

@@ -9,7 +9,7 @@ POSTDO_COPY_SECONDS=
 copy_for_rehearsal() { # copy_for_rehearsal plan|rehearse|prepare
     wants_copy "$1" || return 0
     undo_with remove_copy
-    try "Copy production's server for the rehearsal" make_copy
+    try "Copy production's database server for the rehearsal" make_copy
 }
 
 # A container that only asks takes seconds: not for a database that any rehearsal copies by dump and restore.
@@ -32,7 +32,7 @@ make_copy() {
     POSTDO_COPY_MB=$({ docker exec "$copy_of" sh -c 'du -sk "$PGDATA"' 2>/dev/null || true; } | awk '{ print int($1 / 1024 * 1.1) + 1 }')
     POSTDO_SUPERUSER=$(superuser_of prod)
     export POSTDO_DB_IMAGE POSTDO_COPY_MB POSTDO_SUPERUSER
-    printf '%s\n' "copying production's server (up to ${POSTDO_COPY_MB:-?} MB)" # into the log
+    printf '%s\n' "copying production's database server (up to ${POSTDO_COPY_MB:-?} MB)" # into the log
     compose prod up -d --no-build --no-deps --wait --wait-timeout "$REHEARSE_SECONDS" copy || return 1
     POSTDO_COPY_SERVER=$COPY_PORT
     POSTDO_COPY_SECONDS=$(($(date +%s) - copy_began))
@@ -42,9 +42,9 @@ make_copy() {
 # As postdo refuses: nothing was changed (3).
 refuse_without_copy() { # refuse_without_copy fail|fail_site
     copy_container=$(container_of prod copy)
-    copy_remedy="fix that"
+    copy_remedy="fix the cause and try again"
     if is_running prod copy; then
-        copy_reason="it took longer than the $REHEARSE_SECONDS s that REHEARSE_SECONDS allows"
+        copy_reason="it took longer than the $REHEARSE_SECONDS s of REHEARSE_SECONDS"
         copy_remedy="raise REHEARSE_SECONDS in .env"
     elif [ -n "$copy_container" ]; then
         copy_log=$(docker logs --tail 50 "$copy_container" 2>&1)
@@ -53,7 +53,7 @@ refuse_without_copy() { # refuse_without_copy fail|fail_site
         # Else PostgreSQL's own programs have said it.
         copy_reason=${copy_reason:-$(printf '%s\n' "$copy_log" | awk '/(error|FATAL): / { last = $0 } END { sub(/^.*(error|FATAL): +/, "", last); print last }')}
     fi
-    "$1" "no base backup for the rehearsal: ${copy_reason:-its container could not be started}" \
+    "$1" "the database server could not be copied for the rehearsal: ${copy_reason:-its container could not be started}" \
         "$copy_remedy, or set REHEARSE=schema in .env to rehearse without rows" 3
 }
 

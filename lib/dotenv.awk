@@ -47,11 +47,11 @@ function parse(text,    name, value, quote) {
         value = in_quotes(value, quote)
         sub(/\r+$/, "", rest)
         if (!last || rest !~ /^[ \t]*(#.*)?$/) {
-            bad(name, "its quotes do not match: write " name "='...'")
+            bad(name, "write " name "='...': its quotes do not match")
             return
         }
         if (value ~ /\r/ || last > at && line[at] ~ /\r$/) {
-            bad(name, "its value spans several lines that end in CRLF (Windows), which Compose and python-dotenv read differently: save .env with LF")
+            bad(name, "save .env with LF line endings: Compose and python-dotenv read a value with CRLF (Windows) differently")
             return
         }
     } else {
@@ -60,15 +60,15 @@ function parse(text,    name, value, quote) {
         sub(/[ \t]+$/, "", value)
     }
     if (quote != "'" && value ~ /[$\\]/) {
-        bad(name, "it has a $ or a \\, which Compose would take for a variable or an escape: write " name "='...'")
+        bad(name, "write " name "='...': Compose would take its $ or \\ for a variable or an escape")
         return
     }
     if (value ~ /\\\\|\\$|\\\001/) {
-        bad(name, "it has two \\ in a row or one at the end of a line, which Compose and python-dotenv read differently: choose another value")
+        bad(name, "choose another value: Compose and python-dotenv read two \\ in a row, or one at the end of a line, differently")
         return
     }
     if (value ~ /[$][{]/) {
-        bad(name, "it has ${, which python-dotenv would take for a variable even in quotes: choose another value")
+        bad(name, "choose another value: python-dotenv takes ${ for a variable, even in quotes")
         return
     }
     # Of two lines with the same key the last one counts.

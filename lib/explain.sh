@@ -26,17 +26,17 @@ explain_engine() { # explain_engine WORDS AND_REPEAT
     fi
     show_tail
     explain_remedy=$(engine_hint "$1")
-    fail_site "$explain_what" "${explain_remedy:-fix what the engine says}, $2"
+    fail_site "$explain_what" "${explain_remedy:-fix this cause}, $2"
 }
 
 engine_hint() { # engine_hint WORDS: what to do about them; empty if that is not known
     case $1 in
     *toomanyrequests* | *"ull rate limit"*) printf 'log in with docker login, or wait some hours (Docker Hub limits how much one address may pull)' ;;
-    *"no such host"* | *"server misbehaving"* | *"name resolution"* | *"lookup "*) printf 'fix the DNS of this machine (/etc/resolv.conf), restart Docker (sudo systemctl restart docker)' ;;
+    *"no such host"* | *"server misbehaving"* | *"name resolution"* | *"lookup "*) printf 'fix the DNS of this machine (/etc/resolv.conf) and restart Docker (sudo systemctl restart docker)' ;;
     *"i/o timeout"* | *"network is unreachable"* | *"no route to host"* | *"TLS handshake"* | *"Client.Timeout"* | *"connection refused"* | *"deadline exceeded"* | *"Connection reset"*)
         printf 'check the network and the firewall of this machine, and the proxy that docker info shows'
         ;;
-    *"x509:"* | *CERTIFICATE_VERIFY_FAILED*) printf 'check the clock and the CA certificates of this machine, which does not trust what answers as the registry' ;;
+    *"x509:"* | *CERTIFICATE_VERIFY_FAILED*) printf 'check the clock and the CA certificates of this machine: it does not trust the certificate of the server that answered' ;;
     *docker-init*) printf "install the missing docker-init: Docker's own packages (docs.docker.com/engine/install), or on Debian and Ubuntu: sudo apt install --reinstall docker.io" ;;
     *"already in use"* | *"already allocated"*) printf 'free that port, or set another one in .env' ;;
     *"o space left"*) printf '%s' "$FREE_DISK" ;;
@@ -53,7 +53,7 @@ build_hint() { # build_hint CAUSE: what is usually missing; empty if that is not
     *"command 'gcc' failed"* | *"command 'cc' failed"* | *"command 'x86_64-linux-gnu-gcc'"* | *"gcc: not found"*) printf 'set APT_BUILD_PACKAGES="gcc libc6-dev" in .env, or require a version that has a wheel' ;;
     # pip asks, and nobody is there to answer.
     *"EOFError: EOF when reading"* | *"could not read Username"* | *"Authentication failed"*)
-        printf 'give the build a login in .netrc ("A private package index, and private repositories" in docs/additions.md), or correct the one that it has'
+        printf 'give the build a login in .netrc ("A private package index, and private repositories" in docs/additions.md), or correct the login that is there'
         ;;
     *python:*": not found") printf 'set web/.python-version to a version that Docker Hub has an image of, or correct PYTHON_IMAGE in .env' ;;
     *) engine_hint "$1" ;;

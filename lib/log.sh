@@ -196,7 +196,7 @@ finish() {
     trap - EXIT
     stop_ticker
     for finish_undo in $UNDO; do
-        "$finish_undo" >>"$LOG_FILE" 2>&1 || warn "could not undo everything ($finish_undo)$([ "$LOG_FILE" = /dev/null ] || printf '; see %s' "$LOG_FILE")"
+        "$finish_undo" >>"$LOG_FILE" 2>&1 || warn "could not undo everything (step $finish_undo failed)$([ "$LOG_FILE" = /dev/null ] || printf '; see %s' "$LOG_FILE")"
     done
     forget_result
     release_locks

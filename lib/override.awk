@@ -47,7 +47,7 @@ function end_of_service() {
     key = $1
     sub(/:$/, "", key)
     if (mode == "prod" && service ~ /^(web-blue|web-green)$/ && key != "ports")
-        bad("changes " key " of " service " alone, but both colours must be the same site", "write it under web, which covers both colours and the commands that run once")
+        bad("changes " key " of " service " alone, but web-blue and web-green must be the same", "write it under web, which covers both of them and the one-off commands")
     if (key == "profiles") {
         has_profile = 1
         if (!own()) bad("gives " service " a profile, so it would not start", "remove profiles from " service)

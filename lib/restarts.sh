@@ -17,25 +17,25 @@ try_what_restarts() {
             "try_new_$restart_service"
             tell_restart "$restart_service"
         elif [ "$restart_service" = proxy ]; then
-            try "Check the proxy's configuration" in_proxy validate || refuse_configuration "the proxy"
+            try "Check the proxy's configuration" in_proxy validate || refuse_configuration "the proxy" proxy/Caddyfile
         fi
     done
 }
 
 try_new_db() {
     try "Check PostgreSQL's new settings" run_to_its_end prod -T --entrypoint sh db /etc/postdo/start.sh --check ||
-        refuse_configuration PostgreSQL
+        refuse_configuration PostgreSQL db/postgresql.conf
 }
 
 try_new_proxy() {
     try "Check the proxy's new settings" run_to_its_end prod -T --entrypoint caddy proxy validate --config "$CADDYFILE" --adapter caddyfile ||
-        refuse_configuration "the proxy"
+        refuse_configuration "the proxy" proxy/Caddyfile
 }
 
-refuse_configuration() { # refuse_configuration WHOSE
+refuse_configuration() { # refuse_configuration WHOSE FILE
     show_tail
-    fail "$1 was not restarted, because it would not start with this configuration; its last lines are above" \
-        "correct the setting that they name, in .env or in its file, then run: sh run.sh -0"
+    fail "$1 was not restarted, because it would not start with this configuration; its last log lines are above" \
+        "correct the setting that they name, in .env or $2, then run: sh run.sh -0"
 }
 
 tell_restart() { # tell_restart db|proxy

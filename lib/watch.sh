@@ -47,7 +47,7 @@ worse_than_before() { # worse_than_before NEW OLD "ANSWERS ERRORS": the reason; 
     *) printf 'it is %s' "$(state_of prod "web-$1")" && return ;;
     esac
     worse_restarts=$(docker inspect --format '{{.RestartCount}}' "$(container_of prod "web-$1")")
-    [ "$worse_restarts" -eq 0 ] || { printf 'it ended and was started again' && return; }
+    [ "$worse_restarts" -eq 0 ] || { printf 'it stopped and was started again' && return; }
     { count_answers "$1" --since "$watch_began" && count_proxy_errors "$watch_began" && printf '%s\n' "$3"; } | awk '
         { answers[NR] = $1; errors[NR] = $2 }
         END {
@@ -57,7 +57,7 @@ worse_than_before() { # worse_than_before NEW OLD "ANSWERS ERRORS": the reason; 
             before = answers[3] ? errors[3] / answers[3] : 0
             # A handful is bad luck; twice as many and half a percent more is not.
             if (bad >= 5 && share > 2 * before + 0.005)
-                printf "%d of %d requests failed (%.1f %%; before it %.1f %%)", bad, all, 100 * share, 100 * before
+                printf "%d of %d requests failed (%.1f %%; of the previous version %.1f %%)", bad, all, 100 * share, 100 * before
         }'
 }
 
@@ -96,7 +96,7 @@ take_back() { # take_back NEW OLD: let the version before it serve again, and st
     keep_logs "$1"
     step "Stop $1" stop_old_version "$1"
     [ -z "$take_back_lines" ] || printf '%s\n' "$take_back_lines" | indented >&3
-    fail "the new version was taken back: $watch_reason" \
+    fail "the new version was replaced by the previous one, because $watch_reason" \
         "fix it and release again: sh run.sh -0. The previous version is serving$([ -z "$(result applied)" ] || printf ', on the migrated database')"
 }
 

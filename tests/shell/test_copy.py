@@ -100,7 +100,9 @@ def test_where_no_copy_can_be_made_it_is_refused_with_the_reason(
     result = big.run(command)
 
     what, remedy = reason
-    result.assert_refused(f"no base backup for the rehearsal: {what}", remedy, REFUSED)
+    result.assert_refused(
+        f"the database server could not be copied for the rehearsal: {what}", remedy, REFUSED
+    )
     assert steps(docker).count("run") == 0
     assert steps(docker)[-1] == "remove"
 

@@ -33,7 +33,7 @@ FAILURES = [
         "install the missing docker-init",
     ),
     (PORT, "could not start a container: driver failed", "free that port"),
-    (RUNTIME, "could not start a container: unknown or invalid runtime", "fix what the engine"),
+    (RUNTIME, "could not start a container: unknown or invalid runtime", "fix this cause"),
 ]
 
 
@@ -86,7 +86,9 @@ def test_a_container_that_fails_by_itself_is_the_one_that_is_shown(
 
     result = dash_clone.run("-1")
 
-    result.assert_refused("web did not become healthy; its last lines are above", "sh run.sh -1")
+    result.assert_refused(
+        "web did not become healthy; its last log lines are above", "sh run.sh -1"
+    )
     assert "  | this is why" in result.err
 
 
@@ -94,7 +96,9 @@ def test_a_container_that_fails_by_itself_is_the_one_that_is_shown(
 
 STEP = "[requirements-production 1/1] RUN sh /image/install.sh production"
 REASON = "pip could not install web/requirements/prod.txt"
-REMEDY = "fix what the lines above say (to compile something, set APT_BUILD_PACKAGES in .env)"
+REMEDY = (
+    "fix what the lines above say (if a package needs a compiler, set APT_BUILD_PACKAGES in .env)"
+)
 
 
 def build_log(*lines: str) -> str:

@@ -120,7 +120,7 @@ def test_what_cannot_be_taken_back_is_said_and_the_rest_is_taken_back(long_run: 
     long_run.add_command("long", f"{LONG.replace('sleep 600', 'false')}\n{stuck}")
     result = long_run.run("long")
     assert result.status == 1
-    assert "warning: could not undo everything (take_back_more)" in result.err
+    assert "warning: could not undo everything (step take_back_more failed)" in result.err
     assert_taken_back(long_run)
 
 

@@ -149,7 +149,7 @@ def test_a_dev_server_that_an_earlier_run_left_behind_is_ended_and_no_other(
             result = clone.run("-2").assert_refused(
                 "Python 3.10 or newer is not installed", "install it"
             )
-            assert "stopping the dev server that an earlier run left behind" in result.out
+            assert "stopping the local server that an earlier run left behind" in result.out
             assert left_behind.wait(PATIENCE) == -signal.SIGTERM
             assert elsewhere.poll() is None
             assert on_another_port.poll() is None

@@ -39,7 +39,7 @@ NOT_SAID = {
     "sh run.sh %s",
     "sh run.sh %s %s   ",
     "\\n== The roles in PostgreSQL",
-    "copying production's server (up to %s MB)",
+    "copying production's database server (up to %s MB)",
 }
 ENGLISH_WORD = re.compile(r"\b(the|is|are|of|to|with|without|such|from|then|set|or|not|in|it)\b")
 ENGLISH = {"LC_ALL": "", "LANG": "en_US.UTF-8"}
@@ -209,7 +209,7 @@ def test_every_awk_translates_alike_and_leaves_values_as_they_are(toolbox: Toolb
 TRIAL = """main() {
     open_log trial
     say "lint: clean"
-    warn "cannot write to a%sb"
+    warn "cannot write a%sb"
     step "Build the image" echo all is well
     step "Start the site" sh -c 'echo broken; exit 7'
 }"""
@@ -286,7 +286,7 @@ def test_a_failing_step_is_said_in_portuguese_and_logged_in_english(clone: Clone
         portuguese.out,
     )
     assert portuguese.err.startswith(
-        "aviso: não é possível gravar em a%sb\n  | broken\nerro: Iniciar o site: falhou\n"
+        "aviso: não é possível gravar a%sb\n  | broken\nerro: Iniciar o site: falhou\n"
         "  próximo passo: corrija o que as linhas acima dizem e rode o comando de novo\n  log:  /"
     )
 

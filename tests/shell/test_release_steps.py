@@ -183,6 +183,7 @@ class Production:
             "LISTED": "",
             "RESTARTS": "0",
             "WATCH_SECONDS": "0",
+            "KEEP_RELEASES": "5",
             "PLANNED": "keep",
             "ONE_OFF": "0",
         }
@@ -489,7 +490,7 @@ def test_a_version_that_is_worse_is_taken_back(production: Production) -> None:
 
     assert done.status == 1
     assert "what broke" in done.err
-    assert "the new version was taken back: it ended" in done.err
+    assert "the new version was replaced by the previous one, because it ended" in done.err
     assert done.calls[-1] == "compose prod stop web-green"
     assert production.live == "web-blue"
     assert production.record(1)["outcome"] == "taken-back"
@@ -759,7 +760,7 @@ def test_a_rollback_serves_the_release_before(
         (["live", "live"], "1 2", ["2"], "release 2 is serving already"),
         (["taken-back", "live"], "2", ["1"], "release 1 ended as taken-back"),
         (["failed", "live"], "1 2", [], "no earlier release"),
-        (["live", "live"], "2", ["1"], "is not here any more"),
+        (["live", "live"], "2", ["1"], "no longer exists"),
         (["live", "live"], "1 2", ["7"], "no release 7"),
     ],
 )

@@ -132,7 +132,7 @@ def test_a_killed_dev_server_ends_the_run_and_its_database(machine: Clone, serve
 
     ended = served.wait(30)
 
-    ended.refused("the dev server stopped by itself", "sh run.sh -2")
+    ended.refused("the local server stopped by itself", "sh run.sh -2")
     assert processes(machine) == {}
 
 

@@ -67,7 +67,7 @@ def test_a_site_that_never_gets_healthy_shows_its_last_lines(production: Clone) 
     with serving_all_the_time(production):
         failed = production.run("-0", ok=False)
 
-    failed.refused("did not become healthy; its last lines are above", "sh run.sh -0")
+    failed.refused("did not become healthy; its last log lines are above", "sh run.sh -0")
     assert "nothing" in failed.err
 
 
@@ -92,7 +92,8 @@ def test_where_the_site_is_down_it_is_not_said_to_go_on(production: Clone) -> No
         override.unlink()
 
     failed.refused(
-        "proxy did not become healthy; its last lines are above. The site may be down.", "status"
+        "proxy did not become healthy; its last log lines are above. The site may be down.",
+        "status",
     )
     assert "it ends here" in failed.err
     assert STILL_SERVING not in failed.text
@@ -120,7 +121,7 @@ def test_a_full_disk_shows_in_the_last_lines_of_the_database(fresh: Clone) -> No
     failed = fresh.run("-0", ok=False, START_TIMEOUT="15")
 
     assert "No space left on device" in failed.err
-    failed.refused("db did not become healthy; its last lines are above", "sh run.sh -0")
+    failed.refused("db did not become healthy; its last log lines are above", "sh run.sh -0")
     assert fresh.runs_in("prod") == set()
 
 

@@ -124,7 +124,10 @@ def test_without_systemd_it_says_what_to_do_instead(shared: Clone, machine: Mach
 
     assert refused.returncode == 1
     assert "error: this machine was not booted with systemd" in refused.stderr
-    assert "next: have its init run this at boot: sh /site/run.sh -0 --no-build" in refused.stderr
+    assert (
+        "next: make its init system run this at boot: sh /site/run.sh -0 --no-build"
+        in refused.stderr
+    )
 
 
 def test_before_the_installation_it_says_so_and_asks_for_root(machine: Machine) -> None:

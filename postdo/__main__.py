@@ -246,11 +246,12 @@ def _surprise(error: BaseException, *, changing: bool) -> PostdoError:
     if not changing:
         return Undone(
             f"unexpected {type(error).__name__}: {one_line(error)}",
-            "report the lines above; nothing was changed",
+            "nothing was changed; report the lines above as a bug of postdo",
         )
     return NotUndone(
         f"unexpected {type(error).__name__}: {one_line(error)}",
-        "report the lines above; manage.py showmigrations shows what is applied",
+        "see what is applied with manage.py showmigrations, and report the lines above as a bug of "
+        "postdo",
     )
 
 

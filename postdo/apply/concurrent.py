@@ -64,9 +64,9 @@ def apply_concurrently(
     Raises as ``django_migrate.apply`` does: ``NotUndone`` names what is kept, failed and left.
     """
     run.console.say(
-        "concurrent mode: no statement waits long for a lock, but each migration stays as soon "
-        "as it is applied, and a failed one can stay half applied; the next run continues from "
-        "there"
+        "concurrent mode: migrations are applied one by one, no statement waits long for a lock, "
+        "and a failure is not rolled back. A migration that fails can stay half applied; the next "
+        "run continues from there"
     )
     return django_migrate.apply(run, session, before, _concurrently)
 

@@ -99,7 +99,7 @@ def apply(
             worker.close()
     if not advisory_lock.is_held(session):
         run.console.warn(
-            "the session that held the lock ended before the last migration did, but all "
+            "postdo lost its lock (the session ended) before the last migration was done, but all "
             "migrations are applied and recorded"
         )
     return tuple(dotted((name,)) for name in progress.applied)
@@ -154,7 +154,7 @@ def _what_it_left(
     failed = next((step for step in missing if step.name == progress.running), None)
     half = failed is not None and not failed.atomic
     what = (
-        "the session that held the lock was lost, so another process may have started"
+        "postdo lost its lock (the session ended), so another process may have started"
         if isinstance(error, advisory_lock.LockLostError)
         else f"{_culprit(progress, done=not missing)}: {one_line(error)}"
     )
@@ -162,7 +162,7 @@ def _what_it_left(
         _mark(observer, before.comment)
         return Undone(
             what,
-            f"fix {dotted((failed.name,))} or the data that it meets, and try again"
+            f"fix {dotted((failed.name,))}, or the rows on which it fails, and try again"
             if failed
             else "fix the cause and try again",
             details=("nothing was applied; the database is unchanged",),
@@ -208,7 +208,9 @@ def _state(
 
 def _next_step(failed: _Planned | None, *, half: bool, done: bool) -> str:
     if half and failed is not None:
-        return f"undo by hand what {dotted((failed.name,))} changed, fix it and try again"
+        return (
+            f"undo by hand what {dotted((failed.name,))} changed, fix the migration and try again"
+        )
     if done:
         return "fix the handler and try again: all handlers run again"
     return "fix the cause and try again: the next run continues after the applied migrations"

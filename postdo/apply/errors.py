@@ -39,7 +39,7 @@ def failed(error: BaseException, running: Name | None, done: list[Name], file: s
     if isinstance(error, PostdoError):
         return error
     if isinstance(error, advisory_lock.LockLostError):
-        what = "the session that held the lock was lost, so another process may have started"
+        what = "postdo lost its lock (the session ended), so another process may have started"
         return Undone(what, "try again", details=(AS_BEFORE,))
     who = culprit(running, done)
     if is_busy(error):
@@ -51,7 +51,7 @@ def failed(error: BaseException, running: Name | None, done: list[Name], file: s
         error = SystemExit(f"it exited the process with code {error.code}")
     return Undone(
         f"{who}: {one_line(error)}",
-        f"fix {who} or the data that it meets, and try again"
+        f"fix {who}, or the rows on which it fails, and try again"
         if running
         else "fix the cause and try again",
         details=(*details, AS_BEFORE),
@@ -71,7 +71,7 @@ def broken(running: Name | None, done: list[Name]) -> Undone:
     return Undone(
         f"{culprit(running, done)} broke the transaction or the connection without raising an "
         "error",
-        "let the migration raise its errors, and try again",
+        "do not catch database errors in the migration, and try again",
         details=(AS_BEFORE,),
     )
 
@@ -82,7 +82,7 @@ def kept(running: Name | None, done: list[Name]) -> NotUndone:
     return NotUndone(
         f"{culprit(running, done)} committed on the raw database connection, past Django's "
         "transaction",
-        "undo by hand what it changed until that COMMIT, fix it and try again",
+        "undo by hand what it changed until that COMMIT, fix the migration and try again",
         details=(
             f"stays applied, up to that COMMIT: {dotted((*done, *under_way))}",
             "rolled back: everything after that COMMIT",
@@ -100,10 +100,10 @@ def not_committed(error: BaseException) -> Exception:
 def unknown(error: BaseException, which: Identity, done: list[Name]) -> NotUndone:
     """Nobody can say what became of the COMMIT."""
     return NotUndone(
-        "the answer to COMMIT was lost, and the server cannot say whether it committed: "
+        "it is unknown whether the server carried out the COMMIT, because its answer was lost: "
         f"{one_line(error)}",
-        f"when the database is back, run {which.question}; then try again, which is safe in both "
-        "cases",
+        f"when the database is back, run {which.question} and then try again, which is safe "
+        "whatever it answers",
         details=(
             "committed means that all migrations are applied; aborted means that none is",
             f"migrations: {dotted(tuple(done)) or 'none'}",

@@ -308,8 +308,8 @@ class _Attempt:
                 pass
         if self._set_sequences:
             run.console.warn(
-                "a migration set a sequence, which a rollback does not restore, and the database "
-                "does not answer; when it answers again, see which sequences are behind: "
+                "the rollback did not restore a sequence that a migration set, and the database "
+                "does not answer. When it answers again, see which sequences are behind: "
                 f"{run.config.postdo('plan')}"
             )
 

@@ -107,13 +107,16 @@ class Blocker:
     def remedy(self) -> str:
         """What a person can do about it."""
         if self.pid == 0:
-            return "commit or roll back the prepared transaction, then try again"
+            return (
+                "end the prepared transaction with COMMIT PREPARED or ROLLBACK PREPARED (its "
+                "name is in pg_prepared_xacts), then try again"
+            )
         if self.vacuum and "wraparound" in self.query:
             return (
                 "wait until that VACUUM ends (PostgreSQL needs it to prevent wraparound), then "
                 "try again"
             )
-        return f"end that session, or run SELECT pg_terminate_backend({self.pid}), then try again"
+        return f"let it finish, or end it: SELECT pg_terminate_backend({self.pid}); then try again"
 
 
 class Watch:

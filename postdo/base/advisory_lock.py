@@ -144,7 +144,7 @@ def _disconnect(run: Run, session: BaseDatabaseWrapper) -> None:
 
     Returns when there can be another one.
     """
-    run.console.say("the session was lost while it waited for the lock; reconnecting")
+    run.console.say("the session ended while postdo waited for the lock; reconnecting")
     connections.close_all()
     with suppress(DatabaseError, InterfaceError):
         session.close()

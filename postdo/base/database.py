@@ -58,9 +58,9 @@ def target() -> Target:
         raise Misconfigured(
             f'DATABASES["default"] is {wrapper.settings_dict["ENGINE"]!r}, but postdo works '
             "only with PostgreSQL",
-            f"read DATABASE_URL in {settings.SETTINGS_MODULE}; the kit sets it: DATABASES = "
-            '{"default": dj_database_url.config()} (package dj-database-url); without the kit set '
-            "it to postgres://user:password@host:port/database",
+            f"write in {settings.SETTINGS_MODULE}: DATABASES = "
+            '{"default": dj_database_url.config()} (package dj-database-url), and without the kit '
+            "set DATABASE_URL to postgres://user:password@host:port/database",
         )
     options = wrapper.settings_dict
     return Target(

@@ -156,14 +156,14 @@ def explain(problem: Problem, where: Target, config: Config, said: str) -> Postd
             "its first start)"
             if config.in_kit
             else f"database {where} rejects the password of user {where.user!r}",
-            f"restore the old password, or set the new one in the database: {config.psql}, then "
+            f"put the old password back, or set the new one in the database: {config.psql}, then "
             f"\\password {where.user}",
         )
     if problem is Problem.NO_ROLE:
         return Misconfigured(
             f"database {where} rejects user {where.user!r}: {said}",
-            "fix the user name in the settings of the database (POSTGRES_USER counts only at the "
-            "first start of a volume)",
+            "correct the user name in DATABASES (POSTGRES_USER in .env counts only at the first "
+            "start of a volume)",
         )
     if problem is Problem.NO_DATABASE:
         return Misconfigured(
@@ -173,13 +173,14 @@ def explain(problem: Problem, where: Target, config: Config, said: str) -> Postd
         )
     return Misconfigured(
         f"database {where} rejects user {where.user!r}: {said}",
-        "allow this host, user and database in the server's pg_hba.conf, or GRANT CONNECT",
+        "allow this host, user and database in the server's pg_hba.conf; or, as a superuser: GRANT "
+        f'CONNECT ON DATABASE "{where.name}" TO "{where.user}"',
     )
 
 
 def _too_late(where: Target, config: Config, said: str) -> PostdoError:
     return Undone(
         f"database {where} did not answer within {config.wait_seconds:.0f} s: {said}",
-        "check the log of the database, and HOST and PORT in the settings; or raise "
-        "DB_WAIT_SECONDS to wait longer",
+        "check the log of the database, and HOST and PORT in DATABASES; or raise DB_WAIT_SECONDS "
+        "to wait longer",
     )

@@ -119,7 +119,10 @@ def _leave_alone(run: Run, wanted: _Wanted, user: Any) -> Ensured:
             f"one: {run.config.manage('shell')}"
         )
     elif not getattr(user, "is_active", True):
-        run.console.warn(f"superuser {wanted.login} exists but is not active; nothing was changed")
+        run.console.warn(
+            f"superuser {wanted.login} exists but is not active; nothing was changed. To activate "
+            f"it: {run.config.manage('shell')}"
+        )
     password = wanted.request.password
     if not (wanted.request.update_password and password):
         run.console.say(f"user {wanted.login} already exists")
@@ -144,7 +147,8 @@ def _wanted(run: Run) -> _Wanted | None:
         raise Misconfigured(
             f"{SUPERUSER_PREFIX}* asks for a superuser, but there is no user model: "
             f"{one_line(error)}",
-            "install django.contrib.auth, or remove these variables",
+            f"add django.contrib.auth to INSTALLED_APPS, or remove the {SUPERUSER_PREFIX}* "
+            "variables",
         ) from error
     names = (model.USERNAME_FIELD.lower(), "username", "email")
     login = next((request.fields[name] for name in names if name in request.fields), "")

@@ -304,7 +304,8 @@ def _analyze(run: Run, job: _Job, scratch: str) -> None:
                 raise OutOfTimeError from error
             raise Refused(
                 f"the copy cannot be analyzed: {message(error)}",
-                "fix that on the database server, or set REHEARSE=schema",
+                "fix the cause on the database server, or set REHEARSE=schema for a copy without "
+                "rows",
             ) from error
 
 
@@ -326,7 +327,10 @@ def _failed(run: Run, job: _Job, error: ProgramFailedError) -> Refused:
             "has all rows; or set REHEARSE=schema for a copy without rows",
         )
     details = error.details
-    remedy = "fix that, or migrate as a role that may copy it, or set REHEARSE=off to skip the copy"
+    remedy = (
+        "fix the cause, or migrate as a role that may copy the database, or set REHEARSE=off to "
+        "skip the copy"
+    )
     if lacking := job.without.extensions:
         details += (f"omitted, because only a superuser can create it: {', '.join(lacking)}",)
         if run.config.in_kit:

@@ -107,7 +107,8 @@ class BackupFolder:
         except OSError as error:
             raise Refused(
                 f"no backup can be written in {self.root}: {error.strerror or error}",
-                "fix the folder POSTDO_BACKUPS, its permissions or its disk",
+                "make that folder writable, or free some disk space there (POSTDO_BACKUPS; with "
+                "the kit it is backups/)",
             ) from error
 
 
@@ -118,7 +119,8 @@ def finish(backup: Path) -> None:
     except OSError as error:
         raise Refused(
             f"the backup {backup} cannot be completed: {error.strerror or error}",
-            "fix the folder POSTDO_BACKUPS, its permissions or its disk",
+            "make that folder writable, or free some disk space there (POSTDO_BACKUPS; with the "
+            "kit it is backups/)",
         ) from error
     _sync(backup.parent)
 

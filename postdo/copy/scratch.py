@@ -91,7 +91,10 @@ def remove_abandoned(run: Run, session: BaseDatabaseWrapper) -> tuple[str, ...]:
         try:
             create_database.drop(session, name)
         except DatabaseError as error:
-            run.console.warn(f"the abandoned database {name} cannot be removed: {message(error)}")
+            run.console.warn(
+                f"an earlier run left the database {name}, which cannot be removed: "
+                f"{message(error)}"
+            )
         else:
             removed.append(name)
             run.console.say(
@@ -159,7 +162,7 @@ def creating(run: Run, session: BaseDatabaseWrapper) -> Iterator[BaseDatabaseWra
         shown = role if plain else '"' + role.replace('"', '""') + '"'
         remedy = f"as a superuser: ALTER ROLE {shown} CREATEDB"
         if run.config.in_kit:  # run.sh lends a release the role that may
-            remedy = "release it: sh run.sh -0"
+            remedy = "use run.sh, which lends the privilege: sh run.sh -0"
         raise Refused(
             f"the role {role} may not create databases, which a rehearsal needs",
             f"{remedy}; or set REHEARSE=off to skip the rehearsal",
@@ -208,7 +211,9 @@ def _create(run: Run, session: BaseDatabaseWrapper, source: str, name: str) -> N
     except DatabaseError as error:
         raise _cannot(source, error) from error
     if missed:
-        run.console.say(f"the scratch database lacks the settings {', '.join(missed)}")
+        run.console.say(
+            f"the temporary database lacks settings of the original: {', '.join(missed)}"
+        )
 
 
 def _remove(run: Run, session: BaseDatabaseWrapper, name: str) -> None:
@@ -218,7 +223,7 @@ def _remove(run: Run, session: BaseDatabaseWrapper, name: str) -> None:
             drop_database(session, name)
         except (DatabaseError, InterfaceError) as error:
             run.console.warn(
-                f"the scratch database {name} could not be removed ({message(error)}); the next "
+                f"the temporary database {name} could not be removed ({message(error)}); the next "
                 "run removes it"
             )
         with suppress(DatabaseError, InterfaceError):
@@ -227,9 +232,11 @@ def _remove(run: Run, session: BaseDatabaseWrapper, name: str) -> None:
 
 def _cannot(source: str, error: DatabaseError) -> Refused:
     state = sqlstate(error)
-    what = f"no database like {source} can be created: {message(error)}"
+    what = f"no temporary copy of database {source} can be created: {message(error)}"
     if state == sqlstates.DISK_FULL:
         return Refused(what, "free some disk space on the database server")
     if state == sqlstates.OBJECT_IN_USE:
-        return Refused(what, "try again when nobody is connected to the template")
-    return Refused(what, "fix that on the database server, or set REHEARSE=off")
+        return Refused(what, "try again when nobody is connected to the database template1")
+    return Refused(
+        what, "fix the cause on the database server, or set REHEARSE=off to skip the rehearsal"
+    )

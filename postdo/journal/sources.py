@@ -132,7 +132,8 @@ def text_of(run: Run, session: BaseDatabaseWrapper, name: str) -> str:
             return source.text
     raise Refused(
         f"{name} is not in the archive",
-        f"see what is with `{run.config.postdo('sources')}`, or take it from version control",
+        f"list the archived migrations: {run.config.postdo('sources')}; or take the file from "
+        "version control",
     )
 
 

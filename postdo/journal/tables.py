@@ -196,7 +196,7 @@ def _lock(session: BaseDatabaseWrapper) -> None:
     end = time.monotonic() + LOCK_SECONDS
     while not rows(session, TRY_LOCK, LOCK)[0][0]:
         if time.monotonic() > end:
-            raise UnusableError("another process has been making its tables for too long")
+            raise UnusableError("another process is still creating its tables")
         time.sleep(PAUSE_SECONDS)
 
 

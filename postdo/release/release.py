@@ -136,8 +136,8 @@ def _nothing_changed() -> Iterator[None]:
         traceback.print_exception(error)
         raise Refused(
             f"no plan could be made: {type(error).__name__}: {one_line(error)}",
-            "fix the cause in the project or on this machine; if it is neither, report the lines "
-            "above",
+            "fix the cause in the project or on this machine; if it is in neither, report the "
+            "lines above as a bug of postdo",
         ) from error
 
 

@@ -150,7 +150,8 @@ class DatabaseRename:
             time.sleep(LOOK_SECONDS)
         raise NotUndone(
             f"the server did not confirm that database {self.current} was replaced",
-            f"look for a database {self.aside}: if it exists, the swap is complete",
+            f"list the databases with {self.run.config.psql} -l: if {self.aside} exists, the swap "
+            "is complete",
         )
 
     def _undone(self, reason: str, next_step: str = "fix the cause and try again") -> Undone:
@@ -191,7 +192,8 @@ def maintenance(
         raise Refused(
             f"this role can connect to neither of {', '.join(MAINTENANCE)}: "
             f"{one_line(failure) if failure else 'both are in use'}",
-            "let the role connect to the database postgres, from which databases are renamed",
+            "let the role connect to one of them, from which databases are renamed; as a "
+            "superuser: GRANT CONNECT ON DATABASE postgres TO <role>",
         )
 
 
@@ -226,7 +228,7 @@ class _Statement:
                 raise
             details = (line for line in str(error).splitlines() if line.startswith("DETAIL:"))
             return " ".join((one_line(error), *details))
-        return "they kept reconnecting"
+        return "they reconnected again and again"
 
     def cancel(self) -> None:
         """End it, if it has not ended."""

@@ -121,7 +121,10 @@ def swap(
     exchange: DatabaseRename | None = None
     try:
         with copy_database(run, session) as copy, write_lock(run) as still:
-            run.console.say("swap: writes are blocked now, reads continue")
+            run.console.say(
+                "swap: a migrated copy will replace the database; writes are blocked now, reads "
+                "continue"
+            )
             was = _fill(run, session, still, current, copy)
             _migrate(run, copy)
             with closing(_connect_to_copy(run, copy)) as there:
@@ -135,7 +138,7 @@ def swap(
             if isinstance(error, PostdoError):
                 raise
             raise Undone(
-                f"the swap failed: {one_line(error)}",
+                f"the database could not be replaced by its migrated copy: {one_line(error)}",
                 "fix the cause and try again; the database is unchanged",
             ) from error
         run.console.warn(f"all migrations are applied, but cleaning up failed: {one_line(error)}")
@@ -148,8 +151,8 @@ def require(run: Run, session: BaseDatabaseWrapper) -> None:
     ((superuser, may_create, owner, role, name),) = rows(session, RIGHTS)
     if not (superuser or ((may_create or run.config.creator) and owner)):
         raise Refused(
-            "a swap creates and renames databases, but this role does not own the database or "
-            "lacks CREATEDB",
+            "a swap needs a role that owns the database and has CREATEDB, and this role lacks one "
+            "of them",
             f"as a superuser: ALTER ROLE {role} CREATEDB; ALTER DATABASE {name} OWNER TO {role}",
         )
     others = Foreign() if superuser else foreign(session, (), ())
@@ -163,7 +166,7 @@ def require(run: Run, session: BaseDatabaseWrapper) -> None:
     bound = tuple(what for (what,) in rows(session, BOUND))
     if bound:
         raise Refused(
-            "a swap would leave these behind, because they belong to this database: "
+            "a swap would lose these objects, because they are bound to the current database: "
             f"{', '.join(bound)}",
             "remove them and create them again after the swap, or change the migrations so that "
             "they run in one transaction",
@@ -174,7 +177,7 @@ def require(run: Run, session: BaseDatabaseWrapper) -> None:
         grant = "" if is_superuser else f"; or, as a superuser: GRANT pg_signal_backend TO {role}"
         raise Refused(
             f"role {other} is connected (pid {pid}), and this role may not end its sessions",
-            f"disconnect it{grant}",
+            f"end it: SELECT pg_terminate_backend({pid}) as that role or a superuser{grant}",
             details=tuple(f"pid {pid}: {other}" for pid, other, _ in untouchable),
         )
     tables(session)
@@ -197,7 +200,8 @@ def copy_database(run: Run, session: BaseDatabaseWrapper) -> Iterator[str]:
         missed = scratch.create_like(run, session, name)
         if missed:
             raise Refused(
-                f"this role may not set {', '.join(missed)} for the copy",
+                f"a swap would lose settings of the database that this role may not set: "
+                f"{', '.join(missed)}",
                 "migrate as the role that made these settings, or as a superuser",
             )
         _require_extensions(run, session, name)
@@ -260,7 +264,7 @@ def _migrate(run: Run, copy: str) -> None:
         at = f" at {failure.place}" if failure.place else ""
         raise Undone(
             f"{failure.migration or 'migrate'}: {failure.what}",
-            f"fix it{at}, or the data that it meets, and try again",
+            f"fix the migration{at}, or the rows on which it fails, and try again",
             details=("the migrations failed on a copy; the database is unchanged", *failure.rows),
         )
 
@@ -292,7 +296,7 @@ def _exchange(session: BaseDatabaseWrapper, still: WriteLock, exchange: Database
     def last_look() -> None:
         _require_still(still)
         if not advisory_lock.is_held(session):
-            raise Undone("the session that held the lock was lost", "try again")
+            raise Undone("postdo lost its lock (the session ended)", "try again")
         _carry(run, still.moved_sequences(), exchange.copy)
 
     with run.stop.guarded():

@@ -138,7 +138,7 @@ class WriteLock:
         try:
             ((now,),) = rows(self.session, DEFINITIONS)
         except (DatabaseError, InterfaceError):
-            return next(iter(self.given_up), "the session that blocked writes was lost")
+            return next(iter(self.given_up), "the session that blocked writes ended")
         return "" if now == self.definitions else "another session changed the schema"
 
     def moved_sequences(self) -> dict[str, int]:
@@ -205,8 +205,8 @@ def _readers_go_on(run: Run, pid: int) -> Iterator[Sequence[str]]:
             except DatabaseError as error:
                 if sqlstate(error) == sqlstates.INSUFFICIENT_PRIVILEGE:
                     given_up[:] = [
-                        f"{role} (pid {other}) requested an exclusive table lock, readers would "
-                        "have waited behind it, and this role may not cancel the request"
+                        f"{role} (pid {other}) requested an exclusive table lock, which would "
+                        "block readers, and this role may not cancel the request"
                     ]
                     rows(session, END_OURS, [_name(run), f"postdo copy {run.config.host}"])
                     run.console.warn(f"writes continue: {given_up[0]}")

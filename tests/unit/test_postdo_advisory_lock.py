@@ -171,7 +171,7 @@ answer.append(is_held(session))  # and to give it back was no error
 """,
     )
     assert answer.value == [True, EXCLUSIVELY, True, False]
-    assert "the session was lost" in answer.out
+    assert "the session ended" in answer.out
 
 
 def test_an_error_of_a_session_that_answers_is_handed_on(shop: Project) -> None:

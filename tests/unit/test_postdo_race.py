@@ -106,7 +106,7 @@ def test_one_that_loses_its_session_while_it_waits_goes_on_waiting(shop: Project
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
         "WHERE application_name LIKE 'postdo %' AND datname = current_database()"
     )
-    assert "the session was lost while it waited" in waiting.stdout.readline()
+    assert "the session ended while postdo waited" in waiting.stdout.readline()
     assert "database ready" in waiting.stdout.readline()
     assert "another process holds the lock" in waiting.stdout.readline()
     holder.close()

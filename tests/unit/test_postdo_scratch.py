@@ -119,7 +119,7 @@ def test_a_role_that_is_no_superuser_needs_no_more_than_createdb(
         name = url.rpartition("/")[2]
         query(database, f"ALTER DATABASE {name} SET log_statement TO 'all'")
         printed = made_and_gone(make(tmp_path, url), "print(name.startswith('postdo_scratch_'))")
-        assert "lacks the settings log_statement (permission denied" in printed
+        assert "lacks settings of the original: log_statement (permission denied" in printed
         assert printed.endswith("True\n")
 
 
@@ -287,7 +287,10 @@ with scratch.scratch_database(run, session) as name:
     assert outcome.code == 1
     assert "ZeroDivisionError: the first error" in outcome.err
     (name,) = scratch_names(project.url)
-    assert f"the scratch database {name} could not be removed (cannot drop a template database)" in outcome.err
+    assert (
+        f"the temporary database {name} could not be removed (cannot drop a template database)"
+        in outcome.err
+    )
     query(project.url, f"ALTER DATABASE {name} IS_TEMPLATE false")
     query(project.url, f"DROP DATABASE {name}")
 
@@ -314,7 +317,7 @@ def test_an_abandoned_one_of_another_role_is_said_and_does_not_stop_the_work(
         query(database, f"ALTER DATABASE {left} OWNER TO CURRENT_USER")
         outcome = drive(project, HOLD.replace("sys.stdin.readline()", ""))
         assert outcome.code == 0, outcome.err
-        assert f"{left} cannot be removed: must be owner of database {left}" in outcome.err
+        assert f"{left}, which cannot be removed: must be owner of database {left}" in outcome.err
         assert scratch_names(url) == [left]
         query(database, f"DROP DATABASE {left}")
 
@@ -371,7 +374,7 @@ def test_one_that_cannot_be_made_whole_is_not_left_behind(tmp_path: Path, databa
         outcome = drive(make(tmp_path, url), f"scratch.create_like(run, session, '{source}_new')")
         query(database, f"ALTER DATABASE {source} OWNER TO {source}")
         assert outcome.code == 3
-        assert "no database like" in outcome.err
+        assert "no temporary copy of database" in outcome.err
         assert query(url, COMMENT.format(f"{source}_new")) == []
 
 

@@ -133,8 +133,8 @@ def test_another_engine_is_named(tmp_path: Path) -> None:
     assert outcome.code == 2
     assert "django.db.backends.sqlite3', but postdo works only with PostgreSQL" in outcome.err
     remedy = outcome.err.partition("next: ")[2]
-    assert remedy.startswith("read DATABASE_URL in ")
-    assert 'the kit sets it: DATABASES = {"default": dj_data' in remedy
+    assert remedy.startswith("write in ")
+    assert 'DATABASES = {"default": dj_database_url.config()}' in remedy
 
 
 def test_a_server_too_old_for_django_is_said_at_once(tmp_path: Path, database: str) -> None:

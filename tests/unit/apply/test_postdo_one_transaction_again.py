@@ -65,7 +65,7 @@ def test_a_sequence_is_brought_back_though_our_own_session_is_gone(shop: Project
     ((rows,),) = shop.sql("SELECT count(*) FROM shop_item")
     outcome = drive(shop)
     assert outcome.code == UNDONE, outcome.out
-    assert "the session that held the lock was lost" in outcome.out
+    assert "postdo lost its lock (the session ended)" in outcome.out
     shop.sql("INSERT INTO shop_item (name) VALUES ('the next')")
     assert shop.sql("SELECT count(*) FROM shop_item") == [(rows + 1,)]
 
@@ -74,4 +74,4 @@ def test_a_lock_session_lost_in_the_last_migration_is_named_as_that(shop: Projec
     add(shop, ADD_STOCK, f"migrations.RunSQL({LOSE_LOCK!r})")
     outcome = drive(shop, rehearse=False)
     assert outcome.code == UNDONE, outcome.out
-    assert "the session that held the lock was lost" in outcome.out
+    assert "postdo lost its lock (the session ended)" in outcome.out

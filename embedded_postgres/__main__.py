@@ -52,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(options: argparse.Namespace) -> int:
     if options.binaries not in SOURCES:  # argparse does not look at defaults
         raise Misconfigured(
-            f"EMBEDDED_POSTGRES_BINARIES is {options.binaries!r}",
+            f"EMBEDDED_POSTGRES_BINARIES is {options.binaries!r}, which is not known",
             f"Set it to one of {', '.join(SOURCES)}, or unset it",
         )
     if options.command == "needs-wheel":

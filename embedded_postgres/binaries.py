@@ -116,7 +116,8 @@ def data_major(data: Path) -> int | None:
     except PermissionError as error:
         raise Misconfigured(
             f"{data} cannot be read by this user",
-            "Run as the user that created it, or give the folder to this user with chown -R",
+            "Run as the user that created it, or give it to this user: sudo chown -R "
+            f"{os.geteuid()} {data}",
         ) from error
     if not text.isdigit():
         raise EmbeddedPostgresError(

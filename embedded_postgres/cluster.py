@@ -210,7 +210,7 @@ class Cluster:
             if waited > START_SECONDS:
                 raise EmbeddedPostgresError(
                     f"Processes of an earlier server of {layout.data} do not end",
-                    f"Find them with: fuser {layout.alive}",
+                    f"Find them, and end them: fuser {layout.alive}",
                 )
             time.sleep(POLL_SECONDS)
 
@@ -242,7 +242,8 @@ class Cluster:
         alive = try_hold(layout.alive)
         if alive is None:
             raise EmbeddedPostgresError(
-                f"Something else holds {layout.alive}", f"Find it with: fuser {layout.alive}"
+                f"Another process holds {layout.alive}",
+                f"Find it, and end it: fuser {layout.alive}",
             )
         try:
             if not layout.data.exists():
@@ -283,7 +284,7 @@ class Cluster:
             if time.monotonic() > deadline + ORPHAN_SECONDS:
                 raise EmbeddedPostgresError(
                     f"The server of {layout.data} does not stop",
-                    f"Find its processes with: fuser {layout.alive}",
+                    f"Find its processes, and end them: fuser {layout.alive}",
                 )
             time.sleep(POLL_SECONDS)
         os.close(held)

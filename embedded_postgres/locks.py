@@ -42,7 +42,8 @@ def try_hold(path: Path) -> int | None:
     except PermissionError as error:
         raise Misconfigured(
             f"{path} cannot be opened by this user",
-            "Run as the user that created the cluster, or give it to this user with chown -R",
+            "Run as the user that created the cluster, or give it to this user: sudo chown -R "
+            f"{os.geteuid()} {path.parent}",
         ) from error
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -107,7 +107,7 @@ def choose(data: Path, run_as: RunAs = "auto") -> Identity:
     if os.geteuid() != 0:
         return _as_ourselves(data, owner)
     if run_as == "direct":
-        raise Misconfigured("PostgreSQL refuses to run as root", "Use another way, or another user")
+        raise Misconfigured("PostgreSQL refuses to run as root", "Run as an ordinary user")
     if owner:
         return Identity("unprivileged", uid=owner)
     namespace = _namespace() if run_as != "unprivileged" else None
@@ -116,7 +116,8 @@ def choose(data: Path, run_as: RunAs = "auto") -> Identity:
     if run_as == "namespace":
         raise EmbeddedPostgresError(
             "Root may not create user namespaces here",
-            "Start the container with --security-opt seccomp=unconfined, or use another way",
+            "Start the container with --security-opt seccomp=unconfined, or run as an ordinary "
+            "user",
         )
     return _unprivileged()
 
@@ -144,7 +145,8 @@ def _as_ourselves(data: Path, owner: int | None) -> Identity:
     if owner is not None and owner != os.geteuid():
         raise Misconfigured(
             f"The data in {data} belongs to uid {owner}, but this is uid {os.geteuid()}",
-            "Run as that user, or give the whole folder to this user: sudo chown -R",
+            f"Run as that user, or give the folder to this user: sudo chown -R {os.geteuid()} "
+            f"{data}",
         )
     return Identity("direct")
 

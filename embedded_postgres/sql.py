@@ -112,12 +112,12 @@ def query(
     except subprocess.TimeoutExpired as error:
         raise EmbeddedPostgresError(
             f"PostgreSQL on port {connection.port} did not answer within {QUERY_SECONDS:.0f} s",
-            "Stop it and start again",
+            "Stop it and start it again: sh run.sh -2 stop; sh run.sh -2",
         ) from error
     if done.returncode != 0:
         words = done.stderr.strip() or f"psql ended with status {done.returncode}"
         raise EmbeddedPostgresError(
             f"PostgreSQL on port {connection.port} refused {connection.user}: {words}",
-            "The server's log has more",
+            "Read the server's log, which has more",
         )
     return done.stdout.strip()

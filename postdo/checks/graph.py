@@ -118,9 +118,9 @@ def _inconsistent(seen: Seen, loader: MigrationLoader, error: Exception) -> Prob
     return Problem(
         8,
         one_line(error),
-        "create by hand what the missing migration would create (a user model that was swapped in "
-        "late keeps its tables with Meta.db_table = 'auth_user'), then record the migration with "
-        "the statements above",
+        "create by hand what the missing migration would create, then record it with the INSERT "
+        "that is shown here; a user model that came late keeps its tables with Meta.db_table = "
+        "'auth_user'",
         blocking=True,
         details=tuple(
             f"INSERT INTO django_migrations (app, name, applied) VALUES "  # noqa: S608  shown only
@@ -145,12 +145,12 @@ def _partly_squashed(seen: Seen, loader: MigrationLoader) -> Iterable[Problem]:
         lost = [one for one in missing if one not in seen.before.on_disk]
         yield Problem(
             9,
-            f"the squashed migration {dotted((name,))} is only partly applied; not applied: "
+            f"the squashed migration {dotted((name,))} is only partly applied, without "
             f"{listed(missing)}"
             + (f"; Django skips {listed(lost)}, because the files are missing" if lost else ""),
             _bring_back(seen, lost, _mending(seen, list(lost)))
             if lost
-            else "do nothing: Django continues with the single migrations",
+            else "do nothing: Django continues with the migrations that it replaces",
             blocking=bool(lost),
         )
 

@@ -190,8 +190,8 @@ def _ahead(seen: Seen, *, blocking: bool) -> Iterable[Problem]:
                 ""
                 if archived
                 else (
-                    "; if they are left over from a reset and no release will contain them again: "
-                    "manage.py migrate APP --prune"
+                    "; or, if they are left over from a reset, remove their records: manage.py "
+                    "migrate APP --prune"
                 )
             ),
             blocking=blocking,

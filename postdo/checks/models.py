@@ -67,8 +67,8 @@ def check_and_stamp(run: Run, project: Project, path: Path) -> Checked:
         check_cache.write(path, before)
     except OSError as error:
         raise Misconfigured(
-            f"the stamp {path} cannot be written: {error.strerror}",
-            "choose a file in a writable folder",
+            f"the result of the check cannot be written to {path}: {error.strerror}",
+            "name a file in a writable folder: --stamp FILE",
         ) from error
     return checked
 
@@ -128,7 +128,9 @@ def _keep_stamp(run: Run, current: check_cache.Fingerprint | None) -> None:
     try:
         check_cache.write(run.config.stamp, current)
     except OSError as error:
-        run.console.warn(f"the stamp {run.config.stamp} cannot be written: {error.strerror}")
+        run.console.warn(
+            f"the result of the check cannot be written to {run.config.stamp}: {error.strerror}"
+        )
 
 
 def _changes(run: Run) -> ModelChanges:
@@ -232,7 +234,7 @@ def _make(run: Run, found: ModelChanges, tableless: tuple[str, ...]) -> tuple[st
         raise Misconfigured(
             f"migrations are missing for {', '.join((*found.own, *tableless))}, but "
             f"{error.filename} cannot be written: {error.strerror}",
-            "make the source writable for this user, or set MAKEMIGRATIONS=check",
+            "make the project's folder writable for this user, or set MAKEMIGRATIONS=check",
         ) from error
     except (CommandError, SystemExit) as error:
         raise Refused(
@@ -271,7 +273,7 @@ def _unknown_to_packages(run: Run, changes: Mapping[str, tuple[str, ...]]) -> st
     why = (
         "the cause is DEFAULT_AUTO_FIELD: set default_auto_field in an AppConfig for the app"
         if keys
-        else "postdo writes no migrations for installed apps; to see all changes: "
+        else "postdo writes no migrations for packages; to see all changes: "
         f"{run.config.manage('makemigrations --dry-run ' + next(iter(changes)))}"
     )
-    return f"models of installed apps have changes that are not in their migrations ({told}); {why}"
+    return f"models of packages have changes that are not in their migrations ({told}); {why}"

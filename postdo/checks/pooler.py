@@ -36,7 +36,7 @@ def pooler_problem(session: BaseDatabaseWrapper) -> Problem | None:
         48,
         f"a connection pooler in front of the database does not keep sessions: {unsteady}",
         "connect directly to PostgreSQL for migrations (its own host and port in DATABASE_URL), "
-        "or set pool_mode = session",
+        "or set pool_mode = session in PgBouncer",
         blocking=True,
     )
 

@@ -229,7 +229,8 @@ def _write(run: Run, path: Path, page: str) -> None:
         run.console.say(f"the report is in {path}")
     except OSError as error:
         raise Misconfigured(
-            f"{path} cannot be written: {error.strerror}", "choose a file in a writable folder"
+            f"{path} cannot be written: {error.strerror}",
+            "name a file in a writable folder: --html FILE",
         ) from error
 
 

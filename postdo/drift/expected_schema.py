@@ -146,7 +146,7 @@ def _text(source: Source) -> tuple[str, str]:
 
 def _refused(failure: Failure | None) -> Refused:
     if failure is None:
-        return Refused("the expected schema cannot be built", "read the lines above")
+        return Refused("the expected schema cannot be built", "fix what the lines above say")
     place = f" at {failure.place}" if failure.place else ""
     return Refused(
         f"the applied migrations fail on an empty database: {failure.migration or 'migrate'}: "

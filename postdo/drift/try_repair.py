@@ -81,7 +81,9 @@ def applies(subject: Subject, migration: Name) -> bool:
     policies = subject.run.config.policies
     try:
         with _copy(subject) as (there, how):
-            subject.run.console.say(f"testing {dotted((migration,))} without its record on {how}")
+            subject.run.console.say(
+                f"testing whether {dotted((migration,))} can be applied to {how}"
+            )
             rows(there, UNRECORD, *migration)
             ((name,),) = rows(there, "SELECT current_database()")
             job = Job(

@@ -49,7 +49,9 @@ def _notes_on_rehearsal(findings: Findings, policies: Policies) -> list[str]:
     outside = [formatting.line(place) for place in rehearsal.outside]
     if outside:
         reached = formatting.listed(outside)
-        notes.append(f"acts outside the database: {reached}; a rollback does not undo that")
+        notes.append(
+            f"the migrations act outside the database ({reached}), which a rollback does not undo"
+        )
     return notes
 
 

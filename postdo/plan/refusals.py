@@ -116,7 +116,7 @@ def failed(rehearsal: Rehearsal, origins: Origins = OWN) -> list[Concern]:
     if len({line(failure.what) for failure in failures}) == 1:
         del failures[1:]
     if not failures:
-        return [_failed("the migrations failed in the rehearsal", "read the log above")]
+        return [_failed("the migrations failed in the rehearsal", "fix what the lines above say")]
     outside = rehearsal.outside
     return [
         _failed(_blame(one), _remedy(one, outside, origins), _evidence(one)) for one in failures
@@ -158,8 +158,8 @@ def missing(why: str) -> Concern:
         f"the migrations could not be rehearsed: {why}"
         if why
         else ("the migrations were not rehearsed"),
-        "fix that and try again, or set REHEARSE=off{in .env} to release without a rehearsal, at "
-        "your own risk",
+        "fix the cause and try again, or set REHEARSE=off{in .env} to release without a rehearsal, "
+        "at your own risk",
     )
 
 
@@ -190,7 +190,8 @@ def swapped(rehearsal: Rehearsal, answer: Answer, origins: Origins = OWN) -> Con
     return _concern(
         answer,
         "downtime",
-        f"would block writes for about {seconds}: these migrations cannot run in one transaction",
+        f"the migrations would block writes for about {seconds}: they cannot run in one "
+        "transaction",
         _or_theirs(
             package,
             (
@@ -224,8 +225,8 @@ def locked(
         _concern(
             answer,
             "downtime",
-            f"would block {whom} of {table(worst.table)} for {duration(worst.seconds)}; "
-            f"LOCK_SECONDS allows {most_seconds:g} s",
+            f"the migrations would block {whom} of {table(worst.table)} for "
+            f"{duration(worst.seconds)}; LOCK_SECONDS allows {most_seconds:g} s",
             _or_theirs(
                 origins.of_tables([worst.table]),
                 "split the change into smaller steps; or wait for a quiet time, then {accept}",
@@ -276,7 +277,7 @@ def lost(
         _concern(
             answer,
             "loss",
-            "would " + listed(sentences, 1),
+            "the migrations would " + listed(sentences, 1),
             _or_theirs(
                 origins.of_tables(loss.table for loss in losses),
                 "; ".join(renames or ("remove this from the migrations",))
@@ -316,8 +317,8 @@ def files_changed(rehearsal: Rehearsal, answer: Answer) -> list[Concern]:
         _concern(
             answer,
             "files",
-            f"would change {listed(found, 1)}; neither a rollback nor the backup of the database "
-            "restores that",
+            f"the migrations would change {listed(found, 1)}; neither a rollback nor the backup "
+            "of the database restores that",
             "move the file changes out of the migration; or copy the files away, then {accept}",
             found if len(found) > 1 else (),
         )

@@ -241,11 +241,14 @@ class _Watch:
         """What there was too much of, in words, and which limit it is; empty if there was not."""
         if self._job.seconds and self._clock.seconds > self._job.seconds:
             seconds = f"{self._job.seconds:.0f} s"
-            return f"stopped after {seconds}: the time of REHEARSE_SECONDS is used up", SECONDS
+            return f"stopped after {seconds}, the limit of REHEARSE_SECONDS", SECONDS
         used = _memory_mb(self._process.pid)
         if self._job.memory_mb and used > self._job.memory_mb:
             most = self._job.memory_mb
-            return f"stopped at {used} MB of memory: REHEARSE_MEMORY_MB allows {most}", MEMORY
+            return (
+                f"stopped at {used} MB of memory, but REHEARSE_MEMORY_MB allows {most} MB",
+                MEMORY,
+            )
         return "", ""
 
     def _progress(self, event: Mapping[str, Any]) -> None:

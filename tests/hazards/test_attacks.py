@@ -179,7 +179,7 @@ def test_a_thread_that_writes_in_a_session_of_its_own_is_noticed(site: Site) -> 
     """HAZARDS 58: nobody would take that back, and a thread's error is lost to its migration."""
     run_python(site, "0002_thread", THREAD.format(sql="UPDATE shop_item SET price = 3"))
 
-    site.ends_refused("these migrations cannot run in one transaction", "shop.0002_thread")
+    site.ends_refused("they cannot run in one transaction", "shop.0002_thread")
 
 
 def test_a_thread_that_writes_is_undone_without_a_rehearsal(site: Site) -> None:
@@ -235,7 +235,7 @@ def test_a_second_alias_of_the_database_does_not_write_beside_the_transaction(
     site = make_site(tmp_path, database, settings='DATABASES["again"] = dict(DATABASES["default"])')
     run_python(site, "0002_again", 'Item.objects.using("again").create(name="beside")')
 
-    site.ends_refused("shop.0002_again", "these migrations cannot run in one transaction")
+    site.ends_refused("shop.0002_again", "they cannot run in one transaction")
 
 
 def test_a_rehearsal_does_not_write_into_a_foreign_table(site: Site, database: str) -> None:

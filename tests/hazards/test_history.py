@@ -310,7 +310,7 @@ def test_a_squash_that_lost_parts_before_they_were_applied_is_refused(site: Site
     squash_over(site)
     (number, what), *_ = problems(site)
     assert number == 9
-    assert "only partly applied; not applied: shop.0002_stock, shop.0003_colour" in what
+    assert "only partly applied, without shop.0002_stock, shop.0003_colour" in what
     site.ends_refused(
         "is only partly applied", "restore shop.0002_stock, shop.0003_colour from version control"
     )

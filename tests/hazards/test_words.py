@@ -52,7 +52,7 @@ def test_values_that_were_moved_before_their_column_goes_are_not_lost(
         site.migration("0003_vacuum", VACUUM, after="0002_move", header="atomic = False")
     plan = site.plan(ON_INCOMPATIBLE="allow", ON_DOWNTIME="allow")
     assert plan["mode"] == mode
-    found = [f"would delete column shop_item.note ({lost} values)"] if lost else []
+    found = [f"the migrations would delete column shop_item.note ({lost} values)"] if lost else []
     assert reasons(plan) == found
     assert plan["verdict"] == ("ask" if lost else "go")
 
@@ -67,7 +67,9 @@ def test_deletes_that_a_savepoint_takes_back_are_not_told_as_lost(
         site.migration("0003_vacuum", VACUUM, after="0002_try", header="atomic = False")
     plan = site.plan(ON_DOWNTIME="allow")
     assert plan["mode"] == mode
-    assert reasons(plan) == (["would delete 2 rows of shop_order"] if deleted else [])
+    assert reasons(plan) == (
+        ["the migrations would delete 2 rows of shop_order"] if deleted else []
+    )
 
 
 TAGS = f"""

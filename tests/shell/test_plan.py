@@ -14,7 +14,7 @@ from .terminal import CTRL_C, Terminal
 
 IMAGE_USER = 10001  # Dockerfile: where root runs it, backups belong to the image's own user
 REFUSAL = """outcome=refused
-what=would delete column shop_item.price (7 values)
+what=the migrations would delete column shop_item.price (7 values)
 next=to approve this plan: sh run.sh -0 --approve 0123456789ab"""
 LOOKING = ("plan", "drift", "rehearse", "sources")
 
@@ -214,7 +214,7 @@ def test_a_refused_release_says_why_and_what_to_type(dash_clone: Clone, docker: 
     result = dash_clone.run("-0")
 
     result.assert_refused(
-        "preparing the database was refused: would delete column shop_item.price (7 values)",
+        "was refused: the migrations would delete column shop_item.price (7 values)",
         "sh run.sh -0 --approve 0123456789ab",
         3,
     )

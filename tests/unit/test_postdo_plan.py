@@ -103,7 +103,7 @@ def test_an_approval_line_names_the_loss_and_the_checksum() -> None:
     plan = decide(losing(plans.COLUMN_LOSS), DEFAULT)
 
     assert plan.line == (
-        "ask: would delete column shop_item.note (1,204 values); "
+        "ask: the migrations would delete column shop_item.note (1,204 values); "
         f"approve with --approve {plan.checksum}"
     )
 

@@ -81,7 +81,7 @@ def test_what_is_approved_is_said_without_how_to_approve_it() -> None:
     require_approval(run, plan, plan.checksum)
 
     assert out.getvalue() == (
-        "postdo: approved: would delete column shop_item.note (1,204 values)\n"
+        "postdo: approved: the migrations would delete column shop_item.note (1,204 values)\n"
     )
 
 

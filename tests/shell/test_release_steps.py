@@ -502,7 +502,7 @@ def test_a_version_is_taken_back_also_where_no_log_can_be_read(production: Produ
     known = {"release_number": "1", "release_began": "1", "watch_began": "1", "watch_reason": "X"}
     done = production.run("green", "blue", MAIN="take_back", FAILS="docker logs *", **known)
 
-    assert "the new version was taken back: X" in done.err
+    assert "the new version was replaced by the previous one, because X" in done.err
     assert production.live == "web-blue"
     assert "docker image rm shop-web:release-1" in done.calls, "no place to roll back to"
     assert production.record(1)["outcome"] == "taken-back"

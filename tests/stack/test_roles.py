@@ -106,8 +106,8 @@ def test_in_a_new_volume_the_role_owns_its_database_and_no_more(own_server: Serv
 
 
 NAMES = [
-    ("other", "shop", "belongs to the role site, and there is no role other", "POSTGRES_USER"),
-    ("site", "other", "there is no database other; the role site has shop", "POSTGRES_DB"),
+    ("other", "shop", "belongs to the role site, but there is no role other", "POSTGRES_USER"),
+    ("site", "other", "there is no database other, but the role site has shop", "POSTGRES_DB"),
     ("no", "none", "there is no role no and no database none", "shop (of site)"),
 ]
 

@@ -138,7 +138,7 @@ def test_before_the_installation_it_says_so_and_asks_for_root(machine: Machine) 
     assert f"{machine.name}.service is not installed" in not_there.stderr
     assert not_root.returncode == 1
     assert "only root can" in not_root.stderr
-    assert "next: sudo sh run.sh service install" in not_root.stderr
+    assert "next: run: sudo sh run.sh service install" in not_root.stderr
 
 
 def test_the_site_comes_back_after_a_reboot_by_itself_and_with_its_data(machine: Machine) -> None:

@@ -173,7 +173,8 @@ def test_a_client_killed_anywhere_leaves_all_or_nothing_and_the_next_one_finishe
             site.proxy.begin(judge)
             code, printed = site.driver.run(site.proxy.port, name_of(url))
             where = f"message {place} of {messages}, handed on: {handed_on}\n{printed}"
-            assert code == -signal.SIGKILL, where
+            # The last message says goodbye and waits for no answer: it may have ended by then.
+            assert code == -signal.SIGKILL or (code, place) == (0, messages), where
             unless_at_work(url)
             results.append(all_or_nothing(url, before, after, where))
             code, printed = site.driver.run(site.port, name_of(url))

@@ -15,7 +15,7 @@ import pytest
 from .clone import Clone
 from .engine import docker
 from .test_errors import STILL_SERVING
-from .test_schema_changes import FIELDS, add_shop, change
+from .test_schema_changes import FIELDS, add_shop, change, with_fields
 from .visitor import answering
 from .waiting import eventually
 
@@ -297,7 +297,7 @@ def test_only_the_images_of_the_last_releases_are_kept(site: Clone) -> None:
 def test_a_rollback_applies_no_migration(site: Clone) -> None:
     version(site, "before the migration")
     site.run("-0")
-    change(site, FIELDS, 'migrations.RunSQL("SELECT 1", "SELECT 1")')
+    change(site, with_fields({}, site), 'migrations.RunSQL("SELECT 1", "SELECT 1")')
     version(site, "with the migration")
     site.run("-0")
     number = next(iter(releases(site)))

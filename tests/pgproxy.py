@@ -34,6 +34,7 @@ class Proxy:
     judge: Judge = let_all_pass
     refuse: bool = False
     counts: dict[int, int] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def begin(self, judge: Judge = let_all_pass) -> None:
         """Count from one again."""
@@ -46,24 +47,25 @@ class Proxy:
                 if self.refuse:
                     client.close()
                     continue
-                number = len(self.counts) + 1
-                self.counts[number] = 0
-                threading.Thread(
-                    target=self._connection, args=(client, number), daemon=True
-                ).start()
+                threading.Thread(target=self._connection, args=(client,), daemon=True).start()
 
-    def _connection(self, client: socket.socket, number: int) -> None:
-        counts = self.counts
+    def _connection(self, client: socket.socket) -> None:
         with suppress(OSError):
             server = socket.create_connection(("127.0.0.1", self.server))
             for one in (client, server):
                 one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             threading.Thread(target=_pump, args=(server, client), daemon=True).start()
-            self._from_client(client, server, number, counts)
+            self._from_client(client, server)
 
-    def _from_client(
-        self, client: socket.socket, server: socket.socket, number: int, counts: dict[int, int]
-    ) -> None:
+    def _numbered(self) -> tuple[int, dict[int, int]]:
+        """The number of a connection: by its startup, since anything on the machine may connect."""
+        with self._lock:
+            counts = self.counts
+            number = len(counts) + 1
+            counts[number] = 0
+            return number, counts
+
+    def _from_client(self, client: socket.socket, server: socket.socket) -> None:
         ends = [client, server]
         try:
             while True:
@@ -72,6 +74,7 @@ class Proxy:
                 server.sendall(data + _exactly(client, length - 8))
                 if code == STARTUP:
                     break
+            number, counts = self._numbered()
             while True:
                 head = _exactly(client, 5)
                 data = head + _exactly(client, struct.unpack("!I", head[1:])[0] - 4)

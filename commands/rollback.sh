@@ -45,11 +45,13 @@ require_release() { # require_release NUMBER
     [ -n "$1" ] || fail "there is no earlier release to roll back to" \
         "check out the older code and release it: sh run.sh -0"
     [ -f "$RELEASES/$1" ] || fail "there is no release $1" "choose one that has an image: sh run.sh releases"
-    require_outcome=$(release_fact "$1" outcome)
-    [ -n "$(release_image "$1")" ] || [ "$require_outcome" = live ] ||
-        fail "release $1 ended as $require_outcome, and there is nothing to roll back to" "choose another one: sh run.sh releases"
-    [ -n "$(release_image "$1")" ] || fail "the image of release $1 no longer exists; the kit keeps the newest $KEEP_RELEASES (KEEP_RELEASES in .env)" \
-        "check out its code ($(release_fact "$1" version)) and release it: sh run.sh -0"
+    if [ -z "$(release_image "$1")" ]; then
+        require_outcome=$(release_fact "$1" outcome)
+        [ "$require_outcome" = live ] ||
+            fail "release $1 ended as $require_outcome, and there is nothing to roll back to" "choose another one: sh run.sh releases"
+        fail "the image of release $1 no longer exists; the kit keeps the newest $KEEP_RELEASES (KEEP_RELEASES in .env)" \
+            "check out its code ($(release_fact "$1" version)) and release it: sh run.sh -0"
+    fi
     [ "$1" != "$serving" ] || fail "release $1 is serving already" "choose another one: sh run.sh releases"
 }
 

@@ -8,39 +8,20 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from fixed_answers import fixed_answer
 from projects import REPOSITORY
 
 SCRIPT = REPOSITORY / "healthcheck.py"
 
 
-@contextmanager
-def answering(status: int, body: str) -> Iterator[tuple[int, list[str]]]:
-    """A stand-in for Gunicorn, giving everyone this answer; yields port and paths asked for."""
-    asked: list[str] = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            asked.append(self.path)
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body.encode())
-
-        def log_message(self, *_: object) -> None:
-            """Says nothing."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        yield server.server_port, asked
-    finally:
-        server.shutdown()
-        server.server_close()
+def answering(status: int, body: str) -> AbstractContextManager[tuple[int, list[str]]]:
+    """A stand-in for Gunicorn, giving everyone this answer; its port, and the paths asked for."""
+    return fixed_answer(status, body, lambda asked: asked.path)
 
 
 def checked(tmp_path: Path, port: int, *arguments: str, **environment: str) -> tuple[int, str]:

@@ -4,39 +4,24 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from contextlib import AbstractContextManager
 
 import pytest
+from fixed_answers import fixed_answer
 from projects import REPOSITORY
 
 SCRIPT = (REPOSITORY / "lib/smoke.py").read_text()
 
 
-@contextmanager
-def answering(status: int, body: str) -> Iterator[tuple[int, list[tuple[str, str, str]]]]:
-    """A server with this answer for everyone; yields its port, and what it was asked for."""
-    asked: list[tuple[str, str, str]] = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            asked.append((self.path, self.headers["Host"], self.headers["X-Forwarded-Proto"]))
-            self.send_response(status)
-            self.end_headers()
-            self.wfile.write(body.encode())
-
-        def log_message(self, *_: object) -> None:
-            """Says nothing."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        yield server.server_port, asked
-    finally:
-        server.shutdown()
-        server.server_close()
+def answering(
+    status: int, body: str
+) -> AbstractContextManager[tuple[int, list[tuple[str, str, str]]]]:
+    """A server with this answer for everyone; its port, and what it was asked for."""
+    return fixed_answer(
+        status,
+        body,
+        lambda asked: (asked.path, asked.headers["Host"], asked.headers["X-Forwarded-Proto"]),
+    )
 
 
 def smoke(port: int, *items: str, limit: int = 400) -> tuple[int, str]:

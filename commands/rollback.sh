@@ -79,7 +79,7 @@ start_release() {
     printf 'rolled-back-to=%s %s %ss\n' "$target" "$(date '+%Y-%m-%d %H:%M:%S')" "$(($(date +%s) - rollback_began))" >>"$RELEASES/${serving:-$target}" ||
         warn "cannot write $RELEASES/${serving:-$target}"
     if is_running prod proxy; then
-        step "Stop $live" stop_old_version "$live"
+        stop_old_version "$live"
         start_additions prod late
     else
         undo_with stop_what_was_started

@@ -81,6 +81,7 @@ BEGIN {
     rule("SMOKE_PATHS", "^(" smoke "( +" smoke ")*)?$", "paths with spaces between them, such as / /shop/=200 /cart/=200:Basket")
     # Of five digits, none of them a zero in front: the shell calculates with it.
     rule("WATCH_SECONDS", "^(0|[1-9][0-9]?[0-9]?[0-9]?[0-9]?)$", "a number of seconds up to 99999, or 0")
+    rule("DRAIN_SECONDS", "^(0|[1-9][0-9]?[0-9]?[0-9]?[0-9]?)$", "a number of seconds up to 99999, or 0")
     rule("KEEP_RELEASES", "^[1-9][0-9]*$", "a number of releases, from 1")
     rule("HSTS_SECONDS", "^[0-9]+$", "a number of seconds")
     rule("WEB_CONCURRENCY", "^([1-9][0-9]*)?$", "a number of processes, from 1, or leave it empty")

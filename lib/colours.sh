@@ -43,7 +43,7 @@ start_proxy_and_database() { # start_proxy_and_database COLOUR
 # both again after a power cut.
 stop_other_colour() { # stop_other_colour LIVE
     stop_colour=$(other_colour "$1")
-    ! is_running prod "web-$stop_colour" || step "Stop $stop_colour" stop_old_version "$stop_colour"
+    ! is_running prod "web-$stop_colour" || stop_old_version "$stop_colour"
 }
 
 start_all_but_web() {
@@ -64,9 +64,31 @@ lead_to_https() {
     : >"$(live_folder)/https-$DOMAIN"
 }
 
-# Caddy looks the name up every second (proxy/Caddyfile, refresh); by then no new request goes to the old colour, and
-# SIGTERM lets those that it has end. It is kept, stopped.
+# A new request goes to the new colour from the switch on. SIGTERM comes when the old one has answered what it had, and lets
+# end what is open even then. It is kept, stopped.
 stop_old_version() { # stop_old_version COLOUR
-    sleep 2
-    compose prod stop "web-$1"
+    drain_open=0
+    step "Drain $1" drain "$1"
+    [ "$drain_open" -eq 0 ] ||
+        warn "requests still open on $1 after $DRAIN_SECONDS s (DRAIN_SECONDS): $drain_open. They have $WEB_TIMEOUT s more to end."
+    step "Stop $1" compose prod stop "web-$1"
+}
+
+# Until it has no request left, or DRAIN_SECONDS are over. Two looks: at the first one a request may be on its way to it.
+drain() { # drain COLOUR
+    drain_began=$(date +%s)
+    drain_quiet=0
+    while :; do
+        drain_open=$(open_requests "$1")
+        if [ "$drain_open" -eq 0 ]; then drain_quiet=$((drain_quiet + 1)); else drain_quiet=0; fi
+        [ "$drain_quiet" -lt 2 ] && [ "$(date +%s)" -lt "$((drain_began + DRAIN_SECONDS))" ] || return 0
+        sleep 0.2
+    done
+}
+
+# Each open connection to port 8000 (1F40) is one: the proxy closes an idle one after a second. Those from its own container
+# are not a visitor's. State 08: the visitor has left, and the site still works for them. (docs/decisions/releases.md)
+open_requests() { # open_requests COLOUR: how many; 0 if it does not run
+    docker exec "$(container_of prod "web-$1")" cat /proc/net/tcp /proc/net/tcp6 2>/dev/null |
+        awk '$2 ~ /:1F40$/ && $3 !~ /0100007F:/ && $4 ~ /^0[18]$/ { open++ } END { print open + 0 }'
 }

@@ -94,7 +94,7 @@ take_back() { # take_back NEW OLD: let the version before it serve again, and st
     take_back_lines=$(logged_errors "$1" "$watch_began")
     [ -n "$take_back_lines" ] || take_back_lines=$(logged "$1" "$watch_began" | tail -n 5 | as_a_person_reads_it) # it may just have ended
     keep_logs "$1"
-    step "Stop $1" stop_old_version "$1"
+    stop_old_version "$1"
     [ -z "$take_back_lines" ] || printf '%s\n' "$take_back_lines" | indented >&3
     fail "the new version was replaced by the previous one, because $watch_reason" \
         "fix it and release again: sh run.sh -0. The previous version is serving$([ -z "$(result applied)" ] || printf ', on the migrated database')"

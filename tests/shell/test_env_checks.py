@@ -74,6 +74,7 @@ RULES = [
     ("HEALTH_PATH", ["", "readyz", "/a b", "/?a=1"], "/readyz"),
     ("SMOKE_PATHS", ["shop", "/ shop", "/=99", "/=200:", "/=2000"], "paths with spaces"),
     ("WATCH_SECONDS", ["", "1m", "-1", "08", "00", "100000"], "seconds up to 99999"),
+    ("DRAIN_SECONDS", ["", "1m", "-1", "08", "100000"], "seconds up to 99999"),
     ("KEEP_RELEASES", ["", "0", "few"], "a number of releases"),
     ("HSTS_SECONDS", ["", "1y", "-1"], "seconds"),
     ("DOMAIN_CHECK", ["", "yes", "OFF"], "on or off"),

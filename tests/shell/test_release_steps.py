@@ -22,7 +22,7 @@ remove_left_copy require_port
 require_domain_leads_here note_twin export_compose_facts require_volume_major require_roles
 require_disk build_image try_what_restarts start_database start_additions stop_additions
 stop_database copy_for_rehearsal drop_copy keep_logs note_name in_proxy show_tail sleep
-smoke_test remove_old_images watch_new_version
+smoke_test remove_old_images watch_new_version drain
 """
 HARNESS = """
 set -eu
@@ -56,6 +56,7 @@ docker() {
     "image inspect "*release-*) case " $IMAGES " in *" ${3##*-} "*) ;; *) return 1 ;; esac ;;
     "image ls "*) printf '%s' "$LISTED" ;;
     "logs "*) cat "$FOLDER/logs" ;;
+    *" /proc/net/tcp "*) head -n 1 "$FOLDER/looks" | tr ';' '\\n' && sed -i 1d "$FOLDER/looks" ;;
     *RestartCount*) printf '%s' "$RESTARTS" ;;
     esac
 }
@@ -268,7 +269,7 @@ def test_the_next_release_takes_the_other_colour_and_stops_the_old_one(
     assert done.calls == [
         *NEXT[:-2],
         *around("worker", "beat"),
-        "sleep 2",
+        "drain blue",
         "compose prod stop web-blue",
     ]
     assert production.live == "web-green"
@@ -279,7 +280,7 @@ def test_a_colour_that_an_interrupted_run_left_is_stopped(production: Production
     production.serves("blue", web_green="healthy")
     done = production.run(HAS_IMAGE="web-blue shop-web:next")
 
-    assert done.calls[-2:] == ["sleep 2", "compose prod stop web-green"]
+    assert done.calls[-2:] == ["drain green", "compose prod stop web-green"]
 
 
 @pytest.mark.parametrize(
@@ -739,13 +740,13 @@ def test_a_rollback_serves_the_release_before(
 
     assert (done.status, done.err) == (0, "")
     assert f"docker tag shop-web:release-{target} shop-web:green" in done.calls
-    steps = [call for call in done.calls if call.startswith(("compose", "smoke", "sleep"))]
+    steps = [call for call in done.calls if call.startswith(("compose", "smoke", "drain"))]
     assert "keep_logs green" in done.calls, "what it had is replaced"
     assert done.calls.index(PENDING) < done.calls.index(f"{UP} {WAIT} web-green")
     assert steps == [
         f"{UP} {WAIT} web-green",
         "smoke_test green",
-        "sleep 2",
+        "drain blue",
         "compose prod stop web-blue",
     ]
     assert production.live == "web-green"
@@ -1007,6 +1008,62 @@ def test_a_site_that_has_its_certificate_and_was_switched_is_not_stopped_any_mor
     assert done.calls[-1].startswith("explain_unhealthy ")
 
 
+# --- The drain ------------------------------------------------------------------------------------
+
+ADDRESS = " 1: 020011AC:1F40 0300%sAC:A1B2 %s 00000000:00000000 00:00000000 00000000 10001 0 7"
+LISTENS = "  sl local_address rem_address st; 0: 00000000:1F40 00000000:0000 0A"
+OPEN = f"{LISTENS};{ADDRESS % ('11', '01')}"
+LEFT = f"{LISTENS};{ADDRESS % ('11', '08')}"  # its visitor has left, and it is at work
+OVER = f"{LISTENS};{ADDRESS % ('11', '06')}"  # in TIME_WAIT
+HEALTH = f"{LISTENS}; 1: 0100007F:1F40 0100007F:A1B2 01"
+TO_THE_DATABASE = f"{LISTENS}; 1: 020011AC:A1B2 030011AC:1538 01"
+
+
+def drained(production: Production, *looks: str, seconds: int = 600) -> Done:
+    """What came of a drain whose looks at the old version's connections found these."""
+    (production.folder / "looks").write_text("".join(f"{look}\n" for look in looks))
+    production.serves("green", web_blue="healthy")
+    noted = NOTED.replace("drain", "")
+    known = {"WEB_TIMEOUT": "30", "DRAIN_SECONDS": str(seconds), "NOTED": noted}
+    return production.run("blue", MAIN="stop_old_version", **known)
+
+
+@pytest.mark.parametrize(
+    ("looks", "waits"),
+    [
+        ([LISTENS, LISTENS], 1),
+        ([OPEN, OPEN, LISTENS, LISTENS], 3),
+        ([LISTENS, OPEN, LISTENS, LISTENS], 3),  # it was on its way at the first look
+        ([LEFT, LISTENS, LISTENS], 2),
+        ([OVER, HEALTH], 1),
+        ([TO_THE_DATABASE, LISTENS], 1),
+    ],
+)
+def test_the_old_version_is_stopped_when_its_last_request_has_ended(
+    production: Production, looks: list[str], waits: int
+) -> None:
+    done = drained(production, *looks)
+
+    assert (done.status, done.err) == (0, "")
+    assert done.calls.count("sleep 0.2") == waits
+    assert done.calls[-1] == "compose prod stop web-blue"
+
+
+def test_what_is_open_at_the_end_of_the_drain_is_told(production: Production) -> None:
+    done = drained(production, f"{OPEN};{OPEN}", seconds=0)
+
+    assert done.status == 0
+    assert "still open on blue after 0 s (DRAIN_SECONDS): 2. They have 30 s more to" in done.err
+    assert done.calls[-1] == "compose prod stop web-blue"
+
+
+def test_a_version_that_does_not_answer_the_look_is_stopped(production: Production) -> None:
+    done = drained(production)
+
+    assert (done.status, done.err) == (0, "")
+    assert done.calls[-1] == "compose prod stop web-blue"
+
+
 # --- The boot -------------------------------------------------------------------------------------
 
 NO_BUILD = [
@@ -1034,7 +1091,7 @@ def test_a_boot_after_a_power_cut_in_the_watch_leaves_one_colour(production: Pro
     done = production.run("--no-build")
 
     assert done.status == 0
-    assert done.calls[-2:] == ["sleep 2", "compose prod stop web-green"]
+    assert done.calls[-2:] == ["drain green", "compose prod stop web-green"]
 
 
 def test_the_boot_asks_nobody_where_a_domain_leads(production: Production) -> None:
@@ -1068,7 +1125,7 @@ def test_while_it_serves_a_changed_env_comes_as_a_release_of_the_same_image(
     assert done.calls == [
         *NO_BUILD,
         *released,
-        "sleep 2",
+        "drain blue",
         "compose prod stop web-blue",
     ]
 

@@ -12,7 +12,7 @@ main() {
     require_own_stack prod
     [ -n "$(release_numbers)" ] || { say "no release yet; the first one: sh run.sh -0" && return; }
     releases_live=$(live_release)
-    printf '%6s  %-19s  %-10s  %-20s  %7s  %-10s  %s\n' number began by version seconds outcome "migrations applied"
+    say "number  began                by          version               seconds  outcome       migrations applied"
     for releases_number in $(release_numbers | head -n "$SHOWN_RELEASES"); do
         show_release "$releases_number"
     done
@@ -23,9 +23,9 @@ show_release() { # show_release NUMBER
     if [ "$1" = "$releases_live" ]; then
         show_outcome=live
     elif [ "$show_outcome" = live ]; then
-        show_outcome=replaced
+        show_outcome="replaced"
         [ -n "$(release_image "$1")" ] || show_outcome="no image"
     fi
-    printf '%6s  %-19s  %-10s  %-20s  %7s  %-10s  %s\n' "$1" "$(release_fact "$1" began)" "$(release_fact "$1" by)" \
-        "$(release_fact "$1" version)" "$(release_fact "$1" seconds)" "$show_outcome" "$(release_fact "$1" applied | paste -s -d ' ' -)"
+    printf '%6s  %-19s  %-10s  %-20s  %7s  %-12s  %s\n' "$1" "$(release_fact "$1" began)" "$(release_fact "$1" by)" \
+        "$(release_fact "$1" version)" "$(release_fact "$1" seconds)" "$(tell "$show_outcome")" "$(release_fact "$1" applied | paste -s -d ' ' -)"
 }

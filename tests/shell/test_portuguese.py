@@ -16,6 +16,7 @@ from .test_env_checks import RULES, check
 
 CATALOGUE = PROJECT / "lib" / "messages.pt_BR"
 PROGRAM = PROJECT / "lib" / "translate.awk"
+SENTENCES = PROJECT / "lib" / "sentences.awk"
 SHELL = [
     PROJECT / "run.sh",
     *sorted(PROJECT.glob("commands/*.sh")),
@@ -23,8 +24,8 @@ SHELL = [
 ]
 # The shell prints what these find, as parts of its messages.
 PROGRAMS = [PROJECT / "lib" / name for name in ("check.awk", "dotenv.awk", "override.awk")]
-# What these print by themselves is a table or the help, which is English.
-TABLES = ("run.sh", "help.sh", "status.sh", "releases.sh")
+# What these print by themselves is a table.
+TABLES = ("run.sh", "status.sh", "releases.sh")
 PROSE = re.compile(r"[a-z]{2,} [a-z(%-]")
 COMMENT = re.compile(r"(^|\s)#.*$", re.MULTILINE)
 AWK_TEXT = re.compile(r'"((?:[^"\\\n]|\\.)*)"')
@@ -67,6 +68,26 @@ def found_texts() -> dict[str, bool]:
     return found
 
 
+def help_texts() -> set[str]:
+    """Every paragraph of the help of a command, but usages that are nothing but words to type."""
+    found = set()
+    for path in PROJECT.glob("commands/*.sh"):
+        header = re.match(r"# commands/[a-z-]+\.sh: (.*\n(?:#.*\n)*)", path.read_text())
+        assert header, path
+        text = re.sub(r"(?m)^# ?", "", header[1])
+        done = subprocess.run(
+            ["awk", "-f", SENTENCES], input=text, capture_output=True, text=True, check=True
+        )
+        found |= set(done.stdout.splitlines()) - {""}
+    return {text for text in found if not text.startswith("usage: ") or "   " in text}
+
+
+def outcomes() -> set[str]:
+    """How a release can have ended, for the table of releases."""
+    sources = "".join(path.read_text() for path in SHELL)
+    return set(re.findall(r"\b(?:end_release |noutcome=)([a-z][a-z-]*)", sources))
+
+
 def awk_texts() -> set[str]:
     """Every text of an awk program whose messages the shell prints, without its formats."""
     sources = [re.sub(r"(?m)^ *#.*$", "", path.read_text()) for path in PROGRAMS]
@@ -93,6 +114,7 @@ def translated(lines: list[str], awk: Path | str = "awk") -> list[str]:
 def test_every_message_has_a_translation() -> None:
     known = catalogue()
     missing = {text for text, is_said in found_texts().items() if is_said} - NOT_SAID
+    missing |= help_texts() | outcomes()
     # "set it to" is a message of its own, around the others of lib/check.awk.
     pieces = {text.removeprefix("set it to ").strip() for text in awk_texts() if PROSE.search(text)}
     whole = "\n".join(known)
@@ -109,7 +131,8 @@ def test_every_translation_is_of_a_message() -> None:
         pieces = [piece.strip(" '") for piece in message.split("%s")]
         return all(any(piece in text for text in others) for piece in pieces)
 
-    left = [text for text in catalogue().keys() - found_texts().keys() if not is_of_awk(text)]
+    known = found_texts().keys() | help_texts() | outcomes() | {"usage: %s"}
+    left = [text for text in catalogue().keys() - known if not is_of_awk(text)]
     assert [text for text in left if f"printf {text} ;;" not in names] == []
 
 
@@ -265,6 +288,24 @@ def test_the_language_is_the_first_that_is_set(
     dash_clone: Clone, languages: dict[str, str], word: str
 ) -> None:
     assert in_language(dash_clone, languages, "-9").err.split(":")[0] == word
+
+
+@pytest.mark.every_shell
+def test_the_help_is_said_in_portuguese(clone: Clone) -> None:
+    english, portuguese = in_both_languages(clone, "help")
+    for before, after in zip(english.out.splitlines(), portuguese.out.splitlines(), strict=True):
+        assert before[:14] == after[:14] or not before.startswith("  "), "the names of commands"
+    whole = in_language(clone, PORTUGUESE, "help", "reindex").assert_ok().out
+    assert "\nuso: sh run.sh [-0|-1] reindex          lista esses índices\n     sh run.sh" in whole
+
+
+def test_the_help_of_each_command_is_portuguese_and_fits_a_screen(dash_clone: Clone) -> None:
+    typed = re.compile(r"`[^`]*`|--[a-z-]+|[A-Z]+ ARGUMENTS|sh run\.sh [a-z0-9 -]+|\bin\b")
+    for path in sorted(PROJECT.glob("commands/*.sh")):
+        lines = in_language(dash_clone, PORTUGUESE, "help", path.stem).assert_ok().out.splitlines()
+        assert lines[1].startswith("uso: sh run.sh") or lines[1].startswith("uso: sudo sh run.sh")
+        assert [line for line in lines if len(line) > 120] == []
+        assert [line for line in lines if ENGLISH_WORD.search(typed.sub("", line))] == []
 
 
 @pytest.mark.every_shell

@@ -811,6 +811,22 @@ def test_a_release_of_the_same_image_that_failed_is_not_what_serves(
     ]
 
 
+def test_the_table_of_releases_is_portuguese_in_the_same_columns(production: Production) -> None:
+    production.serves("blue")
+    production.released("live", "taken-back", "interrupted", "live")
+    listed = {"SCRIPT": "releases", "SERVES": "blue", "IMAGES": "1 4"}
+    english, portuguese = (
+        production.run(LC_ALL=locale, **listed).out.splitlines()
+        for locale in ("C.UTF-8", "pt_BR.UTF-8")
+    )
+
+    column = english[0].index("outcome")
+    assert portuguese[0][column:].split() == ["resultado", "migrações", "aplicadas"]
+    said = ["no ar", "interrompido", "revertido", "anterior"]
+    assert [line[column:].strip() for line in portuguese[1:]] == said
+    assert [line[:column] for line in portuguese[1:]] == [line[:column] for line in english[1:]]
+
+
 def test_a_run_that_ends_after_the_switch_has_kept_its_image(production: Production) -> None:
     """Else the next rollback would pass over this release."""
     production.serves("blue")

@@ -1,8 +1,9 @@
 """Every message of the project in other words, to see that nothing but people reads them.
 
 Of Python what is raised or handed to the console, and all prose of the modules that make sentences;
-of shell what is given to `fail`, `say` and their like. Each longer word between two spaces gets
-another form; what a person types (commands, keys, options) keeps its own.
+of shell what is given to `fail`, `say` and their like, and what is assigned or printed to become a
+part of that. Each longer word between two spaces gets another form; what a person types (commands,
+keys, options) keeps its own.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from pathlib import Path
 
 from shell_source import end_of_expansion, end_of_text
 
-WORD = re.compile(r"(?<= )[a-z]{4,}(?=[ ,:;])")
+WORD = re.compile(r"(?<= )(?!next:)[a-z]{4,}(?=[ ,:;])")
 # What these are called with is said to people.
 SAYING = {"say", "tell", "warn", "ask", "Problem", "Reason", "blocked"}
 # Their whole text is: apart from words that name what PostgreSQL or Django says.
@@ -24,6 +25,8 @@ PROSE = (
     "plan/notes.py",
     "plan/decide.py",
     "plan/refusals.py",
+    "plan/kept.py",
+    "plan/origins.py",
     "report/sentences.py",
     "report/text.py",
     "rehearsal/diagnose.py",
@@ -34,8 +37,12 @@ SQL = re.compile(
     r"\b(SELECT|INSERT|UPDATE|DELETE|ALTER|CREATE|DROP|FROM|LOCK|SET|ANALYZE|pg_\w+)\b"
 )
 SHELL = re.compile(
-    r'\b(?:say|fail|fail_site|warn|usage_error|step|step_failed|try|stop_with) (?=")'
+    r"\b(?:(?:say|tell|fail|fail_site|warn|usage_error|step|step_failed|try|stop_with|printf) "
+    r'|\w+=)(?=")'
 )
+PRINTED = re.compile(r"(?<=printf ')[^']*(?=')")
+# Lists of words that programs read, and lines of files: by what is assigned or printed.
+OF_PROGRAMS = re.compile(r"(names|SITE_ADDRESS)=|#!|environment:")
 
 
 def reword(project: Path) -> int:
@@ -101,8 +108,13 @@ def _texts(node: ast.AST) -> Iterator[ast.Constant]:
 
 
 def _shell(source: str) -> tuple[str, int]:
-    written, end, changed = [], 0, 0
+    source, changed = PRINTED.subn(
+        lambda text: text[0] if OF_PROGRAMS.search(text[0]) else other_words(text[0]), source
+    )
+    written, end = [], 0
     for call in SHELL.finditer(source):
+        if OF_PROGRAMS.search(call[0]):
+            continue
         line = source[source.rfind("\n", 0, call.start()) + 1 : call.start()]
         if call.start() < end or "#" in line:  # in another's text, or in a comment
             continue

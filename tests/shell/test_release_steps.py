@@ -8,11 +8,14 @@ answer as the test says. So each situation takes no time. (Releases run for real
 from __future__ import annotations
 
 import os
+import re
+import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from rewording import reword
 
 from .machine import PROJECT, Toolbox
 
@@ -1178,3 +1181,44 @@ def test_the_end_says_where_it_is_and_what_comes_next(
 
     assert all(words in out for words in (*there, "sh run.sh -0 logs"))
     assert not any(words in out for words in missing)
+
+
+# --- In other words -------------------------------------------------------------------------------
+
+ENDS = {
+    "goes well": {"result": "said=go: 3 migrations\napplied=shop.0002\n"},
+    "is refused": {"result": "outcome=refused\nwhat=x\nnext=y\n", "ONE_OFF": "3"},
+    "fails without a result": {"ONE_OFF": "1"},
+    "does not become healthy": {"FAILS": f"{UP} {WAIT} *"},
+    "fails its smoke test": {"FAILS": "smoke_test *"},
+    "is taken back": {"FAILS": "watch_new_version *", "WATCH_SECONDS": "30"},
+    "rolls back": {"SCRIPT": "rollback", "SERVES": "blue", "IMAGES": "1 2"},
+}
+
+
+@pytest.fixture(scope="module")
+def reworded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The shell of the kit, with every message in other words."""
+    folder = tmp_path_factory.mktemp("reworded")
+    for name in ("lib", "commands"):
+        shutil.copytree(PROJECT / name, folder / name)
+    assert reword(folder) > 300
+    return folder
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_in_other_words_a_release_takes_the_same_steps(
+    tmp_path: Path, toolbox: Toolbox, reworded: Path, end: str
+) -> None:
+    done, said = [], []
+    for name, project in (("usual", PROJECT), ("other", reworded)):
+        (tmp_path / name).mkdir()
+        production = Production(tmp_path / name, toolbox)
+        production.serves("blue")
+        production.released("live", "live")
+        one = production.run(**{"PROJECT": str(project), **ENDS[end]})
+        calls = [re.sub(r"\b\d{9,}\b", "a time", call) for call in one.calls]
+        done.append((one.status, production.live, calls, len(one.err.splitlines())))
+        said.append(one.out + one.err)
+    assert done[0] == done[1]
+    assert said[0] != said[1]

@@ -67,7 +67,7 @@ class LockLostError(Exception):
 
 @dataclass(frozen=True)
 class Holder:
-    """Another session that holds a key. ``since``: when it connected."""
+    """Another session that holds a key, for messages. ``since``: when it connected, if visible."""
 
     pid: int
     name: str
@@ -80,11 +80,14 @@ class Holder:
 
 @contextmanager
 def exclusive(run: Run, session: BaseDatabaseWrapper) -> Iterator[bool]:
-    """Inside, no other ``postdo`` changes this database. Yields whether another one was there.
+    """Hold the lock inside the ``with`` block, so that no other ``postdo`` changes this database.
 
-    Waits for as long as the other session lives, and says for whom. The session must be in
-    autocommit and used for nothing that lasts: one that is lost meanwhile, as a swap ends all
-    others, is connected anew. Raises what ``wait`` does if that cannot be.
+    Yields whether another process had to be waited for: if so, what was read before is out of date.
+
+    Waits as long as the other session lives (no time-out: a migration may take hours) and prints
+    whom it waits for. ``session`` must be in autocommit and keep no state: if it is lost while
+    waiting (a swap ends all other sessions), it is connected again. Raises what ``wait`` raises if
+    that fails.
     """
     waited = False
     while True:
@@ -105,7 +108,11 @@ def exclusive(run: Run, session: BaseDatabaseWrapper) -> Iterator[bool]:
 
 @contextmanager
 def working(session: BaseDatabaseWrapper) -> Iterator[None]:
-    """Inside, the session that does the work shares the second key."""
+    """Share the second key inside the block, in the session that runs the migrations.
+
+    If this process is killed, its statement continues on the server and keeps the key, so the next
+    process waits for it.
+    """
     rows(session, SHARE, WORK_KEY)
     try:
         yield
@@ -115,7 +122,7 @@ def working(session: BaseDatabaseWrapper) -> Iterator[None]:
 
 
 def is_held(session: BaseDatabaseWrapper) -> bool:
-    """Whether the session is alive and still holds the lock."""
+    """Whether the session is alive and still holds the lock. Never raises."""
     try:
         ((held,),) = rows(session, HOLDS, LOCK_KEY)
     except (DatabaseError, InterfaceError):
@@ -124,7 +131,7 @@ def is_held(session: BaseDatabaseWrapper) -> bool:
 
 
 def holder(session: BaseDatabaseWrapper, key: int) -> Holder | None:
-    """Who holds a key at this moment."""
+    """The session that has held ``key`` longest, or ``None`` if the key is free."""
     found = rows(session, HOLDER, key)
     return Holder(pid=found[0][0], name=found[0][1] or "", since=found[0][2]) if found else None
 

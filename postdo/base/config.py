@@ -63,7 +63,7 @@ class Rehearse(enum.Enum):
 
 
 class Answer(enum.Enum):
-    """What a policy says: go on, stop, or ask a person."""
+    """What a danger that a plan found leads to: go on, ask a person (``--approve``), or refuse."""
 
     ALLOW = "allow"
     ASK = "ask"
@@ -72,23 +72,38 @@ class Answer(enum.Enum):
 
 @dataclass(frozen=True)
 class Policies:
-    """What to do where a change could hurt, and within which bounds it may be made.
+    """What to do where a change could do harm, and the limits within which it is made.
 
-    ``drift``: a pending migration touches a table that is not as expected. ``incompatible``: the
-    serving release cannot work on the new schema (``allow`` if ``POSTDO_SERVING`` says that none
-    is serving). ``loss``: rows or columns would be gone. ``files``: a migration would change files,
-    which nothing brings back. ``downtime``: tables locked for longer
-    than ``lock_seconds``, or a swap (``allow`` likewise). ``rehearse``: on what.
-    ``lock_timeout_ms``: how long one statement waits for a lock. ``lock_retry_seconds``: for how
-    long the whole is tried again when it did not get one. ``rehearse_seconds``: the most that copy
-    and rehearsal may take. ``copy_mb``: the biggest database that is copied. ``dump_mb``: the
-    biggest that is copied by dump and restore, where who starts us can make a base backup.
-    ``copy_port``: where the server with that copy is, 0 if there is none; it took ``copy_seconds``.
-    ``memory_mb``: what the rehearsal may use; 0 for no limit.
-    ``server_free_mb``: free disk of the database server, if somebody told.
-    ``network``: whether the rehearsal may reach the network; ``hosts``: what of it in any case, as
-    ``host`` or ``host:port``. ``switch_seconds``: how long the last release took from the migrated
-    schema to serving, 0 if nobody knows. ``in_kit``: whether people type ``sh run.sh``.
+    What each danger leads to (``Answer``):
+
+    - ``drift``: a pending migration touches a table whose schema somebody changed by hand.
+    - ``incompatible``: the serving release would fail on the new schema. ``allow`` if
+      ``POSTDO_SERVING`` says that none is serving.
+    - ``loss``: rows or columns would be lost.
+    - ``files``: a migration would change files, which no rollback restores.
+    - ``downtime``: tables locked for longer than ``lock_seconds``, or a swap of databases.
+      ``allow`` if no release is serving.
+
+    Locks:
+
+    - ``lock_timeout_ms``: how long one statement waits for a lock, in milliseconds.
+    - ``lock_retry_seconds``: for how long the whole change is tried again after such a time-out.
+    - ``lock_seconds``: for how long a table may be locked.
+
+    The rehearsal:
+
+    - ``rehearse``: on what; see ``Rehearse``. ``rehearse_seconds``: limit for copy and rehearsal.
+    - ``copy_mb``: the biggest database that is copied. ``dump_mb``: the biggest that is copied by
+      dump and restore; above it a base backup is used, where the caller can make one.
+    - ``copy_port``: port of the server that already has such a base backup, 0 if there is none; it
+      took ``copy_seconds``.
+    - ``memory_mb``: what the rehearsal's process may use; 0 for no limit.
+    - ``server_free_mb``: free disk space of the database server, ``None`` if nobody told.
+    - ``network``: whether the rehearsal may reach the network; ``hosts``: what it may reach in any
+      case, as ``host`` or ``host:port``.
+    - ``switch_seconds``: how long the last release took from the migrated schema until it served, 0
+      if unknown.
+    - ``in_kit``: whether people type ``sh run.sh``, for messages.
     """
 
     drift: Answer = Answer.REFUSE
@@ -129,7 +144,7 @@ class SuperuserRequest:
 
 @dataclass(frozen=True)
 class Login:
-    """A role of the project's server, and its password."""
+    """A role of the project's server, and its password in clear."""
 
     user: str
     password: str = field(repr=False)
@@ -137,17 +152,23 @@ class Login:
 
 @dataclass(frozen=True)
 class Config:
-    """What the environment and the command line say.
+    """What the environment and the command line say, validated.
 
-    ``wait_seconds``: how long to wait for the database, in seconds. ``stamp``: the file that
-    remembers a successful check; ``refresh_stamp``: whether a check at start may rewrite it.
-    ``in_kit``: whether the process runs under ``run.sh``. ``host``: name of this machine or
-    container, for the people who look at a lock. ``release``: version of the code, empty if nobody
-    says. ``policies``: how changes of the schema are made. ``backups``: the folder for them, and
-    ``keep`` how many. ``pg_bin``: the folder of pg_dump, if it is in an unusual one. ``approval``:
-    the checksum of the plan that a person has approved; ``concurrently``: in the mode that keeps
-    CONCURRENTLY and promises less. ``creator``: who makes and renames
-    databases, where the project's own role may not; a member of that.
+    - ``wait_seconds``: how long to wait for the database.
+    - ``stamp``: the file that remembers a successful check of the models; ``refresh_stamp``:
+      whether a check at start may rewrite it.
+    - ``in_kit``: whether the process runs under ``run.sh``, which decides what messages tell to
+      type.
+    - ``host``: name of this machine or container, shown to whoever looks at a lock.
+    - ``release``: version of the code, empty if unknown.
+    - ``policies``: how changes of the schema are made.
+    - ``backups``: the folder for them, ``None`` for no backups; ``keep``: how many stay in it.
+    - ``pg_bin``: the folder of ``pg_dump``, if it is not found by itself.
+    - ``approval``: the checksum of the plan that a person approved. ``concurrently``: run
+      operations with CONCURRENTLY outside of the one transaction, which cannot be undone as a
+      whole.
+    - ``creator``: the role that creates and renames databases, where the project's own role may
+      not.
     """
 
     settings_module: str
@@ -169,7 +190,7 @@ class Config:
     creator: Login | None = None
 
     def manage(self, arguments: str) -> str:
-        """The words that a person types to run a ``manage.py`` command in development."""
+        """The command line, for a message, that runs a ``manage.py`` command in development."""
         if not self.in_kit:
             return f"python manage.py {arguments}"
         # Where production runs, development in Docker may never have been built.
@@ -177,19 +198,19 @@ class Config:
         return f"sh run.sh {flag} manage {arguments}"
 
     def approve(self, checksum: str) -> str:
-        """The words that a person types to let a plan pass that has to be approved."""
+        """The command line, for a message, that releases with this approved plan."""
         if self.in_kit and self.mode is Mode.PRODUCTION:
             mode = " --concurrently" if self.concurrently else ""
             return f"sh run.sh -0{mode} --approve {checksum}"
         return f"postdo migrate --approve {checksum}"
 
     def postdo(self, arguments: str) -> str:
-        """The words that a person types to run a command of ours on production."""
+        """The command line, for a message, that runs a postdo command on production."""
         return f"sh run.sh {arguments}" if self.in_kit else f"postdo {arguments}"
 
     @property
     def psql(self) -> str:
-        """The words that a person types to get a SQL prompt on this database."""
+        """The command line, for a message, that opens a SQL prompt on this database."""
         flags = {Mode.PRODUCTION: "-0", Mode.DEVELOPMENT: "-1", Mode.LOCAL: "-2"}
         return f"sh run.sh {flags[self.mode]} psql" if self.in_kit else "psql"
 
@@ -231,7 +252,7 @@ def read(environment: Mapping[str, str], settings_module: str | None = None) -> 
 
 
 def result_file(environment: Mapping[str, str]) -> Path | None:
-    """Where the facts of this run are to be written; ``None`` if nobody wants them."""
+    """The path in ``POSTDO_RESULT``, where this run writes its facts; ``None`` if it is not set."""
     return _path(environment, RESULT_VARIABLE)
 
 
@@ -271,12 +292,12 @@ def _policies(environment: Mapping[str, str]) -> Policies:
 
 
 def announce_settings(settings_module: str) -> None:
-    """Name the settings module where Django looks for it, and whatever is started afterwards."""
+    """Set ``DJANGO_SETTINGS_MODULE`` for Django here, and for processes that are started later."""
     os.environ[SETTINGS_VARIABLE] = settings_module
 
 
 def hide_secrets() -> None:
-    """Take out of the environment what no migration and no server has any business with."""
+    """Remove from the environment the secrets that neither migrations nor the server need."""
     for name in SECRETS:
         os.environ.pop(name, None)
 

@@ -19,12 +19,13 @@ MOST_COLUMNS = 100
 
 @dataclass(frozen=True)
 class Console:
-    """Where lines go. ``out``: progress and results; ``err``: what went wrong.
+    """Prints to people: progress and results to ``out``, errors and warnings to ``err``.
 
-    ``facts``: for the result file, if there is to be one.
+    ``facts`` collects what the result file gets, if one is wanted.
 
-    Nobody to read a line is no reason to stop half-way, or to call failed what was done: only a
-    report that cannot be written is an error.
+    A line that cannot be written (closed pipe, full disk) is dropped: it is no reason to stop
+    half-way or to report finished work as failed. Only a report that somebody asked for must be
+    written, so ``show`` raises.
     """
 
     out: TextIO
@@ -33,34 +34,43 @@ class Console:
 
     @property
     def terminal(self) -> bool:
-        """Whether a person looks at it now."""
+        """Whether ``out`` is a terminal, so that a person is looking."""
         return self.out.isatty()
 
     @property
     def columns(self) -> int:
-        """How wide a report may be; more than a hundred is hard to read."""
+        """How many characters wide a report may be: the terminal's width, at most 100."""
         return min(shutil.get_terminal_size((MOST_COLUMNS, 24)).columns, MOST_COLUMNS)
 
     def say(self, text: str) -> None:
-        """One line of progress or of result."""
+        """Print one line of progress or of result."""
         _put(self.out, f"postdo: {text}\n")
 
     def tell(self, text: str) -> None:
-        """The same, for a line that belongs into every summary of the run, however short."""
+        """Print a line as ``say`` does, and add it to the facts.
+
+        Every summary of the run has it.
+        """
         self.say(text)
         self.facts.add("said", text)
 
     def show(self, report: str) -> None:
-        """A report of many lines, as it is. Raises ``Misconfigured`` if it cannot be written."""
+        """Print a report of many lines. Raises ``Misconfigured`` if it cannot be written."""
         deliver(self.out, f"{report}\n")
 
     def warn(self, text: str) -> None:
-        """One line that someone should read although the work goes on."""
+        """Print a line that someone should read although the work continues.
+
+        It is added to the facts.
+        """
         _put(self.err, f"postdo: warning: {text}\n")
         self.facts.add("warning", text)
 
     def fail(self, outcome: str, error: PostdoError) -> None:
-        """What went wrong (``outcome``: one word for how it ended), and what to do next."""
+        """Print what went wrong, its details and the next step.
+
+        ``outcome``: one word for how the command ended, such as ``refused``.
+        """
         lines = [
             f"postdo: {outcome}: {error.what}",
             *(f"postdo:   {line}" for line in error.details),
@@ -70,7 +80,7 @@ class Console:
 
 
 def deliver(stream: TextIO, text: str) -> None:
-    """Write what a command was asked for. Raises ``Misconfigured`` if that is not possible."""
+    """Write the output that a command was asked for. Raises ``Misconfigured`` if that fails."""
     try:
         _write(stream, text)
     except OSError as error:
@@ -81,14 +91,17 @@ def deliver(stream: TextIO, text: str) -> None:
 
 
 def open_closed() -> None:
-    """A stream that the caller has closed is None to Python, and few functions expect that."""
+    """Open ``/dev/null`` for each standard stream that the caller has closed.
+
+    Python sets such a stream to ``None``, and few functions expect that.
+    """
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
             setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115  for the whole process
 
 
 def give_up_unwritten() -> None:
-    """What nobody could be told goes nowhere, or Python would end with 120 because of it."""
+    """Drop buffered output that nobody can receive; otherwise Python would exit with 120."""
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
@@ -113,13 +126,14 @@ def _write(stream: TextIO, text: str) -> None:
 
 
 class Stopwatch:
-    """Seconds since it was made; ``str()`` gives them for a message."""
+    """Measures seconds since it was created; ``str()`` gives them for a message."""
 
     def __init__(self) -> None:
         self._started = time.monotonic()
 
     @property
     def seconds(self) -> float:
+        """Seconds since it was created, by the monotonic clock."""
         return time.monotonic() - self._started
 
     def __str__(self) -> str:

@@ -11,12 +11,12 @@ from postdo.base.signals import StopSignals
 
 @dataclass(frozen=True)
 class Run:
-    """One run of the command line: its configuration, where it speaks, and what may stop it."""
+    """One run of the command line: its configuration, its output, and what may stop it."""
 
     config: Config
     console: Console
     stop: StopSignals
 
     def without_backups(self) -> Run:
-        """The same, with copies of which no backup is kept."""
+        """The same run, but copies of the database that it makes are not kept as backups."""
         return replace(self, config=replace(self.config, backups=None))

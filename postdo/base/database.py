@@ -37,7 +37,7 @@ _ADDRESS = re.compile(r"^.*?connection to server .*? failed: ")
 
 @dataclass(frozen=True)
 class Target:
-    """Which database is meant, for messages: no password."""
+    """The database that the settings name, for messages: without its password."""
 
     host: str
     port: str
@@ -49,7 +49,7 @@ class Target:
 
 
 def target() -> Target:
-    """The default database as the settings describe it.
+    """The default database as the settings describe it. Connects to nothing.
 
     Raises ``Misconfigured`` if it is not PostgreSQL, or if its driver is not installed.
     """
@@ -72,8 +72,11 @@ def target() -> Target:
 
 
 class Kinship(enum.Enum):
-    """What an alias is to the default one: its address again, a copy by the settings' own word
-    (``TEST["MIRROR"]``), the same database by another address, a standby of it, or another one.
+    """How a further database alias of the settings relates to the default one.
+
+    - ``SAME``: the same address. ``ALIAS``: the same database under another address.
+    - ``MIRROR``: the settings call it a copy (``TEST["MIRROR"]``). ``STANDBY``: the server is one.
+    - ``OTHER``: another database.
     """
 
     SAME = "same"
@@ -84,7 +87,11 @@ class Kinship(enum.Enum):
 
 
 def kinship(alias: str) -> Kinship:
-    """Asks both servers where the settings do not tell; one that does not answer is another."""
+    """How ``alias`` relates to the default database.
+
+    The settings decide where they can. Otherwise both servers are asked which cluster they are; a
+    server that does not answer within 2 seconds counts as another database.
+    """
     ours, entry = (_settings_of(one) for one in (DEFAULT_DB_ALIAS, alias))
     if (entry.get("TEST") or {}).get("MIRROR") == DEFAULT_DB_ALIAS:
         return Kinship.MIRROR
@@ -108,7 +115,7 @@ def _by_asking(alias: str) -> Kinship:
 
 
 def other_databases() -> tuple[str, ...]:
-    """Aliases of the project's further databases, which nothing here prepares."""
+    """Aliases of the project's further databases, which ``postdo`` does not migrate."""
     return tuple(alias for alias in connections if kinship(alias) is Kinship.OTHER)
 
 
@@ -143,12 +150,15 @@ def connect(
     port: int = 0,
     login: Login | None = None,
 ) -> BaseDatabaseWrapper:
-    """A new session of our own. libpq takes less than two seconds for two.
+    """Open a new session with the settings of the default database, in autocommit.
 
-    ``name``: of another database on the same server, if it is not the project's that is meant.
-    ``port``: of another server at the same address. ``login``: of another role.
+    ``timeout_seconds``: for the connection; libpq treats less than 2 as 2.
 
-    Errors are Django's: ``OperationalError`` and ``NotSupportedError`` for the caller to read.
+    - ``name``: another database on the same server.
+    - ``port``: another server at the same address.
+    - ``login``: another role.
+
+    Raises Django's ``OperationalError`` or ``NotSupportedError``.
     """
     wrapper: BaseDatabaseWrapper = _default().copy()
     wrapper.settings_dict["NAME"] = name or wrapper.settings_dict["NAME"]
@@ -171,7 +181,7 @@ def connect(
 
 @contextmanager
 def closing(session: BaseDatabaseWrapper) -> Iterator[BaseDatabaseWrapper]:
-    """The session, closed at the end, whatever state it is in."""
+    """Close the session at the end of the block, whatever state it is in."""
     try:
         yield session
     finally:
@@ -180,7 +190,7 @@ def closing(session: BaseDatabaseWrapper) -> Iterator[BaseDatabaseWrapper]:
 
 
 def cancel(session: BaseDatabaseWrapper) -> None:
-    """End the statement that a session is at, from another thread; harmless if there is none."""
+    """Cancel the statement that a session is running, from another thread; if any."""
     connection: Any = session.connection
     if connection is not None:
         with suppress(Exception):  # it is tried again, and the driver decides what can go wrong
@@ -188,9 +198,10 @@ def cancel(session: BaseDatabaseWrapper) -> None:
 
 
 def rows(session: BaseDatabaseWrapper, sql: str, *values: object) -> list[tuple[Any, ...]]:
-    """What one statement returns; nothing, if it returns no rows.
+    """Run one statement and return its rows; an empty list if it returns none.
 
-    By the driver's own cursor: Django's warns when it is used before all apps are set up.
+    It uses the driver's own cursor, because Django's warns when it is used before all apps are set
+    up. Raises Django's database errors.
     """
     connection: Any = session.connection
     if connection is None:
@@ -201,7 +212,7 @@ def rows(session: BaseDatabaseWrapper, sql: str, *values: object) -> list[tuple[
 
 
 def answers(session: BaseDatabaseWrapper) -> bool:
-    """Whether a session in autocommit is still of use."""
+    """Whether a session in autocommit still works: it is asked ``SELECT 1``. Never raises."""
     try:
         rows(session, "SELECT 1")
     except (DatabaseError, InterfaceError):
@@ -213,7 +224,7 @@ def answers(session: BaseDatabaseWrapper) -> bool:
 def observer(
     session: BaseDatabaseWrapper, application_name: str
 ) -> Iterator[BaseDatabaseWrapper | None]:
-    """A session that can still look at the database: this one, or else a new one, or else none."""
+    """Yield a session that can query the database: the given one, else a new one, else ``None``."""
     if answers(session):
         yield session
         return
@@ -227,7 +238,10 @@ def observer(
 
 
 def sqlstate(error: BaseException) -> str | None:
-    """The five characters that say what happened, if the driver tells (psycopg2 or psycopg 3)."""
+    """The error's SQLSTATE (five characters, PostgreSQL's appendix A), or ``None`` without one.
+
+    Works for psycopg2 and psycopg 3, and for Django's errors that wrap theirs.
+    """
     for cause in (error, error.__cause__):
         state = getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None)
         if state:
@@ -236,7 +250,7 @@ def sqlstate(error: BaseException) -> str | None:
 
 
 def message(error: BaseException) -> str:
-    """One line of what the server or libpq said, without address and severity."""
+    """What the server or libpq said, on one line and without address and severity."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     said = next((line for line in reversed(lines) if "failed:" in line), one_line(error))
     return _ADDRESS.sub("", said).removeprefix("FATAL:").strip()

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 
 class PostdoError(Exception):
-    """Base of the errors of this package.
+    """Base of this package's errors; ``__main__.py`` turns each class into an exit code.
 
-    ``what``: one line, what is wrong. ``next_step``: one line, what to do about it. ``details``:
-    further lines for a person, such as the list of migrations that were applied. ``result``: what
-    the command found all the same, for ``--json``.
+    - ``what``: one line, what is wrong. ``next_step``: one line, what to do about it.
+    - ``details``: further lines for a person, such as the migrations that were applied.
+    - ``result``: what the command found before it failed, for ``--json``.
     """
 
     def __init__(
@@ -31,19 +31,19 @@ class PostdoError(Exception):
 
 
 class Misconfigured(PostdoError):  # noqa: N818  an outcome, as in DESIGN.md
-    """Wrong usage, environment or settings; nothing was changed."""
+    """Wrong usage, environment or settings. Nothing was changed."""
 
 
 class Refused(PostdoError):  # noqa: N818
-    """The work could be done and must not be; nothing was changed."""
+    """The work is possible, but must not be done as things are. Nothing was changed."""
 
 
 class Undone(PostdoError):  # noqa: N818
-    """Tried and failed; the database is as it was before."""
+    """The work was tried and failed; the database is as it was before."""
 
 
 class NotUndone(PostdoError):  # noqa: N818
-    """Tried and failed, and something stays changed: ``details`` says exactly what."""
+    """The work was tried and failed, and something stays changed; ``details`` says exactly what."""
 
 
 def one_line(error: BaseException) -> str:

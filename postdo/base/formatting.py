@@ -28,23 +28,23 @@ def table(name: str) -> str:
 
 
 def spoken(text: str, *, in_kit: bool) -> str:
-    """The text with the words that a person types in the kit, or without it."""
+    """Replace the placeholders of commands by what a person types: ``sh run.sh`` or ``postdo``."""
     command, in_env = ("sh run.sh", " in .env") if in_kit else ("postdo", "")
     return text.replace(COMMAND, command).replace(IN_ENV, in_env)
 
 
 def number(value: int) -> str:
-    """1204 → ``1,204``."""
+    """A number with thousands separators: 1204 becomes ``1,204``."""
     return f"{value:,}"
 
 
 def several(count: int, noun: str, plural: str = "") -> str:
-    """``1 migration``, ``1,204 migrations``."""
+    """A count with its noun, such as ``1,204 migrations``. ``plural``: if it is not noun + "s"."""
     return f"{number(count)} {noun if count == 1 else plural or noun + 's'}"
 
 
 def duration(seconds: float) -> str:
-    """``under 0.1 s``, ``1.2 s``, ``45 s``, ``12 min``, ``3.2 h``."""
+    """Seconds as ``under 0.1 s``, ``1.2 s``, ``45 s``, ``12 min`` or ``3.2 h``."""
     if seconds < 0.05:  # noqa: PLR2004  what would be written as 0.0 s
         return "under 0.1 s"
     if seconds < 9.95:  # noqa: PLR2004  what would be written as 10.0 s
@@ -57,7 +57,7 @@ def duration(seconds: float) -> str:
 
 
 def size(count: int) -> str:
-    """Bytes as ``906 MB``."""
+    """Bytes in the largest fitting unit, such as ``906 MB``."""
     value, unit = float(count), 0
     while value >= KIB and unit < len(UNITS) - 1:
         value, unit = value / KIB, unit + 1
@@ -70,13 +70,13 @@ def megabytes(count: int) -> str:
 
 
 def listed(items: Sequence[str], most: int = MOST_LISTED) -> str:
-    """``a, b, c and 4 more``."""
+    """The first ``most`` items and how many more there are: ``a, b, c and 4 more``."""
     shown = ", ".join(items[:most])
     return f"{shown} and {len(items) - most:,} more" if len(items) > most else shown
 
 
 def shortened(items: Sequence[str], where: str) -> tuple[str, ...]:
-    """The first of many lines, and how many more there are ``where``."""
+    """The first lines of many, and a last one that says how many more there are ``where``."""
     more = len(items) - MOST_DETAILS
     if more <= 1:  # a line that says so takes as much room
         return tuple(items)
@@ -84,17 +84,17 @@ def shortened(items: Sequence[str], where: str) -> tuple[str, ...]:
 
 
 def line(text: str) -> str:
-    """The text on one line, without control characters that a terminal would obey."""
+    """The text on one line, without control characters, which a terminal would obey."""
     return " ".join(printable(text).split())
 
 
 def printable(text: str) -> str:
-    """The text with a space for each control character; else as it is."""
+    """The text with each unprintable character replaced by a space."""
     return "".join(c if c.isprintable() else " " for c in text)
 
 
 def blocked(mode: str) -> str:
-    """What a lock does to the site, in words: ``reads and writes wait``."""
+    """What a table lock of this ``mode`` does to the site, such as ``blocks reads and writes``."""
     if mode in BLOCKS_READS:
         return "blocks reads and writes"
     return "blocks writes" if mode in BLOCKS_WRITES else "blocks nobody"

@@ -44,7 +44,7 @@ class App:
 
 @dataclass(frozen=True)
 class Project:
-    """A project whose settings are loaded. ``root``: the folder that its code is imported from."""
+    """A Django project whose settings are loaded. ``root``: the folder that its code is in."""
 
     settings_module: str
     root: Path
@@ -60,9 +60,9 @@ class Project:
 
 
 def load(settings_module: str) -> Project:
-    """Import the settings and the apps' configurations, and no model.
+    """Import the settings and the apps' configurations, but no models.
 
-    Raises ``Misconfigured`` with the place of the error in the project's own code.
+    Raises ``Misconfigured`` with file and line of the error in the project's own code.
     """
     try:
         installed = list(settings.INSTALLED_APPS)
@@ -76,9 +76,9 @@ def load(settings_module: str) -> Project:
 
 
 def set_up() -> None:
-    """``django.setup()``: logging, apps and models. Quick if it has been done before.
+    """Run ``django.setup()``: logging, apps and models. Returns at once if that was done before.
 
-    Raises ``Misconfigured`` with the place of the error in the project's own code.
+    Raises ``Misconfigured`` with file and line of the error in the project's own code.
     """
     if registry.ready:
         return
@@ -89,13 +89,13 @@ def set_up() -> None:
 
 
 def is_installed(path: PurePath) -> bool:
-    """Whether a file came with an installed package, and is not the project's own."""
+    """Whether a file belongs to an installed package, and not to the project's own code."""
     parts = path.parts
     return not INSTALLED_FOLDERS.isdisjoint(parts) or path.is_relative_to(STANDARD_LIBRARY)
 
 
 def where(error: BaseException) -> str:
-    """``file:line`` in the project's own code where an error came up, or an empty string."""
+    """``file:line`` of the innermost frame of ``error`` in the project's own code; may be empty."""
     if isinstance(error, SyntaxError) and error.filename:
         return f"{error.filename}:{error.lineno}"
     place = ""
@@ -152,7 +152,7 @@ def _unloadable(what: str, error: BaseException) -> PostdoError:
 
 
 def load_command(name: str) -> object:
-    """The management command of this name, an app's own before Django's."""
+    """The management command of this name; an app's own takes precedence over Django's."""
     from django.core.management import get_commands, load_command_class  # noqa: PLC0415
 
     return load_command_class(get_commands()[name], name)

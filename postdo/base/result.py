@@ -17,19 +17,22 @@ READABLE = 0o644  # a container often runs as another user than the one who read
 
 
 class Facts:
-    """Facts in the order in which they came up."""
+    """Facts (key and value) in the order in which they were added.
+
+    A key may have several values.
+    """
 
     def __init__(self) -> None:
         self._found: list[tuple[str, str]] = []
 
     def add(self, key: str, *values: object) -> None:
-        """Add a value to a key, or several."""
+        """Add one value, or several, under a key."""
         self._found += [(key, line(str(value))) for value in values]
 
     def write(self, path: Path, ending: Sequence[tuple[str, object]] = ()) -> None:
-        """Write all of them to a file, and ``ending`` after them: whole, or not at all.
+        """Write all facts, and ``ending`` after them, as ``key=value`` lines.
 
-        Raises ``OSError``.
+        The file is replaced at once, so that a reader never sees half of it. Raises ``OSError``.
         """
         pairs = [*self._found, *((key, line(str(value))) for key, value in ending)]
         part = path.with_name(f"{path.name}.part")

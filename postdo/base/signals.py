@@ -33,8 +33,8 @@ UNWIND_SECONDS = 5.0  # to close connections and say what stays; half of Docker'
 class Stopped(KeyboardInterrupt):
     """A signal ended the command.
 
-    A ``KeyboardInterrupt``, so that ``except Exception`` in a project's code does not swallow it
-    and psycopg 3 cancels the statement that it is waiting for.
+    It is a ``KeyboardInterrupt``, so that ``except Exception`` in a project's code does not catch
+    it, and so that psycopg 3 cancels the statement that it waits for.
     """
 
     def __init__(self, number: int) -> None:
@@ -43,7 +43,7 @@ class Stopped(KeyboardInterrupt):
 
     @property
     def exit_code(self) -> int:
-        """What a shell shows for a process that this signal ended: 143 for SIGTERM."""
+        """What a shell shows for a process ended by this signal: 128 + number, 143 for SIGTERM."""
         return 128 + self.number
 
 
@@ -64,7 +64,7 @@ def _nothing() -> None:
 
 
 class StopSignals:
-    """The signals of this process; made once, by the command line."""
+    """Handles SIGTERM and SIGINT of this process; the command line creates the only one."""
 
     def __init__(self) -> None:
         self._work: _Work | None = None
@@ -73,7 +73,7 @@ class StopSignals:
         self._mask = threading.local()
 
     def install(self) -> None:
-        """Handle SIGTERM and SIGINT from now on. Only the main thread can call this."""
+        """Handle SIGTERM and SIGINT from now on. Must be called in the main thread."""
         reader, writer = socket.socketpair()
         writer.setblocking(False)
         self._usual = {number: signal.signal(number, self._handle) for number in SIGNALS}
@@ -88,11 +88,11 @@ class StopSignals:
 
     @property
     def pending(self) -> bool:
-        """Whether a signal has come."""
+        """Whether a signal has arrived."""
         return self._pending is not None
 
     def check(self) -> None:
-        """Raise ``Stopped`` if a signal came while the work could not stop. A safe place."""
+        """Raise ``Stopped`` if a signal has arrived. To be called where the work can stop."""
         if self._pending is not None:
             raise Stopped(self._pending)
 
@@ -102,10 +102,10 @@ class StopSignals:
         in_transaction: Callable[[], bool] = _never,
         cancel: Callable[[], None] = _nothing,
     ) -> Iterator[None]:
-        """Inside, a signal ends the work only where it cannot leave anything half-done.
+        """Inside the block, a signal ends the work only where nothing stays half-done.
 
-        That is while ``in_transaction()`` is true (``cancel()`` then ends the running statement)
-        and wherever the work calls ``check()``; at the end, ``check()`` is called for it.
+        That is while ``in_transaction()`` is true (``cancel()`` then ends the running statement),
+        where the work calls ``check()``, and at the end of the block. Raises ``Stopped`` there.
         """
         self._work = _Work(in_transaction, cancel)
         try:

@@ -20,10 +20,10 @@ MOST_SHOWN = 10
 
 
 def require_checks(run: Run, *, database: bool) -> None:
-    """Run the checks as Django's commands do, and set the project up for it.
+    """Set the project up and run Django's system checks, as ``migrate`` and ``makemigrations`` do.
 
-    ``database``: also those of the default database, as ``migrate`` does and ``makemigrations``
-    does not. Raises ``Refused`` with the errors, or with the one that a check ended in.
+    ``database``: also run the checks of the default database, as ``migrate`` does. Raises
+    ``Refused`` with the errors found, or with the exception that a check raised.
     """
     set_up()
     try:
@@ -45,7 +45,10 @@ def require_checks(run: Run, *, database: bool) -> None:
 
 
 def load_all_models() -> None:
-    """Import what the checks import, whatever they find: who runs them elsewhere has judged it."""
+    """Import the URLs and everything else that system checks import, and ignore what they find.
+
+    For a process whose parent has already judged the checks.
+    """
     try:
         checks.run_checks(databases=[DEFAULT_DB_ALIAS])
     except (Exception, SystemExit):  # noqa: BLE001  any code of the project

@@ -24,7 +24,7 @@ CONNECT_SECONDS = 5.0  # where packets are dropped, libpq itself would wait for 
 
 
 class Problem(enum.Enum):
-    """Why there is no connection."""
+    """Why a connection failed; ``classify`` tells, ``explain`` says it to people."""
 
     NOT_UP = "not up yet"
     WRONG_PASSWORD = "wrong password"  # noqa: S105  names a problem
@@ -98,7 +98,10 @@ SIGNS = (
 
 
 def classify(state: str | None, text: str) -> Problem:
-    """Why connecting failed, from the SQLSTATE if there is one and else from the message."""
+    """Why connecting failed: from the SQLSTATE if there is one, otherwise from the message.
+
+    libpq's own failures, such as an unknown host, have no SQLSTATE.
+    """
     for sign in SIGNS:
         if (state and state in sign.states) or sign.words.search(text):
             return sign.problem
@@ -106,11 +109,11 @@ def classify(state: str | None, text: str) -> Problem:
 
 
 def wait(run: Run) -> BaseDatabaseWrapper:
-    """A session on the default database, as soon as it accepts one.
+    """Connect to the default database, and wait for it if it may still be starting.
 
-    Tries again with growing pauses, for ``wait_seconds`` at the most, as long as the database may
-    be on its way up. Raises ``Misconfigured`` at once where waiting cannot help, ``Undone`` when
-    the time is over.
+    Tries again with growing pauses for at most ``wait_seconds``. Raises ``Misconfigured`` at once
+    where waiting cannot help (wrong password, no such database), and ``Undone`` when the time is
+    up.
     """
     where = target()
     watch = Stopwatch()
@@ -148,7 +151,10 @@ def _as_creator(config: Config) -> str:
 
 
 def explain(problem: Problem, where: Target, config: Config, said: str) -> PostdoError:
-    """The error for a database that answers and does not let us in."""
+    """The error, with its remedy, for a database that answers but does not let us in.
+
+    ``said``: the server's message.
+    """
     if problem is Problem.WRONG_PASSWORD:
         return Misconfigured(
             f"database {where} rejects the password of user {where.user!r}: the one in .env is not "

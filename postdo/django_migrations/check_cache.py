@@ -39,7 +39,10 @@ Wanted = Callable[["os.DirEntry[str]"], bool]
 
 
 def fingerprint(project: Project) -> Fingerprint:
-    """All that the answer of the check depends on, as values that JSON keeps."""
+    """Everything that the answer of the models' check depends on, as JSON values.
+
+    Versions of postdo, Python, Django and the packages; digests of settings and sources.
+    """
     return {
         "format": FORMAT,
         "postdo": __version__,
@@ -53,9 +56,9 @@ def fingerprint(project: Project) -> Fingerprint:
 
 
 def other_files(project: Project, produced: Path | None) -> str:
-    """A digest over what else there is beside the Python files: which, how long, of which time.
+    """A digest of the names, sizes and times of the project's files that are not Python.
 
-    A migration may read rows or SQL from them. ``produced``: a folder of ours that may be there.
+    A migration may read rows or SQL from them. ``produced``: a folder of our own to leave out.
     """
     without = {os.path.abspath(produced)} if produced else set()  # noqa: PTH100  as below
     return _digest(
@@ -66,7 +69,7 @@ def other_files(project: Project, produced: Path | None) -> str:
 
 
 def differences(path: Path, current: Fingerprint) -> tuple[str, ...] | None:
-    """What has changed since the stamp was written: nothing, if it is empty.
+    """The keys in which a stamp differs from ``current``; empty if nothing has changed.
 
     ``None`` if there is no stamp, or none that can be read.
     """
@@ -80,7 +83,7 @@ def differences(path: Path, current: Fingerprint) -> tuple[str, ...] | None:
 
 
 def write(path: Path, current: Fingerprint) -> None:
-    """Keep a stamp: whole or not at all. Errors are those of the file system."""
+    """Write a stamp; the file is replaced at once, never half-written. Raises ``OSError``."""
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     draft.write_text(json.dumps(current, indent=1) + "\n", encoding="utf-8")

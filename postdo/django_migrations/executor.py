@@ -7,5 +7,5 @@ from django.db.migrations.executor import MigrationExecutor
 
 
 def pending_migrations(executor: MigrationExecutor) -> list[Migration]:
-    """All migrations that are not applied yet, in the order in which they would be."""
+    """All migrations that are not applied, in the order in which ``migrate`` would apply them."""
     return [one for one, _ in executor.migration_plan(executor.loader.graph.leaf_nodes())]

@@ -42,8 +42,9 @@ Name = tuple[str, str]
 class History:
     """What is on disk and what is recorded, each as (app label, migration name).
 
-    ``unsure``: why names alone cannot tell what is pending, or an empty string. ``unfinished``:
-    whether an earlier run ended in the middle. ``comment``: the table's comment without our mark.
+    - ``unsure``: why names alone cannot tell what is pending; empty if they can.
+    - ``unfinished``: whether an earlier run ended before its work was complete.
+    - ``comment``: the comment on the table ``django_migrations``, without our mark of such a run.
     """
 
     on_disk: frozenset[Name]
@@ -54,24 +55,28 @@ class History:
 
     @property
     def unrecorded(self) -> tuple[Name, ...]:
+        """Migrations on disk that the database has not recorded, sorted."""
         return tuple(sorted(self.on_disk - self.recorded))
 
     @property
     def settled(self) -> bool:
-        """Whether nothing is pending, for certain."""
+        """Whether nothing is pending, for certain, so that Django's loader need not be asked."""
         return not (self.unrecorded or self.unsure or self.unfinished)
 
     def unknown_in(self, project: Project) -> tuple[Name, ...]:
-        """What is recorded for the project's apps, and is not on disk.
+        """Recorded names of the project's apps that are not on disk.
 
-        A squash leaves such names behind, and so does a release that was taken back.
+        A squash leaves such names behind, and so does a rollback to an older release.
         """
         labels = {app.label for app in project.apps}
         return tuple(sorted(n for n in self.recorded - self.on_disk if n[0] in labels))
 
 
 def read(session: BaseDatabaseWrapper, project: Project) -> History:
-    """Compare the names on disk with the names in the database."""
+    """Compare the migrations on disk with those that the database has recorded.
+
+    This reads file names only and imports no migration, so that a start with nothing to do is fast.
+    """
     on_disk, unsure = names_on_disk(project)
     ((exists, comment),) = rows(session, RECORDER)
     recorded = rows(session, RECORDED) if exists else []
@@ -86,7 +91,10 @@ def read(session: BaseDatabaseWrapper, project: Project) -> History:
 
 
 def names_on_disk(project: Project) -> tuple[frozenset[Name], str]:
-    """The migrations that Django's loader would load, and why that is unsure, if it is."""
+    """The names of the migrations that Django's loader would load.
+
+    The second value says why they are not certain; it is empty if they are.
+    """
     names: set[Name] = set()
     for app in project.apps:
         try:
@@ -129,7 +137,7 @@ def migration_names(package: ModuleType) -> frozenset[str]:
 
 
 def migration_files(package: ModuleType) -> dict[str, Path]:
-    """Where the source of each module in a package is, if it has one: by name."""
+    """The path of each module's source file in a package, by module name."""
     return {
         name: Path(folder, f"{name}.py")
         for finder, name, is_package in pkgutil.iter_modules(package.__path__)

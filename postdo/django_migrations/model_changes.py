@@ -81,11 +81,12 @@ class _Listener(MigrationQuestioner):
 
 
 def find_changes(manage: Callable[[str], str]) -> ModelChanges:
-    """Compare all models with their migrations. The project must be set up, and checked.
+    """Compare all models with their migrations, as ``makemigrations`` does, without asking anybody.
 
-    ``manage``: how a person runs a ``manage.py`` command, for messages.
+    The project must be set up and checked. ``manage``: gives the command line, for messages, of a
+    ``manage.py`` command.
 
-    Raises ``Refused`` if the migrations cannot be loaded, or if two of them are both the last.
+    Raises ``Refused`` if the migrations cannot be loaded, or if an app has two last migrations.
     """
     listener = _Listener()
     with translation.override(None):  # as Django's command does: no translated names in files
@@ -115,7 +116,7 @@ def find_changes(manage: Callable[[str], str]) -> ModelChanges:
 
 
 def conflict(conflicts: Mapping[str, Any], manage: Callable[[str], str]) -> Refused:
-    """The error for two last migrations in one app (label → names)."""
+    """The error for an app with two last migrations. ``conflicts``: app label to their names."""
     listed = "; ".join(f"{app}: {', '.join(sorted(names))}" for app, names in conflicts.items())
     return Refused(
         f"conflicting migrations: one app has two latest migrations ({listed})",
@@ -125,7 +126,7 @@ def conflict(conflicts: Mapping[str, Any], manage: Callable[[str], str]) -> Refu
 
 
 def unreadable(error: Exception) -> Refused:
-    """The error for migrations that Django cannot load or put into an order."""
+    """The error for migrations that Django cannot load or cannot put into an order."""
     place = where(error)
     return Refused(
         f"the migrations cannot be loaded: {type(error).__name__}: {one_line(error)}",

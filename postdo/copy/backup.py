@@ -91,11 +91,12 @@ WHERE c.relkind IN ('r', 'p', 'm') AND NOT c.relispartition AND c.oid >= 16384
 
 @dataclass(frozen=True)
 class Copied:
-    """``backup``: the name of the backup once it is finished, ``None`` if there is none.
+    """A copy that was made, and the backup that it was made of.
 
-    ``seconds``: what it took. ``size_bytes``: of the source database, as PostgreSQL counts it.
-    ``left_out``: what the copy lacks, because it belongs to others and only a superuser can make or
-    read it: the names of extensions, then the rest with its kind (``event trigger watch``).
+    - ``backup``: the name that the backup gets once it is finished, ``None`` if none is kept.
+    - ``seconds``: how long it took. ``size_bytes``: of the source, as PostgreSQL counts it.
+    - ``left_out``: what the copy lacks because only a superuser can make or read it: names of
+      extensions, then other objects with their kind (``event trigger watch``).
     """
 
     backup: Path | None
@@ -122,7 +123,7 @@ class _Job:
 
 
 def check_room(run: Run, session: BaseDatabaseWrapper, *, schema_only: bool | None = None) -> int:
-    """The size of the database in bytes, if a copy of it fits the budgets and the disks.
+    """The size of the database in bytes, if a copy of it fits the limits and the disks.
 
     ``schema_only``: whether it is copied without rows, which always fits; ``None`` for what
     ``REHEARSE`` says. Raises ``Refused`` with the sizes and the key of ``.env`` to change.
@@ -157,8 +158,8 @@ def check_room(run: Run, session: BaseDatabaseWrapper, *, schema_only: bool | No
 def copy(run: Run, session: BaseDatabaseWrapper, scratch: str, *, schema_only: bool) -> Copied:
     """Dump the database of ``session`` and restore it into the database ``scratch``.
 
-    With a folder for backups the dump is kept there, unfinished yet. Raises ``Refused`` (nothing
-    was changed) if either fails, is out of the time budget, or the disk is full.
+    With a folder for backups the dump is kept there, as unfinished. Raises ``Refused`` (nothing was
+    changed) if either fails, exceeds the time limit, or the disk is full.
     """
     watch = Stopwatch()
     ((size, _),) = rows(session, SIZE)
@@ -341,7 +342,7 @@ def _failed(run: Run, job: _Job, error: ProgramFailedError) -> Refused:
 
 
 def prune(run: Run, session: BaseDatabaseWrapper) -> None:
-    """Keep the newest ``BACKUP_KEEP`` backups; after a change, never for the sake of a look."""
+    """Remove backups beyond the newest ``BACKUP_KEEP``. Only after a change, not after a look."""
     folder = _folder(run, session)
     if folder is not None:
         with suppress(OSError):
@@ -349,7 +350,7 @@ def prune(run: Run, session: BaseDatabaseWrapper) -> None:
 
 
 def sweep(run: Run, session: BaseDatabaseWrapper) -> None:
-    """Remove what was never finished."""
+    """Remove backups that were never finished."""
     with suppress(OSError, DatabaseError, InterfaceError):
         folder = _folder(run, session)
         if folder is not None:

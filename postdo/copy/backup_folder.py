@@ -22,36 +22,42 @@ OWNER_ONLY = 0o700  # it holds personal data
 
 @dataclass
 class Part:
-    """A backup that is being made, in the folder ``path``. ``whole``: whether a copy proved it."""
+    """A backup in the making, in the folder ``path``.
+
+    ``whole``: whether a restore has proved it.
+    """
 
     path: Path
     whole: bool = False
 
     def prove(self) -> Path:
-        """Let it stay until ``finish``. The name that it will have then."""
+        """Keep it when the block of ``unfinished`` ends.
+
+        Returns the path that it will then have.
+        """
         self.whole = True
         return self.path.with_suffix("")
 
 
 @dataclass(frozen=True)
 class BackupFolder:
-    """The backups of one database before its migrations. ``keep``: how many finished ones."""
+    """The backups of one database. ``keep``: how many finished ones stay."""
 
     root: Path
     database: str
     keep: int
 
     def free_bytes(self) -> int:
-        """Free disk space, once what killed runs have left is removed. Raises ``Refused``."""
+        """Free disk space in bytes, after what killed runs left is removed. Raises ``Refused``."""
         with self._or_refused():
             self._ready()
             return shutil.disk_usage(self.root).free
 
     @contextmanager
     def unfinished(self) -> Iterator[Part]:
-        """A new empty folder for a backup, removed at the end unless it was proved.
+        """Yield a new empty folder for a backup; it is removed at the end unless it was proved.
 
-        Locked while it is in use, so that another process leaves it alone. Raises ``Refused`` if
+        It is locked while in use, so that another process does not sweep it. Raises ``Refused`` if
         it cannot be made.
         """
         with self._or_refused():
@@ -67,7 +73,7 @@ class BackupFolder:
                 shutil.rmtree(part.path, ignore_errors=True)
 
     def sweep(self) -> None:
-        """Remove what was never finished, and nobody is making."""
+        """Remove unfinished backups that no process is working on."""
         for path in self.root.glob(f"{_file_name(self.database)}-{KIND}-*{PART}"):
             lock = os.open(path, os.O_RDONLY)
             try:
@@ -77,7 +83,7 @@ class BackupFolder:
                 os.close(lock)
 
     def prune(self) -> None:
-        """Remove the finished backups that are more than ``keep``, the oldest first."""
+        """Remove the oldest finished backups beyond ``keep``."""
         series = re.escape(f"{_file_name(self.database)}-{KIND}-")
         names = re.compile(series + r"\d{8}T\d{6}Z(-\d+)?")
         finished = [path for path in self.root.iterdir() if names.fullmatch(path.name)]
@@ -113,7 +119,7 @@ class BackupFolder:
 
 
 def finish(backup: Path) -> None:
-    """Give a proved backup its final name: from now on it counts. Raises ``Refused``."""
+    """Rename a proved backup to its final name; from now on it counts. Raises ``Refused``."""
     try:
         _unfinished(backup).rename(backup)
     except OSError as error:
@@ -126,7 +132,10 @@ def finish(backup: Path) -> None:
 
 
 def remove(backup: Path) -> None:
-    """Take a backup away, finished or not; half of one never has a finished one's name."""
+    """Delete a backup, finished or not.
+
+    It is renamed first, so half of one never looks finished.
+    """
     with suppress(OSError):
         backup.rename(_unfinished(backup))
     shutil.rmtree(_unfinished(backup), ignore_errors=True)

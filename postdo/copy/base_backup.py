@@ -28,9 +28,9 @@ FROM pg_control_system()
 
 
 def wants_copy(run: Run, session: BaseDatabaseWrapper) -> bool:
-    """Whether a rehearsal of a database of this size is to be on a base backup.
+    """Whether a database of this size is to be rehearsed on a base backup of the server.
 
-    Not beyond ``REHEARSE_MAX_MB``: that is refused, whatever the copy.
+    Not above ``REHEARSE_MAX_MB``: that is refused, whatever the method.
     """
     policies = run.config.policies
     if policies.rehearse is not Rehearse.FULL:
@@ -39,9 +39,9 @@ def wants_copy(run: Run, session: BaseDatabaseWrapper) -> bool:
 
 
 def find_copy(run: Run, session: BaseDatabaseWrapper) -> Copied:
-    """What is known of the copy on the server that we were told of.
+    """Describe the base backup on the server whose port we were given.
 
-    Raises ``Refused`` if it is no copy of this server, or not made to be thrown away.
+    Raises ``Refused`` if it is not a copy of this server, or not one that may be thrown away.
     """
     size = check_size(run, session)
     port = run.config.policies.copy_port

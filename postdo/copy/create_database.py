@@ -69,9 +69,10 @@ _LIST_ITEM = re.compile(r'"((?:[^"]|"")*)"|([^,\s]+)')
 
 @dataclass(frozen=True)
 class Likeness:
-    """What a database gets when it is made, and keeps. ``provider``: ``c``, ``i``, ``b`` or none.
+    """What a database gets when it is created and cannot change later.
 
-    ``locale``: of ICU or of the builtin provider. ``tablespace``: ``None`` for the usual one.
+    ``provider`` of its collation: ``c``, ``i``, ``b`` or none. ``locale``: of ICU or the builtin
+    provider. ``tablespace``: ``None`` for the default one.
     """
 
     name: str
@@ -85,14 +86,14 @@ class Likeness:
 
 
 def likeness(session: BaseDatabaseWrapper) -> Likeness:
-    """Of the database that the session is connected to."""
+    """The likeness of the database that the session is connected to."""
     return Likeness(*rows(session, LIKENESS)[0])
 
 
 def create_statement(
     name: str, owner: str, template: str, like: Likeness
 ) -> tuple[str, tuple[str, ...]]:
-    """CREATE DATABASE as a template for the server's ``format``, and its values."""
+    """CREATE DATABASE as a template for the server's ``format()``, and the values for it."""
     parts = ["CREATE DATABASE %I OWNER %I TEMPLATE %I ENCODING %L LC_COLLATE %L LC_CTYPE %L"]
     values = [name, owner, template, like.encoding, like.collate, like.ctype]
     if like.provider:
@@ -112,9 +113,9 @@ def create_statement(
 def create(
     session: BaseDatabaseWrapper, name: str, creator: BaseDatabaseWrapper, template: str
 ) -> None:
-    """Make an empty database like the session's, owned by its role. Django's errors.
+    """Create an empty database like the session's, owned by its role. Raises Django's errors.
 
-    ``creator``: the session that makes it, of that role or of a member.
+    ``creator``: the session that creates it, of that role or of a member of it.
     """
     ((owner,),) = rows(session, "SELECT current_user")
     statement, values = create_statement(name, owner, template, likeness(session))
@@ -122,19 +123,19 @@ def create(
 
 
 def untrusted(session: BaseDatabaseWrapper) -> frozenset[str]:
-    """The extensions of the session's database that only a superuser may create, as a rule."""
+    """Extensions of the session's database that usually only a superuser may create."""
     return frozenset(name for (name,) in rows(session, UNTRUSTED))
 
 
 def provides(template: BaseDatabaseWrapper, session: BaseDatabaseWrapper) -> bool:
-    """Whether a copy of this template is like the session's database, with those extensions."""
+    """Whether a copy of this template would be like the session's database, with its extensions."""
     ours, theirs = likeness(session), likeness(template)
     same = replace(theirs, name=ours.name, tablespace=ours.tablespace) == ours
     return same and untrusted(session) <= untrusted(template)
 
 
 def copy_settings(session: BaseDatabaseWrapper, name: str) -> tuple[str, ...]:
-    """Give the database what this role gets in the session's. What could not be, in words."""
+    """Give database ``name`` this role's settings for it. Returns those that could not be set."""
     missed: list[str] = []
     for role, is_ours, settings in rows(session, SETTINGS):
         if not role or is_ours:
@@ -143,7 +144,10 @@ def copy_settings(session: BaseDatabaseWrapper, name: str) -> tuple[str, ...]:
 
 
 def copy_rights(session: BaseDatabaseWrapper, name: str) -> tuple[str, ...]:
-    """Settings for all roles, comment, limit, privileges, owner. What could not be, in words."""
+    """Copy comment, connection limit, privileges, owner, and the settings for all roles.
+
+    Returns what could not be copied, in words.
+    """
     missed: list[str] = []
     for role, _, settings in rows(session, SETTINGS):
         if role:
@@ -165,18 +169,18 @@ def copy_rights(session: BaseDatabaseWrapper, name: str) -> tuple[str, ...]:
 
 
 def drop(session: BaseDatabaseWrapper, name: str) -> None:
-    """Drop a database and end the sessions on it; nothing if there is none. Django's errors."""
+    """Drop a database and end the sessions on it, if it exists. Raises Django's errors."""
     execute(session, DROP, name)
 
 
 def execute(session: BaseDatabaseWrapper, template: str, *values: str) -> None:
-    """Run a statement that takes no parameters, with the values quoted by the server."""
+    """Run a statement that takes no parameters; the server quotes the values into it."""
     ((statement,),) = rows(session, FORMAT, template, list(values))
     rows(session, statement)
 
 
 def set_clause(setting: str) -> tuple[str, tuple[str, ...]]:
-    """``SET …`` for one ``name=value`` of the catalogue, as template and values."""
+    """``SET …`` for one ``name=value`` of the catalogue, as a template and its values."""
     key, _, value = setting.partition("=")
     if key.lower() not in LISTS:
         return "SET %I TO %L", (key, value)

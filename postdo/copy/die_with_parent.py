@@ -18,7 +18,10 @@ PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 def main() -> None:
-    """Become the program. Exits with 1 if the starter is gone already."""
+    """Ask the kernel to be killed with the parent, then become the program of the arguments.
+
+    Exits with 1 if the parent is gone already.
+    """
     starter, *command = sys.argv[1:]
     if sys.platform == "linux":
         import ctypes  # noqa: PLC0415  not every Python has it

@@ -26,7 +26,10 @@ EXTENSIONS = "SELECT extname FROM pg_extension ORDER BY extname"
 
 
 def forbidden(run: Run, session: BaseDatabaseWrapper, scratch: str) -> tuple[str, ...]:
-    """The extensions that this role cannot create; tried, as servers have rules of their own."""
+    """The extensions that this role cannot create.
+
+    Each is tried, because servers have own rules.
+    """
     names = sorted(untrusted(session))
     if not names:
         return ()
@@ -46,16 +49,16 @@ def forbidden(run: Run, session: BaseDatabaseWrapper, scratch: str) -> tuple[str
 
 
 def provided(run: Run, scratch: str) -> tuple[str, ...]:
-    """What the scratch database has from its template; a restore need not, and cannot, make it."""
+    """Extensions that the scratch database got from its template; a restore leaves them out."""
     with closing(connect_to(scratch, f"postdo copy {run.config.host}")) as there:
         return tuple(name for (name,) in rows(there, EXTENSIONS) if name != "plpgsql")
 
 
 def same_versions(run: Run, session: BaseDatabaseWrapper, scratch: str) -> None:
-    """Make the extensions whose version is not the server's usual one, as pg_dump names none.
+    """Create extensions in the source's version where that is not the default; pg_dump names none.
 
-    Those of a schema that the restore makes are left to it. What cannot be made here, is another
-    version in the copy, or the restore says why.
+    Those in a schema that the restore creates are left to it. One that cannot be created here gets
+    another version, or the restore fails with the reason.
     """
     older = rows(session, OLDER)
     if not older:

@@ -76,9 +76,10 @@ _KIND = re.compile(r"^([A-Z][A-Z ]*[A-Z])(?= )")
 
 @dataclass(frozen=True)
 class Foreign:
-    """``extensions``, ``functions``: names, and ids. ``relations``, ``schemas``: quoted names.
+    """What a role that is no superuser cannot copy.
 
-    ``provided``: extensions that the copy has already, which are a superuser's there too.
+    ``extensions`` and ``functions``: names and ids. ``relations`` and ``schemas``: quoted names.
+    ``provided``: extensions that the copy has already, and that belong to a superuser there too.
     """
 
     extensions: tuple[str, ...] = ()
@@ -90,7 +91,7 @@ class Foreign:
 
     @property
     def flags(self) -> list[str]:
-        """For pg_dump: what it would fail to read."""
+        """Options that keep pg_dump from reading what it may not."""
         return [
             *(f"--exclude-table={name}" for name in self.relations),
             *(f"--exclude-schema={name}" for name in self.schemas),
@@ -98,7 +99,7 @@ class Foreign:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """What a dump does not read, in words."""
+        """What the dump leaves out, in words."""
         return (
             *(f"schema {name}" for name in self.schemas),
             *map(table, self.relations),
@@ -106,14 +107,14 @@ class Foreign:
 
     @property
     def unwanted(self) -> bool:
-        """Whether there is something that a dump has, and a restore cannot make."""
+        """Whether the dump contains something that a restore by this role cannot create."""
         return bool(self.extensions or self.functions or self.event_triggers or self.provided)
 
 
 def foreign(
     session: BaseDatabaseWrapper, extensions: tuple[str, ...], provided: tuple[str, ...]
 ) -> Foreign:
-    """What this role, no superuser, cannot take along. ``extensions``: those it cannot create."""
+    """Find what this role cannot copy. ``extensions``: those that it cannot create."""
     schemas = tuple(name for (name,) in rows(session, CLOSED))
     closed = tuple(f"{name}." for name in schemas)
     relations = (name for (name,) in rows(session, UNREADABLE))
@@ -145,14 +146,14 @@ class _Entry:
 
 @dataclass(frozen=True)
 class Contents:
-    """``wanted``: lines for pg_restore's list. ``left_out``: the rest, in words."""
+    """``wanted``: lines for pg_restore's list. ``left_out``: what is not restored, in words."""
 
     wanted: tuple[str, ...]
     left_out: tuple[str, ...]
 
     @contextmanager
     def flags(self) -> Iterator[tuple[str, ...]]:
-        """For pg_restore."""
+        """Yield the options that make pg_restore use this list."""
         with tempfile.NamedTemporaryFile("w", suffix=".list") as file:
             file.write("\n".join(self.wanted) + "\n")
             file.flush()
@@ -160,9 +161,11 @@ class Contents:
 
 
 def contents(found: Programs, dump: Path, without: Foreign, *, in_kit: bool) -> Contents:
-    """What a dump has that this role can restore. Raises ``Refused`` if that lacks a table.
+    """What a dump contains that this role can restore.
 
-    ``in_kit``: whether extensions can be listed in .env.
+    Raises ``Refused`` if a table would be missing.
+
+    ``in_kit``: whether extensions can be listed in ``.env``, for the remedy.
     """
     listed = subprocess.run(
         [found.pg_restore, "--list", "--verbose", dump], capture_output=True, text=True, check=True
@@ -195,7 +198,7 @@ def contents(found: Programs, dump: Path, without: Foreign, *, in_kit: bool) -> 
 
 
 def listing(extensions: Sequence[str]) -> str:
-    """The remedy in the kit, which creates them as the superuser (db/roles.sh)."""
+    """The remedy in the kit: DB_EXTENSIONS, which the superuser creates (``db/roles.sh``)."""
     return f"add to DB_EXTENSIONS in .env: {','.join(extensions)}"
 
 

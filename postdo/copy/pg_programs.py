@@ -78,7 +78,7 @@ class Programs:
 
 
 class ProgramFailedError(Exception):
-    """``program``: its name. ``said``: one line. ``details``: further lines of what it said."""
+    """A program failed. ``said``: its message, one line; ``details``: further lines."""
 
     def __init__(self, program: str, said: str, details: tuple[str, ...] = ()) -> None:
         super().__init__(f"{program}: {said}")
@@ -88,7 +88,7 @@ class ProgramFailedError(Exception):
 
 
 class OutOfTimeError(Exception):
-    """The programs were still running when their time was over; they have been ended."""
+    """The programs did not finish in time, and were ended."""
 
 
 @dataclass
@@ -99,10 +99,10 @@ class _Child:
 
 
 def programs(run: Run, major: int) -> Programs:
-    """Where they are: ``POSTDO_PG_BIN``, the usual folders of this major, the PATH.
+    """Find pg_dump and pg_restore of this major: ``POSTDO_PG_BIN``, the usual folders, the PATH.
 
-    A newer pg_dump writes what an older server cannot read, so the major has to be the same.
-    Raises ``Refused`` that says what to install, if there are none of this major.
+    The major must be the server's: a newer pg_dump writes what an older server cannot read. Raises
+    ``Refused``, which says what to install.
     """
     asked = run.config.pg_bin
     folders = [asked] if asked else [Path(folder.format(major=major)) for folder in FOLDERS]
@@ -126,10 +126,10 @@ def programs(run: Run, major: int) -> Programs:
 
 
 def environment(session: BaseDatabaseWrapper, application_name: str) -> dict[str, str]:
-    """The environment in which a program connects to the same server as the session, and how.
+    """The environment variables with which a program connects to the session's server, as it did.
 
-    From the live session: what settings, a service file and a password file made of it together.
-    The programs take the password from here, because everybody can read their arguments.
+    They come from the live session, which knows what settings, service file and password file made
+    together. The password is passed this way because everybody can read a program's arguments.
     """
     connection: Any = session.connection
     info = connection.info
@@ -148,10 +148,10 @@ def environment(session: BaseDatabaseWrapper, application_name: str) -> dict[str
 def run_together(
     commands: Sequence[Sequence[str]], variables: Mapping[str, str], deadline: float
 ) -> None:
-    """Run one program, or two of which the first writes into the second, to their ends.
+    """Run one program, or two of which the first writes into the second, until they end.
 
-    ``deadline``: on the monotonic clock. Raises ``ProgramFailedError`` or ``OutOfTimeError``;
-    however this is left, none of them runs any more.
+    ``deadline``: on the monotonic clock. Raises ``ProgramFailedError`` or ``OutOfTimeError``.
+    However it ends, no program is left running.
     """
     with ExitStack() as stack:
         children: list[_Child] = []

@@ -24,7 +24,10 @@ ORDER BY 2
 
 
 def refusal(session: BaseDatabaseWrapper) -> Refused | None:
-    """The error that says what has to be granted, if there is anything (HAZARDS 56)."""
+    """The error that says what to grant so that pg_dump can read everything (hazard 56).
+
+    ``None`` if it can already.
+    """
     found = rows(session, UNREADABLE)
     if not found:
         return None

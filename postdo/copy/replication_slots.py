@@ -17,9 +17,9 @@ WHERE NOT active AND safe_wal_size < %s ORDER BY safe_wal_size
 
 
 def require_room(session: BaseDatabaseWrapper, wal: int) -> None:
-    """Raise ``Refused`` if so many bytes of WAL would make the server give up a slot (HAZARDS 54).
+    """Raise ``Refused`` if ``wal`` bytes of WAL would make the server drop a slot (hazard 54).
 
-    The standby that it belongs to would have to be made anew.
+    The standby of that slot would have to be built anew.
     """
     for name, left in rows(session, AT_RISK, wal):
         raise Refused(

@@ -53,12 +53,12 @@ FROM pg_database WHERE datname ~ %s ORDER BY datname
 
 @contextmanager
 def scratch_database(run: Run, session: BaseDatabaseWrapper) -> Iterator[str]:
-    """The name of an empty database like the one ``session`` is connected to; gone at the end.
+    """Yield the name of a new empty database like the session's; it is dropped at the end.
 
-    Same encoding, collation, owner and settings, and the extensions that only a superuser can
-    create. While it lives, ``session`` (in autocommit)
-    holds an advisory lock that belongs to its name: who finds one whose lock is free, removes it.
-    Raises ``Refused`` if the role may not create databases, or if the server cannot.
+    It has the same encoding, collation, owner and settings, and the extensions that only a
+    superuser can create. Meanwhile ``session``, in autocommit, holds an advisory lock that belongs
+    to the name: whoever finds such a database with a free lock may drop it. Raises ``Refused`` if
+    the role may not create databases, or the server cannot.
     """
     ((source, _, _),) = rows(session, WHO)
     remove_abandoned(run, session)
@@ -77,9 +77,9 @@ def scratch_database(run: Run, session: BaseDatabaseWrapper) -> Iterator[str]:
 
 
 def remove_abandoned(run: Run, session: BaseDatabaseWrapper) -> tuple[str, ...]:
-    """Drop the scratch databases of runs that are no more, of this database only. Their names.
+    """Drop scratch databases of this database that killed runs have left. Returns their names.
 
-    One that cannot be dropped (it belongs to another role) is said and left.
+    One that cannot be dropped (it belongs to another role) is reported and stays.
     """
     ((source, _, _),) = rows(session, WHO)
     removed = []
@@ -107,11 +107,11 @@ def remove_abandoned(run: Run, session: BaseDatabaseWrapper) -> tuple[str, ...]:
 
 
 def create_like(run: Run, session: BaseDatabaseWrapper, name: str) -> tuple[str, ...]:
-    """Make an empty database that can take the place of the one ``session`` is connected to.
+    """Create an empty database that can take the place of the session's.
 
-    Like it in encoding, locale and tablespace, in owner, privileges, connection limit and comment,
-    and in the settings for all and for single roles. Returns the settings that this role may not
-    give, in words. Raises ``Refused`` if it cannot be made; then nothing of it is left.
+    It is alike in encoding, locale, tablespace, owner, privileges, connection limit, comment and
+    the settings for all and for single roles. Returns, in words, the settings that this role may
+    not copy. Raises ``Refused`` if it cannot be created; nothing of it is left then.
     """
     ((source, _, _),) = rows(session, WHO)
     try:
@@ -130,9 +130,9 @@ def create_like(run: Run, session: BaseDatabaseWrapper, name: str) -> tuple[str,
 
 
 def drop_database(session: BaseDatabaseWrapper, name: str) -> None:
-    """Drop a database and end the sessions on it; nothing if there is none.
+    """Drop a database and end the sessions on it, if it exists. Raises Django's errors.
 
-    By a new session if this one is lost. Errors are Django's.
+    It opens a new session if this one is lost.
     """
     try:
         create_database.drop(session, name)
@@ -148,9 +148,9 @@ def connect_to(name: str, application_name: str, login: Login | None = None) -> 
 
 @contextmanager
 def creating(run: Run, session: BaseDatabaseWrapper) -> Iterator[BaseDatabaseWrapper]:
-    """A session that may create and rename databases for the role of ``session``: its own, or not.
+    """Yield a session that may create and rename databases: this one, or one of ``creator``.
 
-    Raises ``Refused`` if there is none.
+    Raises ``Refused`` if neither may.
     """
     ((source, role, may_create),) = rows(session, WHO)
     if may_create:
@@ -172,12 +172,15 @@ def creating(run: Run, session: BaseDatabaseWrapper) -> Iterator[BaseDatabaseWra
 
 
 def lock_key(name: str) -> int:
-    """The advisory lock that belongs to a scratch database; 56 bits, so that it is positive."""
+    """The key of the advisory lock of a scratch database: 56 bits of a hash, so it is positive."""
     return int.from_bytes(hashlib.sha256(name.encode()).digest()[:7], "big")
 
 
 def prefix_of(source: str) -> str:
-    """What the names begin with for this source: 24 of 63 bytes, however long its own name is."""
+    """What the names of scratch databases of this source begin with, whatever its length.
+
+    24 of the 63 bytes that a name may have.
+    """
     return f"{PREFIX}{hashlib.sha256(source.encode()).hexdigest()[:8]}_"
 
 

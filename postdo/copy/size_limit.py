@@ -19,7 +19,7 @@ def size_of(session: BaseDatabaseWrapper) -> int:
 
 
 def check_size(run: Run, session: BaseDatabaseWrapper) -> int:
-    """The size of the database in bytes. Raises ``Refused`` if that is beyond the budget."""
+    """The size of the database in bytes. Raises ``Refused`` if it is above ``REHEARSE_MAX_MB``."""
     size, most = size_of(session), run.config.policies.copy_mb
     if size > most * MB:
         raise Refused(

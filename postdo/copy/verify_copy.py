@@ -140,14 +140,14 @@ def objects(session: BaseDatabaseWrapper) -> dict[str, str]:
 
 
 def rights(session: BaseDatabaseWrapper, names: frozenset[str]) -> tuple[str, ...]:
-    """The statements that give these objects their owner and privileges once they are made anew."""
+    """Statements that give these objects their owner and privileges when they are recreated."""
     return tuple(statement for name, statement in rows(session, RIGHTS) if name in names)
 
 
 def give_privileges(original: BaseDatabaseWrapper, copy: BaseDatabaseWrapper) -> None:
-    """Give them on the copy as they are on the original, as far as this role may.
+    """Copy the privileges of the original to the copy, as far as this role may.
 
-    For a role that is no superuser: its restore leaves them out. ``differences`` finds the rest.
+    For a role that is no superuser, whose restore leaves them out. ``differences`` finds the rest.
     """
     for (statement,) in rows(original, PRIVILEGES):
         with suppress(DatabaseError):
@@ -157,7 +157,7 @@ def give_privileges(original: BaseDatabaseWrapper, copy: BaseDatabaseWrapper) ->
 def differences(
     original: BaseDatabaseWrapper, copy: BaseDatabaseWrapper, name: str, copy_name: str
 ) -> tuple[str, ...]:
-    """What the original has and its fresh copy has not, or the other way; the first few."""
+    """In what a fresh copy differs from its original beyond tables and rows; the first few."""
     wanted = _facts(original, DATABASE, name) | _facts(original, OBJECTS)
     there = _facts(original, DATABASE, copy_name) | _facts(copy, OBJECTS)
     missing = (f"missing in the copy: {fact}" for fact in sorted(wanted - there))

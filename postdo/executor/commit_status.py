@@ -59,7 +59,7 @@ class TransactionControlError(Exception):
 
 @dataclass(frozen=True)
 class Identity:
-    """Which transaction: ``pid`` and ``began`` of its session, ``xid`` in full (64 bits)."""
+    """Names one transaction: ``pid`` and ``began`` of its session, and its full 64-bit ``xid``."""
 
     pid: int
     began: str
@@ -67,12 +67,12 @@ class Identity:
 
     @property
     def question(self) -> str:
-        """The statement by which a person finds out what became of it."""
+        """The SQL by which a person can ask what became of the transaction."""
         return f"SELECT pg_xact_status('{self.xid}')"
 
 
 class CommitStatus(enum.Enum):
-    """What became of a transaction."""
+    """What became of a transaction whose COMMIT got no answer."""
 
     COMMITTED = "committed"
     ABORTED = "aborted"
@@ -80,7 +80,7 @@ class CommitStatus(enum.Enum):
 
 
 def identity(worker: BaseDatabaseWrapper) -> Identity:
-    """Of the transaction that is open."""
+    """The identity of the transaction that is open in this session."""
     ((pid, began, xid),) = rows(worker, IDENTITY)
     return Identity(pid, began, xid)
 
@@ -88,11 +88,13 @@ def identity(worker: BaseDatabaseWrapper) -> Identity:
 def commit_status(
     run: Run, which: Identity, recorded: Callable[[BaseDatabaseWrapper], bool]
 ) -> CommitStatus:
-    """Ask the server, over a new connection, for ``wait_seconds`` at the most.
+    """Ask the server, over new connections, whether a transaction was committed.
 
-    ``recorded``: whether the database shows what the transaction wrote. A server that crashes can
-    use a transaction id again, so that the answer "committed" may be somebody else's. A transaction
-    whose client is gone is ended. Without any answer it is ``UNKNOWN``.
+    It asks for ``wait_seconds`` at most, and ends the transaction if its client is gone. Without an
+    answer in that time the result is ``UNKNOWN``.
+
+    ``recorded``: tells whether the database shows what the transaction wrote. It is asked as well,
+    because a server that crashed can give the same transaction id to somebody else.
     """
     watch = Stopwatch()
     backoff = Backoff(FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS)
@@ -119,7 +121,7 @@ def commit_status(
 
 
 def status(session: BaseDatabaseWrapper, which: Identity) -> str | None:
-    """``committed``, ``aborted`` or ``in progress``; ``None`` if the server knows no more."""
+    """``committed``, ``aborted`` or ``in progress``; ``None`` if the server no longer knows."""
     try:
         ((said,),) = rows(session, STATUS, which.xid)
     except DatabaseError as error:
@@ -132,9 +134,10 @@ def status(session: BaseDatabaseWrapper, which: Identity) -> str | None:
 
 @contextmanager
 def nobody_else_ends_it(worker: BaseDatabaseWrapper) -> Iterator[None]:
-    """Inside, SQL that begins or ends a transaction raises ``TransactionControlError``.
+    """Make SQL that begins or ends a transaction raise ``TransactionControlError`` in the block.
 
-    Django's own savepoints are not touched, nor is what goes to the driver past Django.
+    Django's own savepoints still work. What a migration sends by the driver itself is not seen
+    here.
     """
     with worker.execute_wrapper(_refuse):
         yield
@@ -150,7 +153,7 @@ def _refuse(execute: Callable[..., Any], sql: Any, params: Any, many: bool, cont
 
 
 def text_of(sql: Any, context: Any) -> str:
-    """A statement as text, also where it is composed of the driver's own parts."""
+    """A statement as text, also if it is composed of the driver's own objects (``psycopg.sql``)."""
     if isinstance(sql, bytes):
         return sql.decode(errors="replace")
     if hasattr(sql, "as_string"):
@@ -177,7 +180,7 @@ _HEAD_WORDS = 3
 
 
 def transaction_control(sql: str) -> str:
-    """The first words of a statement in ``sql`` that begins or ends a transaction, else empty."""
+    """The first words of the statement in ``sql`` that begins or ends a transaction, or ""."""
     if not _SUSPICIOUS.search(sql):
         return ""
     return next((" ".join(head) for head in _heads(sql) if _is_control(head)), "")

@@ -32,7 +32,10 @@ LOCK_TIMEOUT = "SELECT current_setting('lock_timeout')"
 
 
 class ConnectionGuard:
-    """Keeps the project's other sessions with the database of ``worker`` from writing."""
+    """Keeps the project's other sessions on the database of ``worker`` from writing.
+
+    What they write would stay if the one transaction of the release is rolled back.
+    """
 
     def __init__(self, worker: BaseDatabaseWrapper) -> None:
         self._worker = worker
@@ -43,7 +46,7 @@ class ConnectionGuard:
 
     @contextmanager
     def reading_only(self) -> Iterator[None]:
-        """Inside, what another session tries to write fails."""
+        """Make other sessions read-only inside the block, so that what they try to write fails."""
         self._identity = rows(self._worker, IDENTITY)
         ((self._lock_timeout,),) = rows(self._worker, LOCK_TIMEOUT)
         self._close()
@@ -57,7 +60,7 @@ class ConnectionGuard:
             self._close()
 
     def check(self) -> None:
-        """Raise the error of a session that tried to write, wherever that was caught."""
+        """Raise the error of a session that tried to write, even if the migration caught it."""
         if self._error is not None:
             raise self._error
 

@@ -24,7 +24,11 @@ _at_work = threading.local()  # whether Django is connecting, in this thread
 
 
 def look_at(look: Look) -> Callable[[], None]:
-    """From now on, ask ``look`` before each; what is returned ends that."""
+    """Call ``look`` before each connection that is opened with psycopg2 or psycopg itself.
+
+    It gets libpq's parameters and returns the ones to add or replace; if it raises, nothing is
+    opened. Connections of Django's backends are not affected. Returns a function that stops this.
+    """
     stack = ExitStack()
     # Not all are installed, and not all of those can find their library.
     for driver, watch in (("psycopg2", _psycopg2), ("psycopg", _psycopg)):
@@ -41,7 +45,7 @@ def look_at(look: Look) -> Callable[[], None]:
 
 
 def name_in(parameters: Mapping[str, str]) -> str:
-    """The database that libpq would take; empty if a service file says which."""
+    """The database that libpq would connect to; empty if a service file decides."""
     told = parameters.get("dbname") or os.environ.get("PGDATABASE")
     if told or parameters.get("service") or os.environ.get("PGSERVICE"):
         return told or ""
@@ -49,7 +53,7 @@ def name_in(parameters: Mapping[str, str]) -> str:
 
 
 def with_settings(parameters: Mapping[str, str], **settings: str) -> dict[str, str]:
-    """What gives the session these settings, beside those that it has anyway."""
+    """Connection parameters that give the session these settings, in addition to its own."""
     usual = parameters.get("options") or os.environ.get("PGOPTIONS", "")
     ours = (f"-c {name}={value}" for name, value in settings.items())
     return {"options": " ".join((usual, *ours)).strip()}

@@ -37,7 +37,7 @@ WHERE current_setting('synchronous_commit') = 'off'
 
 @contextmanager
 def open_session() -> Iterator[BaseDatabaseWrapper]:
-    """The default connection, closed, outside any pool; as the settings say again at the end."""
+    """Yield the default connection, closed and outside any pool; afterwards it is as configured."""
     worker = connections[DEFAULT_DB_ALIAS]
     discard(worker)
     usual = worker.settings_dict
@@ -51,7 +51,7 @@ def open_session() -> Iterator[BaseDatabaseWrapper]:
 
 
 def begin(run: Run, worker: BaseDatabaseWrapper) -> None:
-    """Connect, for one transaction. Others see from our lock that somebody is at work."""
+    """Connect for one transaction, and share the lock that tells others somebody is migrating."""
     worker.ensure_connection()
     name = f"postdo {run.config.host}".encode()[:APPLICATION_NAME_BYTES].decode(errors="ignore")
     rows(worker, SETTINGS, f"{run.config.policies.lock_timeout_ms}ms", name)
@@ -63,7 +63,7 @@ def begin(run: Run, worker: BaseDatabaseWrapper) -> None:
 
 
 def discard(worker: BaseDatabaseWrapper) -> None:
-    """Close it, whatever state it is in: the server rolls back what is open."""
+    """Close the session, whatever state it is in; the server rolls back what is open."""
     with suppress(Exception):  # it may be broken in any way
         worker.close()
     # Left so by an exception in the middle of Django's own steps.
@@ -73,13 +73,16 @@ def discard(worker: BaseDatabaseWrapper) -> None:
 
 
 def is_lost(worker: BaseDatabaseWrapper) -> bool:
-    """Whether the connection has broken or was closed."""
+    """Whether the connection is broken or closed."""
     connection: Any = worker.connection
     return connection is None or bool(connection.closed)
 
 
 def remove_mark(worker: BaseDatabaseWrapper) -> None:
-    """Take away what an unfinished run in Django's own way left, if we may."""
+    """Remove the mark of an unfinished ``migrate`` from the recorder's table, if we may.
+
+    It is a prefix of the comment on ``django_migrations``.
+    """
     ((_, comment),) = rows(worker, history.RECORDER)
     if comment and comment.startswith(UNFINISHED):
         with suppress(DatabaseError), atomic(using=DEFAULT_DB_ALIAS):
@@ -88,7 +91,10 @@ def remove_mark(worker: BaseDatabaseWrapper) -> None:
 
 
 def forget_rolled_back_rows() -> None:
-    """Empty the caches in which Django's own apps keep rows with their keys."""
+    """Empty the caches in which Django's own apps keep rows by their keys.
+
+    After a rollback these rows do not exist (content types, sites).
+    """
     if apps.is_installed("django.contrib.contenttypes"):
         from django.contrib.contenttypes.models import ContentType  # noqa: PLC0415  if installed
 

@@ -49,7 +49,7 @@ DJANGOS = "django.core.management.commands.migrate"
 
 
 class LeftPendingError(Exception):
-    """The project's own ``migrate`` ended well and did not apply all that is pending."""
+    """The project's own ``migrate`` ended without an error, but migrations are still pending."""
 
     def __init__(self, module: str, left: Sequence[Name]) -> None:
         super().__init__(
@@ -59,19 +59,20 @@ class LeftPendingError(Exception):
 
 
 class Observer(Protocol):
-    """Told about each migration, in the session that runs it."""
+    """Is told about each migration, in the session that runs it."""
 
     def begins(self, name: Name, migration: Any) -> None:
-        """Before the first statement of a migration. May raise, to stop there."""
+        """Called before the first statement of a migration. May raise, to stop there."""
 
     def ended(self, name: Name) -> None:
-        """After its last statement, its record and the check of deferred constraints."""
+        """Called after a migration's last statement, its record, and its deferred constraints."""
 
 
 def run_pending(worker: BaseDatabaseWrapper, observer: Observer) -> None:
-    """pre_migrate, the migrations, post_migrate; ``worker`` must be inside ``atomic()``.
+    """Send pre_migrate, run all pending migrations, send post_migrate: in the open transaction.
 
-    ``worker`` is ``connections["default"]``. Errors are those of Django and of the migrations.
+    ``worker`` is ``connections["default"]``, inside ``atomic()``. Raises whatever Django and the
+    migrations raise.
     """
     end, others = TransactionScope(worker), ConnectionGuard(worker)
 
@@ -85,19 +86,19 @@ def run_pending(worker: BaseDatabaseWrapper, observer: Observer) -> None:
 
 
 def run_plainly(observer: Observer) -> None:
-    """The same as Django does it: one transaction for each migration that is atomic, kept."""
+    """Run pending migrations as Django does: each atomic one commits its own transaction."""
     run_migrate(_Progress(observer))
 
 
 def progress(observer: Observer) -> Callable[..., None]:
-    """A callback for an executor of migrations that are kept, each by itself."""
+    """A progress callback for Django's executor, where each migration is kept by itself."""
     return _Progress(observer)
 
 
 def run_migrate(progress: Callable[..., None]) -> None:
-    """The ``migrate`` command that a person would get, which tells ``progress`` each step.
+    """Run the ``migrate`` command that a person would get, and tell ``progress`` each step.
 
-    Raises ``LeftPendingError`` where an app's own command leaves migrations unapplied.
+    Raises ``LeftPendingError`` if an app's own command leaves migrations unapplied.
     """
     command: Any = load_command("migrate")
     with (
@@ -153,7 +154,7 @@ def _only_in_children(own: int) -> Callable[[int], None]:
 
 @contextmanager
 def without_concurrently(worker: BaseDatabaseWrapper) -> Iterator[None]:
-    """Inside, indexes are made and dropped in the ordinary way, which a transaction can do."""
+    """Build and drop indexes without CONCURRENTLY inside the block, as a transaction requires."""
     with ExitStack() as stack:
         # The outermost one, so that who watches the statements sees what is really sent.
         worker.execute_wrappers.insert(0, _plainly)

@@ -63,7 +63,11 @@ TEMPORARY = re.compile(
 
 
 class TransactionScope:
-    """Watches one session, and ends what belongs to a migration with the migration."""
+    """Watches one session, and ends with each migration what its own COMMIT would have ended.
+
+    All migrations share one transaction here, so PostgreSQL does not do it at their ends. It
+    concerns deferred constraints, ``SET LOCAL``, and temporary tables with ON COMMIT.
+    """
 
     def __init__(self, worker: BaseDatabaseWrapper) -> None:
         self._worker = worker
@@ -72,17 +76,17 @@ class TransactionScope:
         self._blocks: int | None = None  # how many are open around a migration that is not atomic
 
     def begin(self, *, atomic: bool) -> None:
-        """Before a migration."""
+        """Note the state before a migration. ``atomic``: of the migration."""
         self._blocks = None if atomic else len(self._worker.savepoint_ids)
 
     @contextmanager
     def watching(self) -> Iterator[None]:
-        """Inside, statements are looked at before they are sent."""
+        """Look at statements before they are sent, inside the block."""
         with self._worker.execute_wrapper(self._look):
             yield
 
     def reach(self) -> None:
-        """Check what is deferred, then let all be as it was before the migration."""
+        """Check deferred constraints, then restore the state from before the migration."""
         self._blocks = None
         with self._worker.cursor() as cursor:  # Django's, so that who watches sees what fails
             cursor.execute(CHECK_CONSTRAINTS)

@@ -52,14 +52,16 @@ SET = "SELECT set_config(n, v, true) FROM unnest(%s::text[], %s::text[]) AS s(n,
 
 @dataclass(frozen=True)
 class Entry:
-    """One object of a schema.
+    """One object of a schema. Two entries describe the same object if ``identity`` is equal.
 
-    ``kind``: schema, extension, type, collation, table, column, constraint, index, sequence, view,
-    trigger, policy or function. ``table``: the table (or view) that it belongs to or is, with its
-    schema (``public.shop_item``), or an empty string. ``name``: its name in this database; with its
-    schema for a type, collation, sequence and function (there with its argument types). ``facts``:
-    what makes it what it is, in PostgreSQL's words, under the names in ``catalogue_sql.QUESTIONS``;
-    one that does not apply is an empty string. Two objects are the same if ``identity`` is equal.
+    - ``kind``: schema, extension, type, collation, table, column, constraint, index, sequence,
+      view, trigger, policy or function.
+    - ``table``: the table or view that it is, or belongs to, with its schema
+      (``public.shop_item``); otherwise an empty string.
+    - ``name``: its name in this database. For a type, collation, sequence and function it includes
+      the schema, for a function also the argument types.
+    - ``facts``: what makes it what it is, in PostgreSQL's words, under the names in
+      ``queries.QUESTIONS``; a fact that does not apply is an empty string.
     """
 
     kind: str
@@ -69,28 +71,34 @@ class Entry:
 
     @property
     def essence(self) -> dict[str, str]:
-        """The facts without those that are mere information."""
+        """The facts that count in a comparison, without those that are only information."""
         spare = INFORMATION.get(self.kind, frozenset())
         return {fact: value for fact, value in self.facts.items() if fact not in spare}
 
     @property
     def named(self) -> bool:
-        """Whether the name matters; where it does not, it may be a generated one."""
+        """Whether the name counts in a comparison.
+
+        A generated one, as of a constraint, does not.
+        """
         owned = self.kind == "sequence" and self.facts.get("column", "") != ""
         return self.kind not in BY_DEFINITION and not owned
 
     @cached_property
     def identity(self) -> Identity:
-        """Equal for objects that are the same: kind, table, name where it matters, essence."""
+        """A key that is equal for the same object in two databases.
+
+        It consists of the kind, the table, the name where it counts, and the essence.
+        """
         name = self.name if self.named else ""
         return (self.kind, self.table, name, tuple(sorted(self.essence.items())))
 
 
 @dataclass(frozen=True)
 class Catalogue:
-    """All objects of a database but PostgreSQL's, extensions' and those of the journal.
+    """All objects of a database, except those of PostgreSQL, of extensions and of the journal.
 
-    ``major``: of the server that it was read from, such as 17.
+    ``major``: version of the server that it was read from, such as 17.
     """
 
     major: int
@@ -98,13 +106,13 @@ class Catalogue:
 
     @cached_property
     def checksum(self) -> str:
-        """Equal for schemas that are equal by definition, whatever generated names they have."""
+        """SHA-256 over the identities: equal for schemas that differ in generated names only."""
         lines = sorted(json.dumps(entry.identity) for entry in self.entries)
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
     @cached_property
     def tables(self) -> frozenset[str]:
-        """The tables, with their schema; no views."""
+        """The tables' names with their schema, without views."""
         return frozenset(entry.table for entry in self.of("table"))
 
     def of(self, kind: str) -> tuple[Entry, ...]:
@@ -119,7 +127,7 @@ class Catalogue:
         return {kind: tuple(entries) for kind, entries in kinds.items()}
 
     def to_json(self) -> str:
-        """For the journal and between processes."""
+        """The catalogue as JSON, for the journal and for other processes. See ``from_json``."""
         entries = [
             [entry.kind, entry.table, entry.name, dict(entry.facts)] for entry in self.entries
         ]
@@ -127,7 +135,7 @@ class Catalogue:
 
 
 def from_json(text: str) -> Catalogue:
-    """What ``to_json`` wrote. Raises ``ValueError`` for another format or damage."""
+    """Read what ``to_json`` wrote. Raises ``ValueError`` if it is damaged or of another format."""
     loaded: Any = json.loads(text)
     if not isinstance(loaded, dict) or loaded.get("format") != FORMAT:
         raise ValueError(f"this is no catalogue of format {FORMAT}")
@@ -167,7 +175,7 @@ def read(session: BaseDatabaseWrapper) -> Catalogue:
 
 
 def in_transaction(session: BaseDatabaseWrapper) -> bool:
-    """Whether statements of a session belong to a transaction that somebody began."""
+    """Whether a statement of this session would run in a transaction that somebody has begun."""
     connection: Any = session.connection
     return not connection.autocommit or connection.info.transaction_status != IDLE
 
@@ -198,7 +206,7 @@ def _read(session: BaseDatabaseWrapper) -> Catalogue:
 
 @contextmanager
 def our_settings(session: BaseDatabaseWrapper) -> Iterator[None]:
-    """Inside, texts of definitions do not depend on how the session is set."""
+    """Fix the session's settings on which the texts of definitions depend, inside the block."""
     before = dict(rows(session, CURRENT, list(SETTINGS)))
     rows(session, SET, list(SETTINGS), list(SETTINGS.values()))
     try:

@@ -29,9 +29,10 @@ MINOR = frozenset({"options", "access method"})
 
 
 def compare(expected: Catalogue, actual: Catalogue) -> tuple[Difference, ...]:
-    """How ``actual`` differs from ``expected``, alarms first, in a stable order.
+    """How ``actual`` differs from ``expected``: alarms first, in a stable order.
 
-    The statements of all differences can be run in this order.
+    The repair statements of all differences can be run in this order. Kinds are compared one after
+    another; generated names do not count (see ``catalogue.Entry.identity``).
     """
     pair = Pair(expected, diff_columns.adopt(expected, actual))
     found = [

@@ -18,9 +18,9 @@ OPTIONS = ("type", "increment", "minimum", "maximum", "cycle")
 
 
 def adopt(expected: Catalogue, actual: Catalogue) -> Catalogue:
-    """``actual``, where a serial column that lost the ownership of its sequence is read as serial.
+    """``actual``, but a serial column whose sequence lost its owner is read as serial still.
 
-    The sequence keeps its owner, or that it has none: so that this is one difference, not three.
+    Otherwise one lost ownership would be reported as three differences: column, default, sequence.
     """
     numbered = {place for place, entry in _columns(expected).items() if entry.facts["identity"]}
     at_home = {_place(entry) for entry in actual.of("sequence")}
@@ -154,7 +154,7 @@ def _order(
 
 
 def sequences(pair: Pair) -> Iterator[Difference]:
-    """Sequences, matched by the column that they belong to, else by name."""
+    """Changed, missing and extra sequences, matched by the column that owns them, else by name."""
     tables = pair.both("table")
     told = _told_by_columns(pair)
     wanted = {_place(entry): entry for entry in pair.expected.of("sequence")}

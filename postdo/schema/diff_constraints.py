@@ -17,7 +17,10 @@ NAMES = {"p": "primary key", "u": "unique", "f": "foreign key", "c": "check", "x
 
 
 def rules(pair: Pair) -> Iterator[Difference]:
-    """Those of the tables (and indexes of views) that both schemas have; foreign keys last."""
+    """Differences of constraints and indexes, on tables and views that both schemas have.
+
+    Foreign keys come last, because their repair may need the others.
+    """
     relations = pair.both("table") | pair.both("view")
     wanted, real = _by_relation(pair.expected), _by_relation(pair.actual)
     extra_columns = _columns(pair.actual) - _columns(pair.expected)

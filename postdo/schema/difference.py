@@ -11,14 +11,17 @@ from postdo.schema.quoting import Sql
 
 @dataclass(frozen=True)
 class Difference:
-    """One thing that is not as expected.
+    """One thing that is not as expected, and what would repair it.
 
-    ``kind``, ``table``, ``name``: as in ``catalogue.Entry``; an extra view that reads a known table
-    has that table. ``what``: one line for a person. ``alarm``: whether it matters; else it is
-    information (an index made by hand, order of columns). ``sql``: statements that would remove
-    it, empty where only a person can know. ``again``: statements that make it as it is, for what
-    a migration may need out of its way meanwhile (a view, a trigger, a policy). ``why``: why SQL
-    that was tried is not told.
+    - ``kind``, ``table``, ``name``: as in ``catalogue.Entry``. An extra view that reads a known
+      table has that table.
+    - ``what``: one line for a person.
+    - ``alarm``: whether it matters; otherwise it is information, such as an index made by hand or
+      the order of columns.
+    - ``sql``: statements that would remove the difference; empty where only a person can know.
+    - ``again``: statements that create the object as it is, for one that must be out of a
+      migration's way meanwhile (a view, a trigger, a policy).
+    - ``why``: why no statements are given although some were tried.
     """
 
     kind: str
@@ -32,13 +35,13 @@ class Difference:
 
     @property
     def only_reads(self) -> bool:
-        """Whether this is a view that nobody expects; its table is one that it reads."""
+        """Whether this is an extra view: it reads a table, and changes nothing."""
         return self.kind == "view" and self.name != self.table.partition(".")[2]
 
 
 @dataclass(frozen=True)
 class Pair:
-    """The two schemas, and which tables and views both of them have."""
+    """The two schemas that are compared, and which tables and views both have."""
 
     expected: Catalogue
     actual: Catalogue
@@ -53,7 +56,7 @@ class Pair:
 
 
 def label(entry: Entry) -> str:
-    """An object for a message: ``view shop_cheap``, ``trigger audit on shop_item``."""
+    """How a message names an object: ``view shop_cheap``, ``trigger audit on shop_item``."""
     if entry.kind in ("table", "view"):
         return f"{entry.facts['form'] if entry.kind == 'view' else 'table'} {shown(entry.table)}"
     if entry.kind == "function":
@@ -65,5 +68,5 @@ def label(entry: Entry) -> str:
 
 
 def difference(entry: Entry, what: str, sql: Sql, *, alarm: bool = True) -> Difference:
-    """A difference at this entry."""
+    """Make the difference for this entry."""
     return Difference(entry.kind, entry.table, entry.name, what, alarm, sql)

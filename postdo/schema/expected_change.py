@@ -20,9 +20,11 @@ _Place = tuple[str, str, str]
 
 
 def advance(expected: Catalogue, before: Catalogue, after: Catalogue) -> Catalogue:
-    """``expected`` with what is gone from ``before`` to ``after`` removed, and what is new added.
+    """The expected schema after a release, from the one before it and what the release changed.
 
-    Objects are the same as in a comparison, and what is mere information about them counts too.
+    That is ``expected`` without what ``after`` lacks of ``before``, and with what ``after`` has
+    more. So a difference that was tolerated stays one. Objects are matched as in a comparison, but
+    what is only information about them counts too.
     """
     was, there = _counted(before), _counted(after)
     gone, new = was - there, there - was

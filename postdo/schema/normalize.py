@@ -74,11 +74,15 @@ Texts = Mapping[str, str]
 
 
 def worded(session: BaseDatabaseWrapper, mine: Catalogue, theirs: Catalogue) -> Catalogue:
-    """``mine``, in the words of ``theirs`` where PostgreSQL takes both for the same definition.
+    """``mine`` in the words of ``theirs``, where PostgreSQL takes both for the same definition.
 
-    ``session``: on a database that has the types, functions and (for views) tables that they name;
-    nothing of it is changed, in its transaction or in one of our own. What cannot be read there
-    keeps its words.
+    PostgreSQL prints an expression much as it was written, so two equal ones can read differently.
+    Here the server parses both texts, and where the results are equal, the text of ``theirs`` is
+    used.
+
+    ``session``: on a database with the types, functions and (for views) tables that the texts name.
+    Nothing of it stays changed: its transaction is used, or one of our own. A text that cannot be
+    read there is left as it is.
     """
     mine_only, theirs_only = _beyond(mine, theirs), _beyond(theirs, mine)
     pairs = [(one, [two for two in theirs_only if _may_be(one, two)]) for one in mine_only]

@@ -266,7 +266,10 @@ WHERE NOT EXISTS (SELECT FROM pg_depend e WHERE e.deptype IN ('e', 'i')
 
 @dataclass(frozen=True)
 class Question:
-    """``sql`` returns table, name and then the ``facts`` of each object of this ``kind``."""
+    """A query for one kind of object.
+
+    It returns table, name and then the ``facts`` of each object.
+    """
 
     kind: str
     facts: tuple[str, ...]

@@ -6,27 +6,27 @@ Sql = tuple[str, ...]  # whole statements, in the order in which they are run
 
 
 def quote(name: str) -> str:
-    """One name as an identifier."""
+    """A name as a quoted identifier."""
     return '"' + name.replace('"', '""') + '"'
 
 
 def qualified(name: str) -> str:
-    """``schema.name`` as an identifier; what follows an opening bracket is a list of types."""
+    """``schema.name`` as quoted identifiers; from an opening bracket on, it is a list of types."""
     schema, _, rest = name.partition(".")
     plain, bracket, arguments = rest.partition("(")
     return f"{quote(schema)}.{quote(plain)}{bracket}{arguments}"
 
 
 def literal(text: str) -> str:
-    """A text as a constant."""
+    """A text as a SQL constant."""
     return "'" + text.replace("'", "''") + "'"
 
 
 def beside(table: str, name: str) -> str:
-    """The identifier of an index: it lives in its table's schema."""
+    """The identifier of an index, which is in the schema of its table."""
     return f"{quote(table.partition('.')[0])}.{quote(name)}"
 
 
 def alter(table: str, action: str) -> str:
-    """An action on a table, named with its schema, as a whole statement."""
+    """An ALTER TABLE statement with this action."""
     return f"ALTER TABLE {qualified(table)} {action};"

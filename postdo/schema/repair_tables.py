@@ -20,7 +20,7 @@ INTEGERS = frozenset({"smallint", "integer", "bigint"})
 
 
 def alter_column(column: Entry, action: str) -> str:
-    """An action on one column, as a whole statement."""
+    """An ALTER TABLE … ALTER COLUMN statement with this action."""
     return alter(column.table, f"ALTER COLUMN {quote(column.name)} {action}")
 
 
@@ -28,7 +28,7 @@ def alter_column(column: Entry, action: str) -> str:
 
 
 def column_definition(column: Entry) -> str:
-    """A column as it stands in CREATE TABLE and ADD COLUMN."""
+    """A column's definition, as CREATE TABLE and ADD COLUMN take it."""
     facts = column.facts
     words = [quote(column.name), facts["type"]]
     if facts["collation"]:
@@ -46,7 +46,7 @@ def column_definition(column: Entry) -> str:
 
 
 def create_table(expected: Catalogue, table: Entry) -> Sql:
-    """The table with all that is on it but its foreign keys, which may need other tables."""
+    """Create a table with everything on it except foreign keys, which may need other tables."""
     on_it = [entry for entry in expected.entries if entry.table == table.table]
     columns = sorted(
         (entry for entry in on_it if entry.kind == "column"),
@@ -76,7 +76,7 @@ def create_table(expected: Catalogue, table: Entry) -> Sql:
 
 
 def foreign_keys(expected: Catalogue, tables: Iterable[str]) -> Sql:
-    """Those of the tables that are created."""
+    """Add the foreign keys of these tables, after all tables exist."""
     wanted = frozenset(tables)
     return tuple(
         add_constraint(entry)
@@ -86,12 +86,12 @@ def foreign_keys(expected: Catalogue, tables: Iterable[str]) -> Sql:
 
 
 def drop_table(table: Entry) -> Sql:
-    """Drop a table, after a line that says what that costs."""
+    """Drop a table, after a comment that says which data is lost."""
     return (f"{DELETES}DROP TABLE {qualified(table.table)};",)
 
 
 def row_security(table: Entry) -> Sql:
-    """Row security of a new table, whose usual state is off."""
+    """Switch on row security of a new table, where it is expected; new tables have it off."""
     return tuple(
         statement
         for fact in ("row security", "forced row security")
@@ -101,7 +101,7 @@ def row_security(table: Entry) -> Sql:
 
 
 def table_fact(table: Entry, fact: str) -> Sql:
-    """Give a table this one fact of the expected one."""
+    """Change one property of a table to the expected one."""
     value = table.facts[fact]
     if fact == "row security":
         return (
@@ -114,7 +114,7 @@ def table_fact(table: Entry, fact: str) -> Sql:
 
 
 def add_column(column: Entry) -> Sql:
-    """Add a column, after a warning where rows that are there would stop it."""
+    """Add a column, after a comment where existing rows would make that fail."""
     facts = column.facts
     given = facts["default"] or facts["identity"] or facts["generated"]
     warning = FILL if facts["nullable"] == "no" and not given else ""
@@ -122,12 +122,15 @@ def add_column(column: Entry) -> Sql:
 
 
 def drop_column(column: Entry) -> Sql:
-    """Drop a column, after a line that says what that costs."""
+    """Drop a column, after a comment that says which data is lost."""
     return (DELETES + alter(column.table, f"DROP COLUMN {quote(column.name)}"),)
 
 
 def change_type(expected: Entry, actual: Entry, there: Catalogue) -> Sql:
-    """Type and collation. What stays in the way, a default or a view, is made again."""
+    """Change a column's type and collation.
+
+    A default or view in the way is dropped and made again.
+    """
     facts = expected.facts
     change = f"TYPE {facts['type']}"
     if facts["collation"] or actual.facts["collation"]:
@@ -152,19 +155,19 @@ def _assignable(real: str, wanted: str) -> bool:
 
 
 def change_null(expected: Entry) -> Sql:
-    """Have a column accept NULL, or not, as expected."""
+    """Set or drop NOT NULL, as expected."""
     verb = "SET" if expected.facts["nullable"] == "no" else "DROP"
     return (alter_column(expected, f"{verb} NOT NULL"),)
 
 
 def change_default(expected: Entry) -> Sql:
-    """Give a column the expected default, or none."""
+    """Set the expected default, or drop it."""
     default = expected.facts["default"]
     return (alter_column(expected, f"SET DEFAULT {default}" if default else "DROP DEFAULT"),)
 
 
 def change_generated(expected: Entry, actual: Entry) -> Sql:
-    """A column that is computed and should not be, or the other way, or by another expression."""
+    """Change whether a column is computed, or its expression."""
     if not expected.facts["generated"] and actual.facts["generated"] == "s":
         back = change_default(expected) if expected.facts["default"] else ()
         return (alter_column(expected, "DROP EXPRESSION"), *back)
@@ -174,7 +177,10 @@ def change_generated(expected: Entry, actual: Entry) -> Sql:
 def change_identity(
     expected: Entry, actual: Entry, wanted: Entry | None, owned: Entry | None
 ) -> Sql:
-    """Where a column gets its numbers. ``wanted``, ``owned``: the sequences that belong to it."""
+    """Change where a column gets its numbers from.
+
+    ``wanted``: the sequence that should belong to it, ``owned``: the one that does.
+    """
     mode, real = expected.facts["identity"], actual.facts["identity"]
     if mode and real and actual.facts["written"] == "identity":
         return (alter_column(expected, f"SET GENERATED {IDENTITY[mode]}"),)
@@ -227,7 +233,7 @@ def drop_constraint(constraint: Entry) -> str:
 
 
 def validate(constraint: Entry) -> str:
-    """Have all rows checked against a constraint that is NOT VALID."""
+    """Check all existing rows against a constraint that is NOT VALID."""
     return alter(constraint.table, f"VALIDATE CONSTRAINT {quote(constraint.name)}")
 
 
@@ -237,12 +243,12 @@ def drop_index(index: Entry) -> str:
 
 
 def reindex(index: Entry) -> str:
-    """Build an invalid index again; nobody can write to its table meanwhile."""
+    """Rebuild an invalid index. It blocks writes to the table meanwhile."""
     return f"REINDEX INDEX {beside(index.table, index.name)};"
 
 
 def sequence_options(sequence: Entry) -> str:
-    """The options of CREATE SEQUENCE and ALTER SEQUENCE, all of them."""
+    """All options of a sequence, for CREATE SEQUENCE and ALTER SEQUENCE."""
     facts = sequence.facts
     return (
         f"AS {facts['type']} INCREMENT {facts['increment']} MINVALUE {facts['minimum']} "
@@ -252,23 +258,23 @@ def sequence_options(sequence: Entry) -> str:
 
 
 def create_sequence(sequence: Entry) -> Sql:
-    """Create a sequence, and have its column own it where it has one."""
+    """Create a sequence, owned by its column if it has one."""
     create = f"CREATE SEQUENCE {qualified(sequence.name)} {sequence_options(sequence)};"
     return (create, *(own(sequence, sequence) if sequence.facts["column"] else ()))
 
 
 def change_sequence(expected: Entry, actual: Entry) -> Sql:
-    """Give a sequence the expected options; the number that comes next stays."""
+    """Set the expected options of a sequence; its next number stays."""
     return (f"ALTER SEQUENCE {qualified(actual.name)} {sequence_options(expected)};",)
 
 
 def own(expected: Entry, actual: Entry) -> Sql:
-    """Have the actual sequence belong to the expected one's column."""
+    """Let the column of the expected sequence own the actual one."""
     column = expected.facts["column"]
     owner = f"{qualified(expected.table)}.{quote(column)}" if column else "NONE"
     return (f"ALTER SEQUENCE {qualified(actual.name)} OWNED BY {owner};",)
 
 
 def drop_sequence(sequence: Entry) -> Sql:
-    """Drop a sequence, if it has not gone with its column already."""
+    """Drop a sequence, unless it was dropped with its column."""
     return (f"DROP SEQUENCE IF EXISTS {qualified(sequence.name)};",)

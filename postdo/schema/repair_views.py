@@ -14,7 +14,10 @@ FIRES = {"O": "ENABLE", "D": "DISABLE", "R": "ENABLE REPLICA", "A": "ENABLE ALWA
 
 
 def create_view(view: Entry, *, replace: bool = False) -> Sql:
-    """Create a view without what is on it. ``replace``: over one whose columns it keeps."""
+    """Create a view without its indexes and triggers.
+
+    ``replace``: over one that has its columns.
+    """
     facts = view.facts
     options = f" WITH ({facts['options']})" if facts["options"] else ""
     verb = "CREATE OR REPLACE" if replace else "CREATE"
@@ -23,7 +26,7 @@ def create_view(view: Entry, *, replace: bool = False) -> Sql:
 
 
 def create_whole_view(catalogue: Catalogue, view: Entry) -> Sql:
-    """The view with the indexes and triggers on it."""
+    """Create a view with the indexes and triggers on it."""
     return (*create_view(view), *_on_view(catalogue, view))
 
 
@@ -32,12 +35,15 @@ def _body(definition: str) -> str:
 
 
 def drop_view(view: Entry) -> Sql:
-    """Drop a view; what still reads it stops this."""
+    """Drop a view. PostgreSQL refuses if another view still reads it."""
     return (f"DROP {view.facts['form'].upper()} IF EXISTS {qualified(view.table)};",)
 
 
 def change_view(expected: Catalogue, actual: Catalogue, wanted: Entry, real: Entry) -> Sql:
-    """Replaced where PostgreSQL can: the columns that are there stay, in their order."""
+    """Change a view: replace it where PostgreSQL can, else drop it and create it again.
+
+    It can be replaced if its columns stay, in their order.
+    """
     before, after = _view_columns(actual, real), _view_columns(expected, wanted)
     plain = wanted.facts["form"] == real.facts["form"] == "view"
     if plain and after[: len(before)] == before:
@@ -47,7 +53,7 @@ def change_view(expected: Catalogue, actual: Catalogue, wanted: Entry, real: Ent
 
 
 def around_views(there: Catalogue, column: Entry, statements: Sql) -> Sql:
-    """The statements, with the views that use this column out of their way."""
+    """The statements, between dropping the views that use this column and creating them again."""
     return _around(there, _readers(there, column.table, column.name), statements)
 
 
@@ -103,25 +109,25 @@ def create_index(index: Entry) -> str:
 
 
 def create_trigger(trigger: Entry) -> Sql:
-    """Create a trigger, and have it fire when it is expected to."""
+    """Create a trigger, and enable or disable it as expected."""
     enabled = trigger.facts["enabled"]
     more = () if enabled == "O" else fire(trigger)
     return (f"{trigger.facts['definition']};", *more)
 
 
 def fire(trigger: Entry) -> Sql:
-    """Whether it fires, as expected."""
+    """Enable or disable a trigger, as expected."""
     verb = FIRES[trigger.facts["enabled"]]
     return (alter(trigger.table, f"{verb} TRIGGER {quote(trigger.name)}"),)
 
 
 def drop_trigger(trigger: Entry) -> Sql:
-    """Drop a trigger, if it has not gone with its table already."""
+    """Drop a trigger, unless it was dropped with its table."""
     return (f"DROP TRIGGER IF EXISTS {quote(trigger.name)} ON {qualified(trigger.table)};",)
 
 
 def change_trigger(expected: Entry, actual: Entry) -> Sql:
-    """Have a trigger fire as expected; another definition is made anew."""
+    """Enable or disable a trigger as expected; if its definition differs, create it again."""
     if expected.facts["definition"] == actual.facts["definition"]:
         return fire(expected)
     return (*drop_trigger(actual), *create_trigger(expected))
@@ -142,5 +148,5 @@ def create_policy(policy: Entry) -> Sql:
 
 
 def drop_policy(policy: Entry) -> Sql:
-    """Drop a policy, if it has not gone with its table already."""
+    """Drop a policy, unless it was dropped with its table."""
     return (f"DROP POLICY IF EXISTS {quote(policy.name)} ON {qualified(policy.table)};",)

@@ -31,7 +31,7 @@ FAMILIES = ((VARCHAR, CHAR, TEXT), INTEGERS, FLOATS, (NUMERIC,))
 
 @dataclass(frozen=True)
 class ColumnType:
-    """A type in its parts. ``dimensions``: 0 for no array. ``base``: without its schema."""
+    """The parts of a type. ``base``: without its schema. ``dimensions``: 0 if it is no array."""
 
     base: str
     arguments: tuple[int, ...]
@@ -39,7 +39,7 @@ class ColumnType:
 
 
 def parse(text: str) -> ColumnType:
-    """Take a type apart; what has no known form is a base of its own."""
+    """Split a type into its parts; an unknown form becomes a base of its own."""
     found = _TYPE.match(text.strip())
     if found is None:
         return ColumnType(text.strip(), (), 0)
@@ -56,7 +56,7 @@ def parse(text: str) -> ColumnType:
 
 
 def fits(old: str, new: str) -> bool:
-    """Whether code made for ``old`` reads and writes a column of type ``new`` as before."""
+    """Whether code written for type ``old`` reads and writes a column of type ``new`` unchanged."""
     one, other = parse(old), parse(new)
     if one == other:
         return True

@@ -30,10 +30,10 @@ Facts = Mapping[str, str]
 
 @dataclass(frozen=True)
 class Clash:
-    """One thing that the serving release cannot live with.
+    """One thing on the new schema that makes the serving release fail.
 
-    ``what``: one line naming table and column. ``breaks``: ``reads`` or ``writes``. ``steps``:
-    the expand/contract steps that would make it possible, in order.
+    ``what``: one line with table and column. ``breaks``: ``reads`` or ``writes``. ``steps``: the
+    expand and contract steps that avoid it, in order.
     """
 
     table: str
@@ -55,7 +55,7 @@ class _Schema:
 
 
 def places(catalogue: Catalogue, table: str) -> tuple[str, ...]:
-    """The tables that a model's ``db_table`` can mean; the one in ``public`` before others."""
+    """The tables that a model's ``db_table`` can mean; one in ``public`` comes first."""
     for name in (table, f"public.{table}"):
         if name in catalogue.tables:
             return (name,)
@@ -68,10 +68,10 @@ def clashes(
     after: Catalogue,
     renames: Collection[Rename] | None = None,
 ) -> tuple[Clash, ...]:
-    """What ``use`` could do on ``before`` and can not on ``after``; empty: compatible.
+    """What the code described by ``use`` can do on ``before`` but not on ``after``.
 
-    ``renames``: what is the same under another name. ``None`` if nobody knows: then what looks
-    like it is told as a guess.
+    Empty if the release is compatible. ``renames``: tables and columns that only changed their
+    names; ``None`` if unknown, and then what looks like one is reported as a guess.
     """
     old, new = _Schema(before), _Schema(after)
     return tuple(

@@ -28,10 +28,10 @@ Facts = Mapping[str, str]
 
 @dataclass(frozen=True)
 class Rule:
-    """``kind``: u (primary keys and unique indexes too), c, f or x.
+    """A constraint or unique index. ``kind``: u (also primary keys and unique indexes), c, f or x.
 
-    ``columns``: or expressions, in a unique index. ``predicate``: of a unique index on a part of
-    the rows. ``deferrable``: whether only the end of a transaction checks it.
+    ``columns``: may be expressions in a unique index. ``predicate``: of a partial unique index.
+    ``deferrable``: whether it is checked only at the end of the transaction.
     """
 
     kind: str
@@ -43,7 +43,7 @@ class Rule:
 
     @property
     def essence(self) -> tuple[str, ...]:
-        """Equal for rules that ask the same of a row."""
+        """A key that is equal for rules that demand the same of a row."""
         if self.kind == UNIQUE:
             columns = sorted(simplified(column) for column in self.columns)
             return (UNIQUE, *columns, simplified(self.predicate), str(self.nulls_are_equal))
@@ -58,24 +58,24 @@ class Rule:
 
     @property
     def target(self) -> str:
-        """The table that a foreign key points to, with its schema, and without quotes."""
+        """The table that a foreign key refers to, with its schema, without quotes."""
         found = _FOREIGN_KEY.search(self.definition)
         return found[2].replace('"', "") if found else ""
 
     @property
     def on_delete(self) -> str:
-        """What a foreign key does beyond a refusal: ``CASCADE``, ``SET NULL`` …, or empty."""
+        """A foreign key's action on delete, such as ``CASCADE``; empty if it only refuses."""
         found = _ON_DELETE.search(self.definition)
         return found[1] if found else ""
 
     @property
     def filled(self) -> str:
-        """The column that the rule only wants to be not NULL, or an empty string."""
+        """The column, if all that the rule demands is that it is not NULL; else empty."""
         found = _FILLED.search(self.definition) if self.kind == CHECK else None
         return found["column"] if found else ""
 
     def renamed(self, names: Mapping[str, str]) -> Rule:
-        """The same rule after these columns got other names."""
+        """The same rule after columns got other names."""
         if not names:
             return self
         words = re.compile(rf"(?<!\w)({'|'.join(map(re.escape, names))})(?!\w)")
@@ -91,7 +91,7 @@ class Rule:
         )
 
     def promises(self) -> set[str]:
-        """What a model says that knows the rule; see ``TableUse.rules``."""
+        """How a model that knows this rule states it, see ``TableUse.rules``."""
         known = {f"constraint {self.name}"}
         if self.kind == UNIQUE and not self.predicate and not self.nulls_are_equal:
             known.add(unique_promise(self.columns))
@@ -107,7 +107,7 @@ class Writing:
     """What some code writes to a table.
 
     ``columns``: those that it writes, and whether it may write NULL. ``promises``: the rules that
-    it knows. ``after``: the facts of the columns as they will be. ``tables``: that there will be.
+    it knows. ``after``: the facts of the columns on the new schema. ``tables``: all tables there.
     """
 
     columns: Mapping[str, bool]
@@ -117,7 +117,7 @@ class Writing:
 
 
 def rules(entries: Iterable[Entry]) -> dict[str, list[Rule]]:
-    """The rules of each table, by its name with schema."""
+    """The rules of each table, by the table's name with its schema."""
     found: dict[str, list[Rule]] = {}
     for entry in entries:
         facts = entry.facts
@@ -141,7 +141,7 @@ def rules(entries: Iterable[Entry]) -> dict[str, list[Rule]]:
 
 
 def broken(writing: Writing, before: Iterable[Rule], after: Iterable[Rule]) -> tuple[Rule, ...]:
-    """The rules that are new and that the code can break, each once."""
+    """The rules that are new in ``after`` and that the code can violate, each once."""
     old = tuple(before)
     # Under a name that is there already, a new condition is not the one that the code knows.
     known = writing.promises - {f"constraint {one.name}" for one in old}
@@ -155,22 +155,22 @@ def broken(writing: Writing, before: Iterable[Rule], after: Iterable[Rule]) -> t
 
 
 def unique_promise(columns: Iterable[str]) -> str:
-    """How ``TableUse.rules`` says that these columns are unique together, in any order."""
+    """The text in ``TableUse.rules`` for columns that are unique together, in any order."""
     return f"unique {','.join(sorted(columns))}"
 
 
 def foreign_promise(column: str, table: str) -> str:
-    """How it says that a column refers to a table, which is named without its schema."""
+    """The text in ``TableUse.rules`` for a column that refers to a table (without its schema)."""
     return f"foreign {column} {table}"
 
 
 def check_promise(condition: str) -> str:
-    """How it says that a condition holds, written by Django or printed by PostgreSQL."""
+    """The text in ``TableUse.rules`` for a condition that Django wrote or PostgreSQL printed."""
     return f"check {simplified(condition)}"
 
 
 def simplified(definition: str) -> str:
-    """A condition without what PostgreSQL adds to it when it prints it: casts, brackets, blanks."""
+    """A condition without what PostgreSQL adds when it prints it: casts, brackets, blanks."""
     return re.sub(r'[()\s"]', "", _CAST.sub("", definition))
 
 

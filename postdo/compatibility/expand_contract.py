@@ -17,10 +17,10 @@ Steps = tuple[str, ...]
 
 @dataclass(frozen=True)
 class Place:
-    """Where it happens. ``model``: ``shop.Item``; ``table``: without the schema ``public``.
+    """The place of a change. ``model``: ``shop.Item``; ``table``: without the schema ``public``.
 
-    ``column`` and ``field``: its names in the database and in the model; the field is empty where
-    only the new code knows it.
+    ``column`` and ``field``: names in the database and in the model. The field is empty if only the
+    new code knows it.
     """
 
     model: str
@@ -30,14 +30,17 @@ class Place:
 
     @property
     def quoted(self) -> str:
+        """The table as a quoted SQL identifier."""
         return ".".join(f'"{part}"' for part in self.table.split("."))
 
     @property
     def model_name(self) -> str:
+        """The model's name as migration operations take it: lower case, without the app."""
         return self.model.rpartition(".")[2].lower()
 
 
 def rename_column(place: Place, new: str) -> Steps:
+    """Steps for a column that gets the name ``new``."""
     old = place.column
     return (
         f'either rename it in Python only, which is enough: db_column="{old}" on the field of '
@@ -50,6 +53,7 @@ def rename_column(place: Place, new: str) -> Steps:
 
 
 def drop_column(place: Place) -> Steps:
+    """Steps for a column that is removed."""
     return (
         f"release 1: remove the field from {place.model} and from the code, and keep the column; "
         f"{_leave_column(place)}",
@@ -58,6 +62,7 @@ def drop_column(place: Place) -> Steps:
 
 
 def rename_table(place: Place, new: str) -> Steps:
+    """Steps for a table that gets the name ``new``."""
     return (
         f'either keep the table: class Meta: db_table = "{place.table}" on the renamed model, in '
         "the same migration as RenameModel; then the database does not change; its many-to-many "
@@ -67,6 +72,7 @@ def rename_table(place: Place, new: str) -> Steps:
 
 
 def drop_table(place: Place) -> Steps:
+    """Steps for a table that is removed."""
     name = place.model.rpartition(".")[2]
     return (
         f"release 1: remove {place.model} from the code and keep the table: "
@@ -78,6 +84,7 @@ def drop_table(place: Place) -> Steps:
 
 
 def add_not_null(place: Place) -> Steps:
+    """Steps for a new column that is NOT NULL, which the serving release does not fill."""
     if django.VERSION >= HAS_DB_DEFAULT:
         return (
             f'give the new field of "{place.column}" a db_default (such as db_default="" or '
@@ -92,6 +99,7 @@ def add_not_null(place: Place) -> Steps:
 
 
 def make_not_null(place: Place) -> Steps:
+    """Steps for a column that becomes NOT NULL, while the serving release may write NULL."""
     name, column = f"{place.table.rpartition('.')[2]}_{place.column}_filled", place.column
     return (
         f"release 1: null=False on the field of {place.model}, in the state only: "
@@ -106,6 +114,7 @@ def make_not_null(place: Place) -> Steps:
 
 
 def change_type(place: Place, new_type: str) -> Steps:
+    """Steps for a column that gets a type of another kind."""
     second = f"{place.column}_new"
     return (
         f'release 1: add "{second}" of type {new_type} as a second field with null=True; write '
@@ -117,6 +126,7 @@ def change_type(place: Place, new_type: str) -> Steps:
 
 
 def narrow_type(place: Place, new_type: str) -> Steps:
+    """Steps for a column whose new type holds less, such as a shorter text."""
     return (
         f"release 1: the narrower field ({new_type}) on {place.model}, in the state only: "
         "SeparateDatabaseAndState(state_operations=[migrations.AlterField(…)]); the code obeys "
@@ -127,6 +137,7 @@ def narrow_type(place: Place, new_type: str) -> Steps:
 
 
 def add_unique(place: Place, name: str, columns: str) -> Steps:
+    """Steps for a new unique constraint ``name`` on ``columns``, which are for a person to read."""
     return (
         f"release 1: the constraint {name} in the Meta.constraints of {place.model}, in the state "
         "only: SeparateDatabaseAndState(state_operations=[migrations.AddConstraint(…)]); the code "
@@ -137,6 +148,7 @@ def add_unique(place: Place, name: str, columns: str) -> Steps:
 
 
 def add_check(place: Place, name: str) -> Steps:
+    """Steps for a new check constraint ``name``."""
     return (
         f"release 1: the constraint {name} in the Meta.constraints of {place.model}, in the state "
         "only: SeparateDatabaseAndState(state_operations=[migrations.AddConstraint(…)]); the code "
@@ -148,6 +160,7 @@ def add_check(place: Place, name: str) -> Steps:
 
 
 def add_foreign_key(place: Place, name: str, target: str) -> Steps:
+    """Steps for a new foreign key ``name`` to the table ``target``."""
     return (
         f"release 1: ForeignKey with db_constraint=False on {place.model}; the code writes only "
         f"values that exist in {target}; then correct the rows that refer to missing rows",
@@ -160,6 +173,7 @@ def add_foreign_key(place: Place, name: str, target: str) -> Steps:
 
 
 def keep_default(place: Place) -> Steps:
+    """Steps for a column that loses its default, which the serving release relies on."""
     return (
         f'release 1: the code sends a value for "{place.column}" in each INSERT; keep the default',
         f"release 2: migrations.RunSQL('ALTER TABLE {place.quoted} ALTER COLUMN "
@@ -168,6 +182,7 @@ def keep_default(place: Place) -> Steps:
 
 
 def make_generated(place: Place) -> Steps:
+    """Steps for a column that the database will compute, while the serving release writes it."""
     return (
         "release 1: add the generated column under another name and read that; keep writing "
         f'"{place.column}"',
@@ -177,6 +192,7 @@ def make_generated(place: Place) -> Steps:
 
 
 def make_view(place: Place) -> Steps:
+    """Steps for a table that becomes a view, while the serving release writes to it."""
     return (
         f"release 1: the code no longer writes {place.model} (its new table has another name); "
         f"{place.table} stays a table",

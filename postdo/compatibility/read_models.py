@@ -26,10 +26,10 @@ SPELL = "EXPLAIN (VERBOSE, COSTS OFF, FORMAT JSON) SELECT {casts}"
 
 
 def model_use(apps: Apps, session: BaseDatabaseWrapper, release: str) -> ModelUse:
-    """What the models of a registry (the real one, or a migration state's) use.
+    """What the models of a registry use of the database.
 
-    Only those that migrate makes tables for, in this database. Asks the server, once, how it spells
-    their types, and changes nothing.
+    ``apps``: the real registry, or a migration state's. Only models whose tables ``migrate`` makes
+    in this database count. It asks the server once how it spells their types, and changes nothing.
     """
     tables = [
         _table_use(model, session)

@@ -17,9 +17,10 @@ Shape = dict[str, str]  # column → type
 def hints(
     losses: Iterable[Loss], before: Catalogue, after: Catalogue, renames: Iterable[Rename] = ()
 ) -> tuple[str, ...]:
-    """For each lost column or table that has a new one of the same type or form: what to write.
+    """What to write instead, for each lost column or table that looks renamed.
 
-    ``renames``: what only has another name is no new one.
+    That is one for which there is a new one of the same type or form. ``renames``: those that
+    really were renamed, which are not new.
     """
     old, new = _shapes(before), _shapes(after)
     for one in renames:

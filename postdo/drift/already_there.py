@@ -32,11 +32,12 @@ DJANGOS_OPERATIONS = ("django.db.migrations.operations.", "django.contrib.postgr
 
 
 def with_adopted(subject: Subject, wanted: Catalogue, actual: Catalogue) -> Catalogue:
-    """``wanted``, and as ``actual`` wherever the migrations, run from nothing, agree with that.
+    """``wanted``, changed to what ``actual`` has wherever the migrations make that from nothing.
 
-    They are run only if one of them that does more than Django's own operations names an object
-    that differs: all others show what they do. ``wanted`` itself if there is nothing to adopt, or
-    if they cannot be run.
+    So what somebody made by hand before a migration would have is no drift. The migrations are run
+    only if one that does more than Django's own operations names an object that differs; all others
+    show what they do. Returns ``wanted`` itself if there is nothing to adopt, or if they cannot be
+    run.
     """
     beyond, lacking = _without(actual, wanted), _without(wanted, actual)
     if not _is_named(subject, set(map(_bare, filter(_is_told_apart, (*beyond, *lacking))))):
@@ -56,7 +57,7 @@ def with_adopted(subject: Subject, wanted: Catalogue, actual: Catalogue) -> Cata
 
 
 def does_more(loader: MigrationLoader, name: Name) -> bool:
-    """Whether a migration may do what its operations do not say, to rows or to the schema."""
+    """Whether a migration may change rows or schema in ways that its operations do not declare."""
     return any(map(_is_hidden, loader.graph.nodes[name].operations))
 
 

@@ -47,10 +47,10 @@ RECORD = "INSERT INTO django_migrations (app, name, applied) VALUES (%s, %s, now
 
 @dataclass(frozen=True)
 class Explanation:
-    """A migration whose record explains the drift.
+    """A migration whose wrong record explains the drift.
 
-    ``repair``: ``unrecord`` (recorded, and its changes are not there) or ``record`` (its changes
-    are there, and it is not recorded).
+    ``repair``: ``unrecord`` (it is recorded, but its changes are missing) or ``record`` (its
+    changes are there, but it is not recorded).
     """
 
     migration: str
@@ -63,10 +63,10 @@ class Explanation:
 
 
 def find(subject: Subject, *, build: bool = True) -> tuple[Difference, ...] | None:
-    """How the real schema differs from the expected one, alarms first; their SQL is not tried yet.
+    """How the real schema differs from the expected one, alarms first. Its SQL is not tried yet.
 
-    ``build``: make the expected schema from nothing if nobody remembers it; else ``None`` then.
-    Raises ``Refused`` if it cannot be made.
+    ``build``: build the expected schema from nothing if the journal has none; otherwise ``None`` is
+    returned then. Raises ``Refused`` if it cannot be built.
     """
     wanted = remembered = expected(subject, build=False)
     if wanted is None and build:
@@ -82,7 +82,7 @@ def find(subject: Subject, *, build: bool = True) -> tuple[Difference, ...] | No
 
 
 def try_sql(subject: Subject, differences: tuple[Difference, ...]) -> tuple[Difference, ...]:
-    """The differences that ``find`` found, with SQL that was tried on a copy, or without any."""
+    """The differences of ``find``, each with SQL that worked on a copy, or without SQL."""
     wanted = expected(subject) if any(one.sql for one in differences) else None
     return differences if wanted is None else tried(subject, differences, wanted)
 
@@ -92,9 +92,9 @@ def repair(
 ) -> Explanation:
     """Correct the record of one migration, if and only if the real schema proves it wrong.
 
-    ``name``: as ``app.name``; ``how``: ``record`` or ``unrecord``. Looks under the lock, since who
-    had it may have changed all of it. Raises ``Refused`` if the schema does not prove it, or if
-    the record is so already.
+    ``name``: ``app.name``. ``how``: ``record`` or ``unrecord``. It looks again while it holds the
+    lock, because the process that had it may have changed everything. Raises ``Refused`` if the
+    schema does not prove it, or if the record is like that already.
     """
     app, _, migration = name.partition(".")
     with exclusive(run, session):
@@ -123,11 +123,11 @@ def repair(
 
 
 def explain(subject: Subject, differences: tuple[Difference, ...]) -> tuple[Explanation, ...]:
-    """Why, if a record is the reason: the real schema proves it wrong (``wrong_record.proves``).
+    """Which wrong records explain the differences (see ``wrong_record.proves``).
 
-    For each migration that may be it, a schema is built. One that does more than a schema shows is
-    never the reason: what it did to rows, nobody sees, and a second time would do it twice. And one
-    that would be un-recorded was applied to a copy, because that is what comes next.
+    A schema is built for each migration in question. One that does more than a schema shows never
+    counts: what it did to rows is not visible, and a second run could do it twice. One that would
+    be un-recorded was also applied to a copy, because that is what comes next.
     """
     applied = subject.known
     alarms = any(one.alarm for one in differences)

@@ -33,16 +33,16 @@ from postdo.schema.queries import MAJOR
 
 
 def key(applied: frozenset[Name], major: int) -> str:
-    """Under which the journal keeps it: applied set, PostgreSQL major, form of the catalogue."""
+    """The journal's key for an expected schema: applied set, PostgreSQL major, catalogue format."""
     made_by = [catalogue.FORMAT, major, sorted(applied)]
     return hashlib.sha256(json.dumps(made_by).encode()).hexdigest()
 
 
 def expected(subject: Subject, *, build: bool = True) -> Catalogue | None:
-    """From the journal, or built from nothing in a scratch database (and then kept).
+    """The expected schema: from the journal, or built in a scratch database and then kept.
 
-    ``build``: whether building is wanted; without it ``None`` where the journal has none. Raises
-    ``Refused`` if the migrations cannot be run from nothing.
+    ``build``: whether to build it; without it ``None`` if the journal has none. Raises ``Refused``
+    if the migrations cannot be run from nothing.
     """
     applied = subject.known
     ((major,),) = rows(subject.session, MAJOR)
@@ -55,7 +55,7 @@ def expected(subject: Subject, *, build: bool = True) -> Catalogue | None:
 
 
 def keep(subject: Subject, schema: Catalogue) -> None:
-    """Remember this as the schema that is expected of what is applied now."""
+    """Remember this schema as the expected one for what is applied now."""
     applied = subject.known
     subject.journal.keep_expected(key(applied, schema.major), schema, applied)
 
@@ -63,8 +63,7 @@ def keep(subject: Subject, schema: Catalogue) -> None:
 def from_nothing(subject: Subject, applied: frozenset[Name]) -> Catalogue:
     """The schema that exactly these migrations make in an empty database; it is not kept.
 
-    Edited files are replaced by what the journal archived. Raises ``Refused`` if they cannot be
-    run.
+    Archived sources are used in place of edited files. Raises ``Refused`` if they cannot be run.
     """
     watch, say = Stopwatch(), subject.run.console.say
     targets, archived = _files(subject.project, subject.archived, applied)
@@ -79,9 +78,9 @@ def from_nothing(subject: Subject, applied: frozenset[Name]) -> Catalogue:
 def with_each(
     subject: Subject, common: frozenset[Name], more: Sequence[frozenset[Name]]
 ) -> tuple[Catalogue | None, ...]:
-    """The schemas that these migrations make with ``more`` of them in turn; ``common`` run once.
+    """The schemas after ``common`` and each of the sets in ``more``; ``common`` is run only once.
 
-    ``None`` for what cannot be made so: in a transaction, after ``common``.
+    ``None`` for a set that cannot be run in a transaction after ``common``.
     """
     sets = (common, *(common | names for names in more))
     files = [_files(subject.project, subject.archived, names) for names in sets]

@@ -27,10 +27,10 @@ SELECT EXISTS (
 
 @dataclass(frozen=True)
 class Subject:
-    """What is planned for: the project, its database as ``session`` sees it, what is recorded.
+    """What is examined: the project, its database as ``session`` sees it, and what is recorded.
 
-    ``archived``: the sources that the journal has. ``empty``: nobody has ever made a table in the
-    database. Both as they were at ``read_subject``.
+    ``archived``: the sources in the journal. ``empty``: whether the database has no tables. Both
+    are as they were when ``read_subject`` ran.
     """
 
     run: Run
@@ -43,13 +43,13 @@ class Subject:
 
     @property
     def known(self) -> frozenset[Name]:
-        """The applied migrations whose source we have, on disk or in the archive."""
+        """The applied migrations whose source exists, on disk or in the archive."""
         return self.before.recorded & (self.before.on_disk | self.archived.keys())
 
 
 def read_subject(
     run: Run, project: Project, session: BaseDatabaseWrapper, before: History, journal: Journal
 ) -> Subject:
-    """Read, once, what is asked about again and again."""
+    """Read, once, what several checks need."""
     empty = not before.recorded and not rows(session, HAS_TABLES)[0][0]
     return Subject(run, project, session, before, journal, journal.sources(), empty)

@@ -46,17 +46,17 @@ _Place = tuple[str, str, str]
 
 
 def untold(differences: tuple[Difference, ...]) -> tuple[Difference, ...]:
-    """The differences without SQL, where nobody has tried it."""
+    """The differences without their SQL, for when nobody has tried it."""
     return tuple(replace(one, sql=(), again=()) for one in differences)
 
 
 def tried(
     subject: Subject, differences: tuple[Difference, ...], wanted: Catalogue
 ) -> tuple[Difference, ...]:
-    """Try the SQL of each difference on a copy. ``wanted``: what they are differences from.
+    """Try the SQL of each difference on a copy. ``wanted``: the schema that they differ from.
 
-    A copy with rows where ``REHEARSE`` and the budgets allow one, else one of the schema alone;
-    without any, no SQL is shown.
+    The copy has rows if ``REHEARSE`` and its limits allow that, otherwise only the schema. Without
+    a copy no SQL is returned.
     """
     if not any(one.sql for one in differences):
         return differences
@@ -73,10 +73,10 @@ def tried(
 
 
 def applies(subject: Subject, migration: Name) -> bool:
-    """Whether Django applies a recorded migration to a copy that has no record of it.
+    """Whether Django can apply a recorded migration to a copy whose record of it was removed.
 
-    With rows where ``REHEARSE`` and the budgets allow that; what other pending migrations do there
-    does not count. Without any copy nobody knows, and the answer is no.
+    The copy has rows if ``REHEARSE`` and its limits allow that. Other pending migrations do not
+    count. ``False`` if no copy can be made.
     """
     policies = subject.run.config.policies
     try:

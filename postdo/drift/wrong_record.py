@@ -19,11 +19,12 @@ _Place = tuple[str, str, str]
 
 
 def proves(corrected: Catalogue, as_recorded: Catalogue, actual: Catalogue) -> bool:
-    """Whether ``actual`` is ``corrected`` wherever the two others differ, and nowhere in between.
+    """Whether ``actual`` equals ``corrected`` wherever the two others differ.
 
-    ``corrected``, ``as_recorded``: what the migrations make with the record of one migration
-    corrected and as it is, so that they differ by what that migration does. An object that somebody
-    changed or renamed is neither, and proves nothing; what differs elsewhere does not count.
+    ``as_recorded``: the schema that the migrations make with the record as it is. ``corrected``:
+    with the record of one migration corrected. They differ by what that migration does. An object
+    that somebody changed or renamed equals neither, and proves nothing. Differences elsewhere do
+    not count.
     """
     right, wrong, real = (_counted(one) for one in (corrected, as_recorded, actual))
     if right == wrong:  # it does nothing that a schema shows

@@ -98,9 +98,9 @@ FORGET_REHEARSAL = "DELETE FROM postdo_journal.rehearsal"
 
 @dataclass(frozen=True)
 class Source:
-    """An applied migration's file. ``text``: its contents; ``checksum``: sha256 of their bytes.
+    """The file of an applied migration. ``text``: its contents; ``checksum``: SHA-256 of its bytes.
 
-    Bytes that are no UTF-8 are kept in ``text`` by surrogateescape, so that none is lost.
+    Bytes that are not UTF-8 are kept in ``text`` by surrogateescape, so that none is lost.
     """
 
     name: Name
@@ -110,7 +110,7 @@ class Source:
 
     @property
     def contents(self) -> bytes:
-        """The very bytes of the file."""
+        """The exact bytes of the file."""
         return self.text.encode("utf-8", "surrogateescape")
 
 
@@ -118,7 +118,7 @@ class Source:
 class RunRecord:
     """One run of ``migrate``. ``outcome``: done, refused, undone, not-undone, or stopped.
 
-    ``applied``: as ``app.name``. ``plan``: the plan's JSON. ``who``: user and host.
+    ``applied``: migrations as ``app.name``. ``plan``: the plan's JSON. ``who``: user and host.
     """
 
     began: datetime
@@ -134,10 +134,10 @@ class RunRecord:
 
 
 class Journal:
-    """The journal of one database, through one session (any: also inside a transaction).
+    """The journal of one database, through one session, which may be in a transaction.
 
-    Inside a transaction, what is written is kept or rolled back with it, and an error in the
-    journal leaves it as it was.
+    In a transaction, what is written is committed or rolled back with it. An error in the journal
+    leaves that transaction usable: the journal is never a reason to fail.
     """
 
     def __init__(self, run: Run, session: BaseDatabaseWrapper) -> None:
@@ -150,27 +150,27 @@ class Journal:
 
     @property
     def absent(self) -> bool:
-        """Whether nobody has ever made one in this database."""
+        """Whether this database has no journal."""
         self._ask()
         return self._absent
 
     @property
     def trouble(self) -> str:
-        """Why it cannot be used, or a part of it; empty if nothing came up so far."""
+        """Why the journal, or a part of it, cannot be used; empty if no problem came up so far."""
         self._ask()
         return self._trouble
 
     @property
     def usable(self) -> bool:
-        """Whether it is there, of this version, and all that was read of it so far is whole."""
+        """Whether the journal exists in this version, and what was read of it is intact."""
         return not (self.absent or self.trouble)
 
     def prepare(self) -> bool:
-        """Create the schema or bring it to this version; whether it can be used."""
+        """Create the schema, or upgrade it to this version. Returns whether it can be used."""
         return self._safely(self._upgrade, False)
 
     def record(self, record: RunRecord) -> None:
-        """Keep a run."""
+        """Write a run into the journal."""
 
         def write() -> None:
             rows(
@@ -192,11 +192,11 @@ class Journal:
         self._use(write, None)
 
     def runs(self, limit: int = 20) -> tuple[RunRecord, ...]:
-        """The latest runs, newest first."""
+        """The latest runs, newest first, at most ``limit``."""
         return self._use(lambda: tuple(map(_run, rows(self._session, RUNS, limit))), ())
 
     def keep_sources(self, sources: tuple[Source, ...]) -> None:
-        """Archive files; one that is there already under this name is replaced."""
+        """Archive files; an earlier one of the same migration is replaced."""
 
         def write() -> None:
             kept = {
@@ -216,7 +216,7 @@ class Journal:
             self._use(write, None)
 
     def sources(self) -> dict[Name, Source]:
-        """All archived files; one that is damaged is left out."""
+        """All archived files, without damaged ones."""
 
         def read() -> dict[Name, Source]:
             found = (self._source(row) for row in rows(self._session, SOURCES))
@@ -225,7 +225,7 @@ class Journal:
         return self._use(read, {})
 
     def keep_expected(self, key: str, catalogue: Catalogue, names: frozenset[Name]) -> None:
-        """Remember the schema that these migrations produce; others are forgotten."""
+        """Remember the schema that these migrations produce, under ``key``; forget others."""
 
         def write() -> None:
             rows(self._session, FORGET_EXPECTED, key)
@@ -235,7 +235,7 @@ class Journal:
         self._use(write, None)
 
     def expected(self, key: str) -> Catalogue | None:
-        """The schema kept under a key, ``None`` if there is none that can be read."""
+        """The schema kept under a key; ``None`` without one, or if it cannot be read."""
 
         def read() -> Catalogue | None:
             found = rows(self._session, EXPECTED, key)
@@ -244,7 +244,7 @@ class Journal:
         return self._use(read, None)
 
     def keep_model_use(self, use: ModelUse) -> None:
-        """Remember what the models of the release that was just migrated for use."""
+        """Remember which tables and columns the release that was just migrated for uses."""
         self._use(lambda: _nothing(rows(self._session, KEEP_MODEL_USE, pack(to_json(use)))), None)
 
     def model_use(self) -> ModelUse | None:
@@ -257,7 +257,7 @@ class Journal:
         return self._use(read, None)
 
     def keep_rehearsal(self, checksum: str, text: str) -> None:
-        """Remember the rehearsal of the plan that was asked about last, and of no other."""
+        """Remember the rehearsal of the plan that was asked about last, and no other."""
 
         def write() -> None:
             for statement in tables.REHEARSAL:
@@ -267,9 +267,9 @@ class Journal:
         self._use(write, None)
 
     def rehearsal(self, checksum: str, *, take: bool) -> tuple[str, float] | None:
-        """What was kept for this plan, and its age in seconds.
+        """The rehearsal kept for this plan, as text, and its age in seconds.
 
-        ``take``: forget it, because it counts once. The text is empty if it is damaged.
+        ``take``: forget it, because it may be used once. The text is empty if it is damaged.
         """
         sql = TAKE_REHEARSAL if take else LOOK_AT_REHEARSAL
 
@@ -285,7 +285,7 @@ class Journal:
         return self._use(read, None)
 
     def forget_rehearsal(self) -> None:
-        """After a change none is of this database any more."""
+        """Forget the kept rehearsal: after a change it no longer describes this database."""
 
         def forget() -> None:
             if self._has_rehearsal():

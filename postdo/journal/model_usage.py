@@ -9,9 +9,10 @@ from dataclasses import dataclass
 class ColumnUse:
     """How a model uses a column. ``type``: as PostgreSQL names it (``character varying(50)``).
 
-    ``null``: whether it may write NULL. ``written``: whether it writes it at all (a generated
-    column is only read). ``default``: whether inserts may leave it to the database. ``field``: the
-    name in the model.
+    - ``null``: whether the code may write NULL.
+    - ``written``: whether it writes the column at all; a generated column is only read.
+    - ``default``: whether an INSERT may leave the column to the database.
+    - ``field``: its name in the model.
     """
 
     name: str
@@ -26,8 +27,9 @@ class ColumnUse:
 class TableUse:
     """A table that a release reads and writes. ``table``: with its schema if the model has one.
 
-    ``rules``: the constraints that the models know and so keep to, whether the database has them or
-    not: ``constraint NAME``, ``unique a,b``, ``foreign column table``, ``check condition``.
+    ``rules``: constraints that the models know, and that the code therefore obeys, whether the
+    database has them or not: ``constraint NAME``, ``unique a,b``, ``foreign column table``, ``check
+    condition``.
     """
 
     model: str

@@ -15,12 +15,12 @@ Value = TypeVar("Value")
 
 
 def pack(text: str) -> bytes:
-    """Text for a ``bytea`` column. Bytes that were no UTF-8 (surrogateescape) stay as they were."""
+    """Compress text for a ``bytea`` column. Bytes that were not UTF-8 (surrogateescape) survive."""
     return zlib.compress(text.encode("utf-8", "surrogateescape"), LEVEL)
 
 
 def unpack(value: object) -> str:
-    """What ``pack`` wrote, as either driver gives it back. Raises ``ValueError`` for damage."""
+    """Read what ``pack`` wrote, as either driver returns it. Raises ``ValueError`` if damaged."""
     if not isinstance(value, bytes | bytearray | memoryview):
         raise ValueError(f"{type(value).__name__} where bytes were expected")
     try:
@@ -30,12 +30,12 @@ def unpack(value: object) -> str:
 
 
 def to_json(value: Any) -> str:
-    """A dataclass of plain values, tuples, mappings and dataclasses."""
+    """JSON of a dataclass that consists of plain values, tuples, mappings and dataclasses."""
     return json.dumps(asdict(value), separators=(",", ":"))
 
 
 def from_json(kind: type[Value], text: str) -> Value:
-    """What ``to_json`` wrote. Raises ``ValueError`` for anything else."""
+    """Read what ``to_json`` wrote as a ``kind``. Raises ``ValueError`` for anything else."""
     built: Value = _as(kind, json.loads(text))
     return built
 

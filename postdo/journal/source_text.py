@@ -10,19 +10,19 @@ from postdo.journal.journal import Source
 
 
 def replaces(text: str) -> tuple[Name, ...]:
-    """The migrations that this one replaces, if its text says so plainly."""
+    """The migrations that this one replaces, if its text states them as literals."""
     return _declared(text, "replaces")
 
 
 def dependencies(text: str) -> tuple[Name, ...]:
-    """The migrations that this one depends on, if its text says so plainly."""
+    """The migrations that this one depends on, if its text states them as literals."""
     return _declared(text, "dependencies")
 
 
 def do_the_same(one: Source, other: Source) -> bool:
-    """Whether two files differ in no more than style and the links that end a squash's life.
+    """Whether two files differ only in style and in ``replaces`` and ``dependencies``.
 
-    Django's documents want ``replaces`` removed then, and ``dependencies`` on what it replaced.
+    Django's documentation tells to edit those when a squash has been applied everywhere.
     """
     if one.checksum == other.checksum:
         return True

@@ -27,11 +27,11 @@ from postdo.journal.source_text import do_the_same, replaces
 
 @dataclass(frozen=True)
 class SourceState:
-    """A migration in the archive or in the database's record, as ``app.name``.
+    """A migration (``app.name``) that is in the archive or recorded in the database.
 
-    ``state``: ok, edited, missing, replaced (by a squash on disk), unarchived, unapplied (archived,
-    and not recorded any more) or uninstalled (its app is gone). ``path``: of the file, as archived
-    or on disk. ``checksum``: of what is archived, else empty.
+    - ``state``: ok, edited, missing, replaced (by a squash on disk), unarchived, unapplied
+      (archived, but no longer recorded) or uninstalled (its app is gone).
+    - ``path``: of the file, as archived or on disk. ``checksum``: of the archived file, else empty.
     """
 
     name: str
@@ -42,15 +42,15 @@ class SourceState:
 
 @dataclass(frozen=True)
 class SourcesReport:
-    """``sources``: in the order of their names."""
+    """The result of the ``sources`` command. ``sources``: sorted by name."""
 
     sources: tuple[SourceState, ...]
 
 
 def read_sources(project: Project, names: Collection[Name]) -> tuple[Source, ...]:
-    """The files of these migrations, as far as they are on disk as source; none is imported.
+    """Read the files of these migrations, as far as they exist as source. None is imported.
 
-    ``path``: relative to the project where it is in it.
+    ``path`` is relative to the project for files inside it.
     """
     labels = {label for label, _ in names}
     found: list[Source] = []
@@ -64,9 +64,9 @@ def read_sources(project: Project, names: Collection[Name]) -> tuple[Source, ...
 def states(
     project: Project, before: history.History, archived: Mapping[Name, Source]
 ) -> dict[Name, str]:
-    """How each migration that is archived or recorded stands, see ``SourceState``.
+    """The state of each migration that is archived or recorded, see ``SourceState``.
 
-    Where only Django's loader knows what is on disk (``before.unsure``), the files are asked.
+    Where only Django's loader knows what is on disk (``before.unsure``), the files are searched.
     """
     labels = {app.label for app in project.apps}
     known = archived.keys() | (before.recorded & before.on_disk)
@@ -97,9 +97,10 @@ def replaced_by(
     gone: Collection[Name],
     archived: Mapping[Name, Source],
 ) -> frozenset[Name]:
-    """What squashes replace, in the apps of ``gone``; also squashes that were squashed again.
+    """The migrations that squashes on disk replace, in the apps of ``gone``.
 
-    Read from the text of the files, so that none has to be imported.
+    Also those of squashes that were squashed again. It is read from the text of the files, so that
+    none has to be imported.
     """
     labels = {label for label, _ in gone}
     texts = {one.name: one.text for one in read_sources(project, _of(on_disk, labels))}
@@ -126,7 +127,7 @@ def sources(run: Run, project: Project, session: BaseDatabaseWrapper) -> Sources
 
 
 def text_of(run: Run, session: BaseDatabaseWrapper, name: str) -> str:
-    """What ``app.name`` did when it was applied. Raises ``Refused`` if it is not archived."""
+    """The text of ``app.name`` when it was applied. Raises ``Refused`` if it is not archived."""
     for source in Journal(run, session).sources().values():
         if dotted((source.name,)) == name:
             return source.text

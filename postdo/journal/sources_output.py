@@ -20,12 +20,12 @@ def show(run: Run, name: Name | None = None) -> str:
 
 
 def from_where(run: Run) -> str:
-    """Where to find the file of an applied migration."""
+    """The remedy: where to find the file of an applied migration."""
     return f"from version control, or from `{show(run)}`"
 
 
 def say(run: Run, found: Mapping[Name, str]) -> None:
-    """How many are archived, which of them are not as they were, and what to do then."""
+    """Print how many migrations are archived, which of them changed, and what to do then."""
     archived = sum(state != "unarchived" for state in found.values())
     run.console.say(f"{archived} applied migrations are archived")
     for name, state in found.items():

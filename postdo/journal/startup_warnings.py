@@ -32,8 +32,10 @@ ARCHIVED = "SELECT app, name, checksum FROM postdo_journal.source"
 
 @dataclass(frozen=True)
 class StartupWarnings:
-    """``strangers``: applied, and the journal has no file of them. ``edited``: their file is
-    another than the one that was applied, and does something else. In the order of their names.
+    """What happened past postdo, as sorted names.
+
+    ``strangers``: applied, but the journal has no file of them. ``edited``: the file on disk does
+    something else than the one that was applied.
     """
 
     strangers: tuple[Name, ...] = ()
@@ -43,10 +45,10 @@ class StartupWarnings:
 def find_startup_warnings(
     run: Run, project: Project, session: BaseDatabaseWrapper, settled: History
 ) -> StartupWarnings:
-    """What departs from the journal; nothing without a journal.
+    """What departs from the journal; nothing if there is no journal.
 
-    Of packages no file is compared: their authors edit old migrations, and nobody here can help it
-    (``sources`` and ``plan`` name these too).
+    Files of packages are not compared: their authors edit old migrations, and the user cannot do
+    anything about it. (``sources`` and ``plan`` name these too.)
     """
     archived = _archived(session)
     if not archived:

@@ -128,15 +128,15 @@ IDLE = 0  # libpq's PQTRANS_IDLE, in psycopg2 and psycopg 3
 
 
 class UnusableError(Exception):
-    """The journal cannot be used; the message says why, as a part of a sentence."""
+    """The journal cannot be used; the message is a part of a sentence that says why."""
 
 
 @contextmanager
 def part(session: BaseDatabaseWrapper) -> Iterator[None]:
-    """Inside, all or nothing: a transaction, or a savepoint where one is open already.
+    """Make the block all or nothing: in a transaction, or in a savepoint of the open one.
 
-    An error leaves the transaction around it as it was. By the driver, not by Django's ``atomic``,
-    because a session of ours is not the one that ``atomic`` finds by its alias.
+    After an error the surrounding transaction is usable. It works on the driver's level, because
+    Django's ``atomic`` finds sessions by alias, and ours have none.
     """
     session.ensure_connection()
     begin, end, back = _SAVEPOINT if _in_transaction(session) else _TRANSACTION
@@ -151,9 +151,9 @@ def part(session: BaseDatabaseWrapper) -> Iterator[None]:
 
 
 def version(session: BaseDatabaseWrapper) -> int | None:
-    """The version of the tables that are there, 0 for an empty schema, ``None`` without schema.
+    """The version of the tables: 0 for an empty schema, ``None`` without the schema.
 
-    Raises ``UnusableError`` if that cannot be told, and Django's errors.
+    Raises ``UnusableError`` if it cannot be told, and Django's errors.
     """
     if not rows(session, EXISTS)[0][0]:
         return None
@@ -171,10 +171,10 @@ def version(session: BaseDatabaseWrapper) -> int | None:
 def upgrade(
     session: BaseDatabaseWrapper, steps: Sequence[tuple[str, ...]] | None = None
 ) -> tuple[int, int]:
-    """Bring the tables to the last of ``steps`` (usually ours), in the transaction that is open.
+    """Bring the tables to the last of ``steps`` (by default ours), in the open transaction.
 
     Returns the version before (0: none) and after; a newer one is left as it is. Raises
-    ``UnusableError`` if another process is at it for too long, and Django's errors.
+    ``UnusableError`` if another process upgrades for too long, and Django's errors.
     """
     wanted = UPGRADES if steps is None else steps
     before = version(session)

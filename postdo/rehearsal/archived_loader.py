@@ -29,10 +29,10 @@ Names = frozenset[Name]
 
 
 class ArchivedLoader(MigrationLoader):
-    """A loader that reads archived sources before the files on disk.
+    """Django's loader, but archived sources take precedence over the files on disk.
 
     ``sources``: text per migration. ``applied``: what is recorded in the database that is to be
-    made again; the graph is the one of that database, ``targets`` what is applied in it.
+    built again. The graph is that database's; ``targets`` is what is applied in it.
     """
 
     def __init__(
@@ -47,6 +47,7 @@ class ArchivedLoader(MigrationLoader):
         self.applied_migrations = {}
 
     def load_disk(self) -> None:
+        """Load the files on disk as Django does, then replace them by the archived sources."""
         modules = {name: self._module(name, text) for name, text in self._sources.items()}
         # Where Django imports a file by name, it gets ours instead.
         for module in modules.values():
@@ -82,7 +83,7 @@ class ArchivedLoader(MigrationLoader):
 
 
 class ArchivedExecutor(MigrationExecutor):
-    """Django's executor over such a loader."""
+    """Django's executor with an ``ArchivedLoader``."""
 
     def __init__(
         self,
@@ -97,11 +98,11 @@ class ArchivedExecutor(MigrationExecutor):
         self.progress_callback = progress
 
     def apply_targets(self, done: Names = frozenset()) -> tuple[Any, list[Any]]:
-        """Apply the loader's targets; the state after them, and the plan of all of them.
+        """Apply the loader's targets. Returns the state after them, and the plan of all of them.
 
-        ``done``: what is applied in this database already. Errors are those of the migrations,
-        ``NodeNotFoundError`` where a file is neither on disk nor archived, and ``ValueError`` where
-        the targets do not build on ``done``.
+        ``done``: what is applied in this database already. Raises the migrations' errors,
+        ``NodeNotFoundError`` if a file is neither on disk nor archived, and ``ValueError`` if the
+        targets do not build on ``done``.
         """
         self.recorder.ensure_schema()
         names: dict[Name, None] = {}

@@ -144,10 +144,10 @@ class _Attempt:
 
 
 def work(job: Job, send: Send, stop: StopSignals) -> Done:
-    """Do a job: the fields of a ``Result`` that apply, as values that JSON can hold.
+    """Do a job. Returns the fields of a ``Result`` that apply, as JSON values.
 
-    Called once in a process, because it closes it off. Raises ``Stopped``, ``Misconfigured`` for a
-    project that cannot be loaded, and Django's errors if there is no connection.
+    It may be called once in a process, because it closes the process off. Raises ``Stopped``,
+    ``Misconfigured`` if the project cannot be loaded, and Django's errors without a connection.
     """
     sessions = _Sessions(job)
     sandbox_driver = SandboxDriver(job.database, job.port)

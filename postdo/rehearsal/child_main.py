@@ -31,23 +31,23 @@ EXIT_ORPHANED = 1
 
 
 class Channel:
-    """The way back to the parent."""
+    """The pipe by which the worker reports to its parent, one JSON object a line."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
 
     def send(self, kind: str, **values: object) -> None:
-        """One event: ``begin``, ``end`` or ``result``."""
+        """Send one event: ``begin``, ``end`` or ``result``."""
         self._file.write(json.dumps({"kind": kind, **values}).encode() + b"\n")
         self._file.flush()
 
     def let_go(self) -> None:
-        """In a forked child: its parent alone answers, and its end is the end of the answers."""
+        """Close the pipe in a forked child: only the worker itself reports."""
         _to_nothing(self._file.fileno())
 
 
 def main() -> None:
-    """Do the job, say how it ended, end."""
+    """Read the job, do it, and report how it ended."""
     line, channel = _take_the_pipes()
     stop = StopSignals()
     stop.install()

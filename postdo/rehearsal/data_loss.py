@@ -60,7 +60,7 @@ _TYPE = re.compile(r"([a-z ]+?)(?:\((\d+)(?:,(-?\d+))?\))?( with(?:out)? time zo
 
 @dataclass(frozen=True)
 class Column:
-    """One column as it was. ``quoted_table``, ``quoted``: for use in SQL."""
+    """A column before the run. ``quoted_table`` and ``quoted`` are for use in SQL."""
 
     table: str
     name: str
@@ -76,9 +76,9 @@ Columns = Mapping[Place, Column]
 
 @dataclass(frozen=True)
 class Uncounted:
-    """Something that would be lost. ``sql``: counts it on data from before the run.
+    """Data that may be lost. ``sql`` counts it on data from before the run.
 
-    ``at_most``: what was left of it when it was dropped, ``None`` if nobody counted then.
+    ``at_most``: how much of it was left when it was dropped; ``None`` if that was not counted.
     """
 
     kind: str
@@ -89,14 +89,14 @@ class Uncounted:
 
 
 def columns(session: BaseDatabaseWrapper) -> Columns:
-    """Every column by (id of its table, number in it)."""
+    """Every column, by the id of its table and its number in it. These stay when it is renamed."""
     return {(table, number): Column(*what) for table, number, *what in rows(session, COLUMNS)}
 
 
 def uncounted(
     before: Columns, after: Columns, dropped: Mapping[Place, int]
 ) -> tuple[Uncounted, ...]:
-    """Tables and columns that are gone, and columns whose type may hold less.
+    """Tables and columns that are gone, and columns whose new type may hold less.
 
     ``dropped``: how many values some columns had when they were dropped.
     """
@@ -120,13 +120,13 @@ def uncounted(
 
 
 def count_rounded(table: str, column: str, old: str, new: str) -> str:
-    """The SQL that counts the values which are others in a new type; names are quoted."""
+    """SQL that counts the values that a cast to the new type changes. Names must be quoted."""
     there = f"{column}::{new}::{old}"
     return f"SELECT count(*) FROM {table} WHERE {there} IS DISTINCT FROM {column}"  # noqa: S608
 
 
 def may_round(before: str, after: str) -> bool:
-    """Whether a cast between two types, written as ``format_type`` does, can change a value."""
+    """Whether a cast between two types, as ``format_type`` writes them, can change a value."""
     old, new = _TYPE.match(before), _TYPE.match(after)
     if before == after or not (ROUNDS.match(before) and ROUNDS.match(after)) or not (old and new):
         return False
@@ -147,7 +147,7 @@ def _holds_all(old: re.Match[str], new: re.Match[str]) -> bool:
 
 
 def truncated(before: Columns, steps: Sequence[Step]) -> list[Column]:
-    """Tables (each by one of its columns) of which a TRUNCATE may have taken rows."""
+    """Tables, each by one of its columns, of which a TRUNCATE may have removed rows."""
     words = any(TRUNCATE.search(one.sql) for step in steps for one in step.statements)
     names = {name for step in steps for name in step.rewrites} if words else set()
     found = {column.table: column for column in before.values() if column.table in names}
@@ -155,19 +155,19 @@ def truncated(before: Columns, steps: Sequence[Step]) -> list[Column]:
 
 
 def count_values(session: BaseDatabaseWrapper, column: Column) -> int:
-    """How many values a column has that are not NULL."""
+    """How many values of a column are not NULL."""
     ((count,),) = rows(session, COUNT_VALUES.format(column=column))
     return int(count)
 
 
 def count_rows(session: BaseDatabaseWrapper, quoted_table: str) -> int:
-    """How many rows a table has, without those of its children."""
+    """How many rows a table has, without those of tables that inherit from it."""
     ((count,),) = rows(session, f"SELECT count(*) FROM ONLY {quoted_table}")  # noqa: S608  quoted
     return int(count)
 
 
 def renames(before: Columns, after: Columns) -> tuple[Rename, ...]:
-    """Tables and columns that have another name, and are the same ones."""
+    """Tables and columns that have another name now. They are recognized by their ids."""
     tables, columns = set(), []
     for place, column in before.items():
         now = after.get(place)
@@ -181,14 +181,14 @@ def renames(before: Columns, after: Columns) -> tuple[Rename, ...]:
 
 
 def by_old_name(before: Columns, after: Columns, effects: Sequence[Effect]) -> dict[str, Effect]:
-    """The effects on tables that were there before, under the name that each had."""
+    """Effects on tables that existed before, by their name from before the run."""
     old = {table: column.table for (table, _), column in before.items()}
     was = {column.table: old[table] for (table, _), column in after.items() if table in old}
     return {was[effect.table]: effect for effect in effects if effect.table in was}
 
 
 def count(session: BaseDatabaseWrapper, found: Sequence[Uncounted]) -> tuple[Loss, ...]:
-    """How much of it there is in the unchanged data of ``session``; nothing is no loss."""
+    """Count each possible loss in the unchanged data of ``session``; those of 0 are left out."""
     losses = (Loss(one.kind, one.table, one.name, _count(session, one)) for one in found)
     return tuple(loss for loss in losses if loss.count)
 
@@ -196,7 +196,7 @@ def count(session: BaseDatabaseWrapper, found: Sequence[Uncounted]) -> tuple[Los
 def count_in_production(
     session: BaseDatabaseWrapper, found: Sequence[Uncounted]
 ) -> tuple[Loss, ...]:
-    """The same with a bounded time for each; what takes longer is estimated."""
+    """Count as ``count`` does, with limited time for each; what takes longer is estimated."""
     ((usual,),) = rows(session, TIMEOUT)
     rows(session, SET_TIMEOUT, str(COUNT_MS))
     try:
@@ -206,9 +206,9 @@ def count_in_production(
 
 
 def count_anew(session: BaseDatabaseWrapper, found: Sequence[Uncounted]) -> tuple[Loss, ...] | None:
-    """The most of it that could be lost of the data as they are now; ``None`` if it takes long.
+    """Count how much could be lost at most of the data as they are now; ``None`` if it takes long.
 
-    What a migration would leave of it when it drops it, only a run can tell.
+    How much a migration leaves before it drops something, only a run can tell.
     """
     ((usual,),) = rows(session, TIMEOUT)
     rows(session, SET_TIMEOUT, str(COUNT_MS))
@@ -238,7 +238,7 @@ def _count_before(session: BaseDatabaseWrapper, one: Uncounted) -> int:
 
 
 def altered(before: Catalogue, after: Catalogue) -> tuple[str, ...]:
-    """Tables of before whose definition, or that of something that belongs to it, is another."""
+    """Tables of ``before`` that were changed in their definition, or in what belongs to them."""
     old, new = _by_table(before), _by_table(after)
     return tuple(sorted(table for table in before.tables if old[table] != new.get(table)))
 

@@ -110,10 +110,10 @@ def describe(
     failing: Failing | None = None,
     sessions: int = 1,
 ) -> Failure:
-    """The failure without its rows.
+    """Describe an error of a run, without the rows that cause it.
 
-    ``module``: of the migration. ``atomic``: whether it is. ``failing``: the last statement that
-    failed. ``sessions``: how many sessions with the database there were.
+    ``module`` and ``atomic``: of the migration. ``failing``: the last statement that failed.
+    ``sessions``: how many sessions with the database the run had.
     """
     statement = _statement_of(error, failing)
     return Failure(
@@ -137,7 +137,7 @@ def _passes(error: BaseException, file: str) -> bool:
 
 
 def in_handlers(error: BaseException) -> bool:
-    """Whether it came up in a handler of post_migrate."""
+    """Whether the error was raised in a handler of post_migrate."""
     frames = traceback.walk_tb(error.__traceback__)
     return any(frame.f_code.co_name == "emit_post_migrate_signal" for frame, _ in frames)
 
@@ -174,9 +174,9 @@ def _single_only(error: BaseException, *, atomic: bool, sessions: int) -> bool:
 def examples(
     session: BaseDatabaseWrapper, error: BaseException, failing: Failing | None
 ) -> tuple[str, ...]:
-    """Up to five rows that stand in the way, from the rolled-back copy.
+    """Up to five rows that cause the error, from the copy after its rollback.
 
-    Rows that the run itself made are only in the error's DETAIL, and that is returned then.
+    Rows that the run itself made exist only in the error's DETAIL, which is returned then.
     """
     found: tuple[str, ...] = ()
     statement = _statement_of(error, failing)

@@ -9,7 +9,10 @@ EVERY = 10  # of the others, each so many-th one
 
 
 class Display:
-    """Told what happens, and says it. ``verb``: ``rehearsing`` or ``rebuilding``."""
+    """Prints the progress of migrations in the worker.
+
+    ``verb``: ``rehearsing`` or ``rebuilding``.
+    """
 
     def __init__(self, console: Console, verb: str) -> None:
         self._console = console
@@ -21,15 +24,15 @@ class Display:
         self.running = ""
 
     def planned(self, total: int) -> None:
-        """How many migrations there will be."""
+        """Note how many migrations there will be."""
         self._total = total
 
     def begins(self, migration: str) -> None:
-        """A migration is at work."""
+        """Note that a migration has begun."""
         self.running, self._named, self._since = migration, False, Stopwatch()
 
     def ended(self) -> None:
-        """It has ended."""
+        """Note that the migration has ended, and print progress where it is due."""
         self._done += 1
         if self._named:
             self._console.say(f"{self.running} took {self._since}")
@@ -39,7 +42,7 @@ class Display:
         self.running = ""
 
     def time_passes(self) -> None:
-        """Name what takes long."""
+        """Print the name of a migration that takes long. To be called again and again."""
         if self.running and not self._named and self._since.seconds > SLOW_SECONDS:
             self._named = True
             self._console.say(f"{self._verb} {self.running} ...")

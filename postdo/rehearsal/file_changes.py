@@ -15,7 +15,7 @@ from postdo.base.formatting import listed, number
 
 @dataclass(frozen=True)
 class FileChange:
-    """What is done in one folder. ``verb``: as in "3 removed"; ``names``: of which files."""
+    """What is done to files in one folder. ``verb``: as in "3 removed"; ``names``: of the files."""
 
     folder: str
     verb: str
@@ -29,14 +29,17 @@ class FileChange:
 
 
 class FileChanges:
-    """Collects changes, each once. ``root``: folders below it are named without it."""
+    """Collects changes of files, each once. ``root``: folders below it are named without it."""
 
     def __init__(self, root: str) -> None:
         self._root = root
         self._found: dict[tuple[str, str], dict[str, None]] = {}
 
     def note(self, verb: str, path: str, to: str = "") -> None:
-        """``verb``: as in "3 removed"; ``to``: the new path of a file that is moved."""
+        """Add a change.
+
+        ``verb``: as in "3 removed"; ``to``: the new path of a file that is moved.
+        """
         folder, name = PurePath(path).parent, PurePath(path).name
         if to:
             near = PurePath(to).parent == folder
@@ -45,7 +48,7 @@ class FileChanges:
 
     @property
     def found(self) -> tuple[FileChange, ...]:
-        """All of them, in the order in which they began."""
+        """All changes, in the order in which the first of each folder came."""
         return tuple(
             FileChange(folder, verb, tuple(names)) for (folder, verb), names in self._found.items()
         )
@@ -55,5 +58,8 @@ class FileChanges:
 
 
 def approved(changes: Iterable[FileChange]) -> list[list[str]]:
-    """What an approval approves of them: folder, what is done there, and how many digits."""
+    """What an approval covers: the folder, what is done there, and how many files, by their digits.
+
+    So a few files more need no other approval, but ten times as many do.
+    """
     return sorted([one.folder, one.verb, str(len(number(len(one.names))))] for one in changes)

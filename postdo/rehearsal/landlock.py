@@ -41,9 +41,9 @@ class _PathBeneath(ctypes.Structure):
 
 
 def restrict(folder: str) -> bool:
-    """From now on this thread, and what it starts, writes only below ``folder``; read all it may.
+    """Let this thread, and what it starts, write only below ``folder``; it can still read all.
 
-    ``False`` if the kernel has no Landlock, or a sandbox around us keeps us from it.
+    Returns ``False`` if the kernel has no Landlock, or if a sandbox around us prevents it.
     """
     if sys.platform != "linux":
         return False

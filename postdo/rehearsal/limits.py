@@ -16,13 +16,13 @@ Marked = TypeVar("Marked", bound=BaseException)
 
 
 def marked(error: Marked, limit: str) -> Marked:
-    """The error, with the limit that it is about."""
+    """The error, with a mark that says which limit it met."""
     setattr(error, _MARK, limit)
     return error
 
 
 def limit_of(error: BaseException) -> str:
-    """The limit that an error or one of its causes is about; empty if none is."""
+    """The limit that an error, or one of its causes, met; empty if none."""
     cause: BaseException | None = error
     while cause is not None:
         limit = getattr(cause, _MARK, "")

@@ -47,18 +47,20 @@ PIECE_BYTES = 1 << 16
 
 @dataclass(frozen=True)
 class Job:
-    """``database``: name of the copy. ``port``: of its server, 0 for the project's own.
+    """What the worker shall do with which database.
 
-    ``mode``: ``transaction`` (all in one, rolled back at the end), ``plain`` (as Django does it,
-    kept) or ``expected`` (only ``targets``, kept; files come from ``archived`` where given).
-    ``further``: in mode ``expected``, sets of which each is tried on top of ``targets``.
-    ``isolated``: no network, mail or files of the site. ``trace``: whether to look at locks and
-    rows. ``targets``: ``(app, name)`` of what is to be applied, or ``None`` for all there is.
-    ``archived``: source text per ``app.name`` that stands in for the file on disk.
-    ``seconds``, ``memory_mb``: budgets; 0 for none. ``network``: whether the network is open all
-    the same. ``hosts``: what of it is open in any case. ``rows``: whether the database holds the
-    real rows, so that losses can be counted. ``folder``: for the files of the site, made by
-    ``work``.
+    - ``database``: name of the copy. ``port``: of its server, 0 for the project's own.
+    - ``mode``: ``transaction`` (all in one, rolled back at the end), ``plain`` (as Django does it,
+      kept) or ``expected`` (only ``targets``, kept; sources come from ``archived`` where given).
+    - ``targets``: ``(app, name)`` of what is to be applied, ``None`` for all. ``further``: in mode
+      ``expected``, sets of which each is tried in addition to ``targets``.
+    - ``archived``: source text per ``app.name``, which replaces the file on disk.
+    - ``isolated``: no network, mail or files of the site. ``network``: the network is open all the
+      same. ``hosts``: what of it is open in any case.
+    - ``trace``: whether to look at locks and rows. ``rows``: whether the database holds the real
+      rows, so that losses can be counted.
+    - ``seconds``, ``memory_mb``: limits; 0 for none.
+    - ``folder``: for the files of the site, made by ``work``.
     """
 
     database: str
@@ -80,15 +82,12 @@ class Job:
 
 @dataclass(frozen=True)
 class Result:
-    """Exactly one of ``trace`` and ``failure``. ``outside``, ``files``: see ``Rehearsal``.
+    """What the worker reports: either a ``trace`` or a ``failure``.
 
-    ``further``: the schema of each of the job's further sets, ``None`` for one that failed.
-
-    ``uncounted``: what the trace's losses lack, to be counted on data from before the run.
-
-    ``countable``: what of them was counted so, and can be counted once more.
-
-    ``gap``: what of the migrations' surroundings this machine could not close, in words.
+    - ``outside``, ``files``, ``gap``: see ``Rehearsal``.
+    - ``further``: the schema of each of the job's further sets, ``None`` for one that failed.
+    - ``uncounted``: possible losses, to be counted on data from before the run.
+    - ``countable``: those that were counted so, and can be counted again.
     """
 
     trace: Trace | None
@@ -102,7 +101,7 @@ class Result:
 
 
 def job_from(values: Mapping[str, Any]) -> Job:
-    """The job that ``work`` wrote as JSON."""
+    """Read the job that ``work`` wrote as JSON."""
     targets = values["targets"]
     return Job(
         **{
@@ -120,7 +119,7 @@ def _names(values: Iterable[Sequence[str]]) -> tuple[tuple[str, str], ...]:
 
 
 def work(run: Run, job: Job) -> Result:
-    """Start a worker, say its progress, and wait for its result; kills it on a stop signal."""
+    """Start a worker, print its progress, and wait for its result. A stop signal kills it."""
     with (
         tempfile.TemporaryDirectory(prefix="postdo-", ignore_cleanup_errors=True) as folder,
         _started(replace(job, folder=folder)) as process,

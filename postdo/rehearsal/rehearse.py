@@ -49,23 +49,23 @@ BASE_BACKUP = "base-backup"
 class Rehearsal:
     """How the rehearsal went.
 
-    ``method``: ``full`` (all rows) or ``schema`` (none). ``mode``: in which mode it succeeded,
-    ``transaction`` or ``swap``; empty if in none. ``trace``: of the successful run. ``failure``:
-    of the run in one transaction, if that failed. ``plain_failure``: of the run as Django makes it,
-    if that was tried and failed too. ``outside``: what it tried to reach beyond the database
-    (``mail to 3 recipients``, ``network api.example.com:443``, ``program convert``). ``files``:
-    what it did to files, which was done aside.
-    ``backup``: what the copy was restored from, by the name that it has once the change begins;
-    empty if none is kept.
-    ``copy_seconds``: what the copy took. ``size_bytes``: of the copied database. ``left_out``:
-    what the copy lacks because it belongs to others (``backup.Copied``). ``copied_by``:
-    ``dump`` (and restore) or ``base-backup`` (of the whole server). ``changes``: the database's
-    count of changed rows just before the copy was made (``row_counts.changes``).
-    ``server``: what of the database server has changed meanwhile; the migrations may have done it.
-    ``gap``: what this machine could not close, so that the migrations may have changed it already.
-    ``plain_seconds``: what the run as Django makes it took with all that belongs to it, if it was
-    tried. ``tables``: how each table was just before the copy. ``countable``: what can be counted
-    once more of the losses. ``reused``: whether it was made by an earlier run, which asked.
+    - ``method``: ``full`` (all rows) or ``schema`` (no rows). ``mode``: the one that succeeded,
+      ``transaction`` or ``swap``; empty if none did.
+    - ``trace``: of the successful run. ``failure``: of the run in one transaction, if it failed.
+      ``plain_failure``: of the run as Django does it, if that was tried and failed too.
+      ``plain_seconds``: how long that took with everything that belongs to it.
+    - ``outside``: what the run tried to reach beyond the database (``mail to 3 recipients``,
+      ``network api.example.com:443``, ``program convert``). ``files``: what it did to files, in a
+      folder aside. ``server``: what changed on the database server meanwhile, maybe by the run.
+      ``gap``: what this machine could not close, so that the run may have changed it.
+    - ``backup``: the name that the copy's backup gets once the change begins; empty without one.
+    - ``copied_by``: ``dump`` (and restore) or ``base-backup`` (of the whole server).
+      ``copy_seconds``: how long the copy took. ``size_bytes``: of the copied database.
+      ``left_out``: what the copy lacks, see ``backup.Copied``.
+    - ``changes``: the database's count of changed rows just before the copy
+      (``row_counts.changes``). ``tables``: each table just before the copy. ``countable``: losses
+      that can be counted again.
+    - ``reused``: whether an earlier run made this rehearsal, and asked for approval.
     """
 
     method: str
@@ -90,7 +90,7 @@ class Rehearsal:
 
     @property
     def beyond(self) -> tuple[str, ...]:
-        """All that is not of the database, in words."""
+        """What the run did or tried outside of the database, in words."""
         return (*self.outside, *map(str, self.files))
 
 
@@ -104,10 +104,11 @@ class _Copy:
 
 
 def rehearse(run: Run, session: BaseDatabaseWrapper) -> Rehearsal:
-    """Copy the database of ``session`` and try the pending migrations on the copy, which is gone.
+    """Copy the database of ``session``, run the pending migrations on the copy, and drop the copy.
 
-    Where one transaction for all is what fails, they are tried as Django makes them. Raises
-    ``Refused`` if there is no room, no right or no program for a copy, ``Stopped`` on a signal.
+    If only the one transaction is what fails, they are also tried as Django runs them. Raises
+    ``Refused`` if there is no room, no privilege or no program for a copy, and ``Stopped`` on a
+    signal.
     """
     policies = run.config.policies
     full = policies.rehearse is not Rehearse.SCHEMA
@@ -170,7 +171,7 @@ def rehearse(run: Run, session: BaseDatabaseWrapper) -> Rehearsal:
 
 
 def reuse(run: Run, session: BaseDatabaseWrapper, kept: Rehearsal) -> Rehearsal:
-    """``kept``, as one of now: with a backup of now if backups are kept, which a copy proves.
+    """The kept rehearsal as one of now, with a new backup, proved by a copy, if backups are kept.
 
     Raises what ``rehearse`` raises.
     """

@@ -51,7 +51,7 @@ FROM pg_stat_user_tables WHERE schemaname <> 'postdo_journal' ORDER BY 1
 
 @dataclass(frozen=True)
 class Table:
-    """``rows``: about how many there are. ``changes``: how many were ever changed, likewise."""
+    """A table's statistics: about how many ``rows`` it has, and ``changes`` it ever had."""
 
     name: str
     rows: int
@@ -59,22 +59,22 @@ class Table:
 
 
 def tables(session: BaseDatabaseWrapper) -> tuple[Table, ...]:
-    """Every table of the database."""
+    """Every table of the database, with its statistics."""
     return tuple(Table(*found) for found in rows(session, TABLES))
 
 
 def changes(session: BaseDatabaseWrapper) -> int:
-    """A number that grows by one for each row that anybody changes, with some delay."""
+    """How many rows were ever changed in this database. It grows with some delay."""
     ((count,),) = rows(session, CHANGES)
     return int(count)
 
 
 class RowEffects:
-    """The row effects of one session between ``baseline()`` and ``read()``.
+    """Counts the changes of rows between ``baseline()`` and ``read()``.
 
-    ``committed`` false: both are called in one transaction, and only this session counts. True:
-    both outside a transaction, and all sessions of the database count; nothing on PostgreSQL 14.
-    A TRUNCATE is not counted, and sets the counts of its table to nothing.
+    ``committed`` false: call both in one transaction; only this session counts. True: call both
+    outside of a transaction; all sessions of the database count, and PostgreSQL 14 shows nothing. A
+    TRUNCATE is not counted, and resets the counts of its table to 0.
     """
 
     def __init__(self, worker: BaseDatabaseWrapper, *, committed: bool = False) -> None:
@@ -83,11 +83,11 @@ class RowEffects:
         self._before: dict[int, Counts] = {}
 
     def baseline(self) -> None:
-        """Count from here."""
+        """Start counting here."""
         self._before = {table: counts for table, _, counts in self._look()}
 
     def read(self) -> tuple[Effect, ...]:
-        """What was done since the baseline, by table; tables that are gone by now do not count."""
+        """Changes since the baseline, by table; without tables that no longer exist."""
         return tuple(
             sorted(
                 (

@@ -67,7 +67,7 @@ class Outside:
         self._told = -1  # where children that a migration forks write what they would note
 
     def begin(self, folder: str) -> None:
-        """In the worker's process, before anything is noted. ``folder``: its own."""
+        """Prepare, in the worker's process, before anything is noted. ``folder``: its own."""
         self._files = FileChanges(os.getcwd())
         self._process = os.getpid()
         file, path = tempfile.mkstemp(dir=folder)
@@ -76,23 +76,23 @@ class Outside:
         os.unlink(path)
 
     def note(self, text: str) -> None:
-        """Remember one thing, such as ``network api.example.com:443``."""
+        """Note one thing, such as ``network api.example.com:443``."""
         if not self._is_told("note", text) and len(self._notes) < MOST_NOTES:
             self._notes[text] = None
 
     def mail(self, recipients: int) -> None:
-        """Remember a mail to this many."""
+        """Note a mail to so many recipients."""
         if not self._is_told("mail", recipients):
             self._recipients += recipients
 
     def changed(self, verb: str, path: str, to: str = "") -> None:
-        """Remember what is done to a file: see ``FileChanges.note``."""
+        """Note what is done to a file, see ``FileChanges.note``."""
         if not (_is_logging() or self._is_told("changed", verb, path, to)):
             self._files.note(verb, path, to)
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """All of it but the files, for ``Rehearsal.outside``."""
+        """Everything except files, for ``Rehearsal.outside``."""
         self._hear()
         people = "1 recipient" if self._recipients == 1 else f"{self._recipients} recipients"
         mail = (f"mail to {people}",) if self._recipients else ()
@@ -100,7 +100,7 @@ class Outside:
 
     @property
     def files(self) -> tuple[FileChange, ...]:
-        """What is done to files, for ``Rehearsal.files``."""
+        """What was done to files, for ``Rehearsal.files``."""
         self._hear()
         return self._files.found
 
@@ -136,54 +136,56 @@ OUTSIDE = Outside()
 
 
 class CountedMail(BaseEmailBackend):
-    """A mail backend that sends nothing and counts the recipients. Takes any backend's options."""
+    """A mail backend that sends nothing and counts the recipients. It accepts any options."""
 
     def __init__(self, *_: object, **__: object) -> None:
         super().__init__()
 
     def send_messages(self, email_messages: Sequence[Any]) -> int:
+        """Count the recipients; returns how many messages there were, as if they were sent."""
         OUTSIDE.mail(sum(len(message.recipients()) for message in email_messages))
         return len(email_messages)
 
 
 class OwnCache(LocMemCache):
-    """A cache of this process's own, empty: a cache may be, at any time.
+    """An empty cache in this process. It also has the methods that django-redis adds to Django's.
 
-    With what django-redis adds to Django's.
+    An empty cache is always allowed to happen, so a migration must cope with it.
     """
 
     def delete_pattern(self, *_: object, **__: object) -> int:
-        """Nobody needs what is left."""
+        """Delete nothing: nobody reads what is left."""
         self.clear()
         return 0
 
     def keys(self, *_: object, **__: object) -> list[str]:
-        """None that anybody else has set."""
+        """No keys: nobody else has set any."""
         return []
 
     iter_keys = keys
 
     def ttl(self, *_: object, **__: object) -> int:
-        """Gone at once."""
+        """0, as for a key that expires at once."""
         return 0
 
     pttl = ttl
 
     def persist(self, *_: object, **__: object) -> bool:
-        """There is none of that key."""
+        """``False``, as for a key that does not exist."""
         return False
 
     expire = pexpire = expire_at = pexpire_at = persist
 
     def lock(self, *_: object, **__: object) -> AbstractContextManager[None]:
-        """Nobody else wants it."""
+        """A lock that is always free."""
         return nullcontext()
 
 
 def use_no_mail_and_files(folder: str) -> None:
-    """Count mail instead of sending it; caches and temporary files are ours, in ``folder``.
+    """Replace mail, caches and temporary files by the worker's own, in ``folder``.
 
-    Storages in folders stay as they are: see ``close_files``. Before ``django.setup()``.
+    To be called before ``django.setup()``. Storages in folders stay as they are, see
+    ``close_files``.
     """
     OUTSIDE.begin(folder)
     mailers = getattr(settings, "MAILERS", None)  # Django 6.1 and newer
@@ -227,10 +229,10 @@ def _is_folder(entry: Mapping[str, Any]) -> bool:
 
 
 def close_files(folder: str) -> str:
-    """From now on files are written only below ``folder``; what is tried elsewhere is noted.
+    """From now on files are written only below ``folder``; attempts elsewhere are noted.
 
-    Once the project is set up, so that its logs are open. Returns what is not closed, if the
-    kernel cannot help; what Python does is seen in any case.
+    To be called when the project is set up, so that its logs are open. Returns what is not closed
+    if the kernel cannot help; what Python code does is noted in any case.
     """
     side = SideFiles(folder, OUTSIDE.changed)
     side.install()
@@ -299,12 +301,14 @@ def _open_logs_aside() -> None:
 def close_network_and_programs(
     *, network: bool, hosts: tuple[str, ...], servers: frozenset[tuple[str, str]]
 ) -> None:
-    """From now on both fail, and are noted. ``network``: whether all of it may be used.
+    """From now on connections and programs fail, and are noted.
 
-    ``hosts``: ``host`` or ``host:port`` that may be reached all the same. ``servers``: where the
-    databases are: libpq gets there by itself, and may look up their names. Python asks the hook
-    before it acts, whichever module is used. The events are those of CPython's audit table, 3.10
-    to 3.14.
+    - ``network``: whether all of the network may be used. ``hosts``: ``host`` or ``host:port`` that
+      may be reached all the same.
+    - ``servers``: of the databases, whose names may be looked up; libpq connects by itself.
+
+    Python's audit hook is asked before each action, whichever module is used; the events are those
+    of CPython's audit table, 3.10 to 3.14.
     """
     _close_spawning()
 
@@ -329,7 +333,7 @@ def close_network_and_programs(
 
 
 def is_named(address: tuple[str, str], hosts: tuple[str, ...]) -> bool:
-    """Whether an address, by name or number, is one of ``hosts``."""
+    """Whether an address (name or number, and port) is one of ``hosts``."""
     for text in hosts:
         host, port = split_host(text)
         if port and address[1] and port != address[1]:
@@ -344,7 +348,7 @@ def is_named(address: tuple[str, str], hosts: tuple[str, ...]) -> bool:
 
 
 def split_host(text: str) -> tuple[str, str]:
-    """``redis:6379`` → ``("redis", "6379")``; ``[::1]:80`` too; the port may be missing."""
+    """Split ``redis:6379`` or ``[::1]:80`` into host and port; the port may be missing."""
     host, _, port = text.rpartition(":")
     if not port.isdigit() or (":" in host and not host.endswith("]")):
         host, port = text, ""

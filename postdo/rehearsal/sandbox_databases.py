@@ -38,9 +38,9 @@ _UNLOCKS = re.compile(
 
 
 def use_database(name: str, port: int = 0) -> None:
-    """Point the settings to this database of the project's server. Before ``django.setup()``.
+    """Point the settings to this database of the project's server.
 
-    ``port``: of another server at the same address.
+    To be called before ``django.setup()``. ``port``: of another server at the same address.
     """
     databases: dict[str, dict[str, Any]] = settings.DATABASES
     ours = dict(databases[DEFAULT_DB_ALIAS])

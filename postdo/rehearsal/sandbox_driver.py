@@ -36,21 +36,21 @@ Address = tuple[str, str]  # host and port, as text
 
 @dataclass(frozen=True)
 class Place:
-    """A database: its ``name``, and the ``addresses`` of its server. ``port``: of that."""
+    """A database: its ``name``, and the ``addresses`` and the ``port`` of its server."""
 
     name: str
     port: str
     addresses: frozenset[Address]
 
     def is_at(self, host: str, port: str) -> bool:
-        """Whether this is the server's address; a host is looked up if nothing else decides."""
+        """Whether this is the server's address; a host name is resolved if nothing else decides."""
         return port == self.port and not self.addresses.isdisjoint(
             {(host, port)} if (host, port) in self.addresses else addresses(host, port)
         )
 
 
 def addresses(host: str, port: str) -> frozenset[Address]:
-    """A server's own address: as it is written, and as numbers."""
+    """The addresses of a server: as written, and as resolved numbers."""
     found = {(host, port)}
     if host and not host.startswith("/"):
         with suppress(OSError):
@@ -59,9 +59,9 @@ def addresses(host: str, port: str) -> frozenset[Address]:
 
 
 class SandboxDriver:
-    """Production's database and the copy, as the settings and the job have them.
+    """Knows production's database and the copy, and directs connections to the latter.
 
-    To be made before the settings name the copy, and before the network is closed.
+    Create it before the settings name the copy, and before the network is closed.
     """
 
     def __init__(self, name: str, port: int) -> None:
@@ -75,11 +75,11 @@ class SandboxDriver:
 
     @property
     def servers(self) -> frozenset[Address]:
-        """Of both."""
+        """The addresses of both servers."""
         return self.production.addresses | self.copy.addresses
 
     def point_environment(self) -> None:
-        """From now on the environment means the copy wherever it meant production's database."""
+        """Let environment variables that mean production's database mean the copy."""
         production, copy = self.production, self.copy
         if not production.name:
             return  # a service file names it; the guard does not let anybody there
@@ -101,10 +101,11 @@ class SandboxDriver:
         opened: Callable[[], None],
         note: Callable[[str], None],
     ) -> None:
-        """From now on refuse, and note, what leads to another database.
+        """From now on refuse, and note, connections to other databases.
 
-        A session with the copy waits for a lock no longer than told, since what it waits for may be
-        ours, and is told to ``opened``. ``network``: whether another server may be reached.
+        A session with the copy gets ``lock_timeout_ms``, since what it waits for may be our own
+        session, and is reported to ``opened``. ``network``: tells whether another server may be
+        reached.
         """
 
         def look(parameters: dict[str, str]) -> Mapping[str, str]:

@@ -44,7 +44,7 @@ HOLDERS = [
 
 
 class SideFiles:
-    """``folder``: ours, which is left alone. ``changed``: told what is done elsewhere."""
+    """``folder``: our own, which is left alone. ``changed``: is told of changes elsewhere."""
 
     def __init__(self, folder: str, changed: Callable[..., None]) -> None:
         self._own = os.path.realpath(folder)
@@ -69,7 +69,7 @@ class SideFiles:
         self._real["mkdir"](self._side)
 
     def install(self) -> None:
-        """From now on, in this process."""
+        """Redirect Python's file functions, from now on and for this whole process."""
         ours: dict[str, Callable[..., Any]] = {
             **{name: self._looking(name) for name in LOOKING if name in self._real},
             **{name: self._marking(name) for name in MARKING if name in self._real},
@@ -256,7 +256,11 @@ class SideFiles:
             self._thread.opening = False
 
     def is_opening(self) -> bool:
-        """Whether a file's path is only named by now: it is opened aside, and asked about then."""
+        """Whether ``open`` is redirecting a file right now.
+
+        The path that the audit hook then sees is not the one that is opened; it is asked about
+        later.
+        """
         return bool(getattr(self._thread, "opening", False))
 
     def _opening_descriptor(

@@ -94,18 +94,18 @@ State = dict[tuple[str, str], str]
 
 
 class ServerChangeError(Exception):
-    """A migration would change the server, and not the copy."""
+    """A migration would change the database server, and not only the copy."""
 
     postdo_limit = limits.SERVER
 
 
 @contextmanager
 def refused(session: BaseDatabaseWrapper, copy: str, *, kept: bool, skip: bool) -> Iterator[None]:
-    """Inside, such statements raise ``ServerChangeError`` in this session.
+    """Make statements that change the server raise ``ServerChangeError`` in this session.
 
-    ``copy``: the name of the database. ``kept``: whether what is done to roles and settings would
-    stay. ``skip``: pass those over that do nothing else: what they do was done when they were
-    applied.
+    - ``copy``: the name of the database.
+    - ``kept``: whether the run is committed, so that changes of roles and settings would stay.
+    - ``skip``: pass over statements that do nothing else, because their effect is there already.
     """
 
     def check(text: str) -> None:
@@ -150,7 +150,7 @@ def _watched(connection: Any, check: Callable[[str], None]) -> type:
 
 
 def shared(sql: str, copy: str) -> str:
-    """The first words of what ``sql`` does to the server, else empty."""
+    """The first words of what ``sql`` does to the server as a whole; empty if nothing."""
     text = _without_texts(sql)
     for found in _SHARED.finditer(text):
         words = " ".join(found[0].split()).upper()
@@ -163,13 +163,16 @@ def shared(sql: str, copy: str) -> str:
 
 
 def beyond(sql: str) -> str:
-    """The same for what no transaction takes back; a function that is defined may do it too."""
+    """The first words of what no rollback takes back; empty if there is nothing.
+
+    The body of a function that ``sql`` defines counts too.
+    """
     found = _BEYOND.search(_without_texts(sql, functions=True))
     return _short(" ".join(found[0].rstrip("'(").split())) if found else ""
 
 
 def state(session: BaseDatabaseWrapper) -> State:
-    """What this role sees of the server."""
+    """What this role sees of the server: roles, settings and the like."""
     found = rows(session, STATE)
     ((may,),) = rows(session, MAY_SEE_SYSTEM)
     if may:
@@ -178,7 +181,7 @@ def state(session: BaseDatabaseWrapper) -> State:
 
 
 def differences(before: State, after: State) -> tuple[str, ...]:
-    """What has changed, in words."""
+    """What has changed between two states, in words."""
     said = [f"{kind} {name} is new" for kind, name in after.keys() - before.keys()]
     said += [f"{kind} {name} is gone" for kind, name in before.keys() - after.keys()]
     both = before.keys() & after.keys()

@@ -11,9 +11,9 @@ from postdo.schema.catalogue import Catalogue, from_json
 
 @dataclass(frozen=True)
 class Statement:
-    """``sql``: as sent, with its values left out, and cut where it is long.
+    """A statement of a step. ``sql``: as sent, without its values, and shortened if long.
 
-    ``seconds``: how long the server took, for all ``times`` that it was sent in this step.
+    ``seconds``: how long the server took for all ``times`` that the step sent it.
     """
 
     sql: str
@@ -23,7 +23,7 @@ class Statement:
 
 @dataclass(frozen=True)
 class Lock:
-    """The strongest lock on a table that was there before.
+    """The strongest lock on a table that existed before the run.
 
     ``mode``: as in LOCK TABLE (``ACCESS EXCLUSIVE``). ``seconds``: from the statement that took it
     to the end of the transaction, without what followed the last migration's post_migrate.
@@ -36,7 +36,7 @@ class Lock:
 
 @dataclass(frozen=True)
 class Effect:
-    """Rows of a table that were inserted, updated and deleted."""
+    """How many rows of a table were inserted, updated and deleted."""
 
     table: str
     inserted: int
@@ -46,12 +46,13 @@ class Effect:
 
 @dataclass(frozen=True)
 class Loss:
-    """Data that would be gone.
+    """Data that would be lost.
 
-    ``kind``: ``table`` and ``column`` (dropped with ``count`` rows / values that are not NULL),
-    ``rows`` (``count`` rows deleted or truncated), ``rounded`` (a type that holds less).
-    ``table``: the name before the run. ``name``: of the column, else empty. Where the copy had no
-    rows (method ``schema``), ``count`` is counted or estimated in production.
+    - ``kind``: ``table`` or ``column`` (dropped with ``count`` rows, or values that are not NULL),
+      ``rows`` (``count`` rows deleted or truncated), ``rounded`` (a type that holds less).
+    - ``table``: its name before the run. ``name``: of the column, else empty.
+
+    If the copy had no rows (method ``schema``), ``count`` was counted or estimated in production.
     """
 
     kind: str
@@ -62,9 +63,9 @@ class Loss:
 
 @dataclass(frozen=True)
 class Rename:
-    """A table, or a column of one (else empty), that has the name ``to`` afterwards.
+    """A table, or a column of one, that is called ``to`` after the run.
 
-    ``table``: the name before the run. A table's names have their schema.
+    ``table``: its name before the run, with its schema. ``column``: empty for a table.
     """
 
     table: str
@@ -76,7 +77,7 @@ class Rename:
 class Step:
     """One migration, or ``post_migrate`` at the end.
 
-    ``locks``: those that it took first or made stronger. ``rewrites``: tables whose file was
+    ``locks``: those that it took first, or made stronger. ``rewrites``: tables whose file was
     written anew. All tables are named with their schema.
     """
 
@@ -90,13 +91,15 @@ class Step:
 
 @dataclass(frozen=True)
 class Trace:
-    """A whole run. ``locks``: the strongest per table over all steps. ``effects``: their sums.
+    """What a whole run did.
 
-    ``seconds``: from the first migration to the last handler. ``peak_memory_mb``: of the process.
-    ``lock_count``: entries in the server's lock table at the end. ``wal_bytes``: written by it.
-    ``altered``: tables that were there before and whose definition was changed or dropped.
-    ``renames``: as identity shows them, so that nobody has to guess.
-    ``watching_seconds``: of ``seconds``, what the watching itself took.
+    - ``locks``: the strongest per table over all steps. ``effects``: sums over all steps.
+    - ``seconds``: from the first migration to the last handler; ``watching_seconds`` of them went
+      into the observation itself.
+    - ``peak_memory_mb``: of the process. ``lock_count``: entries in the server's lock table at the
+      end. ``wal_bytes``: written by the run.
+    - ``altered``: tables from before whose definition was changed or dropped.
+    - ``renames``: recognized by ids, so that nobody has to guess.
     """
 
     steps: tuple[Step, ...]
@@ -115,7 +118,7 @@ class Trace:
 
 
 def to_values(trace: Trace) -> dict[str, Any]:
-    """Values that JSON can hold, for another process; ``from_values`` reads them."""
+    """The trace as JSON values, for another process. See ``from_values``."""
     plain = {
         field.name: getattr(trace, field.name)
         for field in fields(trace)
@@ -131,7 +134,7 @@ def to_values(trace: Trace) -> dict[str, Any]:
 
 
 def from_values(values: Mapping[str, Any]) -> Trace:
-    """The trace that ``to_values`` took apart. Raises ``ValueError`` or ``KeyError``."""
+    """Read what ``to_values`` made. Raises ``ValueError`` or ``KeyError``."""
     read: dict[str, Any] = {
         **values,
         "steps": tuple(_step(step) for step in values["steps"]),
@@ -161,13 +164,15 @@ def _step(values: Mapping[str, Any]) -> Step:
 class Failure:
     """Why a run on the copy failed.
 
-    ``migration``: ``app.name``, ``post_migrate``, or empty. ``what``: one line of the error.
-    ``place``: ``file:line`` in the project. ``sqlstate``: empty if it was no database error.
-    ``statement``: the SQL that failed, if it was SQL. ``rows``: up to five examples of rows that
-    stand in the way, as text. ``single_only``: whether it may be only because all ran in one
-    transaction. ``output``: the last lines of a process that died. ``in_python``: whether it came
-    up in code of the project (RunPython, a handler). ``generated``: in a generated field.
-    ``limit``: of the rehearsal's own that it met (``limits.py``), empty if none.
+    - ``migration``: ``app.name``, ``post_migrate``, or empty. ``what``: one line of the error.
+      ``place``: ``file:line`` in the project.
+    - ``sqlstate``: empty if it was no database error. ``statement``: the SQL that failed, if any.
+    - ``rows``: up to five examples of rows that cause it, as text.
+    - ``single_only``: whether the one transaction may be the only reason.
+    - ``output``: the last lines of a process that died.
+    - ``in_python``: whether it was raised in code of the project (RunPython, a handler).
+      ``generated``: in a generated field.
+    - ``limit``: the rehearsal's own limit that it met (``limits.py``), empty if none.
     """
 
     migration: str

@@ -67,7 +67,10 @@ DROP_COLUMN = re.compile(r"\bDROP\s+COLUMN\b", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class Failing:
-    """A statement that failed. ``interpolated``: whether it has placeholders, and so ``%%``."""
+    """A statement that failed.
+
+    ``interpolated``: whether it has placeholders, and so ``%%`` for %.
+    """
 
     error: BaseException
     sql: str
@@ -103,12 +106,12 @@ class _Closed:
 
 
 class Tracer:
-    """An observer (``run_pending.Observer``) of one run; ``worker`` is the session that runs it.
+    """Observes one run (``run_pending.Observer``) in ``worker``, the session that runs it.
 
-    ``single``: whether all runs in one transaction; otherwise each migration has its own, and what
-    is seen is less: a statement outside a transaction gives its locks back before anyone looks.
-    ``closely``: whether to look at locks, files and rows. ``tell``: called with ``begin`` or
-    ``end`` and the name of each migration.
+    - ``single``: whether everything runs in one transaction. Otherwise less is seen: a statement
+      outside of a transaction releases its locks before anyone can look.
+    - ``closely``: whether to look at locks, files and rows.
+    - ``tell``: called with ``begin`` or ``end`` and the name of each migration.
     """
 
     def __init__(
@@ -150,7 +153,10 @@ class Tracer:
 
     @contextmanager
     def watching(self) -> Iterator[None]:
-        """Inside, the statements of the session are seen. In the transaction, if there is one."""
+        """See the statements of the session inside the block.
+
+        To be entered inside the transaction, if there is one.
+        """
         if self._closely:
             self._baseline()
         self.began = time.monotonic()
@@ -160,6 +166,7 @@ class Tracer:
             yield
 
     def begins(self, name: Name, migration: Any) -> None:
+        """Start the step of a migration."""
         self.running = dotted((name,))
         self.atomic = bool(getattr(migration, "atomic", True))
         self.module = type(migration).__module__
@@ -169,6 +176,7 @@ class Tracer:
         self._open = _Open(self.running, time.monotonic(), self.own_seconds)
 
     def ended(self, name: Name) -> None:
+        """End the step of a migration, and read what it did."""
         self._close()
         self._tell("end", self.running)
         self.running = ""
@@ -177,7 +185,7 @@ class Tracer:
         self._open = _Open(LAST_STEP, time.monotonic(), self.own_seconds)
 
     def finish(self) -> None:
-        """After the last handler, still in the transaction, if there is one."""
+        """End the last step, after the last handler, and before COMMIT if there is one."""
         self._close()
         self.ended_at = time.monotonic()
         self._released = self.ended_at - self.own_seconds
@@ -199,7 +207,7 @@ class Tracer:
         losses: tuple[Loss, ...],
         altered: tuple[str, ...],
     ) -> Trace:
-        """Everything that was seen; after ``finish``."""
+        """Everything that was seen; to be called after ``finish``."""
         return Trace(
             steps=self.steps(),
             locks=self._strongest(),
@@ -411,7 +419,7 @@ class Tracer:
 
 
 def peak_memory_mb() -> int:
-    """The most that this process has used. Linux counts in kilobytes, macOS in bytes."""
+    """The most memory that this process used, in MB. Linux reports kilobytes, macOS bytes."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak // (MB if sys.platform == "darwin" else 1024)
 

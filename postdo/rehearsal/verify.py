@@ -32,7 +32,7 @@ def require_same_schema(
 ) -> None:
     """Raise ``Undone`` with what differs by definition; generated names may differ.
 
-    ``session``: on the database that ``actual`` was read from, as it is now.
+    ``session``: on the database that ``actual`` was just read from.
     """
     if expected.checksum == actual.checksum:
         return
@@ -50,9 +50,9 @@ def require_same_schema(
 def require_same_rows(
     expected: tuple[Effect, ...], actual: tuple[Effect, ...], by_site: int
 ) -> None:
-    """Raise ``Undone`` with the tables whose rows were changed otherwise than rehearsed.
+    """Raise ``Undone`` with the tables whose rows changed otherwise than in the rehearsal.
 
-    ``by_site``: how many rows others have changed since the copy was made.
+    ``by_site``: how many rows others have changed since the copy was made; that much may differ.
     """
     found = misfits(expected, actual, by_site)
     if found:
@@ -65,7 +65,7 @@ def require_same_rows(
 
 
 def require_no_more_deleted(expected: tuple[Effect, ...], actual: tuple[Effect, ...]) -> None:
-    """Raise ``Undone`` with the tables that lose more rows than were counted when it was asked."""
+    """Raise ``Undone`` with the tables that would lose more rows than the approved plan said."""
     rehearsed = {effect.table: effect.deleted for effect in expected}
     found = [
         f"{formatting.table(now.table)}: {now.deleted} rows deleted, "
@@ -84,7 +84,7 @@ def require_no_more_deleted(expected: tuple[Effect, ...], actual: tuple[Effect, 
 def misfits(
     expected: tuple[Effect, ...], actual: tuple[Effect, ...], by_site: int = 0
 ) -> tuple[str, ...]:
-    """Where the numbers are further apart than a site's own work explains, as sentences."""
+    """Where row counts differ by more than the site's own work explains, as sentences."""
     rehearsed = {effect.table: effect for effect in expected}
     happened = {effect.table: effect for effect in actual}
     sentences = []

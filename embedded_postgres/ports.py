@@ -42,7 +42,7 @@ def require_free(port: int) -> None:
 def is_free(port: int) -> bool:
     """Whether 127.0.0.1:`port` can be bound, the way PostgreSQL binds it.
 
-    Raises Misconfigured where the port is not for this user (below 1024, as a rule).
+    Raises Misconfigured if this user may not bind it (usually below 1024).
     """
     with socket.socket() as probe:
         # As PostgreSQL does: connections that linger in TIME_WAIT do not count.
@@ -62,8 +62,8 @@ def is_free(port: int) -> bool:
 def holder(port: int) -> str | None:
     """The process that listens on `port`, as "name (pid 123, in /its/folder)".
 
-    Only its user, "a process of www-data", where the rest is hidden from us; None where nothing
-    can be known (not Linux). Reads /proc only.
+    Only its user ("a process of www-data") if the rest is hidden from us; None if nothing can be
+    found out (not Linux). Reads /proc only.
     """
     owners = _listening(port)
     for process in Path("/proc").glob("[0-9]*") if owners else ():

@@ -52,10 +52,10 @@ class Identity:
         inherit: Sequence[int] = (),
         environment: Mapping[str, str] | None = None,
     ) -> tuple[int, str]:
-        """Run to its end; its exit status and all that it printed.
+        """Run a command to its end. Returns its exit status and everything that it printed.
 
-        The command gets its own session (Ctrl-C in the terminal is for the caller alone), a bare
-        environment (the caller's secrets are none of the server's business), and the descriptors
+        The command gets a session of its own (Ctrl-C in the terminal is for the caller alone), a
+        bare environment (the caller's secrets do not concern the server), and the descriptors
         `inherit`. If the caller is interrupted, or after `seconds`, the command is stopped first.
         """
         # A file, not a pipe: the server may inherit it, and a pipe would then never end.
@@ -84,11 +84,11 @@ class Identity:
             return process.returncode, output.read().strip()
 
     def reaches(self, path: Path) -> bool:
-        """Whether programs that run this way can look into the folder `path`."""
+        """Whether programs that run with this identity can enter the folder `path`."""
         return self.run(["sh", "-c", 'cd -- "$1"', "sh", str(path)], seconds=10)[0] == 0
 
     def give(self, path: Path) -> None:
-        """Make the server the owner of `path` (and all below), where that is not us already."""
+        """Make the server the owner of `path` and everything below, if that is another user."""
         if self.uid is None:
             return
         os.chown(path, self.uid, -1, follow_symlinks=False)
@@ -136,7 +136,10 @@ def creator(identity: Identity) -> Identity:
 
 
 def bare_environment() -> dict[str, str]:
-    """PATH and where libraries are; messages untranslated, since we read them. No PG* variable."""
+    """PATH and the folders of libraries, without PG* variables.
+
+    Messages are not translated, since we read them.
+    """
     kept = ("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
     return {name: os.environ[name] for name in kept if name in os.environ} | {"LC_ALL": "C"}
 

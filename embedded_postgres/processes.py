@@ -21,7 +21,10 @@ KNOWS_PROC = sys.platform == "linux"
 
 @dataclass(frozen=True)
 class Postmaster:
-    """What postmaster.pid says: `pid`, TCP `port`, and whether it accepts connections (`ready`)."""
+    """The content of postmaster.pid: `pid`, TCP `port`, and whether the server is `ready`.
+
+    It is ready when it accepts connections.
+    """
 
     pid: int
     port: int
@@ -44,7 +47,7 @@ def read_pid_file(data: Path) -> Postmaster | None:
 def is_ours(pid: int, data: Path, identity: Identity) -> bool:
     """Whether `pid` is alive and a postgres process of this data folder.
 
-    Without /proc (macOS) only that it is alive: the caller's locks and queries tell the rest.
+    Without /proc (macOS) only whether it is alive; the caller's locks and queries tell the rest.
     """
     if not KNOWS_PROC:
         return exists(pid)
@@ -59,7 +62,7 @@ def is_ours(pid: int, data: Path, identity: Identity) -> bool:
 
 
 def members(data: Path, identity: Identity) -> list[int]:
-    """All processes of this data folder's server, orphans too. Empty where /proc is missing."""
+    """All processes of this data folder's server, also orphans. Empty without /proc."""
     if not KNOWS_PROC:
         return []
     pids = [int(entry.name) for entry in Path("/proc").glob("[0-9]*")]
@@ -67,7 +70,7 @@ def members(data: Path, identity: Identity) -> list[int]:
 
 
 def kill(pid: int, data: Path, identity: Identity) -> None:
-    """SIGKILL one process if it is the cluster's."""
+    """Send SIGKILL to one process if it belongs to the cluster."""
     if KNOWS_PROC and is_ours(pid, data, identity):
         try:
             os.kill(pid, signal.SIGKILL)
@@ -78,7 +81,7 @@ def kill(pid: int, data: Path, identity: Identity) -> None:
 
 
 def exists(pid: int) -> bool:
-    """Whether any process, a zombie too, has this pid now: what PostgreSQL itself asks."""
+    """Whether any process, also a zombie, has this pid now; PostgreSQL itself asks that."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

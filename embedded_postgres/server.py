@@ -43,10 +43,10 @@ class Server:
     identity: Identity
 
     def create(self, owner_password: str, alive: int, *, durable: bool) -> None:
-        """Make the cluster, under another name until it is whole.
+        """Create the cluster, under another name until it is complete.
 
-        `alive` is the held lock that initdb inherits, so that one which survives its caller is
-        seen. `durable` False skips fsync.
+        `alive` is the held lock that initdb inherits, so that an initdb that survives its caller is
+        noticed. `durable` False skips fsync.
         """
         unfinished = self.layout.unfinished
         # What a start that was killed has left.
@@ -99,9 +99,9 @@ class Server:
             )
 
     def stop(self) -> bool:
-        """Stop the server: at once but cleanly, else without its last checkpoint.
+        """Stop the server, first with a checkpoint, then without one.
 
-        True if it has ended. Waits at most STOP_FAST_SECONDS + STOP_IMMEDIATE_SECONDS.
+        Returns whether it has ended. Waits at most STOP_FAST_SECONDS + STOP_IMMEDIATE_SECONDS.
         """
         for mode, seconds in (("fast", STOP_FAST_SECONDS), ("immediate", STOP_IMMEDIATE_SECONDS)):
             status, _ = self.identity.run(
@@ -195,8 +195,8 @@ class Server:
 def locale_options(major: int) -> list[str]:
     """initdb's options for UTF-8 everywhere and the same order of text on every machine.
 
-    Text sorts by code point. Upper and lower case follow Unicode: PostgreSQL 17 brings that along,
-    before it is the C library's, for which C.UTF-8 is everywhere but on old macOS.
+    Text sorts by code point. Upper and lower case follow Unicode: PostgreSQL 17 and newer contain
+    its rules; older ones use the C library's C.UTF-8, which exists everywhere except on old macOS.
     """
     options = ["--locale=C"]
     for name in ("C.UTF-8", "en_US.UTF-8"):

@@ -90,10 +90,10 @@ def query(
     variables: Mapping[str, str] | None = None,
     secrets: Mapping[str, str] | None = None,
 ) -> str:
-    """Run a psql script; what it printed, unaligned, one row a line.
+    """Run a psql script. Returns what it printed, unaligned, one row a line.
 
     `variables` are psql's (:'name' quotes), `secrets` environment variables for its backticks.
-    Raises EmbeddedPostgresError with psql's own words.
+    Raises EmbeddedPostgresError with psql's own message.
     """
     command = [binaries.program("psql"), "-X", "-q", "-A", "-t", "-w", "-v", "ON_ERROR_STOP=1"]
     for name, value in (variables or {}).items():

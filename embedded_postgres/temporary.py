@@ -33,10 +33,10 @@ ATTEMPTS = 5  # at a port that was free a moment ago
 def temporary_cluster(
     source: Source = "auto", run_as: RunAs = "auto", *, memory: bool = True
 ) -> Iterator[Cluster]:
-    """A running cluster on a free port, without fsync; stopped and deleted at the end.
+    """Yield a running cluster on a free port, without fsync; it is stopped and deleted at the end.
 
-    Its files are in memory where there is room, unless ``memory`` is False. What a run that was
-    killed has left in the same places is stopped and deleted first.
+    Its files are in memory if there is room, unless ``memory`` is False. What a killed run has left
+    in the same places is stopped and deleted first.
     """
     for base in (MEMORY, _disk()):
         _sweep(base)
@@ -83,7 +83,7 @@ def _prove_cheaply(cluster: Cluster, application: Application) -> None:
 
 
 def place(*, memory: bool = True) -> Path:
-    """The folder for files of a short life: in memory where that is wanted and there is room."""
+    """The folder for short-lived files: in memory if that is wanted and there is room."""
     return MEMORY if memory and _has_memory() else _disk()
 
 

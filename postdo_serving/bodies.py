@@ -28,14 +28,14 @@ UNITS = {"KB": 10**3, "MB": 10**6, "GB": 10**9}  # as Caddy counts them
 
 
 class RefusedError(Exception):
-    """A request that the application never saw. Its text is for the log."""
+    """A request that the application never sees. Its text is for the log."""
 
     def __init__(self, status: HTTPStatus, reason: str) -> None:
         super().__init__(f"refused with {status.value}: {reason}")
         self.status = status
 
     def answer(self) -> bytes:
-        """Return the whole answer. 503 says when to repeat: nothing has been done yet."""
+        """Return the whole HTTP answer. A 503 has Retry-After, since nothing has been done yet."""
         page = f"<!doctype html><title>{self.status.phrase}</title><h1>{self.status.phrase}</h1>\n"
         lines = [
             f"HTTP/1.1 {self.status.value} {self.status.phrase}",
@@ -50,11 +50,12 @@ class RefusedError(Exception):
 
 @dataclass(frozen=True)
 class Limits:
-    """What one process takes.
+    """What one process accepts.
 
-    largest: bytes of one body. together: bytes of all bodies at a time. processes: how many share
-    the disk. silence: seconds without a byte after which a client is given up. folder: where bodies
-    are kept that are not in memory.
+    - largest: bytes of one body. together: bytes of all bodies at a time.
+    - processes: how many share the disk.
+    - silence: seconds without a byte after which a client is dropped.
+    - folder: where bodies are stored that do not fit into memory.
     """
 
     largest: int
@@ -65,7 +66,7 @@ class Limits:
 
 
 def limits(environment: Mapping[str, str], processes: int) -> Limits:
-    """Return the share of one of so many processes, from MAX_REQUEST_BODY and WEB_TIMEOUT."""
+    """Return the limits of one of ``processes`` processes: MAX_REQUEST_BODY, WEB_TIMEOUT."""
     largest = size(environment.get("MAX_REQUEST_BODY") or "100MB")
     return Limits(
         largest=largest,
@@ -77,7 +78,7 @@ def limits(environment: Mapping[str, str], processes: int) -> Limits:
 
 
 def folder(environment: Mapping[str, str]) -> str:
-    """Return POSTDO_UPLOADS, which is on disk, else where Python has temporary files."""
+    """Return POSTDO_UPLOADS, a folder on disk; without it, Python's folder for temporary files."""
     asked = environment.get("POSTDO_UPLOADS", "")
     return asked if os.access(asked, os.W_OK) else tempfile.gettempdir()
 
@@ -91,7 +92,7 @@ def size(text: str) -> int:
 
 
 class Room:
-    """The disk that bodies may take: never more than their share, or than half of what is free."""
+    """The disk space for bodies: at most this process's share, and half of what is free."""
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
@@ -99,7 +100,7 @@ class Room:
         self._lock = Lock()
 
     def take(self, size: int) -> None:
-        """Set `size` bytes aside, or raise `RefusedError`."""
+        """Reserve `size` bytes. Raises `RefusedError` if they are not available."""
         with self._lock:
             disk = os.statvfs(self.limits.folder)
             free = disk.f_bavail * disk.f_frsize
@@ -109,17 +110,17 @@ class Room:
             self._taken += size
 
     def give_back(self, size: int) -> None:
-        """Let others have these bytes."""
+        """Release reserved bytes."""
         with self._lock:
             self._taken -= size
 
 
 @contextlib.contextmanager
 def received(req: Any, sock: Any, room: Room, turns: BoundedSemaphore) -> Iterator[None]:
-    """Inside, the request has its whole body, as a file, and the length of it.
+    """Give the request its whole body, as a file, and its length, inside the block.
 
-    `turns` bounds how many bodies are on their way at once; one that the proxy delivers whole needs
-    none. Raises `RefusedError`; NoMoreData when the client left; and Gunicorn's own errors for
+    `turns` limits how many bodies arrive at once; one that the proxy has whole already needs no
+    turn. Raises `RefusedError`, NoMoreData if the client left, and Gunicorn's own errors for
     malformed chunks.
     """
     length = announced(req)
@@ -150,7 +151,7 @@ def _turn(turns: BoundedSemaphore, length: int | None) -> Iterator[None]:
 
 
 def announced(req: Any) -> int | None:
-    """Return the length of the body as its headers state it; None: it comes in chunks."""
+    """Return the length of the body as the headers state it; None if it comes in chunks."""
     length = 0
     for name, value in req.headers:
         if name == "TRANSFER-ENCODING":

@@ -20,7 +20,7 @@ SPOKEN_FOR = ("X-FORWARDED-", "X-REAL-IP", "FORWARDED")
 
 
 class Proxies:
-    """The machines of these names; a request of theirs may be somebody else's."""
+    """The machines with these names, which forward the requests of others."""
 
     def __init__(self, environment: Mapping[str, str]) -> None:
         """Read POSTDO_PROXIES: names with spaces between them. Unset: only this machine counts."""
@@ -30,7 +30,7 @@ class Proxies:
         self._lock = Lock()
 
     def include(self, address: str) -> bool:
-        """Whether this address is one of theirs, or is in this container itself."""
+        """Whether this address belongs to one of them, or to this container itself."""
         try:
             if ipaddress.ip_address(address).is_loopback:
                 return True
@@ -56,7 +56,11 @@ class Proxies:
 
 @contextlib.contextmanager
 def named(req: Any, conn: Any, proxies: Proxies) -> Iterator[None]:
-    """Inside, the connection's address is the visitor's, and no header says otherwise."""
+    """Give the connection the visitor's address inside the block.
+
+    The proxy names the visitor in a header. Such headers of anybody else are removed, because
+    anybody can claim an address.
+    """
     peer = conn.client
     address = peer[0] if isinstance(peer, tuple) else ""
     if proxies.include(address):

@@ -29,7 +29,7 @@ _files: ContextVar[list[weakref.ref[Any]] | None] = ContextVar("_files", default
 
 @contextlib.contextmanager
 def closed_at_the_end() -> Iterator[None]:
-    """Close, at the end, what the request has left open, whoever still holds it."""
+    """Close what the request has left open when the block ends, whoever still refers to it."""
     files: list[weakref.ref[Any]] = []
     token = _files.set(files)
     try:
@@ -44,10 +44,10 @@ def closed_at_the_end() -> Iterator[None]:
 
 
 def use_own_folder() -> str:
-    """In a worker with Django: keep track of uploads, below a folder of this process.
+    """Keep track of uploads in a worker with Django, in a folder of this process.
 
-    A folder that the project chose is left to it: other containers may use it as well, with
-    processes of the same numbers. Returns why there is no folder of ours, or nothing.
+    A folder that the project chose is left to it: other containers may use it too, with processes
+    of the same numbers. Returns why there is no folder of ours; otherwise an empty string.
     """
     settings = _django_settings()
     if settings is None:
@@ -72,12 +72,12 @@ def folder_of(pid: int) -> Path:
 
 
 def remove_folder_of(pid: int) -> None:
-    """Remove what a worker that has ended left behind."""
+    """Remove the files of a worker that has ended."""
     shutil.rmtree(folder_of(pid), ignore_errors=True)
 
 
 def remove_left_folders() -> None:
-    """Remove the folders of processes that are no more, such as those of a killed container."""
+    """Remove the folders of processes that no longer exist, such as those of a killed container."""
     for folder in Path(bodies.folder(os.environ)).glob(f"{PREFIX}*"):
         pid = folder.name.removeprefix(PREFIX)
         if pid.isdecimal() and not Path("/proc", pid).exists():

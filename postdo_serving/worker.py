@@ -23,10 +23,13 @@ UPLOADS_AT_ONCE = 48  # of them with a body on its way; the others are left for 
 
 
 class Worker(ThreadWorker):  # type: ignore[misc]  # Gunicorn has no types
-    """gthread with a body received before the application is called, and cleaned up after it."""
+    """A gthread worker that receives a body before it calls the application.
+
+    After the answer it removes what is left of uploads.
+    """
 
     def get_thread_pool(self) -> ThreadPoolExecutor:
-        """Return the pool that Gunicorn hands connections to; the application has its own."""
+        """Return the pool for connections; the application's threads are another pool."""
         self.application = ThreadPoolExecutor(self.cfg.threads, "application")
         self.proxies = clients.Proxies(os.environ)
         self.receiving = BoundedSemaphore(UPLOADS_AT_ONCE)
@@ -34,14 +37,14 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # Gunicorn has no types
         return ThreadPoolExecutor(RECEIVERS, "receiver")
 
     def run(self) -> None:
-        """Serve, with a folder of this process's own for what Django writes of uploads."""
+        """Serve requests, with a folder of this process's own for uploads."""
         problem = uploads.use_own_folder()
         if problem:
             self.log.warning("Uploads of a worker that is killed will stay: %s", problem)
         super().run()
 
     def handle_request(self, req: Any, conn: Any) -> bool:
-        """Receive the body in this thread, then have the application answer in one of its own."""
+        """Receive the body in this thread, then let one of the application's threads answer."""
         body = req.body
         try:
             with (
@@ -60,9 +63,10 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # Gunicorn has no types
             req.body = body
 
     def finish_request(self, conn: Any, fs: Any) -> None:
-        """Count a connection that is closed already once; gthread would count it twice.
+        """Finish a connection; one that is closed already is counted only once.
 
-        It closes it again, which fails, and a stop would then not wait for another one's upload.
+        gthread would close it again, which fails, and a stop would then not wait for another
+        upload.
         """
         if conn.sock.fileno() < 0:
             self.nr_conns -= 1
@@ -70,6 +74,6 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # Gunicorn has no types
         super().finish_request(conn, fs)
 
     def answer(self, req: Any, conn: Any) -> bool:
-        """Call the application, as gthread does, and close what is left of its uploads."""
+        """Call the application as gthread does, and close what is left of its uploads."""
         with uploads.closed_at_the_end():
             return bool(super().handle_request(req, conn))

@@ -59,9 +59,10 @@ def apply_concurrently(
     session: BaseDatabaseWrapper,
     before: History,
 ) -> tuple[str, ...]:
-    """Apply all pending migrations; ``session`` holds the lock. Returns them as ``app.name``.
+    """Apply all pending migrations, with indexes built CONCURRENTLY. Returns them as ``app.name``.
 
-    Raises as ``django_migrate.apply`` does: ``NotUndone`` names what is kept, failed and left.
+    ``session`` holds the lock. Raises what ``django_migrate.apply`` raises; ``NotUndone`` names
+    what is kept, what failed, and what is left.
     """
     run.console.say(
         "concurrent mode: migrations are applied one by one, no statement waits long for a lock, "

@@ -70,11 +70,11 @@ def apply(
     before: History,
     around: Around = lambda _run, _worker: nullcontext(),
 ) -> tuple[str, ...]:
-    """Apply all pending migrations of the default database; ``session`` holds the lock.
+    """Apply all pending migrations as Django does. Returns them as ``app.name``.
 
-    ``around``: what is to be in force while they run, given their session. Returns them as
-    ``app.name``. Raises ``Refused`` if they have no valid order, ``Undone`` if nothing stays,
-    ``NotUndone`` with the list of what does, ``Stopped`` after a signal.
+    ``session`` holds the lock. ``around``: makes a context that is active while they run, from
+    their session. Raises ``Refused`` if they have no valid order, ``Undone`` if nothing stays,
+    ``NotUndone`` with the list of what does, and ``Stopped`` after a signal.
     """
     worker = connections[DEFAULT_DB_ALIAS]
     plan = _plan(run, worker)

@@ -19,22 +19,22 @@ NO_ANSWER = (
 
 
 def culprit(running: Name | None, done: list[Name]) -> str:
-    """What was under way: a migration, what comes after the last one, or what comes before."""
+    """What was running: a migration, what follows the last one, or what precedes the first."""
     if running is not None:
         return dotted((running,))
     return "after the last migration" if done else "migrate"
 
 
 def is_busy(error: BaseException) -> bool:
-    """Whether another attempt may succeed, by what the database said in it or in its causes."""
+    """Whether another attempt may succeed, by the SQLSTATE of the error or of its causes."""
     return not BUSY.isdisjoint(_states(error))
 
 
 def failed(error: BaseException, running: Name | None, done: list[Name], file: str) -> Exception:
-    """The error to raise for one that ended an attempt, of which nothing stays.
+    """The error to raise for one that ended an attempt of which nothing stays.
 
-    ``file``: the migration's module, where the error itself tells no place. ``BusyError`` where
-    another attempt may succeed.
+    ``file``: the migration's module, for an error that names no place. ``BusyError`` if another
+    attempt may succeed.
     """
     if isinstance(error, PostdoError):
         return error
@@ -59,7 +59,7 @@ def failed(error: BaseException, running: Name | None, done: list[Name], file: s
 
 
 def unanswered(error: Exception) -> Exception:
-    """The same, where the server cannot say yet that all is as before."""
+    """The error for a failure after which the server cannot confirm that nothing has changed."""
     if isinstance(error, Undone):
         details = tuple(NO_ANSWER if line == AS_BEFORE else line for line in error.details)
         return Undone(error.what, error.next_step, details=details)
@@ -67,7 +67,7 @@ def unanswered(error: Exception) -> Exception:
 
 
 def broken(running: Name | None, done: list[Name]) -> Undone:
-    """Something made the transaction useless, and went on."""
+    """The error for a transaction that something has aborted unnoticed."""
     return Undone(
         f"{culprit(running, done)} broke the transaction or the connection without raising an "
         "error",
@@ -77,7 +77,7 @@ def broken(running: Name | None, done: list[Name]) -> Undone:
 
 
 def kept(running: Name | None, done: list[Name]) -> NotUndone:
-    """A migration committed by the driver itself, where nobody can refuse it."""
+    """The error for a migration that committed by the driver itself, which nothing prevents."""
     under_way = (running,) if running else ()
     return NotUndone(
         f"{culprit(running, done)} committed on the raw database connection, past Django's "
@@ -91,14 +91,14 @@ def kept(running: Name | None, done: list[Name]) -> NotUndone:
 
 
 def not_committed(error: BaseException) -> Exception:
-    """The server says that the COMMIT was not carried out."""
+    """The error for a COMMIT that the server did not carry out."""
     if is_busy(error):
         return BusyError(f"COMMIT: {one_line(error)}")
     return Undone(f"COMMIT failed: {one_line(error)}", "try again", details=(AS_BEFORE,))
 
 
 def unknown(error: BaseException, which: Identity, done: list[Name]) -> NotUndone:
-    """Nobody can say what became of the COMMIT."""
+    """The error for a COMMIT of which nobody can say what became of it."""
     return NotUndone(
         "it is unknown whether the server carried out the COMMIT, because its answer was lost: "
         f"{one_line(error)}",

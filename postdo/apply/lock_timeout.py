@@ -16,11 +16,14 @@ REPEAT_SECONDS = 10.0  # between two lines about who is in the way
 
 
 class BusyError(Exception):
-    """The database was busy with something else; the attempt is rolled back."""
+    """The database was busy with something else, and the attempt was rolled back."""
 
 
 class LockRetry:
-    """``attempts``: how many were in vain. ``first``: locks to begin the next one with."""
+    """Decides about further attempts after a lock time-out.
+
+    ``attempts``: how many failed. ``first``: locks with which to begin the next one.
+    """
 
     def __init__(self, run: Run) -> None:
         self._run = run
@@ -31,7 +34,7 @@ class LockRetry:
         self.first: tuple[Lock, ...] = ()
 
     def wait(self, busy: BusyError, blockers: tuple[Blocker, ...]) -> None:
-        """Until the next attempt. Raises ``Undone`` when the time is over, or ``Stopped``."""
+        """Wait until the next attempt. Raises ``Undone`` when the time is up, or ``Stopped``."""
         self._run.stop.check()
         self.attempts += 1
         self.first += against_vacuum(blockers)

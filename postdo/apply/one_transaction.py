@@ -67,9 +67,10 @@ Inside = Callable[[BaseDatabaseWrapper], None]
 
 @dataclass(frozen=True)
 class Applied:
-    """``names``: as ``app.name``. ``seconds``: all of it. ``attempts``: how often it was begun.
+    """What was applied. ``names``: as ``app.name``. ``seconds``: for all attempts together.
 
-    ``locked_seconds``: from the first lock that the site can feel to the end of the last attempt.
+    ``locked_seconds``: from the first lock that the site can notice to the end of the last attempt.
+    ``attempts``: how many were begun.
     """
 
     names: tuple[str, ...]
@@ -102,15 +103,20 @@ def in_one_transaction(
     changes: int | None = None,
     no_more_deleted: bool = False,
 ) -> Applied:
-    """Apply all pending migrations of the default database; ``session`` holds the lock.
+    """Apply all pending migrations of the default database in one transaction.
 
-    ``rehearsed``: what they did on the copy; without it nothing is compared. ``compare_rows``:
-    whether the copy had the rows. ``changes``: ``row_counts.changes`` when it was made, if the
-    site has gone on since. ``no_more_deleted``: whether not one row more may be deleted than on
-    the copy. ``inside`` is called at the end of the transaction, with its
-    session. Raises ``Undone`` if nothing stays, ``Stopped`` after a signal (nothing stays either,
-    or all of it, and the console said which), and ``NotUndone`` only if the server cannot be asked
-    what became of the COMMIT, or if a migration committed by the driver itself.
+    Before COMMIT, the schema and the changed rows are compared with the rehearsal. ``session``
+    holds the lock; ``inside`` is called at the end of the transaction with the session that runs
+    it.
+
+    - ``rehearsed``: what they did on the copy; without it nothing is compared.
+    - ``compare_rows``: whether the copy had the rows. ``changes``: ``row_counts.changes`` when it
+      was made, if the site has worked since.
+    - ``no_more_deleted``: whether not one row more may be deleted than on the copy.
+
+    Raises ``Undone`` if nothing stays, and ``Stopped`` after a signal (nothing stays either, or all
+    of it, and the console said which). Raises ``NotUndone`` only if the server cannot be asked what
+    became of the COMMIT, or if a migration committed by the driver itself.
     """
     watch = Stopwatch()
     with migration_session.open_session() as worker:

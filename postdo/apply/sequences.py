@@ -33,7 +33,7 @@ def standing(session: BaseDatabaseWrapper) -> dict[str, int]:
 
 
 def bring_back(session: BaseDatabaseWrapper, were: dict[str, int]) -> None:
-    """No sequence is behind where it stood before."""
+    """Advance sequences that stand behind where they stood before, as a rollback leaves them."""
     now = standing(session)
     for name, value in were.items():
         if now.get(name, value - 1) < value:

@@ -74,10 +74,11 @@ ORDER BY b.xact_start
 
 @dataclass(frozen=True)
 class Blocker:
-    """A session that holds, or waits longer for, what somebody waits for.
+    """A session that holds a lock that somebody waits for, or waits for it longer.
 
-    ``table``: that table with its schema, empty for a row's lock. ``since``: when its transaction
-    began. ``vacuum``: whether it is a VACUUM, by hand or not.
+    - ``table``: with its schema, empty for the lock of a row. ``since``: when its transaction
+      began.
+    - ``vacuum``: whether it is a VACUUM, automatic or not.
     """
 
     pid: int
@@ -105,7 +106,7 @@ class Blocker:
 
     @property
     def remedy(self) -> str:
-        """What a person can do about it."""
+        """What a person can do about this session."""
         if self.pid == 0:
             return (
                 "end the prepared transaction with COMMIT PREPARED or ROLLBACK PREPARED (its "
@@ -120,7 +121,7 @@ class Blocker:
 
 
 class Watch:
-    """Who was seen in the way last; empty if nobody was."""
+    """The blockers that were seen last; empty if there were none."""
 
     def __init__(self) -> None:
         self.blockers: tuple[Blocker, ...] = ()
@@ -129,11 +130,11 @@ class Watch:
 def take(
     worker: BaseDatabaseWrapper, locks: tuple[Lock, ...], lock_timeout_ms: int
 ) -> float | None:
-    """Take those of these locks that hold anybody up, by the tables' names.
+    """Take those of these locks that block somebody, in the order of the tables' names.
 
-    Returns ``time.monotonic()`` of the first one that the site can feel, ``None`` without such.
-    From there on all of them together take ``lock_timeout_ms`` at the most. Errors are those of the
-    database: 55P03 if one was not to be had in time.
+    Returns ``time.monotonic()`` of the first lock that the site can notice, ``None`` without one.
+    From then on all of them together may take ``lock_timeout_ms``. Raises the database's errors:
+    55P03 if a lock was not granted in time.
     """
     wanted = _wanted(worker, locks)
     if not wanted:
@@ -156,13 +157,13 @@ def take(
 
 
 def against_vacuum(blockers: tuple[Blocker, ...]) -> tuple[Lock, ...]:
-    """What to take first the next time, so that an autovacuum that was in the way gives way."""
+    """Locks to take first in the next attempt, so that a blocking autovacuum is cancelled."""
     return tuple(Lock(one.table, QUIET, 0.0) for one in blockers if one.vacuum and one.table)
 
 
 @contextmanager
 def watching(session: BaseDatabaseWrapper, pid: int, every_seconds: float) -> Iterator[Watch]:
-    """Inside, a thread looks through ``session`` at who keeps the session ``pid`` waiting."""
+    """Watch who blocks the session ``pid`` inside the block, in a thread and by ``session``."""
     watch = Watch()
     ended = threading.Event()
 
@@ -184,7 +185,7 @@ def watching(session: BaseDatabaseWrapper, pid: int, every_seconds: float) -> It
 
 
 def blockers(session: BaseDatabaseWrapper, pid: int) -> tuple[Blocker, ...]:
-    """Whom this session waits for at this moment, the oldest transaction first."""
+    """The sessions that ``pid`` waits for at this moment, the oldest transaction first."""
     return tuple(
         Blocker(found, name or "", state or "", since, query, bool(vacuum), table or "")
         for found, name, state, since, query, vacuum, table in rows(session, BLOCKERS, pid)

@@ -29,8 +29,12 @@ NO_ORDER = (9, 10)  # HAZARDS: a migration needs another one that is not there
 
 @dataclass(frozen=True)
 class Seen:
-    """``before``: with what Django's loader found on disk. ``gone``: recorded for an app whose
-    migrations are on, not on disk, and not replaced. ``ahead``: those of them that are newer."""
+    """What is on disk and what is recorded.
+
+    ``before``: with what Django's loader found on disk. ``gone``: recorded for an app whose
+    migrations are on, but neither on disk nor replaced. ``ahead``: those of them that are newer
+    than the disk.
+    """
 
     run: Run
     project: Project
@@ -44,9 +48,9 @@ class Seen:
 def order_problems(
     seen: Seen, loader: MigrationLoader, worker: BaseDatabaseWrapper
 ) -> tuple[list[Problem], bool]:
-    """What is wrong with the order of the migrations, and whether one is to be applied.
+    """What is wrong with the order of the migrations, and whether any is pending.
 
-    ``loader``: made for ``worker``, not built yet.
+    ``loader``: made for ``worker``, but not built yet.
     """
     try:
         loader.build_graph()
@@ -156,10 +160,10 @@ def _partly_squashed(seen: Seen, loader: MigrationLoader) -> Iterable[Problem]:
 
 
 def blocked(hazard: int, error: PostdoError) -> Problem:
-    """What another module would raise, as a problem."""
+    """A blocking problem from an error that another module raised."""
     return Problem(hazard, error.what, error.next_step, blocking=True, details=error.details)
 
 
 def listed(names: Collection[Name]) -> str:
-    """The first of them, and how many more there are."""
+    """The first of the names, and how many more there are."""
     return dotted(names, SHOWN)

@@ -49,10 +49,10 @@ def find_problems(
     before: History,
     archived: Mapping[Name, Source],
 ) -> tuple[Problem, ...]:
-    """Everything about the history that stands in the way or should be known, worst first.
+    """Everything about the history that blocks or should be known, worst first.
 
-    ``archived``: the sources in the journal. The project must be set up. Raises Django's database
-    errors only.
+    ``archived``: the sources in the journal. The project must be set up. Raises only Django's
+    database errors.
     """
     worker = connections[DEFAULT_DB_ALIAS]
     loader = MigrationLoader(worker, load=False)
@@ -68,9 +68,10 @@ def find_problems(
 
 
 def real_reason(history: Iterable[Problem], models: Iterable[str]) -> Problem | None:
-    """Why ``models`` have changes that no migration makes, if files are lost or the code is older.
+    """The problem because of which ``models`` only seem to have changes without a migration.
 
-    Whoever writes a new migration then does what is applied once more: so it stands in the way.
+    That is so if files are lost or the code is older than the database. A new migration would then
+    do again what is applied already, so the problem blocks.
     """
     for one in history:
         if one.explains_models:
@@ -86,12 +87,12 @@ def ahead(
     before: History,
     journal: Journal | None = None,
 ) -> tuple[Name, ...]:
-    """What a newer release has applied that this code does not know; by names, without an import.
+    """Migrations that a newer release has applied and this code does not know, by name.
 
-    Newer is what has a higher number than all on disk of its app, and was recorded after them. With
-    a journal that has files of the app, only what it has too: the rest was gone before. For that,
-    the same number is enough, as two branches have it. Empty where names alone cannot tell
-    (``before.unsure``).
+    A recorded migration is newer if its number is higher than all on disk of its app, and if it was
+    recorded after them. If the journal has files of the app, it must have this one too, and an
+    equal number is enough, as two branches produce it. Empty if names cannot tell
+    (``before.unsure``). Nothing is imported.
     """
     gone = _gone(project, before, {}) if not before.unsure else frozenset()
     if not gone:

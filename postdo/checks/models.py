@@ -37,7 +37,7 @@ KEY_CHANGES = re.compile(r"Alter field id on ")
 class Checked:
     """How the check ended. ``by``: ``stamp``, ``models`` (all were compared) or ``off``.
 
-    ``written``: the migration files that were made.
+    ``written``: paths of the migration files that were written.
     """
 
     by: str
@@ -45,7 +45,7 @@ class Checked:
 
 
 def check(run: Run) -> Checked:
-    """Compare the models with their migrations, whatever the policy says, and write nothing.
+    """Compare the models with their migrations, whatever the policy says. Writes nothing.
 
     Raises ``Refused`` with the list of what is missing.
     """
@@ -53,9 +53,9 @@ def check(run: Run) -> Checked:
 
 
 def check_and_stamp(run: Run, project: Project, path: Path) -> Checked:
-    """``check``, and remember its success in a file. Needs no database.
+    """Run ``check`` and remember its success in the file ``path``. Needs no database.
 
-    Raises ``Refused`` as ``check`` does, with no stamp left, and ``Misconfigured`` if the file
+    Raises ``Refused`` as ``check`` does, and leaves no stamp then; ``Misconfigured`` if the file
     cannot be written.
     """
     try:
@@ -74,11 +74,11 @@ def check_and_stamp(run: Run, project: Project, path: Path) -> Checked:
 
 
 def follow_policy(run: Run, project: Project, session: BaseDatabaseWrapper) -> Checked:
-    """What ``prepare`` does about models without migration: write them, refuse, or not look.
+    """Do what MAKEMIGRATIONS says about model changes without a migration.
 
-    Files are written under the lock on ``session``: two modes of development can share a source.
-    Raises ``Refused`` where a person has to decide, ``Misconfigured`` where files cannot be
-    written.
+    That is to write the migrations, to refuse, or nothing. Files are written under the lock on
+    ``session``, since two modes of development can share a source. Raises ``Refused`` if a person
+    has to decide, ``Misconfigured`` if files cannot be written.
     """
     if run.config.policy is Policy.OFF:
         run.console.say("models are not compared with their migrations (MAKEMIGRATIONS=off)")
@@ -154,7 +154,7 @@ def _changes(run: Run) -> ModelChanges:
 
 
 def compare_models(run: Run, session: BaseDatabaseWrapper | None) -> Checked:
-    """``check``, which leaves alone an app without migrations whose tables ``session`` finds."""
+    """Run ``check``, but ignore an app without migrations whose tables ``session`` finds."""
     watch = Stopwatch()
     found = _changes(run)
     _refuse(run, found, _without_tables(found, session))

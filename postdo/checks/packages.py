@@ -11,9 +11,9 @@ from postdo.django_migrations.history import migrations_package
 
 
 def package_of(app: App) -> str:
-    """The distribution that brings the app's migrations (``django-oscar 4.1``).
+    """The distribution that the app's migrations came with, such as ``django-oscar 4.1``.
 
-    Empty for the project's own code, also where that replaces a package's migrations
+    Empty for the project's own code, also where it replaces a package's migrations
     (``MIGRATION_MODULES``).
     """
     folder = _folder(app)

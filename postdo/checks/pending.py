@@ -26,12 +26,14 @@ READ_ONLY = "SET TRANSACTION READ ONLY"
 
 
 def pending(run: Run, project: Project, *, with_sql: bool = True) -> tuple[Pending, ...]:
-    """What ``migrate`` would apply, in its order; the project must be set up.
+    """What ``migrate`` would apply, in its order. The project must be set up.
 
-    Django's own connection to the default database must not be in a transaction. ``with_sql``:
-    whether to render it, which costs about what applying them costs; that of one that is not atomic
-    is in any case, since it tells what must not be in a transaction. Raises ``Refused`` if the
-    migrations have no valid order.
+    Django's own connection to the default database must not be in a transaction. Raises ``Refused``
+    if the migrations have no valid order.
+
+    ``with_sql``: whether to render the SQL, which costs about as much as applying it. A migration
+    that is not atomic is rendered in any case, because its SQL shows what must not be in a
+    transaction.
     """
     worker = connections[DEFAULT_DB_ALIAS]
     try:

@@ -20,9 +20,10 @@ CONNECT_SECONDS = 5.0  # for the second session that the question takes
 
 
 def pooler_problem(session: BaseDatabaseWrapper) -> Problem | None:
-    """A blocking problem if ``session`` (in autocommit) does not keep to one server process.
+    """A blocking problem if ``session`` (in autocommit) does not stay on one server process.
 
-    Costs one statement on a direct connection, and a second connection behind a pooler.
+    Advisory locks and settings belong to that process. It costs one statement on a direct
+    connection, and a second connection behind a pooler.
     """
     connection: Any = session.connection
     ((pid,),) = rows(session, PID)

@@ -98,9 +98,10 @@ class _Scene:
 def server_problems(
     run: Run, session: BaseDatabaseWrapper, rehearsal: Rehearsal | None
 ) -> tuple[Problem, ...]:
-    """HAZARDS 26, 28, 43, 47, 48, 49, 53, 54, 56 and 64, as far as ``session`` may look.
+    """What on the server would make the release fail; what blocks comes first.
 
-    ``session`` is in autocommit. What stands in the way comes first.
+    Rows 26, 28, 43, 47, 48, 49, 53, 54, 56 and 64 of docs/hazards.md, as far as ``session`` (in
+    autocommit) may look.
     """
     scene = _Scene(run, session, rehearsal.trace if rehearsal else None)
     found = [problem for gate in GATES for problem in gate(scene)]

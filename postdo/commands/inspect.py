@@ -39,29 +39,29 @@ from postdo.schema.diff import Difference
 
 @dataclass(frozen=True)
 class Planned:
-    """A plan as the commands give it back."""
+    """The result of the ``plan`` command."""
 
     plan: Plan
 
     def to_values(self) -> dict[str, Any]:
-        """The documented form (docs/plan-json.md)."""
+        """The plan as documented in docs/plan-json.md."""
         return as_json.render(self.plan)
 
 
 @dataclass(frozen=True)
 class Rehearsed:
-    """How the copy and the run on it went."""
+    """The result of the ``rehearse`` command: the copy, and the run on it."""
 
     rehearsal: Rehearsal
 
     def to_values(self) -> dict[str, Any]:
-        """Without the two schemas, which are long."""
+        """The rehearsal as values, without the two schemas, which are long."""
         return as_json.rehearsal(self.rehearsal)
 
 
 @dataclass(frozen=True)
 class Looked:
-    """What ``drift`` found and why, or the repair that it made."""
+    """The result of the ``drift`` command: what it found and why, or the repair that it made."""
 
     differences: tuple[Difference, ...]
     explanations: tuple[drift.Explanation, ...]
@@ -78,7 +78,7 @@ class Looked:
 
 @dataclass(frozen=True)
 class CopyNeeded:
-    """Whether a command rehearses on a base backup."""
+    """The result of the ``needs-copy`` command: whether a base backup is needed."""
 
     copy: bool
 
@@ -99,7 +99,7 @@ def _subject(run: Run) -> Iterator[Subject]:
 
 
 def plan(run: Run, arguments: argparse.Namespace) -> Planned:
-    """The ``plan`` command. Raises ``Refused`` if ``migrate`` would, after the report."""
+    """The ``plan`` command. After the report it raises ``Refused`` if ``migrate`` would."""
     # Who only looks keeps no backup: it would take the place of one from before a change.
     with _subject(run.without_backups()) as subject:
         for last in subject.journal.runs(1):
@@ -160,7 +160,7 @@ def _is_rehearsed(subject: Subject, command: str) -> bool:
 
 
 def look_for_drift(run: Run, arguments: argparse.Namespace) -> Looked:
-    """The ``drift`` command. Raises ``Refused`` if there is any that matters."""
+    """The ``drift`` command. Raises ``Refused`` if there is drift that matters."""
     for how in ("record", "unrecord"):
         name = getattr(arguments, how)
         if name:
@@ -188,7 +188,7 @@ def look_for_drift(run: Run, arguments: argparse.Namespace) -> Looked:
 
 
 def list_sources(run: Run, arguments: argparse.Namespace) -> SourcesReport | None:
-    """The ``sources`` command."""
+    """The ``sources`` command; ``None`` if it printed the text of one migration."""
     project = load(run.config.settings_module)
     with database(run) as session:
         if arguments.show is None:

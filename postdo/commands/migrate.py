@@ -22,9 +22,9 @@ from postdo.journal.startup_warnings import find_startup_warnings
 class Migrated:
     """What was done. ``applied``: as ``app.name``, in order; ``already``: how many were before.
 
-    ``waited``: whether another process was at work first. ``seconds``: all of it, waiting too.
-    ``mode``: ``transaction``, ``swap``, ``concurrent`` or ``plain`` (as Django does it); empty
-    if nothing was to be done. ``checksum``: of the plan that was carried out.
+    - ``waited``: whether another process worked first. ``seconds``: all of it, with the waiting.
+    - ``mode``: ``transaction``, ``swap``, ``concurrent`` or ``plain`` (as Django does it); empty if
+      nothing was to be done. ``checksum``: of the plan that was carried out.
     """
 
     applied: tuple[str, ...]
@@ -37,9 +37,9 @@ class Migrated:
 
 @dataclass(frozen=True)
 class Way:
-    """How the command line wants it. ``approval``: the checksum of the plan that is approved.
+    """What the command line asks for. ``approval``: the checksum of the approved plan.
 
-    ``concurrently``: in the explicit mode that keeps CONCURRENTLY and promises less.
+    ``concurrently``: use the mode that keeps CONCURRENTLY, and cannot undo everything.
     """
 
     approval: str = ""
@@ -49,7 +49,7 @@ class Way:
 def migrate(run: Run, project: Project, session: BaseDatabaseWrapper, way: Way) -> Migrated:
     """Apply what is pending on the default database.
 
-    With nothing pending, names alone decide: no lock, no model, no migration module. Raises
+    If nothing is pending, names alone decide: without lock, models or migration modules. Raises
     ``Refused``, ``Undone`` or ``NotUndone``.
     """
     watch = Stopwatch()

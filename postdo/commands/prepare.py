@@ -32,14 +32,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Waited:
-    """``seconds``: how long it took until the database answered."""
+    """The result of the ``wait`` command: after how many ``seconds`` the database answered."""
 
     seconds: float
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """How each step ended; ``superuser`` is ``None`` if the environment asks for none."""
+    """The result of each step. ``superuser`` is ``None`` if the environment asks for none."""
 
     check: Checked
     migrate: Migrated
@@ -48,7 +48,7 @@ class Prepared:
 
 
 def prepare(run: Run) -> Prepared:
-    """Wait, compare models and migrations, migrate, create the superuser.
+    """Wait for the database, compare models and migrations, migrate, and create the superuser.
 
     Raises the errors of these steps; each says what it leaves.
     """
@@ -74,7 +74,7 @@ def wait_only(run: Run) -> Waited:
 
 
 def check_only(run: Run, stamp: Path | None) -> Checked:
-    """The ``check`` command; needs no database. ``stamp``: where to remember its success."""
+    """The ``check`` command; needs no database. ``stamp``: the file that remembers its success."""
     project = load(run.config.settings_module)
     return check(run) if stamp is None else check_and_stamp(run, project, stamp)
 
@@ -98,7 +98,7 @@ def superuser_only(run: Run) -> Ensured | None:
 
 @contextmanager
 def database(run: Run) -> Iterator[BaseDatabaseWrapper]:
-    """The session of our own; at the end it is closed, and so are Django's."""
+    """Yield a session of our own; at the end it is closed, and so are Django's."""
     with closing(wait(run)) as session:
         try:
             yield session

@@ -37,8 +37,11 @@ DEFAULT_VALIDATORS = tuple(
 
 @dataclass(frozen=True)
 class Ensured:
-    """How it ended: ``outcome`` is ``none`` (nobody asked for), ``created``, ``exists`` or
-    ``password changed``; ``login`` names the user.
+    """How it ended.
+
+    ``outcome``: ``none`` (not asked for), ``created``, ``exists`` or ``password changed``.
+
+    ``login`` names the user.
     """
 
     outcome: str
@@ -57,9 +60,9 @@ class _Wanted:
 
 
 def preflight(run: Run) -> Ensured | None:
-    """The answer if nothing has to be done, ``None`` if ``ensure`` has work to do.
+    """The answer if there is nothing to do; ``None`` if ``ensure`` has work to do.
 
-    Comes before the migrations, so that a value that would be refused later stops everything
+    It runs before the migrations, so that a value that would be refused later stops everything
     while nothing is changed yet. Raises ``Misconfigured`` for such a value.
     """
     wanted = _wanted(run)
@@ -77,10 +80,10 @@ def preflight(run: Run) -> Ensured | None:
 
 
 def ensure(run: Run) -> Ensured:
-    """Create the superuser, or leave the one that is there alone. Call it under the lock.
+    """Create the superuser, or leave an existing one alone. To be called under the lock.
 
-    Raises ``Misconfigured`` for a value that cannot be used, ``Refused`` if the table is missing,
-    ``Undone`` if the database refuses. A user made by somebody else meanwhile counts as there.
+    Raises ``Misconfigured`` for an unusable value, ``Refused`` if the table is missing, and
+    ``Undone`` if the database refuses. A user that somebody creates meanwhile counts as existing.
     """
     wanted = _wanted(run)
     if wanted is None:

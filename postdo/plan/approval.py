@@ -13,9 +13,9 @@ from postdo.plan.decide import Plan, evidence
 
 
 def require_approval(run: Run, plan: Plan, approval: str) -> None:
-    """Return if the plan may be carried out. Raises ``Refused`` with every reason if not.
+    """Return if the plan may be carried out; otherwise raise ``Refused`` with every reason.
 
-    ``approval``: the checksum that a person approves; it counts for this very plan only.
+    ``approval``: the checksum that a person approved. It counts for exactly this plan.
     """
     if plan.verdict == "ask" and approval == plan.checksum:
         run.console.tell(f"approved: {plan.headline}")
@@ -27,7 +27,7 @@ def require_approval(run: Run, plan: Plan, approval: str) -> None:
 
 
 def refusal(run: Run, plan: Plan, approval: str, result: object = None) -> Refused:
-    """The error for a plan that may not be carried out, with every reason."""
+    """The error for a plan that may not be carried out, with every reason and its remedy."""
     of_another = bool(approval) and approval != plan.checksum and plan.verdict == "ask"
     what = plan.headline
     if of_another:

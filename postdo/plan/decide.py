@@ -28,14 +28,16 @@ CHECKSUM_DIGITS = 12  # 48 bits: nobody meets another plan by chance, and it can
 
 @dataclass(frozen=True)
 class Plan:
-    """``verdict``: ``nothing`` to do, ``go``, ``ask`` (go, once approved) or ``refuse``.
+    """What would be done, and whether it may be.
 
-    ``headline``: what it comes to, for a person, without the verdict's own word and without how to
-    approve it; ``line`` has all of that. ``mode``: ``transaction``, ``swap`` or empty.
-    ``downtime_seconds``: how long the site cannot write, or is locked out of a table, at worst;
-    ``online``: whether the serving release can go on meanwhile. ``checksum``: of everything that
-    an approval approves; twelve hexadecimal digits. ``notes``: what a person should know although
-    it stops nothing, one line each.
+    - ``verdict``: ``nothing`` to do, ``go``, ``ask`` (go, once approved) or ``refuse``.
+    - ``headline``: the result for a person, without the verdict's word and without how to approve
+      it; ``line`` has all of that.
+    - ``mode``: ``transaction``, ``swap`` or empty.
+    - ``downtime_seconds``: for how long, at worst, the site cannot write or use a table.
+      ``online``: whether the serving release keeps working meanwhile.
+    - ``checksum``: of everything that an approval covers; twelve hexadecimal digits.
+    - ``notes``: what a person should know although it stops nothing, one line each.
     """
 
     verdict: str
@@ -59,21 +61,25 @@ class Plan:
 
     @property
     def touched_drift(self) -> tuple[Difference, ...]:
-        """The alarms of drift that count, because a pending migration works there."""
+        """Drift that counts: alarms on tables that a pending migration changes."""
         return _touched(self.findings)
 
 
 def evidence(reason: Reason, whole: str) -> tuple[str, ...]:
-    """What a person reads of a reason before deciding; ``whole``: where the rest of a list is.
+    """The details of a reason, for a person to read before deciding.
 
-    SQL and explanations of drift are no list, and are not cut.
+    Long lists are shortened, and ``whole`` says where the rest is. SQL and explanations of drift
+    are not shortened.
     """
     cut = reason.kind not in ("drift", "rehearsal")
     return formatting.shortened(reason.details, whole) if cut else reason.details
 
 
 def decide(findings: Findings, policies: Policies) -> Plan:
-    """The verdict over these findings under these policies."""
+    """The plan for these findings: each finding becomes a reason, and its policy decides.
+
+    The worst answer is the verdict. Pure: the same findings and policies give the same plan.
+    """
     found = _concerns(findings, policies)
     concerns = [refusals.in_words_of(concern, in_kit=policies.in_kit) for concern in found]
     reasons = _refusing_first([c.reason for c in concerns if c.answer is not Answer.ALLOW])

@@ -13,9 +13,11 @@ from postdo.schema.diff import Difference
 class Pending:
     """A migration that is to be applied.
 
-    ``package``: the distribution that it came with (``django-oscar 4.1``), empty for the project's
-    own. ``operations``: what each does, in words. ``sql``: as Django would send it, before the
-    rehearsal. ``checksum``: sha256 of its file.
+    - ``package``: the distribution that it came with (``django-oscar 4.1``), empty for the
+      project's own.
+    - ``operations``: what each does, in words. ``sql``: as Django would send it, before the
+      rehearsal.
+    - ``checksum``: SHA-256 of its file.
     """
 
     name: str
@@ -28,10 +30,10 @@ class Pending:
 
 @dataclass(frozen=True)
 class Problem:
-    """Something that stands in the way (``blocking``) or that should be known.
+    """Something that blocks the release (``blocking``) or that should be known.
 
-    ``hazard``: the row of HAZARDS, 0 if none. ``what``, ``next_step``: one line each.
-    ``explains_models``: whether it can be why models have changes that no migration makes.
+    - ``hazard``: its row in docs/hazards.md, 0 if none. ``what``, ``next_step``: one line each.
+    - ``explains_models``: whether it can be the reason for model changes without a migration.
     """
 
     hazard: int
@@ -44,14 +46,18 @@ class Problem:
 
 @dataclass(frozen=True)
 class Findings:
-    """All that is known before anything is touched.
+    """Everything that was found before anything is touched.
 
-    ``release``: of the code that is at work. ``serving``: the release of the recorded models, empty
-    if unknown. ``problems``: of history, models, environment. ``drift``: ``None`` if it could not
-    be looked at (``drift_unknown`` says why). ``explained``: sentences that explain the drift.
-    ``rehearsal``: ``None`` if there was none (``rehearsal_missing`` says why). ``clashes``:
-    ``None`` if not known. ``empty``: a database in which nothing was ever applied. ``first_look``:
-    no source of an applied migration was ever kept, so that the files of today stand in for them.
+    - ``release``: version of the code at work. ``serving``: release of the recorded models, empty
+      if unknown.
+    - ``problems``: of history, models and environment.
+    - ``drift``: ``None`` if unknown; ``drift_unknown`` says why. ``explained``: sentences that
+      explain it.
+    - ``rehearsal``: ``None`` if there was none; ``rehearsal_missing`` says why.
+    - ``clashes``: what the serving release cannot work with, ``None`` if unknown.
+    - ``empty``: nothing was ever applied to this database.
+    - ``first_look``: the source of no applied migration was ever archived, so that today's files
+      stand in for them.
     """
 
     database: str

@@ -68,9 +68,10 @@ VERSIONS = "the version of Python, postdo or a package changed"
 
 @dataclass(frozen=True)
 class Circumstances:
-    """What a rehearsal depends on. ``code``: of ``code_of``. ``schema``: the catalogue's checksum.
+    """What a rehearsal depends on; if it is the same, so is the result.
 
-    ``database``: which one, on which run of its server. ``tables``: with about how many rows.
+    ``code``: see ``code_of``. ``schema``: the catalogue's checksum. ``database``: which one, and
+    since when its server runs. ``tables``: with about how many rows.
     """
 
     code: Mapping[str, str]
@@ -81,14 +82,14 @@ class Circumstances:
 
 @dataclass(frozen=True)
 class Approved:
-    """A plan that a person has approved. ``code``: of ``code_of``, now."""
+    """A plan that a person has approved. ``code``: the present result of ``code_of``."""
 
     checksum: str
     code: Mapping[str, str]
 
 
 def approved(run: Run, project: Project, checksum: str) -> Approved | None:
-    """What is approved, if anything is and its rehearsal may have been kept."""
+    """The approved plan, if there is one whose rehearsal may have been kept."""
     code = code_of(run, project) if checksum else {}
     return Approved(checksum, code) if code else None
 
@@ -96,8 +97,8 @@ def approved(run: Run, project: Project, checksum: str) -> Approved | None:
 def code_of(run: Run, project: Project) -> Mapping[str, str]:
     """All that a rehearsal depends on outside of the database, each part as a short text.
 
-    Nothing if it cannot be told, or if none would be kept. To be asked before the rehearsal, which
-    takes time.
+    Empty if it cannot be told, or if no rehearsal would be kept. To be called before the rehearsal,
+    which takes time in which files may change.
     """
     policies = run.config.policies
     if policies.rehearse is not Rehearse.FULL:
@@ -115,7 +116,7 @@ def code_of(run: Run, project: Project) -> Mapping[str, str]:
 
 
 def keep(subject: Subject, plan: Plan, code: Mapping[str, str], schema: Catalogue) -> None:
-    """Keep the rehearsal of a plan that only an approval is wanted for, if one may rely on it."""
+    """Keep the rehearsal of a plan that lacks only an approval, if it will still be valid later."""
     rehearsal = plan.findings.rehearsal
     if plan.verdict == "ask" and rehearsal and code and is_told_by_its_end(plan, rehearsal):
         with suppress(DatabaseError, InterfaceError):  # it is refused, whatever comes now
@@ -124,9 +125,9 @@ def keep(subject: Subject, plan: Plan, code: Mapping[str, str], schema: Catalogu
 
 
 def take(subject: Subject, approved: Approved) -> Rehearsal | None:
-    """The rehearsal of the plan that is approved, with the losses of now; gone from the journal.
+    """The kept rehearsal of the approved plan, with losses counted anew; removed from the journal.
 
-    ``None`` if there is none, or if anything is not as it was, which is said.
+    ``None`` if there is none, or if anything has changed; then it prints what.
     """
     found = _look_up(subject, approved, take=True)
     if isinstance(found, str):
@@ -142,7 +143,7 @@ def take(subject: Subject, approved: Approved) -> Rehearsal | None:
 
 
 def is_usable(subject: Subject, approved: Approved) -> bool:
-    """Whether ``take`` would find one now; it stays in the journal."""
+    """Whether ``take`` would return one now. It stays in the journal."""
     return isinstance(_look_up(subject, approved, take=False), tuple)
 
 
@@ -173,12 +174,12 @@ def _look_up(
 
 
 def anew(subject: Subject, why: str) -> None:
-    """Say why what was kept is not used."""
+    """Print why the kept rehearsal is not used."""
     subject.run.console.tell(f"rehearsing again: {why}")
 
 
 def is_told_by_its_end(plan: Plan, rehearsal: Rehearsal) -> bool:
-    """Whether the comparison before COMMIT sees whatever could come out otherwise next time."""
+    """Whether the comparison before COMMIT would notice any other outcome the next time."""
     trace = rehearsal.trace
     return (
         rehearsal.method == FULL
@@ -213,7 +214,7 @@ def _may_truncate(trace: Trace) -> bool:
 
 
 def difference(then: Circumstances, now: Circumstances, age: float, touched: frozenset[str]) -> str:
-    """Why a rehearsal of ``age`` seconds cannot be relied on any more; empty if it can.
+    """Why a rehearsal of ``age`` seconds ago is no longer valid; empty if it is.
 
     ``touched``: the tables that the migrations touch.
     """
@@ -278,7 +279,7 @@ def _ordered(value: object) -> object:
 
 
 def to_text(then: Circumstances, rehearsal: Rehearsal) -> str:
-    """For the journal; ``from_text`` reads it."""
+    """The rehearsal and its circumstances as text, for the journal. See ``from_text``."""
     plain: dict[str, Any] = {one.name: getattr(rehearsal, one.name) for one in fields(rehearsal)}
     plain |= {
         "trace": to_values(rehearsal.trace) if rehearsal.trace else None,
@@ -290,7 +291,7 @@ def to_text(then: Circumstances, rehearsal: Rehearsal) -> str:
 
 
 def from_text(text: str) -> tuple[Circumstances, Rehearsal]:
-    """What ``to_text`` wrote. Raises ``ValueError``, ``LookupError`` or ``TypeError`` else."""
+    """Read what ``to_text`` wrote. Raises ``ValueError``, ``LookupError`` or ``TypeError``."""
     found = json.loads(text)
     then, plain = found["then"], found["rehearsal"]
     then["tables"] = tuple(Table(**one) for one in then["tables"])

@@ -26,7 +26,7 @@ CONCURRENTLY = re.compile(r"^(?!\s*--).*\bCONCURRENTLY\b", re.IGNORECASE | re.MU
 
 
 def of(findings: Findings, policies: Policies, concerns: list[Concern]) -> tuple[str, ...]:
-    """The notes on a plan; ``concerns``: those that are allowed are told."""
+    """The notes on a plan. Of ``concerns``, those that a policy allows are noted."""
     if not findings.pending:
         return ()
     allowed = [
@@ -95,9 +95,9 @@ def _notes_on_gaps(findings: Findings) -> list[str]:
 
 
 def may_be_rewritten(findings: Findings) -> bool:
-    """Whether packages that rewrote their old migrations may be what differs (HAZARDS 7).
+    """Whether the drift may come from packages that rewrote their old migrations (hazard 7).
 
-    Real ones do (wagtailsearchpromotions.0001), and their files of then are not at hand. What
-    matters of it has been seen on the copy.
+    Real ones do (wagtailsearchpromotions.0001), and their former files are not available. What
+    matters of it was seen on the copy.
     """
     return bool(findings.first_look and findings.rehearsal and findings.rehearsal.mode)

@@ -20,9 +20,10 @@ REPLACE = "put a corrected copy of its migrations in the project (MIGRATION_MODU
 
 @dataclass(frozen=True)
 class Origins:
-    """``packages``: of each pending migration (``app.name``), empty for the project's own.
+    """Which packages the pending migrations came with.
 
-    ``steps``: of the rehearsal, which show who works on which table.
+    ``packages``: by migration (``app.name``), empty for the project's own. ``steps``: of the
+    rehearsal, which show which migration works on which table.
     """
 
     packages: Mapping[str, str] = field(default_factory=dict)

@@ -56,10 +56,10 @@ POLICY = {
 
 @dataclass(frozen=True)
 class Reason:
-    """Why the verdict is not "go". ``policy``: the key of the environment that decides, if any.
+    """Why the verdict is not "go". ``policy``: the key of ``.env`` that decides, if any.
 
-    ``approvable``: whether an approval of the plan's checksum lifts it. ``kind``: problem,
-    rehearsal, not-rehearsed, downtime, loss, drift, incompatible or files.
+    ``approvable``: whether approving the plan's checksum lifts it. ``kind``: problem, rehearsal,
+    not-rehearsed, downtime, loss, drift, incompatible or files.
     """
 
     what: str
@@ -72,7 +72,7 @@ class Reason:
 
 @dataclass(frozen=True)
 class Concern:
-    """A reason, and what the policy answers: one that is allowed is told, and stops nothing."""
+    """A reason and the policy's answer. One that is allowed becomes a note and stops nothing."""
 
     reason: Reason
     answer: Answer
@@ -95,7 +95,7 @@ def _concern(
 
 
 def in_words_of(concern: Concern, *, in_kit: bool) -> Concern:
-    """The same, with the commands that a person types there."""
+    """The same concern, with the commands that a person types in the kit or without it."""
     reason = concern.reason
     return replace(
         concern, reason=replace(reason, next_step=spoken(reason.next_step, in_kit=in_kit))
@@ -106,7 +106,7 @@ def in_words_of(concern: Concern, *, in_kit: bool) -> Concern:
 
 
 def failed(rehearsal: Rehearsal, origins: Origins = OWN) -> list[Concern]:
-    """Why it failed in every mode; nothing if it succeeded in one."""
+    """Why the rehearsal failed in every mode; empty if it succeeded in one."""
     if rehearsal.mode:
         return []
     tried = [rehearsal.failure, rehearsal.plain_failure]
@@ -151,7 +151,7 @@ def _evidence(failure: Failure) -> list[str]:
 
 
 def missing(why: str) -> Concern:
-    """Nothing was rehearsed, although something is pending and rehearsals are wanted."""
+    """The concern that nothing was rehearsed although something is pending."""
     return _concern(
         Answer.REFUSE,
         "not-rehearsed",
@@ -167,9 +167,9 @@ def missing(why: str) -> Concern:
 
 
 def swap_seconds(rehearsal: Rehearsal) -> float:
-    """How long nothing can be written while a copy is made, migrated and put in place.
+    """For how long nobody can write while a swap copies, migrates and renames the database.
 
-    The rehearsal's own copy tells what that one takes only if it was made in the same way.
+    The time of the rehearsal's own copy counts only if it was made in the same way.
     """
     alike = rehearsal.method == FULL and rehearsal.copied_by == DUMP
     copying = rehearsal.copy_seconds if alike else rehearsal.size_bytes / COPIED_PER_SECOND
@@ -177,13 +177,13 @@ def swap_seconds(rehearsal: Rehearsal) -> float:
 
 
 def longest_lock(trace: Trace) -> Lock | None:
-    """The one that keeps a table from being written, or read, for the longest time."""
+    """The lock that keeps a table from being written or read for the longest time."""
     blocking = [lock for lock in trace.locks if lock.mode in BLOCKS_WRITES]
     return max(blocking, key=lambda lock: (lock.seconds, lock.table), default=None)
 
 
 def swapped(rehearsal: Rehearsal, answer: Answer, origins: Origins = OWN) -> Concern:
-    """The site cannot write while the migrations are applied to a copy."""
+    """The concern that the site cannot write while the migrations are applied to a copy."""
     seconds = duration(swap_seconds(rehearsal))
     why = [f"why: {_blame(rehearsal.failure)}"] if rehearsal.failure else []
     package = origins.of_migration(rehearsal.failure.migration) if rehearsal.failure else ""
@@ -212,7 +212,7 @@ def _or_theirs(package: str, usual: str, theirs: str) -> str:
 def locked(
     trace: Trace, most_seconds: float, answer: Answer, origins: Origins = OWN
 ) -> list[Concern]:
-    """Tables that were there before and that nobody could use for longer than allowed."""
+    """The concern about existing tables that are locked for more than ``most_seconds``."""
     worst = longest_lock(trace)
     if worst is None or worst.seconds <= most_seconds:
         return []
@@ -245,7 +245,7 @@ def _is_over(lock: Lock, most_seconds: float) -> bool:
 
 
 def real(losses: Iterable[Loss]) -> list[Loss]:
-    """Those that lose something, the gravest first."""
+    """The losses that lose something, the gravest first."""
     return sorted((loss for loss in losses if loss.count), key=_gravest_first)
 
 
@@ -269,7 +269,10 @@ def loss_sentence(loss: Loss) -> str:
 def lost(
     losses: list[Loss], renames: tuple[str, ...], answer: Answer, origins: Origins = OWN
 ) -> list[Concern]:
-    """Data that would be gone; ``losses`` are ``real`` ones, ``renames`` what may be meant."""
+    """The concern about data that would be lost.
+
+    ``losses``: see ``real``. ``renames``: what looks like a rename, in words.
+    """
     if not losses:
         return []
     sentences = [loss_sentence(loss) for loss in losses]
@@ -290,7 +293,7 @@ def lost(
 
 
 def server_changed(rehearsal: Rehearsal) -> list[Concern]:
-    """The server is not as it was before the rehearsal, in what belongs to all its databases."""
+    """The concern that the server as a whole changed during the rehearsal."""
     if not rehearsal.server:
         return []
     return [
@@ -309,7 +312,7 @@ def server_changed(rehearsal: Rehearsal) -> list[Concern]:
 
 
 def files_changed(rehearsal: Rehearsal, answer: Answer) -> list[Concern]:
-    """Files that the migrations would change: no rollback brings them back, and no backup."""
+    """The concern about files that the migrations would change: no rollback restores them."""
     found = [line(str(one)) for one in rehearsal.files]
     if not found or not rehearsal.mode:
         return []
@@ -329,7 +332,7 @@ def files_changed(rehearsal: Rehearsal, answer: Answer) -> list[Concern]:
 
 
 def touched_tables(rehearsal: Rehearsal | None) -> frozenset[str] | None:
-    """The tables that the pending migrations change, ``None`` for "it could be any"."""
+    """The tables that the pending migrations change; ``None`` if it could be any."""
     if rehearsal is None or rehearsal.trace is None:
         return None
     trace = rehearsal.trace
@@ -339,10 +342,10 @@ def touched_tables(rehearsal: Rehearsal | None) -> frozenset[str] | None:
 def touched_drift(
     drift: Iterable[Difference], rehearsal: Rehearsal | None
 ) -> tuple[Difference, ...]:
-    """The alarms on the tables that the pending migrations change (all, if it could be any).
+    """Alarms of drift on tables that the pending migrations change; all, if it could be any.
 
-    A view that somebody made only reads; where the rehearsal succeeded with it, it is in no way.
-    And what a migration itself drops, it knows.
+    An extra view only reads, so it does not count if the rehearsal succeeded with it. What a
+    migration itself drops does not count either.
     """
     tables = touched_tables(rehearsal)
     alarms = (difference for difference in drift if difference.alarm)
@@ -380,7 +383,7 @@ def drifted(
     tables: frozenset[str] | None,
     answer: Answer,
 ) -> list[Concern]:
-    """What is not as expected where the migrations work; ``drift``: of ``touched_drift``."""
+    """The concern about drift where the migrations work. ``drift``: see ``touched_drift``."""
     if not drift:
         return []
     where = " in a table that this release changes" if tables is not None else ""
@@ -417,9 +420,9 @@ def incompatible(
     switch_seconds: float = 0.0,
     origins: Origins = OWN,
 ) -> list[Concern]:
-    """What the serving release cannot live with.
+    """The concern about what the serving release cannot work with.
 
-    ``switch_seconds``: from the migrated schema to the new release serving, 0 if not known.
+    ``switch_seconds``: from the migrated schema until the new release serves, 0 if unknown.
     """
     if not clashes:
         return []

@@ -220,7 +220,10 @@ BY_WORDS_OF_PYTHON = (
 
 
 def remedy(failure: Failure, outside: tuple[str, ...] = ()) -> str:
-    """What to do about it, in one line for ``formatting.spoken``. ``outside``: of the rehearsal."""
+    """What to do about a failure, in one line for ``formatting.spoken``.
+
+    ``outside``: what the rehearsal tried to reach beyond the database.
+    """
     known = _known(failure)
     if known:
         return known

@@ -22,7 +22,7 @@ from postdo.plan.decide import Plan
 
 @contextmanager
 def no_unfinished(run: Run, session: BaseDatabaseWrapper) -> Iterator[None]:
-    """Inside one may be made; whatever ends it before ``finish``, none is left."""
+    """Remove a backup that is made inside the block, unless ``finish`` was called for it."""
     try:
         yield
     finally:
@@ -30,19 +30,19 @@ def no_unfinished(run: Run, session: BaseDatabaseWrapper) -> Iterator[None]:
 
 
 def finish(plan: Plan) -> None:
-    """From here on production is touched. Raises ``Refused``."""
+    """Keep the plan's backup, because production is changed from here on. Raises ``Refused``."""
     if path := _backup(plan):
         backup_folder.finish(path)
 
 
 def forget(plan: Plan) -> None:
-    """All is as before."""
+    """Remove the plan's backup, because nothing was changed."""
     if path := _backup(plan):
         backup_folder.remove(path)
 
 
 def tell(run: Run, plan: Plan) -> None:
-    """Where the data from before are."""
+    """Print where the data from before the change are."""
     if path := _backup(plan):
         # In the kit the folder is mounted from the clone.
         shown = f"backups/{path.name}" if run.config.in_kit else path
@@ -51,7 +51,10 @@ def tell(run: Run, plan: Plan) -> None:
 
 
 def prune(run: Run, session: BaseDatabaseWrapper) -> None:
-    """Keep no more than the policy says: after the change, so that it cannot make it fail."""
+    """Remove old backups beyond the policy's number.
+
+    After the change, so it cannot make that fail.
+    """
     try:
         backup.prune(run, session)
     except (DatabaseError, InterfaceError) as error:

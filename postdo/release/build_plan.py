@@ -50,10 +50,11 @@ def make_plan(
 ) -> Plan:
     """Look at everything, change nothing in the database, and decide.
 
-    ``always_rehearse``: also where there is nothing to lose, to learn what cannot run in one
-    transaction. ``approved``: a plan whose rehearsal may have been kept, and then is used.
-    ``with_sql``: whether somebody reads the SQL of what is pending as Django would send it (else it
-    is as the rehearsal sent it), and the SQL that removes drift.
+    - ``always_rehearse``: also if there is nothing to lose, to learn what cannot run in one
+      transaction.
+    - ``approved``: a plan whose rehearsal may have been kept, and is used then.
+    - ``with_sql``: whether somebody will read the SQL of pending migrations as Django would send it
+      (otherwise it is what the rehearsal sent) and the SQL that removes drift.
     """
     known = _by_kept_rehearsal(subject, approved) if approved else None
     return known or _make_plan(subject, None, always=always_rehearse, with_sql=with_sql)
@@ -114,7 +115,7 @@ def _make_plan(
 
 
 def needs_copy(subject: Subject) -> bool:
-    """Whether ``make_plan`` would rehearse on a base backup: by what is quickly found out."""
+    """Whether ``make_plan`` would rehearse on a base backup, as far as that is known quickly."""
     if subject.empty or not wants_copy(subject.run, subject.session):
         return False
     waiting, problems = _waiting(subject, with_sql=False)
@@ -151,7 +152,7 @@ def _serving_use() -> ModelUse | None:
 
 
 def present_use(run: Run) -> ModelUse:
-    """What the models of the code at work use."""
+    """What the models of the code at work use of the database."""
     return model_use(registry, connections[DEFAULT_DB_ALIAS], run.config.release)
 
 

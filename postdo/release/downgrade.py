@@ -22,7 +22,7 @@ SHOWN = 5  # migrations named in one line
 
 
 def check_ahead(run: Run, project: Project, session: BaseDatabaseWrapper, settled: History) -> None:
-    """Let the code start on a newer schema if its models can work with it.
+    """Let older code start on a newer schema if its models can work with it.
 
     Raises ``Refused`` with what they cannot work with.
     """
@@ -44,7 +44,7 @@ def check_ahead(run: Run, project: Project, session: BaseDatabaseWrapper, settle
 
 
 def standing_clashes(use: ModelUse, now: Catalogue) -> tuple[Clash, ...]:
-    """What the models cannot live with in a schema whose earlier form is not known."""
+    """What the models cannot work with, in a schema whose earlier form is unknown."""
     return clashes(use, _as_used(use, now), now)
 
 

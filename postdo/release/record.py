@@ -27,10 +27,11 @@ def remember(
     *,
     as_it_is: bool,
 ) -> frozenset[Name]:
-    """Files, expected schema and what the models use; what is recorded now and was not before.
+    """Record the files, the expected schema and what the models use.
 
-    ``journal`` writes through ``worker``, so that it is kept if what that did is. ``was``: the
-    schema before. ``as_it_is``: whether that was as its migrations made it, by definition.
+    Returns the migrations that are recorded now and were not before. ``journal`` writes through
+    ``worker``, so it is kept if the change is. ``was``: the schema before. ``as_it_is``: whether
+    that was, by definition, as its migrations made it.
     """
     recorded = frozenset((app, name) for app, name in rows(worker, RECORDED))
     archived = keep_sources(subject, journal, recorded)
@@ -45,9 +46,9 @@ def remember(
 
 
 def keep_sources(subject: Subject, journal: Journal, recorded: frozenset[Name]) -> frozenset[Name]:
-    """Archive the files of what is applied; the names of those that were archived before.
+    """Archive the files of applied migrations. Returns the names that were archived before.
 
-    The file of what was applied earlier may have been edited since: what is archived, stays.
+    Those stay as they are: the file of an earlier migration may have been edited since.
     """
     archived = frozenset(journal.sources())
     fresh = recorded - subject.before.recorded
@@ -57,7 +58,7 @@ def keep_sources(subject: Subject, journal: Journal, recorded: frozenset[Name]) 
 
 
 def who(run: Run) -> str:
-    """Who makes the change, for the journal."""
+    """User and host that make the change, for the journal."""
     try:
         user = getpass.getuser()
     except (KeyError, OSError):  # a container's user without a name

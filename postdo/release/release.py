@@ -99,8 +99,8 @@ def run_release(
 ) -> tuple[tuple[str, ...], str, str]:
     """Plan and apply what is pending. Returns what was applied, in which mode, by which plan.
 
-    ``approval``: the checksum of a plan that a person approves. ``concurrently``: in the mode that
-    keeps CONCURRENTLY. Raises ``Refused`` or ``Undone``; ``NotUndone`` as a rule only in that mode.
+    ``approval``: the checksum of a plan that a person approved. ``concurrently``: use the mode that
+    keeps CONCURRENTLY. Raises ``Refused`` or ``Undone``; ``NotUndone`` normally only in that mode.
     """
     if concurrently:  # nobody waits for what one transaction, or a swap, would hold up
         policies = replace(run.config.policies, downtime=Answer.ALLOW)

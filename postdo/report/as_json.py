@@ -44,7 +44,7 @@ KEYS: dict[type, str] = {
 
 
 def render(plan: Plan) -> Json:
-    """What ``json.dumps`` can write, and nothing else."""
+    """The plan as values that ``json.dumps`` can write."""
     found = plan.findings
     values = {"format": FORMAT, **_written(plan), **_written(found)}
     if found.rehearsal is not None:

@@ -14,13 +14,16 @@ OURS = re.compile(
 
 
 class Html(str):
-    """Text that is HTML. Only the functions of this module and constants of ours make one."""
+    """Text that is HTML already. Only this module's functions and our constants create it."""
 
     __slots__ = ()
 
 
 def tag(name: str, /, *children: str, **attributes: str) -> Html:
-    """An element; ``class_`` is ``class``, and an attribute without a value is not written."""
+    """An element with escaped children.
+
+    ``class_`` is ``class``; attributes without value are left out.
+    """
     written = "".join(
         f' {key.rstrip("_").replace("_", "-")}="{escape(value)}"'
         for key, value in attributes.items()
@@ -32,12 +35,12 @@ def tag(name: str, /, *children: str, **attributes: str) -> Html:
 
 
 def join(children: Iterable[str]) -> Html:
-    """One after the other."""
+    """The children one after another, escaped."""
     return Html("".join(map(_safe, children)))
 
 
 def prose(text: str) -> Html:
-    """A sentence: with a capital if it is ours, and with what stands in backquotes as code."""
+    """A sentence, with a capital letter if it is ours, and with backquoted parts as code."""
     whole = text[:1].upper() + text[1:] if OURS.match(text) else text
     parts = whole.split("`")
     if len(parts) % 2 == 0:  # an odd backquote belongs to the text

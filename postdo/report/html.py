@@ -16,7 +16,7 @@ RULES = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-ac
 
 
 def render(plan: Plan, approve: str = "") -> str:
-    """The page, as text that begins with its doctype. ``approve``: the command that does so."""
+    """The page as text, from its doctype on. ``approve``: the command that approves the plan."""
     word = say.MEANING.get(plan.verdict, plan.verdict)
     head = tag(
         "head",

@@ -34,7 +34,10 @@ MEANING = {
 
 @dataclass(frozen=True)
 class Group:
-    """Pending migrations of one app. ``package``: that it came with, empty for the project's."""
+    """Pending migrations of one app.
+
+    ``package``: that it came with, empty for the project's own.
+    """
 
     app: str
     package: str
@@ -42,12 +45,13 @@ class Group:
 
     @property
     def title(self) -> str:
+        """The app, its package if it came with one, and how many migrations there are."""
         count = several(len(self.pending), "migration")
         return f"{self.app} ({self.package}): {count}" if self.package else f"{self.app}: {count}"
 
 
 def groups(pending: Iterable[Pending]) -> list[Group]:
-    """By app and package; the project's own first, each in the order in which it is applied."""
+    """The migrations by app and package, the project's own first; each in order of application."""
     found: dict[tuple[bool, str, str], list[Pending]] = {}
     for one in pending:
         app = one.name.partition(".")[0]
@@ -57,14 +61,14 @@ def groups(pending: Iterable[Pending]) -> list[Group]:
 
 
 def where(plan: Plan) -> str:
-    """``database 'shop' at db:5432; PostgreSQL 17.2``."""
+    """The database and server: ``database 'shop' at db:5432; PostgreSQL 17.2``."""
     found = plan.findings
     server = f"; {found.server}" if found.server else ""
     return line(f"database {found.database}{server}")
 
 
 def releases(plan: Plan) -> str:
-    """``release 1.5, last release that changed the schema 1.4, plan 1a2b...``."""
+    """The versions: ``release 1.5, last release that changed the schema 1.4, plan 1a2b...``."""
     found = plan.findings
     parts = [f"release {found.release}"] if found.release else []
     parts += [f"last release that changed the schema {found.serving}"] if found.serving else []
@@ -72,7 +76,7 @@ def releases(plan: Plan) -> str:
 
 
 def statements(sql: Iterable[str]) -> tuple[str, ...]:
-    """SQL without what only comments it, and without the semicolons at the end."""
+    """SQL without comment lines and without the semicolons at the end."""
     bare = (statement.strip().rstrip(";") for statement in sql)
     return tuple(
         statement
@@ -100,21 +104,21 @@ def how_applied(plan: Plan) -> str:
 
 
 def how_to_approve(plan: Plan, command: str = "") -> str:
-    """``To approve this plan and no other: --approve 1a2b...``; empty if there is nothing to."""
+    """``To approve this plan and no other: --approve 1a2b...``; empty without need."""
     if plan.verdict != "ask":
         return ""
     return f"To approve this plan: {command or f'{APPROVE} {plan.checksum}'}"
 
 
 def decided_by(reason: Reason) -> str:
-    """``decided by ON_LOSS=ask``; empty where no policy has a say."""
+    """The policy, as ``decided by ON_LOSS=ask``; empty if none decides."""
     if not reason.policy.startswith("ON_"):
         return ""
     return f"policy: {reason.policy}={'ask' if reason.approvable else 'refuse'}"
 
 
 def rehearsed(rehearsal: Rehearsal) -> str:
-    """On what, how long it took, and how it ended."""
+    """On what it was rehearsed, how long it took, and how it ended."""
     rows = "with all rows" if rehearsal.method == "full" else "of the schema only, without rows"
     copy = f"a copy {rows} ({bytes_in_words(rehearsal.size_bytes)})"
     how = "by a base backup " if rehearsal.copied_by == BASE_BACKUP else ""
@@ -127,14 +131,14 @@ def rehearsed(rehearsal: Rehearsal) -> str:
 
 
 def kept(rehearsal: Rehearsal) -> str:
-    """Whether what would be gone is kept somewhere; empty if that goes without saying."""
+    """Whether a backup keeps what would be lost; empty if that is obvious."""
     if rehearsal.copied_by == BASE_BACKUP:
         return "postdo makes no backup of a database of this size: make sure that you have one."
     return ""
 
 
 def resources(rehearsal: Rehearsal) -> str:
-    """What it needed of the machines; empty without a trace."""
+    """What the run needed of the machines, in one sentence; empty without a trace."""
     trace = rehearsal.trace
     if trace is None:
         return ""
@@ -147,7 +151,7 @@ def resources(rehearsal: Rehearsal) -> str:
 
 
 def memory(rehearsal: Rehearsal) -> str:
-    """What it needed of this machine; empty without a trace."""
+    """How much memory the run needed here, in one sentence; empty without a trace."""
     trace = rehearsal.trace
     return f"It used {number(trace.peak_memory_mb)} MB of memory." if trace else ""
 
@@ -162,19 +166,19 @@ def not_rehearsed(found: Findings) -> str:
 
 
 def lock_sentence(lock: Lock) -> str:
-    """``shop_item: reads and writes wait, 1.2 s (ACCESS EXCLUSIVE)``."""
+    """A lock: ``shop_item: blocks reads and writes, 1.2 s (ACCESS EXCLUSIVE)``."""
     seconds = duration(lock.seconds)
     return f"{short(lock.table)}: {blocked(lock.mode)}, {seconds} ({lock.mode})"
 
 
 def blocking(locks: Iterable[Lock]) -> list[Lock]:
-    """Those that somebody has to wait for, the longest first."""
+    """The locks that somebody has to wait for, the longest first."""
     found = [lock for lock in locks if lock.mode in BLOCKS_WRITES]
     return sorted(found, key=lambda lock: (-lock.seconds, lock.table))
 
 
 def effect_sentence(effect: Effect) -> str:
-    """``shop_item: 3 rows inserted, 1,204 rows updated``."""
+    """Changed rows: ``shop_item: 3 rows inserted, 1,204 rows updated``."""
     counts = (
         (effect.inserted, "inserted"),
         (effect.updated, "updated"),
@@ -185,12 +189,12 @@ def effect_sentence(effect: Effect) -> str:
 
 
 def is_notable(step: Step) -> bool:
-    """Whether somebody waits for it, or it writes a table anew, or changes rows."""
+    """Whether a step blocks somebody, rewrites a table, or changes rows."""
     return bool(blocking(step.locks) or step.rewrites or step.effects)
 
 
 def compatible(plan: Plan) -> str:
-    """Whether the release that is serving can go on, in one sentence; empty if nothing is due."""
+    """Whether the serving release keeps working, in one sentence; empty if it does not matter."""
     found = plan.findings
     if not found.pending:
         return ""
@@ -205,7 +209,7 @@ def compatible(plan: Plan) -> str:
 
 
 def drift_sentence(plan: Plan) -> str:
-    """How far the schema is the one that the migrations make."""
+    """How far the schema is the one that the migrations produce."""
     drift = plan.findings.drift
     if drift is None:
         why = plan.findings.drift_unknown
@@ -217,7 +221,7 @@ def drift_sentence(plan: Plan) -> str:
 
 
 def differences(drift: tuple[Difference, ...], here: str = "") -> str:
-    """How many there are; ``here``: what to add about those that matter."""
+    """How many differences there are. ``here``: added about those that matter."""
     if not drift:
         return "No drift: the schema is exactly what the migrations produce."
     alarms = sum(difference.alarm for difference in drift)
@@ -229,7 +233,7 @@ def differences(drift: tuple[Difference, ...], here: str = "") -> str:
 
 
 def failure_lines(failure: Failure) -> list[str]:
-    """Where it failed and on what."""
+    """Where the run failed, and on what."""
     lines = [f"{failure.migration or 'The migrations'}: {line(failure.what)}"]
     lines += [f"at {failure.place}"] if failure.place else []
     lines += [f"row: {line(row)}" for row in failure.rows]
@@ -237,5 +241,5 @@ def failure_lines(failure: Failure) -> list[str]:
 
 
 def listed_tables(names: Iterable[str]) -> str:
-    """Tables in one line, without their usual schema."""
+    """Tables in one line, without the schema ``public``."""
     return listed([short(name) for name in names], most=5)

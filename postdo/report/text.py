@@ -28,9 +28,9 @@ BOLD = "1"
 
 
 def render(plan: Plan, width: int = 100, *, colour: bool = False, approve: str = "") -> str:
-    """The report; no line but SQL to be copied is longer than ``width`` characters.
+    """The report. No line is longer than ``width`` characters, except SQL that is to be copied.
 
-    ``approve``: the command that approves it.
+    ``approve``: the command that approves the plan.
     """
     page = _Text(width, colour)
     page.line(plan.line, style=f"{BOLD};{COLOURS.get(plan.verdict, BOLD)}")
@@ -39,7 +39,7 @@ def render(plan: Plan, width: int = 100, *, colour: bool = False, approve: str =
 
 
 def write(page: Page, plan: Plan, approve: str = "") -> None:
-    """All but the verdict, on a page of either kind."""
+    """Write everything except the verdict on a page, of text or of HTML."""
     page.line(say.where(plan))
     page.line(say.releases(plan))
     for sentence in (say.how_applied(plan), say.how_to_approve(plan, approve)):
@@ -82,7 +82,7 @@ def render_drift(
     *,
     colour: bool = False,
 ) -> str:
-    """The differences alone; ``explained``: sentences that explain them."""
+    """The differences alone. ``explained``: sentences that explain them."""
     page = _Text(width, colour)
     page.line(say.differences(drift), style=BOLD)
     page.bullets(explained)
@@ -91,7 +91,7 @@ def render_drift(
 
 
 class Page(Protocol):
-    """What a report is written on. ``whole``: whether it has room for all that was found."""
+    """What a report is written on. ``whole``: whether it has room for everything that was found."""
 
     whole: bool
 
@@ -99,19 +99,19 @@ class Page(Protocol):
         """Begin another part of the report."""
 
     def line(self, text: str, indent: int = 0, first: str = "", style: str = "") -> None:
-        """A thought; ``first`` stands before its first line."""
+        """Write a sentence. ``first`` stands before its first line."""
 
     def bullet(self, text: str, indent: int = 2) -> None:
-        """One of a list."""
+        """Write one item of a list."""
 
     def bullets(self, texts: Iterable[str], indent: int = 2) -> None:
-        """A list."""
+        """Write a list."""
 
     def sql(self, sql: tuple[str, ...], indent: int) -> None:
-        """Statements to look at."""
+        """Write statements that are only to be read."""
 
     def script(self, sql: tuple[str, ...], indent: int) -> None:
-        """SQL to be copied: all of it, as it is, so that it can be pasted."""
+        """Write SQL that is to be copied: whole and unchanged, so that it can be pasted."""
 
 
 class _Text:

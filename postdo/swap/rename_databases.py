@@ -65,11 +65,12 @@ WHERE datid = %s AND usesysid IS NOT NULL AND NOT pid = ANY(%s)
 
 @dataclass
 class DatabaseRename:
-    """What changes places.
+    """The exchange of two databases' names.
 
-    ``current``: name of the database in use. ``copy``: of the one that takes its place.
-    ``aside``: the name that ``current`` gets. ``watch``: since nobody can write. ``waited``: for
-    how long nobody could, in seconds, once they have changed places: then nothing takes it back.
+    - ``current``: name of the database in use. ``copy``: of the one that takes its place.
+      ``aside``: the name that ``current`` gets.
+    - ``watch``: measures since when nobody can write. ``waited``: for how long nobody could, in
+      seconds, once the names are exchanged; from then on nothing undoes it.
     """
 
     run: Run
@@ -80,11 +81,11 @@ class DatabaseRename:
     waited: float | None = None
 
     def make(self, mine: tuple[BaseDatabaseWrapper, ...], last_look: Callable[[], None]) -> None:
-        """Do it. ``mine``: the sessions on ``current`` that have to be the last there.
+        """Exchange the names. ``mine``: sessions on ``current`` that must be the last ones there.
 
-        ``last_look`` is called when nobody but ``mine`` is left, and may raise; then ``mine`` are
-        closed. Raises ``Undone`` if it did not come about, ``NotUndone`` if the server cannot be
-        asked whether it did.
+        ``last_look`` is called when only ``mine`` are left, and may raise; then ``mine`` are
+        closed. Raises ``Undone`` if the names were not exchanged, and ``NotUndone`` if the server
+        cannot be asked.
         """
         pids = [rows(session, PID)[0][0] for session in mine]
         said = ""
@@ -165,7 +166,7 @@ class DatabaseRename:
 def maintenance(
     run: Run, current: str
 ) -> Iterator[tuple[BaseDatabaseWrapper, BaseDatabaseWrapper]]:
-    """Two sessions on a database of the same server that is not ``current``.
+    """Yield two sessions on a database of the same server that is not ``current``.
 
     Raises ``Refused`` if this role may connect to none.
     """

@@ -84,10 +84,10 @@ SET_SEQUENCE = "SELECT setval(to_regclass(%s), %s) WHERE to_regclass(%s) IS NOT 
 
 @dataclass(frozen=True)
 class Swapped:
-    """What was done. ``names``: the migrations, as ``app.name``.
+    """What was done. ``names``: the migrations, as ``app.name``. ``seconds``: all of it.
 
-    ``seconds``: all of it. ``readonly_seconds``: how long nobody could write. ``old_database``:
-    the name under which the database from before is kept.
+    ``readonly_seconds``: for how long nobody could write. ``old_database``: the name under which
+    the former database is kept.
     """
 
     names: tuple[str, ...]
@@ -102,12 +102,12 @@ def swap(
     rehearsed: Trace | None,
     inside: Callable[[BaseDatabaseWrapper], None],
 ) -> Swapped:
-    """Apply all pending migrations by a swap; ``session`` holds the lock and nothing else.
+    """Apply all pending migrations to a copy, and put the copy in the database's place.
 
-    ``inside``: writes the journal, in a session on the migrated copy before it takes over. Raises
-    ``Refused`` (before or after the writers waited; nothing was changed), ``Undone``, and
-    ``NotUndone`` if nobody can say whether they changed places. After any of them, ``session`` may
-    be closed, and is if the exchange had begun.
+    ``session`` holds the lock and nothing else. ``inside``: writes the journal, in a session on the
+    migrated copy before it takes over. Raises ``Refused`` or ``Undone`` (nothing was changed), and
+    ``NotUndone`` if nobody can say whether the databases were exchanged. After any of them
+    ``session`` may be closed, and is if the exchange had begun.
     """
     watch = Stopwatch()
     # The rehearsal's backup is enough, and the database from before stays: while writers wait, the
@@ -147,7 +147,7 @@ def swap(
 
 
 def require(run: Run, session: BaseDatabaseWrapper) -> None:
-    """Raise ``Refused`` if this database cannot be swapped by this role; touches nothing."""
+    """Raise ``Refused`` if this role cannot swap this database. Changes nothing."""
     ((superuser, may_create, owner, role, name),) = rows(session, RIGHTS)
     if not (superuser or ((may_create or run.config.creator) and owner)):
         raise Refused(
@@ -188,7 +188,7 @@ def require(run: Run, session: BaseDatabaseWrapper) -> None:
 
 @contextmanager
 def copy_database(run: Run, session: BaseDatabaseWrapper) -> Iterator[str]:
-    """An empty database that can take this one's place; gone at the end, if it has not.
+    """Yield an empty database that can take this one's place; it is dropped if it did not.
 
     It is a scratch database by name and lock, so that the next run removes it if we are killed.
     """

@@ -118,10 +118,12 @@ WHERE datname = current_database() AND usename = session_user AND pid <> pg_back
 
 @dataclass(frozen=True)
 class WriteLock:
-    """``session`` holds the locks, in an open transaction. ``watch``: since they were asked for.
+    """Locks that are held in an open transaction of ``session``.
 
-    ``definitions`` and ``sequences``: as they were when the last lock was there. ``given_up``: why
-    the locks were, if they were.
+    ``watch``: since they were requested.
+
+    ``definitions`` and ``sequences``: as they were when the last lock was granted. ``given_up``:
+    why the locks were released early, if they were.
     """
 
     session: BaseDatabaseWrapper
@@ -131,9 +133,9 @@ class WriteLock:
     given_up: Sequence[str]
 
     def disturbed(self) -> str:
-        """Why a copy that was begun since is not the whole truth; empty if it is.
+        """Why a copy that was begun since may miss something; empty if it does not.
 
-        The session cannot have lost its locks and still answer: it never begins anew.
+        The session cannot lose its locks and still answer, because it never reconnects.
         """
         try:
             ((now,),) = rows(self.session, DEFINITIONS)
@@ -142,7 +144,7 @@ class WriteLock:
         return "" if now == self.definitions else "another session changed the schema"
 
     def moved_sequences(self) -> dict[str, int]:
-        """Sequences that gave out numbers since, with their last ones."""
+        """Sequences that gave out numbers since, with their last number."""
         return {
             name: value
             for name, value in _sequences(self.session).items()
@@ -151,7 +153,7 @@ class WriteLock:
 
 
 def tables(session: BaseDatabaseWrapper) -> tuple[str, ...]:
-    """What has to be locked. Raises ``Refused`` if this role cannot keep all writers away."""
+    """The tables to lock. Raises ``Refused`` if this role cannot keep all writers away."""
     found = rows(session, TABLES)
     # An extension's own rows are not dumped, or are set-up data; its owner is often the superuser.
     closed = tuple(name for name, may, extension in found if not (may or extension))
@@ -172,10 +174,10 @@ def tables(session: BaseDatabaseWrapper) -> tuple[str, ...]:
 
 @contextmanager
 def write_lock(run: Run) -> Iterator[WriteLock]:
-    """Inside, nobody writes to a table of the project's database. Ends with its own session.
+    """Keep everybody from writing to the project's database inside the block; reads continue.
 
-    Raises ``Refused`` as ``tables`` does, and ``Undone`` if the locks are not to be had within
-    the time that the policies give.
+    It has a session of its own. Raises ``Refused`` as ``tables`` does, and ``Undone`` if the locks
+    are not granted within the time that the policies give.
     """
     session = connect(_name(run), CONNECT_SECONDS)
     with closing(session):

@@ -38,9 +38,18 @@ only_reads_migrations() { # only_reads_migrations SURE migrate ARGUMENTS...: Dja
     case " $* " in *" --plan "* | *" --check "* | *" --help "* | *" -h "*) ;; *) return 1 ;; esac
 }
 
+faked() { # faked SURE migrate ARGUMENTS...: the migration that they name, if they name one
+    shift 2
+    for faked_word; do
+        shift
+        case $faked_word in -*) ;; *) set -- "$@" "$faked_word" ;; esac
+    done
+    if [ $# -eq 2 ]; then printf '%s.%s' "$1" "$2"; else printf APP.NAME; fi
+}
+
 refuse_migrate() { # refuse_migrate SURE migrate ARGUMENTS...
     case " $* " in
-    *" --fa"*) migrate_remedy="correct the record of one migration: sh run.sh drift --record APP.NAME, or --unrecord APP.NAME" ;;
+    *" --fa"*) migrate_remedy="correct the record of one migration: sh run.sh drift --record $(faked "$@"), or --unrecord $(faked "$@")" ;;
     *) migrate_remedy="see what is pending: sh run.sh plan; to apply it: sh run.sh -0; to migrate backwards: \"manage migrate\" in docs/troubleshooting.md" ;;
     esac
     fail "manage migrate would change production's database without rehearsal, approval and backup" "$migrate_remedy"

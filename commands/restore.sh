@@ -43,6 +43,14 @@ restore_beside() { # restore_beside NAME
     say "  swap it with the site's   sh run.sh $(mode_flag "$MODE") restore --swap"
 }
 
+newest_backup() { # of this mode; NAME if there is none
+    newest_mode="-$(mode_name dev)-"
+    # shellcheck disable=SC2010,SC2012 # names of the kit's own, and by their time
+    newest_name=$(ls -t "$ROOT/backups" 2>/dev/null | grep -v '\.part$' |
+        if [ "$MODE" = prod ]; then grep -v -e "$newest_mode"; else grep -e "$newest_mode"; fi | head -n 1)
+    printf '%s' "${newest_name:-NAME}"
+}
+
 # In a container of the server's own image, which reads both forms, at the server's own address.
 restore_into() {
     docker run --rm --network "container:$(container_of "$MODE" db)" -v "$BACKUP:/backup:ro" \
@@ -54,7 +62,7 @@ put_in_place() {
     [ "$POSTGRES_DB" != postgres ] ||
         fail "restore --swap cannot rename the database postgres (POSTGRES_DB in .env), because the kit itself connects to it" \
             "stop the site, rename \"restored\" (sh run.sh $(mode_flag "$MODE") psql -U postdo_superuser -c 'ALTER DATABASE restored RENAME TO site'), set POSTGRES_DB=site in .env and start the site"
-    database_exists "$MODE" restored || fail "there is no database \"restored\"" "restore a backup first: sh run.sh $(mode_flag "$MODE") restore backups/NAME"
+    database_exists "$MODE" restored || fail "there is no database \"restored\"" "restore a backup first: sh run.sh $(mode_flag "$MODE") restore backups/$(newest_backup)"
     ! database_exists "$MODE" replaced || fail "the database \"replaced\" of an earlier restore still exists" "remove it: sh run.sh $(mode_flag "$MODE") restore --drop-old"
     require_database_unused "$MODE"
     # From here on the site is down, until the next start.

@@ -20,6 +20,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from postdo.base.config import Login
 from postdo.base.errors import Misconfigured, one_line
+from postdo.base.formatting import identifier
 
 APPLICATION_NAME_BYTES = 63  # NAMEDATALEN - 1; PostgreSQL cuts what is longer
 KEEPALIVE_SECONDS = 60  # below the idle limits of cloud firewalls, 350 s and more
@@ -209,6 +210,12 @@ def rows(session: BaseDatabaseWrapper, sql: str, *values: object) -> list[tuple[
     with session.wrap_database_errors, connection.cursor() as cursor:
         cursor.execute(sql, values or None)
         return list(cursor.fetchall()) if cursor.description else []
+
+
+def role(session: BaseDatabaseWrapper) -> str:
+    """The role that the session logged in as, as SQL takes it. Also in a failed transaction."""
+    # A service file or the system's user may decide, and then only the driver knows.
+    return identifier(session.settings_dict["USER"] or session.connection.info.user)
 
 
 def answers(session: BaseDatabaseWrapper) -> bool:

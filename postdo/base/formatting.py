@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 DEFAULT_SCHEMA = "public."
@@ -31,6 +32,12 @@ def spoken(text: str, *, in_kit: bool) -> str:
     """Replace the placeholders of commands by what a person types: ``sh run.sh`` or ``postdo``."""
     command, in_env = ("sh run.sh", " in .env") if in_kit else ("postdo", "")
     return text.replace(COMMAND, command).replace(IN_ENV, in_env)
+
+
+def identifier(name: str) -> str:
+    """A name as SQL takes it: in double quotes where it has to be."""
+    plain = re.fullmatch("[a-z_][a-z0-9_]*", name)
+    return name if plain else '"' + name.replace('"', '""') + '"'
 
 
 def number(value: int) -> str:

@@ -93,7 +93,8 @@ def _bring_back(seen: Seen, lost: Collection[Name], mending: Collection[Name]) -
     """What to do about files that are gone; ``mending``: those that the archive has."""
     unknown = [name for name in lost if name not in mending]
     if not unknown:
-        return f"restore {listed(mending)} {from_where(seen.run)}, commit and release again"
+        there = from_where(seen.run, next(iter(mending)))
+        return f"restore {listed(mending)} {there}, commit and release again"
     return f"restore {listed(unknown)} from version control, commit and release again"
 
 

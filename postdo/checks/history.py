@@ -178,12 +178,13 @@ def _ahead(seen: Seen, *, blocking: bool) -> Iterable[Problem]:
     """11: an older release was started again."""
     if seen.ahead:
         archived = [name for name in seen.ahead if name in seen.archived]
+        apps = sorted({app for app, _ in seen.ahead})
         yield Problem(
             11,
             f"the database is ahead of this code: a newer release applied {listed(seen.ahead)}",
             "deploy the release that contains these migrations"
             + (
-                f", or restore their files {from_where(seen.run)} and commit them"
+                f", or restore their files {from_where(seen.run, archived[0])} and commit them"
                 if archived
                 else ""
             )
@@ -191,8 +192,8 @@ def _ahead(seen: Seen, *, blocking: bool) -> Iterable[Problem]:
                 ""
                 if archived
                 else (
-                    "; or, if they are left over from a reset, remove their records: manage.py "
-                    "migrate APP --prune"
+                    "; or, if they are left over from a reset, remove their records: "
+                    + " and ".join(f"manage.py migrate {app} --prune" for app in apps)
                 )
             ),
             blocking=blocking,
@@ -223,7 +224,7 @@ def _missing(seen: Seen) -> Iterable[Problem]:
         yield Problem(
             6,
             f"the files of applied migrations are missing: {listed(archived)}",
-            f"restore the files {from_where(seen.run)} and commit them",
+            f"restore the files {from_where(seen.run, archived[0])} and commit them",
             blocking=False,
             details=_by_app(archived),
             explains_models=True,

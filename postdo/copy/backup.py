@@ -22,7 +22,7 @@ from postdo.base import sqlstates
 from postdo.base.config import Rehearse
 from postdo.base.console import Stopwatch
 from postdo.base.context import Run
-from postdo.base.database import cancel, closing, message, rows, sqlstate
+from postdo.base.database import cancel, closing, message, role, rows, sqlstate
 from postdo.base.errors import Refused
 from postdo.base.formatting import MB, listed, megabytes
 from postdo.copy import extensions, read_privileges, replication_slots
@@ -324,8 +324,8 @@ def _failed(run: Run, job: _Job, error: ProgramFailedError) -> Refused:
     if "row-level security" in everything:
         return Refused(
             f"the database cannot be copied: {error.said}",
-            "as a superuser: ALTER ROLE … BYPASSRLS for the role that migrates, so that the copy "
-            "has all rows; or set REHEARSE=schema for a copy without rows",
+            f"as a superuser: ALTER ROLE {role(job.session)} BYPASSRLS, so that the copy has all "
+            "rows; or set REHEARSE=schema for a copy without rows",
         )
     details = error.details
     remedy = (

@@ -9,7 +9,6 @@ removes it.
 from __future__ import annotations
 
 import hashlib
-import re
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -30,6 +29,7 @@ from postdo.base.database import (
     sqlstate,
 )
 from postdo.base.errors import Refused
+from postdo.base.formatting import identifier
 from postdo.base.signals import Stopped
 from postdo.copy import create_database
 
@@ -158,9 +158,7 @@ def creating(run: Run, session: BaseDatabaseWrapper) -> Iterator[BaseDatabaseWra
         return
     login = run.config.creator
     if login is None:
-        plain = re.fullmatch("[a-z_][a-z0-9_]*", role)
-        shown = role if plain else '"' + role.replace('"', '""') + '"'
-        remedy = f"as a superuser: ALTER ROLE {shown} CREATEDB"
+        remedy = f"as a superuser: ALTER ROLE {identifier(role)} CREATEDB"
         if run.config.in_kit:  # run.sh lends a release the role that may
             remedy = "use run.sh, which lends the privilege: sh run.sh -0"
         raise Refused(

@@ -23,7 +23,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from postdo.base import sqlstates
 from postdo.base.context import Run
-from postdo.base.database import message, rows, sqlstate
+from postdo.base.database import message, role, rows, sqlstate
 from postdo.django_migrations.history import Name
 from postdo.journal import tables
 from postdo.journal.model_usage import ModelUse
@@ -317,7 +317,8 @@ class Journal:
         except UnusableError as error:
             self._warn(f"the journal (schema postdo_journal) is not used: {error}")
         except Error as error:
-            self._warn(f"the journal (schema postdo_journal) cannot be used: {_said(error)}")
+            said = _said(self._session, error)
+            self._warn(f"the journal (schema postdo_journal) cannot be used: {said}")
         # What lies in the tables can be anything; StopSignals come as a KeyboardInterrupt.
         except Exception as error:  # noqa: BLE001
             self._warn(f"the journal (schema postdo_journal) is damaged: {message(error)}")
@@ -385,10 +386,11 @@ def _newer(version: int) -> str:
     )
 
 
-def _said(error: Error) -> str:
+def _said(session: BaseDatabaseWrapper, error: Error) -> str:
     said = message(error)
     if sqlstate(error) == sqlstates.INSUFFICIENT_PRIVILEGE:
-        return f"{said}; create it for this role: CREATE SCHEMA postdo_journal AUTHORIZATION <role>"
+        create = f"CREATE SCHEMA postdo_journal AUTHORIZATION {role(session)}"
+        return f"{said}; create it for this role: {create}"
     if (sqlstate(error) or "").startswith(NOT_AS_MADE):
         return (
             f"{said}; to start a new journal at the next `migrate`: DROP SCHEMA postdo_journal "

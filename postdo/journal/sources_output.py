@@ -14,14 +14,14 @@ WORDS = {
 }
 
 
-def show(run: Run, name: Name | None = None) -> str:
+def show(run: Run, name: Name) -> str:
     """The command that prints the text of a migration as it was applied."""
-    return run.config.postdo(f"sources --show {dotted((name,)) if name else 'APP.NAME'}")
+    return run.config.postdo(f"sources --show {dotted((name,))}")
 
 
-def from_where(run: Run) -> str:
-    """The remedy: where to find the file of an applied migration."""
-    return f"from version control, or from `{show(run)}`"
+def from_where(run: Run, name: Name) -> str:
+    """The remedy: where to find the files of applied migrations, of which ``name`` is one."""
+    return f"from version control, or from `{show(run, name)}`"
 
 
 def say(run: Run, found: Mapping[Name, str]) -> None:

@@ -30,8 +30,9 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from postdo.base import advisory_lock, sqlstates
 from postdo.base.console import Stopwatch
 from postdo.base.context import Run
-from postdo.base.database import PID, closing, rows, sqlstate
+from postdo.base.database import PID, closing, rows, sqlstate, target
 from postdo.base.errors import NotUndone, Refused, Undone, one_line
+from postdo.base.formatting import identifier
 from postdo.copy.scratch import connect_to
 from postdo.executor.commit_status import TERMINATE, Identity, identity
 from postdo.swap.write_lock import NOTICE_LOSS
@@ -190,11 +191,12 @@ def maintenance(
                 rows(session, NOTICE_LOSS)
             yield first, second
             return
+        who = run.config.creator.user if run.config.creator else target().user
         raise Refused(
             f"this role can connect to neither of {', '.join(MAINTENANCE)}: "
             f"{one_line(failure) if failure else 'both are in use'}",
             "let the role connect to one of them, from which databases are renamed; as a "
-            "superuser: GRANT CONNECT ON DATABASE postgres TO <role>",
+            f"superuser: GRANT CONNECT ON DATABASE postgres TO {identifier(who)}",
         )
 
 

@@ -182,7 +182,8 @@ def test_a_lost_file_comes_back_from_the_archive(site: Site) -> None:
     stock.unlink()
     site.migration("0004_weight", WEIGHT, after="0003_colour")
     site.ends_refused(
-        "restore shop.0002_stock from version control, or from `postdo sources --show APP.NAME`"
+        "restore shop.0002_stock from version control, or from "
+        "`postdo sources --show shop.0002_stock`"
     )
     come_back(site, stock)
     assert stock.read_bytes() == kept

@@ -22,7 +22,7 @@ def runs(docker: FakeDocker) -> list[str]:
         ("migrate", "sh run.sh plan; to apply it: sh run.sh -0"),
         ("migrate shop 0001", "sh run.sh plan"),
         ("migrate --noinput", "sh run.sh plan"),
-        ("migrate shop 0003 --fake", "sh run.sh drift --record APP.NAME"),
+        ("migrate shop 0003_stock --fake", "sh run.sh drift --record shop.0003_stock, or"),
         ("migrate --fake-initial", "sh run.sh drift --record APP.NAME"),
         ("migrate shop --prune --plan", "sh run.sh plan"),
         ("flush", f"{DATA} flush"),

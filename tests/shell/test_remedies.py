@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
 
 from postdo.__main__ import _parser
 
-from .machine import PROJECT
+from .machine import PROJECT, Clone
 
 SOURCES = (
     *("lib", "commands", "postdo", "postdo_serving", "image", "db", "proxy", "pgadmin", "service"),
@@ -25,6 +26,26 @@ OURS = re.compile(
 )
 # A start has its options without a command.
 STARTS = {"-0": "production", "-1": "development", "-2": "local"}
+
+
+NEWEST = """
+. "$ROOT/commands/restore.sh"
+main() { MODE=prod; newest_backup; printf ' '; MODE=dev; newest_backup; }
+"""
+
+
+def test_the_backup_that_a_restore_would_take_is_named(dash_clone: Clone) -> None:
+    dash_clone.add_command("trial", NEWEST)
+    assert dash_clone.run("trial").assert_ok().out == "NAME NAME"
+
+    folder = dash_clone.root / "backups"
+    folder.mkdir(exist_ok=True)
+    names = ("shop-production-1.dump", "shop-1-before", "shop-development-2.dump", "x.dump.part")
+    for at, name in enumerate(names):
+        (folder / name).touch()
+        os.utime(folder / name, (at, at))
+
+    assert dash_clone.run("trial").assert_ok().out == "shop-1-before shop-development-2.dump"
 
 
 def named(what: re.Pattern[str]) -> dict[tuple[str, str, tuple[str, ...]], str]:

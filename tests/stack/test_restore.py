@@ -88,7 +88,7 @@ def test_what_is_no_backup_or_not_there_is_refused_before_anything_starts(site: 
     for argument, what, remedy in (
         ("backups/nothing.dump", "there is no backup", "ls backups"),
         ("db", "is not a backup", "sh run.sh backup"),
-        ("--swap", 'there is no database "restored"', "restore backups/NAME"),
+        ("--swap", 'there is no database "restored"', "restore backups/"),
         ("--drop-old", 'there is no database "replaced"', "do nothing"),
     ):
         site.run("-0", "restore", argument, ok=False).refused(what, remedy)

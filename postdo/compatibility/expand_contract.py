@@ -43,11 +43,12 @@ def rename_column(place: Place, new: str) -> Steps:
     """Steps for a column that gets the name ``new``."""
     old = place.column
     return (
-        f'either rename it in Python only, which is enough: db_column="{old}" on the field of '
-        f"{place.model}; then the database does not change",
-        f'or in the database too: release 1: add "{new}" as a second field with '
-        f'null=True; write both, read "{old}"; then {_fill(place, new, old)}',
-        f'release 2: read and write "{new}" only; {_leave_column(place)}',
+        f'either rename it in Python only: db_column="{old}" on the field of {place.model}; the '
+        "database does not change, and one release is enough",
+        f'or rename it in the database too: release 1: add "{new}" as a second field with '
+        f'null=True; the code writes both and reads "{old}"; then {_fill(place, new, old)}',
+        f'release 2: the code reads and writes only "{new}"; keep the old column: '
+        f"{_leave_column(place)}",
         f"release 3: {_drop_column(place)}",
     )
 
@@ -55,7 +56,7 @@ def rename_column(place: Place, new: str) -> Steps:
 def drop_column(place: Place) -> Steps:
     """Steps for a column that is removed."""
     return (
-        f"release 1: remove the field from {place.model} and from the code, and keep the column; "
+        f"release 1: remove the field from {place.model} and from the code, but keep the column: "
         f"{_leave_column(place)}",
         f"release 2: {_drop_column(place)}",
     )
@@ -64,10 +65,10 @@ def drop_column(place: Place) -> Steps:
 def rename_table(place: Place, new: str) -> Steps:
     """Steps for a table that gets the name ``new``."""
     return (
-        f'either keep the table: class Meta: db_table = "{place.table}" on the renamed model, in '
-        "the same migration as RenameModel; then the database does not change; its many-to-many "
-        'tables follow the model\'s name: keep them with ManyToManyField(db_table="…") too',
-        f'or, to call it "{new}" in the database, release this change in a maintenance window',
+        f'either rename the model only: db_table = "{place.table}" in its Meta, in the same '
+        "migration as RenameModel; the database does not change; if the model has many-to-many "
+        'fields, keep their tables too: ManyToManyField(db_table="…")',
+        f'or rename the table to "{new}" in a maintenance window',
     )
 
 
@@ -75,10 +76,10 @@ def drop_table(place: Place) -> Steps:
     """Steps for a table that is removed."""
     name = place.model.rpartition(".")[2]
     return (
-        f"release 1: remove {place.model} from the code and keep the table: "
+        f"release 1: remove {place.model} from the code, but keep the table: "
         f'SeparateDatabaseAndState(state_operations=[migrations.DeleteModel("{name}")], '
-        "database_operations=[…]); replace … with a RunSQL that drops the foreign keys of the "
-        "table, so that rows of other tables can still be deleted",
+        "database_operations=[…]); in place of … drop the table's foreign keys with a RunSQL, or "
+        "the rows that they point to can no longer be deleted",
         f"release 2: migrations.RunSQL('DROP TABLE {place.quoted}')",
     )
 
@@ -87,12 +88,12 @@ def add_not_null(place: Place) -> Steps:
     """Steps for a new column that is NOT NULL, which the serving release does not fill."""
     if django.VERSION >= HAS_DB_DEFAULT:
         return (
-            f'give the new field of "{place.column}" a db_default (such as db_default="" or '
-            "db_default=0); PostgreSQL then fills it for the running version, and one release is "
-            "enough",
+            f'give the field of "{place.column}" a db_default (such as db_default="" or '
+            "db_default=0); the database then fills the column for the running version, and one "
+            "release is enough",
         )
     return (
-        f'release 1: add "{place.column}" with null=True, and always write it; then '
+        f'release 1: add "{place.column}" with null=True; the code always writes it; then '
         f"{_fill(place, place.column)}",
         "releases 2 and 3: make it NOT NULL as docs/expand-contract.md says under NOT NULL",
     )
@@ -102,12 +103,12 @@ def make_not_null(place: Place) -> Steps:
     """Steps for a column that becomes NOT NULL, while the serving release may write NULL."""
     name, column = f"{place.table.rpartition('.')[2]}_{place.column}_filled", place.column
     return (
-        f"release 1: null=False on the field of {place.model}, in the state only: "
+        f"release 1: null=False on the field of {place.model}, without changing the database: "
         "SeparateDatabaseAndState(state_operations=[migrations.AlterField(…)]); the code no "
         f"longer writes NULL; then {_fill(place, column)}",
         f'release 2: migrations.RunSQL(\'ALTER TABLE {place.quoted} ADD CONSTRAINT "{name}" '
-        f'CHECK ("{column}" IS NOT NULL) NOT VALID\'); in the next migration, where NOT NULL then '
-        f"needs no scan: migrations.RunSQL(['ALTER TABLE {place.quoted} VALIDATE CONSTRAINT "
+        f'CHECK ("{column}" IS NOT NULL) NOT VALID\'); in the next migration (NOT NULL then reads '
+        f"no rows): migrations.RunSQL(['ALTER TABLE {place.quoted} VALIDATE CONSTRAINT "
         f'"{name}"\', \'ALTER TABLE {place.quoted} ALTER COLUMN "{column}" SET NOT NULL\', '
         f"'ALTER TABLE {place.quoted} DROP CONSTRAINT \"{name}\"'])",
     )
@@ -117,20 +118,21 @@ def change_type(place: Place, new_type: str) -> Steps:
     """Steps for a column that gets a type of another kind."""
     second = f"{place.column}_new"
     return (
-        f'release 1: add "{second}" of type {new_type} as a second field with null=True; write '
-        f'both and read "{place.column}"; then {_fill(place, second)}',
-        f'release 2: read and write "{second}" only; {_leave_column(place)}',
-        f'release 3: {_drop_column(place)}; the field can have its old name, with db_column="'
-        f'{second}"',
+        f'release 1: add "{second}" of type {new_type} as a second field with null=True; the code '
+        f'writes both and reads "{place.column}"; then {_fill(place, second)}',
+        f'release 2: the code reads and writes only "{second}"; keep the old column: '
+        f"{_leave_column(place)}",
+        f"release 3: {_drop_column(place)}; the field can have its old name again, with "
+        f'db_column="{second}"',
     )
 
 
 def narrow_type(place: Place, new_type: str) -> Steps:
     """Steps for a column whose new type holds less, such as a shorter text."""
     return (
-        f"release 1: the narrower field ({new_type}) on {place.model}, in the state only: "
-        "SeparateDatabaseAndState(state_operations=[migrations.AlterField(…)]); the code obeys "
-        "the new limit; then correct the rows that exceed it",
+        f"release 1: the narrower field ({new_type}) on {place.model}, without changing the "
+        "database: SeparateDatabaseAndState(state_operations=[migrations.AlterField(…)]); the code "
+        "obeys the new limit; then correct the rows that exceed it",
         f"release 2: migrations.RunSQL('ALTER TABLE {place.quoted} ALTER COLUMN "
         f'"{place.column}" TYPE {new_type}\')',
     )
@@ -139,9 +141,9 @@ def narrow_type(place: Place, new_type: str) -> Steps:
 def add_unique(place: Place, name: str, columns: str) -> Steps:
     """Steps for a new unique constraint ``name`` on ``columns``, which are for a person to read."""
     return (
-        f"release 1: the constraint {name} in the Meta.constraints of {place.model}, in the state "
-        "only: SeparateDatabaseAndState(state_operations=[migrations.AddConstraint(…)]); the code "
-        f"obeys it; then remove the rows that share ({columns})",
+        f"release 1: the constraint {name} in Meta.constraints of {place.model}, without changing "
+        "the database: SeparateDatabaseAndState(state_operations=[migrations.AddConstraint(…)]); "
+        f"the code obeys it; then correct the rows that have the same ({columns})",
         f'release 2: migrations.RunSQL(\'ALTER TABLE {place.quoted} ADD CONSTRAINT "{name}" '
         f"UNIQUE (…)')",
     )
@@ -150,9 +152,9 @@ def add_unique(place: Place, name: str, columns: str) -> Steps:
 def add_check(place: Place, name: str) -> Steps:
     """Steps for a new check constraint ``name``."""
     return (
-        f"release 1: the constraint {name} in the Meta.constraints of {place.model}, in the state "
-        "only: SeparateDatabaseAndState(state_operations=[migrations.AddConstraint(…)]); the code "
-        "obeys it; then correct the rows that violate it",
+        f"release 1: the constraint {name} in Meta.constraints of {place.model}, without changing "
+        "the database: SeparateDatabaseAndState(state_operations=[migrations.AddConstraint(…)]); "
+        "the code obeys it; then correct the rows that violate it",
         f'release 2: migrations.RunSQL(\'ALTER TABLE {place.quoted} ADD CONSTRAINT "{name}" '
         "CHECK (…) NOT VALID'); in the next migration: ValidateConstraint "
         "(django.contrib.postgres.operations)",
@@ -162,10 +164,11 @@ def add_check(place: Place, name: str) -> Steps:
 def add_foreign_key(place: Place, name: str, target: str) -> Steps:
     """Steps for a new foreign key ``name`` to the table ``target``."""
     return (
-        f"release 1: ForeignKey with db_constraint=False on {place.model}; the code writes only "
+        f"release 1: ForeignKey(…, db_constraint=False) on {place.model}; the code writes only "
         f"values that exist in {target}; then correct the rows that refer to missing rows",
-        "release 2: db_constraint=True, with SeparateDatabaseAndState: the AlterField in the "
-        f"state, and in the database migrations.RunSQL('ALTER TABLE {place.quoted} ADD CONSTRAINT "
+        "release 2: remove db_constraint=False, with SeparateDatabaseAndState: the AlterField in "
+        "state_operations, and in database_operations "
+        f"migrations.RunSQL('ALTER TABLE {place.quoted} ADD CONSTRAINT "
         f'"{name}" FOREIGN KEY ("{place.column}") REFERENCES … DEFERRABLE INITIALLY DEFERRED '
         f"NOT VALID'); in the next migration: migrations.RunSQL('ALTER TABLE {place.quoted} "
         f'VALIDATE CONSTRAINT "{name}"\')',
@@ -175,18 +178,18 @@ def add_foreign_key(place: Place, name: str, target: str) -> Steps:
 def keep_default(place: Place) -> Steps:
     """Steps for a column that loses its default, which the serving release relies on."""
     return (
-        f'release 1: the code sends a value for "{place.column}" in each INSERT; keep the default',
+        f'release 1: the code writes "{place.column}" in each new row; keep the default',
         f"release 2: migrations.RunSQL('ALTER TABLE {place.quoted} ALTER COLUMN "
-        f'"{place.column}" DROP DEFAULT\'), or without db_default on the field',
+        f'"{place.column}" DROP DEFAULT\'), or remove db_default from the field',
     )
 
 
 def make_generated(place: Place) -> Steps:
     """Steps for a column that the database will compute, while the serving release writes it."""
     return (
-        "release 1: add the generated column under another name and read that; keep writing "
-        f'"{place.column}"',
-        f"release 2: {_leave_column(place)}",
+        "release 1: add the generated column under another name; the code reads that one, and "
+        f'still writes "{place.column}"',
+        f"release 2: the code no longer writes it; keep the column: {_leave_column(place)}",
         f"release 3: {_drop_column(place)}",
     )
 
@@ -194,8 +197,7 @@ def make_generated(place: Place) -> Steps:
 def make_view(place: Place) -> Steps:
     """Steps for a table that becomes a view, while the serving release writes to it."""
     return (
-        f"release 1: the code no longer writes {place.model} (its new table has another name); "
-        f"{place.table} stays a table",
+        f"release 1: {place.model} writes to a new table with another name; {place.table} stays",
         f"release 2: replace {place.table} with the view",
     )
 

@@ -247,6 +247,16 @@ def need_extensions(url: str, *names: str) -> None:
         pytest.skip(f"this PostgreSQL has no {', '.join(missing)}")
 
 
+def need_icu(url: str) -> None:
+    """Skip the test where this PostgreSQL was built without ICU, as a wheel's is."""
+    try:
+        query(url, "CREATE COLLATION needed (provider = icu, locale = 'de'); DROP COLLATION needed")
+    except Exception as error:
+        if "ICU is not supported" not in str(error):
+            raise
+        pytest.skip("this PostgreSQL has no ICU")
+
+
 def made_once(project: Project, name: str, make: Callable[[], object]) -> None:
     """Have in the project's database, which is empty, what `make` puts there.
 

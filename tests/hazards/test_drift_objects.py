@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
+from projects import need_icu
 
 from .by_hand import (
     ALLOWED,
@@ -168,6 +169,7 @@ def test_an_index_on_a_collation_of_another_version_is_refused_until_it_is_reind
     site: Site,
 ) -> None:
     # HAZARDS 28
+    need_icu(site.project.url)
     site.migration(
         "0002_german",
         "migrations.RunSQL(\"CREATE COLLATION german (provider = icu, locale = 'de');"

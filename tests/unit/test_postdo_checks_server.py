@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import forkserver
 import pytest
 from fake_pooler import pooler
-from projects import GROW_OLD, Project, make, open_connection, query
+from projects import GROW_OLD, Project, make, need_icu, open_connection, query
 
 from embedded_postgres import Application, temporary_cluster
 
@@ -126,6 +126,7 @@ def do(project: Project, next_step: str) -> None:
 
 
 def make_old_collation(project: Project) -> None:
+    need_icu(project.url)
     project.sql("CREATE COLLATION german (provider = icu, locale = 'de')")
     project.sql("ALTER TABLE shop_item ALTER name TYPE text COLLATE german")
     project.sql("UPDATE pg_collation SET collversion = '1.1' WHERE collname = 'german'")
@@ -155,6 +156,7 @@ def test_another_version_of_a_collation_blocks_a_new_index(shop: Project) -> Non
 def test_another_version_of_the_databases_own_collation_is_seen(
     tmp_path: Path, database: str
 ) -> None:
+    need_icu(database)
     name = f"icu_{urlsplit(database).path[-8:]}"
     query(
         database,

@@ -40,9 +40,10 @@ bootstrap() {
     tar -C "$WORK/root" -c . | docker import --change 'CMD ["bash"]' - "$IMAGE"
 }
 
-# The way to the package index is the machine's: its certificates, its address.
+# The way to the package index is the machine's: its certificates, its address. /dev/shm is as on a machine of 8 GB, where
+# programs can be run from it, as Docker would not have it.
 start() {
-    docker run --detach --init --name "$NAME" --shm-size 512m --volume "$CA_BUNDLE:/machine-ca.crt:ro" \
+    docker run --detach --init --name "$NAME" --tmpfs /dev/shm:exec,size=4g --volume "$CA_BUNDLE:/machine-ca.crt:ro" \
         --env PIP_CERT=/machine-ca.crt --env "PIP_INDEX_URL=$(package_index)" "$IMAGE" sleep infinity >/dev/null
     docker exec "$NAME" useradd --create-home stranger
 }

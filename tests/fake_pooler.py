@@ -11,11 +11,10 @@ from contextlib import contextmanager, suppress
 from typing import Any
 from urllib.parse import urlsplit
 
-from projects import open_connection
+from projects import open_connection, query
 
 SSL_REQUEST, GSS_REQUEST, STARTUP = 80877103, 80877104, 196608
 PARAMETERS = {
-    "server_version": "15.0",
     "client_encoding": "UTF8",
     "standard_conforming_strings": "on",
     "integer_datetimes": "on",
@@ -30,6 +29,8 @@ class Pooler:
     def __init__(self, url: str, mode: str) -> None:
         self._url = url
         self._mode = mode
+        ((version,),) = query(url, "SHOW server_version")
+        self._parameters = {"server_version": version, **PARAMETERS}
         self._free: list[socket.socket] = []
         self._kept: list[Any] = []
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -76,7 +77,8 @@ class Pooler:
             if code != STARTUP:
                 return False
             told = b"".join(
-                _packed(b"S", f"{name}\0{value}\0".encode()) for name, value in PARAMETERS.items()
+                _packed(b"S", f"{name}\0{value}\0".encode())
+                for name, value in self._parameters.items()
             )
             made_up = _packed(b"K", struct.pack("!ii", 1_000_000 + client.fileno(), 7))
             client.sendall(_packed(b"R", b"\0\0\0\0") + told + made_up + _packed(b"Z", b"I"))

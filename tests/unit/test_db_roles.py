@@ -36,6 +36,7 @@ def run_sql(script: str, url: str, **variables: str) -> None:
 def test_the_role_of_a_release_that_was_killed_cannot_log_in_after_the_next_start(
     database: str,
 ) -> None:
+    needed("psql")
     name = secrets.token_hex(4)
     site, release = f"site_{name}", f"release_{name}"
     query(database, f"CREATE ROLE {release} LOGIN CREATEDB PASSWORD 'of-a-killed-run'")

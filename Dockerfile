@@ -10,7 +10,7 @@
 # The Python image: web/.python-version, or PYTHON_IMAGE in .env. PostgreSQL's: POSTGRES_IMAGE in .env. Both are based on
 # the same release of Debian: pg_dump of the second is copied into the first, and needs its C library.
 ARG PYTHON_IMAGE=python:3.13-slim
-ARG POSTGRES_IMAGE=postgres:17
+ARG POSTGRES_IMAGE=postgres:18
 FROM ${PYTHON_IMAGE} AS base
 ENV PATH=/venv/bin:$PATH \
     PYTHONPATH=/opt/kit \

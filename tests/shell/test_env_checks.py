@@ -61,7 +61,7 @@ RULES = [
     (
         "POSTGRES_IMAGE",
         ["", "17", "postgres", "postgres 17", "postgres:", "Postgres:17"],
-        "postgres:17",
+        "postgres:18",
     ),
     ("WSGI_APPLICATION", ["", "config.wsgi", "config.wsgi:", "a:b:c"], "config.wsgi:application"),
     ("DB_WAIT_SECONDS", ["", "0", "-1", "1m", "1.5"], "a number of seconds"),

@@ -93,6 +93,21 @@ def test_a_key_that_env_lacks_has_the_default_of_the_example(clone: Clone) -> No
     assert told.out == "30\nadmin@example.com\n\n"
 
 
+def test_a_new_site_has_postgresql_18_and_a_file_that_names_none_has_that_of_its_volumes(
+    dash_clone: Clone,
+) -> None:
+    dash_clone.add_command("tell", TELL)
+    assert dash_clone.first_start()["POSTGRES_IMAGE"] == "postgres:18"
+    assert dash_clone.run("tell", "POSTGRES_IMAGE").assert_ok().out == "postgres:18\n"
+
+    path = dash_clone.root / ".env"
+    path.write_text(re.sub("(?m)^POSTGRES_IMAGE=.*\n", "", path.read_text()))
+
+    assert dash_clone.run("tell", "POSTGRES_IMAGE").assert_ok().out == "postgres:17\n"
+    told = dash_clone.run("tell", "POSTGRES_IMAGE", POSTGRES_IMAGE="postgres:16").assert_ok()
+    assert told.out == "postgres:16\n", "the environment counts more"
+
+
 def test_of_two_lines_with_the_same_key_the_last_counts(clone: Clone) -> None:
     clone.add_command("tell", TELL)
     clone.first_start()

@@ -15,6 +15,8 @@ from waiting import until
 
 from .engine import docker, try_docker
 
+# As in volumes of older kits. And the stand-in for 18 (.ci/images/postgres18) has neither ICU nor
+# the extensions that tests use.
 IMAGE = "postgres:17"
 SUPERUSER = "postdo_superuser"
 PASSWORD = "a-password-of-the-site"
@@ -26,6 +28,7 @@ class Server:
 
     name: str
     folder: Path  # a copy of db/, for tests to change
+    image: str = IMAGE
 
     def start(self, *, older: bool = False, role: str = "site") -> None:
         """As the kit starts it; ``older``: as it did when the site's role was the superuser."""
@@ -36,16 +39,15 @@ class Server:
             *("--env", "POSTGRES_DB=shop"),
         ]
         if older:
-            docker(
-                *words, "-e", f"POSTGRES_USER={role}", "-e", f"POSTGRES_PASSWORD={PASSWORD}", IMAGE
-            )
+            login = ("-e", f"POSTGRES_USER={role}", "-e", f"POSTGRES_PASSWORD={PASSWORD}")
+            docker(*words, *login, self.image)
         else:
             docker(
                 *words,
                 *("--volume", f"{self.folder}/init:/docker-entrypoint-initdb.d:ro"),
                 *("--env", f"POSTGRES_USER={SUPERUSER}", "--env", f"POSTDO_SITE_ROLE={role}"),
                 *("--env", "POSTGRES_MAX_CONNECTIONS=50"),
-                *("--entrypoint", "sh", IMAGE, "/etc/postdo/start.sh"),
+                *("--entrypoint", "sh", self.image, "/etc/postdo/start.sh"),
             )
 
     def remove(self) -> None:
@@ -99,13 +101,13 @@ class Server:
 
 
 @contextmanager
-def database_server(work: Path) -> Iterator[Server]:
+def database_server(work: Path, image: str = IMAGE) -> Iterator[Server]:
     """One with a volume of its own, not started; gone at the end."""
     folder = work / "db"
     shutil.copytree(PROJECT / "db", folder)
     for path in (work, folder, *folder.rglob("*")):
         path.chmod(0o755)
-    one = Server(f"postdo-test-{secrets.token_hex(4)}", folder)
+    one = Server(f"postdo-test-{secrets.token_hex(4)}", folder, image)
     try:
         yield one
     finally:

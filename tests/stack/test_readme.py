@@ -39,7 +39,7 @@ EMAILS = "SELECT email FROM accounts_user"
 # What cannot be run on a machine of tests, and why.
 NOT_HERE = {
     "git clone https://github.com/YOUR-NAME/PostDoDjango.git site && cd site": "no internet",
-    "docker pull python:3.13-slim && docker pull postgres:17 && docker pull caddy:2": "no internet",
+    "docker pull python:3.13-slim && docker pull postgres:18 && docker pull caddy:2": "no internet",
     "sh run.sh -0 manage sendtestemail you@example.com": "no mail server",
     "sh run.sh test": "this test is part of it",
     "sh run.sh lint": "and the linters, with all their options, are its first step",

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from projects import REPOSITORY
 
+from embedded_postgres.binaries import PRODUCTION_MAJOR
 from postdo.base import config
 
 EXAMPLE = dict(re.findall(r"^([A-Z_]+)=(.*)$", (REPOSITORY / ".env.example").read_text(), re.M))
@@ -65,6 +66,10 @@ def test_python_has_the_defaults_of_the_example() -> None:
     }
     assert len(found) >= 8
     assert found == {(path, key, EXAMPLE[key]) for path, key, _ in found}
+
+
+def test_the_embedded_postgresql_knows_the_major_of_production() -> None:
+    assert EXAMPLE["POSTGRES_IMAGE"] == f"postgres:{PRODUCTION_MAJOR}"
 
 
 def test_postdo_decides_by_default_as_the_example_says() -> None:

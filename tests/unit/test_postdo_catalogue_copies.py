@@ -25,6 +25,7 @@ RENAME = """
 DO $$ DECLARE one record; BEGIN
     FOR one IN SELECT conrelid::regclass AS place, conname AS name FROM pg_constraint
                WHERE connamespace = 'public'::regnamespace AND conrelid <> 0 AND conparentid = 0
+                 AND contype <> 'n' -- NOT NULL (18): a partition has its parent's
     LOOP EXECUTE format('ALTER TABLE %s RENAME CONSTRAINT %I TO %I',
                         one.place, one.name, 'r' || md5(one.name)); END LOOP;
     FOR one IN SELECT oid::regclass AS place, relname AS name, relkind FROM pg_class

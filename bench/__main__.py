@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from bench import approvals, machine, migrations, mutants
+from bench.changes import use_test_environment
 from bench.process import BenchError, end_on_signals, undisturbed
 from bench.story import Options, compare
 
@@ -21,7 +22,12 @@ INTERRUPTED = 130  # as shells say it: 128 + SIGINT
 
 def main() -> int:
     """Measure and print; 0: done, 1: something failed, 2: wrong usage, 130: interrupted."""
-    others = {"migrations": migrations.main, "approvals": approvals.main, "mutants": mutants.main}
+    others = {
+        "migrations": migrations.main,
+        "approvals": approvals.main,
+        "mutants": mutants.main,
+        "releases": releases_main,
+    }
     if sys.argv[1:2] and sys.argv[1] in others:
         return others[sys.argv[1]](sys.argv[2:])
     parser = argparse.ArgumentParser(
@@ -60,6 +66,14 @@ def main() -> int:
         return INTERRUPTED
     print(json.dumps(report.as_json(), indent=2) if arguments.json else report.as_text())
     return 0
+
+
+def releases_main(arguments: list[str]) -> int:
+    """`bench releases`, with the Python of `sh run.sh test` if this one has no httpx."""
+    use_test_environment("releases", arguments, "httpx")
+    from bench import releases  # noqa: PLC0415  # it needs httpx
+
+    return releases.main(arguments)
 
 
 @contextmanager

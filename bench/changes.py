@@ -196,15 +196,15 @@ def drop_text(site: Site, number: int) -> None:
     (site.root / "many" / "migrations" / f"{number:04}_step.py").write_text(text)
 
 
-def use_test_environment(command: str, arguments: Sequence[str]) -> None:
-    """Become the same command with the Python of `sh run.sh test`, if this one has no Django.
+def use_test_environment(command: str, arguments: Sequence[str], needs: str = "django") -> None:
+    """Become the same command with the Python of `sh run.sh test`, if this one has no `needs`.
 
-    Ends the process if there is none.
+    Ends the process if that has none either.
     """
-    if find_spec("django") is not None:
+    if find_spec(needs) is not None:
         return
-    if not VENV_PYTHON.exists():
-        print("error: Django is not installed\n  next: sh run.sh test", file=sys.stderr)
+    if not VENV_PYTHON.exists() or Path(sys.executable) == VENV_PYTHON:
+        print(f"error: {needs} is not installed\n  next: sh run.sh test", file=sys.stderr)
         raise SystemExit(1)
     words = [str(VENV_PYTHON), "-m", "bench", command, *arguments]
     os.execv(VENV_PYTHON, words)  # noqa: S606  our own

@@ -163,8 +163,8 @@ class Kit(Stack):
     column = "kit"
     web = "web-blue"
 
-    def __init__(self, name: str, folder: Path, migrations: int) -> None:
-        """Make the clone; nothing is started."""
+    def __init__(self, name: str, folder: Path, migrations: int, *, direct: bool = True) -> None:
+        """Make the clone; nothing is started. `direct`: Gunicorn is reached past the proxy too."""
         super().__init__(f"{name}-prod", folder)
         http, blue, green, *others = free_ports(8)
         keys = ("HTTPS_PORT", "DEV_PORT", "LOCAL_PORT", "PGADMIN_PORT", "DEV_DB_PORT")
@@ -179,8 +179,9 @@ class Kit(Stack):
         self.urls = {"kit": f"http://127.0.0.1:{http}", "direct": f"http://127.0.0.1:{blue}"}
         self.prefix = name
         project.clone_kit(folder, migrations)
-        override = folder / "docker-compose.override.yml"
-        override.write_text(DIRECT.format(blue=blue, green=green), encoding="utf-8")
+        if direct:
+            override = folder / "docker-compose.override.yml"
+            override.write_text(DIRECT.format(blue=blue, green=green), encoding="utf-8")
 
     @property
     def source(self) -> Path:

@@ -72,12 +72,12 @@ check_configuration() {
 }
 
 check_certificate() { # of the site that runs here
-    if [ -z "$DOMAIN" ] || [ -n "$engine_trouble" ] || ! mode_runs prod || [ -n "$(other_owners prod)" ]; then return 0; fi
+    if ! serves_https || [ -n "$engine_trouble" ] || ! mode_runs prod || [ -n "$(other_owners prod)" ]; then return 0; fi
     report "certificate: $(describe_certificate)" "$(certificate_problem)"
 }
 
 check_own_ports() {
-    for doctor_key in HTTP_PORT ${DOMAIN:+HTTPS_PORT} DEV_PORT LOCAL_PORT PGADMIN_PORT DEV_DB_PORT ${PROD_DB_PORT:+PROD_DB_PORT}; do
+    for doctor_key in HTTP_PORT $(! serves_https || printf HTTPS_PORT) DEV_PORT LOCAL_PORT PGADMIN_PORT DEV_DB_PORT ${PROD_DB_PORT:+PROD_DB_PORT}; do
         eval "doctor_port=\$$doctor_key"
         if port_is_taken "$doctor_port"; then
             say "  i    port $doctor_port ($doctor_key) is in use by $(port_owner "$doctor_port")"

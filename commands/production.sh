@@ -21,9 +21,10 @@ main() {
     open_log prod
     remove_left_copy
     require_port HTTP_PORT prod
-    [ -z "$DOMAIN" ] || require_port HTTPS_PORT prod
+    ! serves_https || require_port HTTPS_PORT prod
     [ -z "$PROD_DB_PORT" ] || require_port PROD_DB_PORT prod
-    [ -z "$DOMAIN" ] || [ "$build" = no ] || { require_domain_leads_here && note_twin; }
+    ! serves_https || [ "$build" = no ] || { require_domain_leads_here && note_twin; }
+    warn_of_trusted_visitors
     export_compose_facts
     require_volume_major prod
     require_roles prod
@@ -65,7 +66,7 @@ release_what_was_built() {
     live=$(live_colour)
     try_what_restarts
     db_was=$(state_of prod db)
-    [ -z "$DOMAIN" ] || has_certificate "$DOMAIN" || get_certificate
+    ! serves_https || has_certificate "$DOMAIN" || get_certificate
     if [ -n "$live" ] && serves_this_version "$live"; then
         say "Already up to date: $live is serving this version"
         start_proxy_and_database "$live"

@@ -34,12 +34,13 @@ status_counts() { # status_counts MODE
 status_of_prod() {
     begin_in_docker prod || return "$DOWN"
     status_web=$(web_service prod)
-    ANSWER=$(ask_as_visitor prod "$status_web" proxy "$([ -z "$DOMAIN" ] && printf 80 || printf 443)" "$DOMAIN")
+    # shellcheck disable=SC2046 # split on purpose: a port, and a name if there is one
+    ANSWER=$(ask_as_visitor prod "$status_web" proxy $(if serves_https; then printf '443 %s' "$DOMAIN"; else printf 80; fi))
     show_service prod proxy "$(production_address)"
     show_service prod "$status_web" live
     show_service prod db ""
     show_disorder prod
-    [ -z "$DOMAIN" ] || printf '  %-10s %s\n' certificate "$(describe_certificate)"
+    ! serves_https || printf '  %-10s %s\n' certificate "$(describe_certificate)"
     judge prod proxy "$status_web" db
 }
 

@@ -1,8 +1,9 @@
 # lib/certificate.sh: production's HTTPS. Does DOMAIN lead here, and has Caddy a certificate for it?
 
 # Before anything changes. Where there is a certificate the name has led here, and a hitch of the DNS stops no release.
+# With a proxy in front the name leads to that.
 require_domain_leads_here() {
-    if caddy_is_authority "$DOMAIN" || [ "$DOMAIN_CHECK" = off ] || has_certificate "$DOMAIN" || had_certificate "$DOMAIN"; then return 0; fi
+    if [ -n "$TRUSTED_PROXIES" ] || caddy_is_authority "$DOMAIN" || [ "$DOMAIN_CHECK" = off ] || has_certificate "$DOMAIN" || had_certificate "$DOMAIN"; then return 0; fi
     command -v getent >/dev/null 2>&1 || return 0
     domain_addresses=$(addresses_of "$DOMAIN")
     [ -n "$domain_addresses" ] ||
@@ -15,7 +16,7 @@ require_domain_leads_here() {
         return 0
     fi
     fail "$DOMAIN (DOMAIN in .env) resolves to $(one_line "$domain_addresses"), but this machine is $(one_line "$domain_own")" \
-        "point its A and AAAA records to this machine, then run: sh run.sh -0; if that address is a load balancer or CDN in front of it, set DOMAIN_CHECK=off in .env"
+        "point its A and AAAA records to this machine, then run: sh run.sh -0; if that address is a load balancer or CDN in front of it, name its addresses in TRUSTED_PROXIES in .env"
 }
 
 # For these names Caddy makes certificates itself, and asks nobody.
@@ -48,7 +49,7 @@ one_line() { # one_line LINES
 # leads here too, and the former DOMAIN. They are kept, so that every command sees the same proxy, whatever the DNS says;
 # and until a new DOMAIN has its certificate, the site is served under the old one.
 served_names() { # one a line, DOMAIN first; empty without one
-    [ -n "$DOMAIN" ] || return 0
+    serves_https || return 0
     {
         printf '%s\n' "$DOMAIN"
         cat "$(live_folder)/names" 2>/dev/null || true

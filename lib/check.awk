@@ -58,6 +58,12 @@ BEGIN {
     rule("SECRET_KEY", "^................................", "a random text of at least 32 characters")
     rule("DOMAIN", "^(" label "(\\." label ")*)?$", "one host name such as www.example.com, without http:// and port, or leave it empty")
     rule("DOMAIN_CHECK", "^(on|off)$", "on or off")
+    octet = "(25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
+    trusted = "(private|cloudflare|" octet "\\." octet "\\." octet "\\." octet "(/([1-9]|[12][0-9]|3[0-2]))?|[0-9A-Fa-f:]*:[0-9A-Fa-f:.]*(/([1-9]|[1-9][0-9]|1[01][0-9]|12[0-8]))?)"
+    rule("TRUSTED_PROXIES", "^(" trusted "(," trusted ")*)?$", "addresses and ranges separated by commas without spaces, such as 10.0.0.7,10.1.0.0/16, or private or cloudflare, or leave it empty")
+    # Without one, the site would send every visitor from plain HTTP to HTTPS, again and again.
+    if (ENVIRON["DOMAIN"] != "" && ENVIRON["HTTPS_PORT"] == "" && ENVIRON["TRUSTED_PROXIES"] == "")
+        refuse("HTTPS_PORT in " place("HTTPS_PORT") " is empty, but no proxy in front serves HTTPS for " ENVIRON["DOMAIN"], remedy_of("HTTPS_PORT", "set HTTPS_PORT to 443, or name that proxy in TRUSTED_PROXIES"))
     # Lists are read by the project in web/: the starter splits them at spaces too, others at the commas alone.
     # Without underscores: Django answers 400 to every name that has one, whatever the list says.
     address = "([A-Za-z0-9.-]+|\\[[0-9A-Fa-f:.]+\\])"
@@ -123,5 +129,5 @@ BEGIN {
     rule("LOCK_RETRY_SECONDS", "^[0-9]+$", "a number of seconds")
     rule("LOCK_SECONDS", "^[0-9]+$", "a number of seconds")
     rule("BACKUP_KEEP", "^[1-9][0-9]*$", "a number of backups, from 1")
-    ports("HTTP_PORT HTTPS_PORT DEV_PORT LOCAL_PORT PGADMIN_PORT DEV_DB_PORT" (ENVIRON["PROD_DB_PORT"] == "" ? "" : " PROD_DB_PORT"))
+    ports("HTTP_PORT" (ENVIRON["HTTPS_PORT"] == "" ? "" : " HTTPS_PORT") " DEV_PORT LOCAL_PORT PGADMIN_PORT DEV_DB_PORT" (ENVIRON["PROD_DB_PORT"] == "" ? "" : " PROD_DB_PORT"))
 }

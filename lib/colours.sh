@@ -59,7 +59,8 @@ start_proxy() { # start_proxy [SERVICE...]: and these
 
 # With this file Caddy sends plain HTTP on to HTTPS, and other names to DOMAIN (proxy/Caddyfile).
 lead_to_https() {
-    if [ -z "$DOMAIN" ] || ! has_certificate "$DOMAIN"; then return 0; fi
+    serves_https || { rm -f "$(live_folder)/https-$DOMAIN" && return; }
+    has_certificate "$DOMAIN" || return 0
     note_name "$DOMAIN"
     : >"$(live_folder)/https-$DOMAIN"
 }

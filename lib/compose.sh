@@ -21,7 +21,7 @@ call_compose() { # call_compose prod|dev ARGUMENTS...
     [ -z "$OWN_GIVEN" ] || set -- -f "$(own_keys_file)" "$@"
     if [ "$compose_mode" = prod ]; then
         [ -z "$PROD_DB_PORT" ] || set -- -f "$ROOT/docker-compose.db-port.yml" "$@"
-        [ -z "$DOMAIN" ] || set -- -f "$ROOT/docker-compose.https.yml" "$@"
+        ! serves_https || set -- -f "$ROOT/docker-compose.https.yml" "$@"
     fi
     POSTDO_RUN=yes docker compose --project-directory "$ROOT" --env-file "$ENV_FILE" --progress plain -p "$PROJECT_NAME-$compose_mode" \
         -f "$ROOT/docker-compose.yml" -f "$ROOT/docker-compose.$compose_mode.yml" "$@"
@@ -65,6 +65,7 @@ export_compose_facts() {
         SITE_URL=$(production_address)
     done
     SITE_URL=${SITE_URL%/}
+    TRUSTED_RANGES=$(trusted_ranges)
     # In the containers other users read these, and the proxy's root may not read what is not for everybody: a clone
     # made under umask 077 has nothing that is.
     chmod -R a+rX "$ROOT/db" "$ROOT/pgadmin" "$ROOT/proxy" 2>/dev/null || true
@@ -86,7 +87,7 @@ export_compose_facts() {
     127.* | '[::1]') PGADMIN_CONFIG_SERVER_MODE=False ;;
     *) PGADMIN_CONFIG_SERVER_MODE=True ;;
     esac
-    export POSTDO_PYTHON_IMAGE ALLOWED_HOSTS CSRF_TRUSTED_ORIGINS SITE_ADDRESS SITE_URL HOST_UID HOST_GID PGADMIN_CONFIG_SERVER_MODE
+    export POSTDO_PYTHON_IMAGE ALLOWED_HOSTS CSRF_TRUSTED_ORIGINS SITE_ADDRESS SITE_URL TRUSTED_RANGES HOST_UID HOST_GID PGADMIN_CONFIG_SERVER_MODE
 }
 
 with_item() { # with_item LIST ITEM: a list with commas that has the item, once
@@ -268,10 +269,19 @@ has_image() { # has_image MODE SERVICE IMAGE: its container was made of what tha
     [ "$(docker inspect --format '{{.Image}}' "$(container_of "$1" "$2")")" = "$(docker image inspect --format '{{.Id}}' "$3" 2>/dev/null)" ]
 }
 
+# The site is HTTPS with every DOMAIN. Without an HTTPS_PORT a proxy in front has the certificate, and asks by plain HTTP.
+serves_https() {
+    [ -n "$DOMAIN" ] && [ -n "$HTTPS_PORT" ]
+}
+
 production_address() {
     if [ -n "$DOMAIN" ]; then
-        printf 'https://%s%s/' "$DOMAIN" "$([ "$HTTPS_PORT" = 443 ] || printf ':%s' "$HTTPS_PORT")"
+        case $HTTPS_PORT in
+        '' | 443) printf 'https://%s/' "$DOMAIN" ;;
+        *) printf 'https://%s:%s/' "$DOMAIN" "$HTTPS_PORT" ;;
+        esac
     else
+        # shellcheck disable=SC2153 # both ports are what they say
         printf 'http://%s%s/' "$(known_address)" "$([ "$HTTP_PORT" = 80 ] || printf ':%s' "$HTTP_PORT")"
     fi
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import subprocess
 from pathlib import Path
 
@@ -75,16 +76,20 @@ def test_behind_a_router_it_cannot_be_told_with_a_fake_network(
     result.assert_refused("no certificate for www.shop.example", "ports 80 and 443")
 
 
-@pytest.mark.parametrize("switched", ["DOMAIN_CHECK", "certificate", "stopped", "localhost"])
+@pytest.mark.parametrize(
+    "switched", ["DOMAIN_CHECK", "TRUSTED_PROXIES", "certificate", "stopped", "localhost"]
+)
 def test_what_is_not_compared_with_a_fake_network(
     site: Clone, docker: FakeDocker, tmp_path: Path, switched: str
 ) -> None:
-    """A machine behind a CDN; a name that has its certificate, or had it before the site was
-    stopped; one that needs no authority."""
+    """A machine behind a CDN, in two ways; a name that has its certificate, or had it before the
+    site was stopped; one that needs no authority."""
     site.first.append(fake_network(tmp_path / "network", [HERE], {}))
     site.environment["START_TIMEOUT"] = "1"
     if switched == "DOMAIN_CHECK":
         site.environment["DOMAIN_CHECK"] = "off"
+    if switched == "TRUSTED_PROXIES":
+        site.environment["TRUSTED_PROXIES"] = "cloudflare"
     if switched == "certificate":
         docker.answer("*exec id-proxy *", out=FAKE_CERTIFICATE)
         docker.has_container("proxy")
@@ -100,6 +105,63 @@ def test_what_is_not_compared_with_a_fake_network(
 
     assert "does not resolve" not in result.err
     assert not nothing_was_started(docker)
+
+
+TELL_FACTS = """
+main() {
+    MODE=prod
+    read_environment
+    export_compose_facts
+    env | grep -E '^(SITE_ADDRESS|SITE_URL|TRUSTED_RANGES|ALLOWED_HOSTS|CSRF_TRUSTED_ORIGINS)='
+}
+"""
+
+
+def test_a_certificate_in_front_leaves_plain_http_and_the_name_with_a_fake_network(
+    site: Clone, docker: FakeDocker, tmp_path: Path
+) -> None:
+    """Nothing of HTTPS is served, noted or waited for; the site still is that name's, by HTTPS."""
+    site.environment |= {"HTTPS_PORT": "", "TRUSTED_PROXIES": "10.0.0.7,private,2001:db8::/48"}
+    site.first.append(fake_network(tmp_path / "network", [HERE], {}))
+    site.add_command("facts", TELL_FACTS)
+    docker.has_container("proxy")
+
+    result = site.run("-0")
+    facts = dict(line.split("=", 1) for line in site.run("facts").out.splitlines())
+
+    result.assert_ok()
+    assert f"site   https://{NAME}/" in result.out
+    assert not any("docker-compose.https.yml" in call for call in docker.calls())
+    assert facts["SITE_ADDRESS"] == ":80"
+    assert facts["TRUSTED_RANGES"] == "10.0.0.7 private_ranges 2001:db8::/48"
+    assert facts["ALLOWED_HOSTS"].endswith(f",{NAME}")
+    assert facts["CSRF_TRUSTED_ORIGINS"] == f"https://{NAME}"
+    site.environment["TRUSTED_PROXIES"] = "cloudflare"
+    ranges = site.run("facts").out.split("TRUSTED_RANGES=")[1].splitlines()[0].split(" ")
+    assert len(ranges) > 20
+    assert all(ipaddress.ip_network(one) for one in ranges)
+
+
+@pytest.mark.parametrize(
+    ("trusted", "address", "warned"),
+    [
+        ("cloudflare,private", "2001:db8::5", True),
+        ("private", "fd00::1", False),
+        ("10.0.0.7", "2001:db8::5", False),
+    ],
+)
+def test_private_proxies_are_warned_of_where_visitors_come_by_ipv6_with_a_fake_network(
+    site: Clone, docker: FakeDocker, tmp_path: Path, *, trusted: str, address: str, warned: bool
+) -> None:
+    """Docker hands them on from its own network."""
+    own = ["127.0.0.1", HERE, address]
+    site.environment |= {"DOMAIN": "", "TRUSTED_PROXIES": trusted}
+    site.first.append(fake_network(tmp_path / "network", own, {}))
+
+    result = site.run("-0")
+
+    assert result.status == 0
+    assert ("also trusts visitors who reach this machine by IPv6" in result.err) is warned
 
 
 def test_without_a_certificate_no_release_takes_over_with_a_fake_network(

@@ -79,6 +79,21 @@ RULES = [
     ("HSTS_SECONDS", ["", "1y", "-1"], "seconds"),
     ("DOMAIN_CHECK", ["", "yes", "OFF"], "on or off"),
     (
+        "TRUSTED_PROXIES",
+        [
+            "*",
+            "any",
+            "10.0.0.256",
+            "0.0.0.0/0",
+            "::/0",
+            "10.0.0.1, 10.0.0.2",
+            "lb.example",
+            "a/8",
+            "1.2.3.4/33",
+        ],
+        "private or cloudflare",
+    ),
+    (
         "PGADMIN_DEFAULT_EMAIL",
         ["", "admin", "admin@localhost", "admin@site.local", "a@b.test", "a b@c.de", "a@.de"],
         "such as admin@example.com",
@@ -103,7 +118,8 @@ RULES = [
     ("LOCK_RETRY_SECONDS", ["", "-1", "1m"], "a number of seconds"),
     ("LOCK_SECONDS", ["", "five"], "a number of seconds"),
     ("BACKUP_KEEP", ["", "0", "all"], "a number of backups"),
-    *[(key, ["", "0", "65536", "http", "80 80", "080", "-1", "1e3"], "1 to") for key in PORT_KEYS],
+    *[(key, ["0", "65536", "http", "80 80", "080", "-1", "1e3"], "1 to") for key in PORT_KEYS],
+    *[(key, [""], "1 to") for key in PORT_KEYS if key != "HTTPS_PORT"],
 ]
 IS_SECRET = re.compile("PASSWORD$|SECRET")
 KEY_LINE = re.compile(r"^(?:# )?([A-Z][A-Z0-9_]*)=(\S*)$", re.MULTILINE)
@@ -178,6 +194,9 @@ def test_run_sh_refuses_it_before_anything_is_touched(
         ("DOMAIN", "www.example.com"),
         ("DOMAIN", "xn--bcher-kva.example"),
         ("DOMAIN", "intranet"),
+        ("HTTPS_PORT", ""),
+        ("TRUSTED_PROXIES", "cloudflare,10.0.0.7,192.168.0.0/16,2001:db8::/48,::1"),
+        ("TRUSTED_PROXIES", "private"),
         ("ALLOWED_HOSTS", ""),
         ("ALLOWED_HOSTS", "*"),
         ("ALLOWED_HOSTS", ".example.com,www.example.org,xn--bcher-kva.example,[::1],10.0.0.7,"),
@@ -206,6 +225,14 @@ def test_run_sh_refuses_it_before_anything_is_touched(
 )
 def test_a_value_that_can_work_is_let_through(key: str, value: str) -> None:
     assert check(**{key: value}) == []
+
+
+def test_without_a_port_for_https_a_proxy_in_front_must_have_it() -> None:
+    what, to_do = check(DOMAIN="www.example.com", HTTPS_PORT="")
+
+    assert what.startswith("HTTPS_PORT in .env is empty")
+    assert "TRUSTED_PROXIES" in to_do
+    assert check(DOMAIN="www.example.com", HTTPS_PORT="", TRUSTED_PROXIES="10.0.0.7") == []
 
 
 def test_run_sh_lets_through_a_secret_of_any_characters(ready: Clone) -> None:

@@ -21,7 +21,7 @@ from .machine import PROJECT, Toolbox
 
 NOTED = """
 require_engine prepare_environment read_environment require_own_stack take_lock
-remove_left_copy require_port
+remove_left_copy require_port warn_of_trusted_visitors
 require_domain_leads_here note_twin export_compose_facts require_volume_major require_roles
 require_disk build_image try_what_restarts start_database start_additions stop_additions
 stop_database copy_for_rehearsal drop_copy keep_logs note_name in_proxy show_tail sleep
@@ -105,6 +105,7 @@ START = [
     "open_log prod",
     "remove_left_copy",
     "require_port HTTP_PORT prod",
+    "warn_of_trusted_visitors",
     "export_compose_facts",
     "require_volume_major prod",
     "require_roles prod",
@@ -177,6 +178,7 @@ class Production:
             "PATH": os.environ["PATH"],
             **dict.fromkeys(("FAILS", "HAS_IMAGE", "ADDITIONS", "DOMAIN", "PROD_DB_PORT"), ""),
             **dict.fromkeys(("DJANGO_SUPERUSER_EMAIL", "SAYS"), ""),
+            "HTTPS_PORT": "443",
             "MAIN": "main",
             "UNDO_AT_START": "",
             "SMOKE_PATHS": "",
@@ -936,6 +938,7 @@ def test_the_options_alone_reach_the_preparation(
     [
         ({}, ["HTTP_PORT"]),
         ({"DOMAIN": "shop.example"}, ["HTTP_PORT", "HTTPS_PORT"]),
+        ({"DOMAIN": "shop.example", "HTTPS_PORT": ""}, ["HTTP_PORT"]),
         ({"PROD_DB_PORT": "5440"}, ["HTTP_PORT", "PROD_DB_PORT"]),
     ],
 )
@@ -982,6 +985,20 @@ def test_a_domain_without_a_certificate_is_not_led_to_https(production: Producti
     done = production.run(MAIN="lead_to_https", DOMAIN="shop.example")
 
     assert (done.status, done.calls) == (0, [])
+
+
+def test_a_domain_whose_certificate_is_in_front_asks_for_none_and_leads_nowhere(
+    production: Production,
+) -> None:
+    production.serves("blue")
+    (production.folder / "live/https-shop.example").touch()  # from before, of its own certificate
+    done = production.run(DOMAIN="shop.example", HTTPS_PORT="")
+
+    assert (done.status, done.err) == (0, "")
+    asked = ("wait_until", "require_domain_leads_here", "note_twin", "note_name")
+    assert not [call for call in done.calls if call.startswith(asked)]
+    assert not (production.folder / "live/https-shop.example").exists()
+    assert "plain HTTP" not in done.out
 
 
 def test_without_a_domain_nothing_is_led_to_https(production: Production) -> None:

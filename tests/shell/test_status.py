@@ -16,7 +16,7 @@ def site(docker: FakeDocker, answer: str, **states: str) -> None:
     """A production whose proxy gives a visitor that answer, with services in these states."""
     for service in ("proxy", "web-blue", "db"):
         docker.has_container(service, states.get(service.replace("-", "_"), "healthy"))
-    docker.answer("exec -i id-web-blue python -I -S - /readyz proxy 80 ", out=answer)
+    docker.answer("exec -i id-web-blue python -I -S - /readyz proxy 80", out=answer)
 
 
 @pytest.mark.parametrize(

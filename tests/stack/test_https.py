@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import os
+import re
 import socket
 import ssl
 from pathlib import Path
@@ -21,6 +22,7 @@ AUTHORITY = "/data/caddy/pki/authorities/local/root.crt"  # for localhost Caddy 
 def secure(own: Clone) -> Clone:
     """A clone that serves https://localhost/."""
     own.environment["DOMAIN"] = "localhost"
+    own.environment["TRUSTED_PROXIES"] = "127.0.0.1"  # of the proxy's own container
     said = own.run("-0").out
     assert said.index("Get a certificate for localhost") < said.index("Prepare the database")
     return own
@@ -45,6 +47,20 @@ def test_plain_http_leads_to_https(secure: Clone) -> None:
     assert answer.status == 308, answer
     address = f"https://localhost:{secure.environment['HTTPS_PORT']}"
     assert answer.headers["Location"] == f"{address}/admin/?page=2"
+
+
+def test_what_a_proxy_in_front_got_by_https_is_https(secure: Clone) -> None:
+    """It may ask by plain HTTP, and is not sent to HTTPS for ever; nobody else is believed."""
+    proxy = secure.containers("prod")["proxy"]
+    by_https = ("--header", "Host: localhost", "--header", "X-Forwarded-Proto: https")
+    seen = proxy.run(
+        *("sh", "-c", 'wget -S -O - "$@" http://127.0.0.1/admin/login/ 2>&1', "sh"), *by_https
+    )
+
+    assert "200 OK" in seen
+    assert re.search("Set-Cookie: csrftoken=.*; Secure", seen), seen
+    claimed = secure.visitor("HTTP_PORT").get("/admin/login/", X_Forwarded_Proto="https")
+    assert claimed.status == 308
 
 
 def test_status_and_doctor_tell_of_the_certificate(secure: Clone) -> None:

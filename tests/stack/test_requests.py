@@ -63,6 +63,7 @@ URLS = "\nurlpatterns += [path(f'{name}/', getattr(views, name)) for name in %r]
 def site(own: Clone) -> Clone:
     """Production with pages of all kinds, which gives up on a page after 20 s."""
     own.environment["WEB_TIMEOUT"] = "20"
+    own.environment["TRUSTED_PROXIES"] = "127.0.0.1"  # of the proxy's own container
     own.write("web/core/views.py", VIEWS, add=True)
     names = ["echo", "upload", "order", "late", "who"]
     own.write("web/core/urls.py", URLS % (names,), add=True)
@@ -235,12 +236,24 @@ def test_a_body_that_is_too_large_is_413(site: Clone) -> None:
 
 
 def test_a_visitor_cannot_choose_an_address(site: Clone) -> None:
-    seen = site.visitor("HTTP_PORT").get("/who/", X_Forwarded_For="192.0.2.7").text
+    claims = {"X_Forwarded_For": "192.0.2.7", "X_Forwarded_Proto": "https"}
+    seen = site.visitor("HTTP_PORT").get("/who/", **claims).text
 
     assert seen.endswith(" http")
     assert not seen.startswith("192.0.2.7")
     proxy = site.containers("prod")["proxy"]
     assert seen.split()[0] != proxy.address(f"{site.project('prod')}_frontend")
+
+
+def test_a_proxy_in_front_tells_who_asks_and_how(site: Clone) -> None:
+    """Of what the visitor wrote before it came there, nothing counts."""
+    told = ("X-Forwarded-For: 203.0.113.9, 192.0.2.7", "X-Forwarded-Proto: https")
+    headers = [word for header in ("Host: localhost", *told) for word in ("--header", header)]
+
+    proxy = site.containers("prod")["proxy"]
+    seen = proxy.run("wget", "-q", "-O", "-", *headers, "http://127.0.0.1/who/")
+
+    assert seen == "192.0.2.7 https"
 
 
 def test_past_the_proxy_nobody_is_believed(site: Clone) -> None:

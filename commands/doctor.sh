@@ -73,7 +73,9 @@ check_configuration() {
 
 check_certificate() { # of the site that runs here
     if ! serves_https || [ -n "$engine_trouble" ] || ! mode_runs prod || [ -n "$(other_owners prod)" ]; then return 0; fi
-    report "certificate: $(describe_certificate)" "$(certificate_problem)"
+    for doctor_name in $(own_domains); do
+        report "certificate: $(describe_certificate "$doctor_name")" "$(certificate_problem "$doctor_name")"
+    done
 }
 
 check_own_ports() {

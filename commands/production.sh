@@ -30,6 +30,7 @@ main() {
     require_roles prod
 
     if [ "$build" = yes ]; then release; else start_last_release; fi
+    [ "$build" = no ] || ! serves_https || get_other_certificates
     announce
 }
 

@@ -40,7 +40,9 @@ status_of_prod() {
     show_service prod "$status_web" live
     show_service prod db ""
     show_disorder prod
-    ! serves_https || printf '  %-10s %s\n' certificate "$(describe_certificate)"
+    ! serves_https || for status_name in $(own_domains); do
+        printf '  %-10s %s\n' certificate "$(describe_certificate "$status_name")"
+    done
     judge prod proxy "$status_web" db
 }
 

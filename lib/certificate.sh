@@ -1,22 +1,36 @@
-# lib/certificate.sh: production's HTTPS. Does DOMAIN lead here, and has Caddy a certificate for it?
+# lib/certificate.sh: production's HTTPS. Do the names of DOMAIN lead here, and has Caddy certificates for them?
 
 # Before anything changes. Where there is a certificate the name has led here, and a hitch of the DNS stops no release.
 # With a proxy in front the name leads to that.
 require_domain_leads_here() {
-    if [ -n "$TRUSTED_PROXIES" ] || caddy_is_authority "$DOMAIN" || [ "$DOMAIN_CHECK" = off ] || has_certificate "$DOMAIN" || had_certificate "$DOMAIN"; then return 0; fi
+    if [ -n "$TRUSTED_PROXIES" ] || [ "$DOMAIN_CHECK" = off ]; then return 0; fi
     command -v getent >/dev/null 2>&1 || return 0
-    domain_addresses=$(addresses_of "$DOMAIN")
+    for domain_name in $(own_domains); do require_leads_here "$domain_name"; done
+}
+
+require_leads_here() { # require_leads_here NAME
+    if caddy_is_authority "$1" || has_certificate "$1" || had_certificate "$1"; then return 0; fi
+    domain_addresses=$(addresses_of "$1")
     [ -n "$domain_addresses" ] ||
-        fail "$DOMAIN (DOMAIN in .env) does not resolve to any address" \
-            "create an A record that points to this machine, wait until 'getent hosts $DOMAIN' shows it, then run: sh run.sh -0; to serve without a domain, leave DOMAIN empty"
+        fail "$1 (DOMAIN in .env) does not resolve to any address" \
+            "create an A record that points to this machine, wait until 'getent hosts $1' shows it, then run: sh run.sh -0; to serve without this name, remove it from DOMAIN"
     ! leads_here "$domain_addresses" || return 0
     domain_own=$(own_addresses | public_addresses)
     if [ -z "$domain_own" ]; then
-        warn "cannot check whether $DOMAIN ($(one_line "$domain_addresses")) points to this machine, which has only private addresses. Check its A record."
+        warn "cannot check whether $1 ($(one_line "$domain_addresses")) points to this machine, which has only private addresses. Check its A record."
         return 0
     fi
-    fail "$DOMAIN (DOMAIN in .env) resolves to $(one_line "$domain_addresses"), but this machine is $(one_line "$domain_own")" \
+    fail "$1 (DOMAIN in .env) resolves to $(one_line "$domain_addresses"), but this machine is $(one_line "$domain_own")" \
         "point its A and AAAA records to this machine, then run: sh run.sh -0; if that address is a load balancer or CDN in front of it, name its addresses in TRUSTED_PROXIES in .env"
+}
+
+# Who asks for one of these is only sent on to DOMAIN, so they keep no version from serving.
+get_other_certificates() {
+    for certificate_name in $(own_domains | tail -n +2); do
+        has_certificate "$certificate_name" ||
+            try "Get a certificate for $certificate_name" wait_until "$START_TIMEOUT" has_certificate "$certificate_name" ||
+            warn "$certificate_name has no certificate, so browsers cannot open it by HTTPS: $(certificate_reason)"
+    done
 }
 
 # For these names Caddy makes certificates itself, and asks nobody.
@@ -45,13 +59,17 @@ one_line() { # one_line LINES
     printf '%s\n' "$1" | awk '{ printf "%s%s", separator, $0; separator = ", " }'
 }
 
-# HTTPS is served for DOMAIN, and for names that redirect to it: the other of shop.example and www.shop.example, once it
-# leads here too, and the former DOMAIN. They are kept, so that every command sees the same proxy, whatever the DNS says;
+own_domains() { # the names that .env has, one a line, DOMAIN first
+    printf '%s\n' "$DOMAIN,$POSTDO_OTHER_NAMES" | tr ',' '\n' | awk 'NF && !seen[$0]++'
+}
+
+# HTTPS is served for DOMAIN, and for names that redirect to it: the other ones of .env, that of shop.example and
+# www.shop.example which .env has not, once it leads here too, and the former DOMAIN. These two are kept, so that every command sees the same proxy, whatever the DNS says;
 # and until a new DOMAIN has its certificate, the site is served under the old one.
 served_names() { # one a line, DOMAIN first; empty without one
     serves_https || return 0
     {
-        printf '%s\n' "$DOMAIN"
+        own_domains
         cat "$(live_folder)/names" 2>/dev/null || true
     } | tr '[:upper:]' '[:lower:]' | awk '!seen[$0]++'
 }
@@ -108,22 +126,22 @@ ask_proxy() { # ask_proxy SCRIPT ARGUMENT: quiet, and empty without a proxy
     [ -z "$proxy_container" ] || in_time docker exec "$proxy_container" sh -c "$1" sh "$2" 2>/dev/null || true
 }
 
-describe_certificate() { # of DOMAIN, in one line
-    describe_days=$(certificate_days "$DOMAIN")
+describe_certificate() { # describe_certificate NAME: in one line
+    describe_days=$(certificate_days "$1")
     if [ -z "$describe_days" ]; then
-        printf '%s has none yet: %s' "$DOMAIN" "$(certificate_reason)"
-    elif caddy_is_authority "$DOMAIN"; then
-        printf '%s, by %s' "$DOMAIN" "$(certificate_issuer "$DOMAIN")"
+        printf '%s has none yet: %s' "$1" "$(certificate_reason)"
+    elif caddy_is_authority "$1"; then
+        printf '%s, by %s' "$1" "$(certificate_issuer "$1")"
     else
-        printf '%s, by %s, %s days left' "$DOMAIN" "$(certificate_issuer "$DOMAIN")" "$describe_days"
+        printf '%s, by %s, %s days left' "$1" "$(certificate_issuer "$1")" "$describe_days"
     fi
 }
 
-certificate_problem() { # WHAT and REMEDY, a line each, or nothing; Caddy renews when a third of the time is left
-    problem_days=$(certificate_days "$DOMAIN")
-    if [ -n "$problem_days" ] && { caddy_is_authority "$DOMAIN" || [ "$problem_days" -ge 7 ]; }; then return 0; fi
-    problem_what="$DOMAIN has no certificate: $(certificate_reason)"
-    [ -z "$problem_days" ] || problem_what="the certificate of $DOMAIN expires in $problem_days days and has not been renewed: $(certificate_reason)"
+certificate_problem() { # certificate_problem NAME: WHAT and REMEDY, a line each, or nothing; Caddy renews when a third is left
+    problem_days=$(certificate_days "$1")
+    if [ -n "$problem_days" ] && { caddy_is_authority "$1" || [ "$problem_days" -ge 7 ]; }; then return 0; fi
+    problem_what="$1 has no certificate: $(certificate_reason)"
+    [ -z "$problem_days" ] || problem_what="the certificate of $1 expires in $problem_days days and has not been renewed: $(certificate_reason)"
     printf '%s\n' "$problem_what" "$(certificate_remedy)"
 }
 

@@ -56,7 +56,9 @@ BEGIN {
     rule("POSTGRES_DB", "^[a-z_][a-z0-9_]*$", "lower-case letters, digits and _")
     rule("POSTGRES_PASSWORD", "^[A-Za-z0-9_-]+$", "letters, digits, - and _ only, because it becomes part of a URL")
     rule("SECRET_KEY", "^................................", "a random text of at least 32 characters")
-    rule("DOMAIN", "^(" label "(\\." label ")*)?$", "one host name such as www.example.com, without http:// and port, or leave it empty")
+    if (ENVIRON["POSTDO_OTHER_NAMES"] != "") ENVIRON["DOMAIN"] = ENVIRON["DOMAIN"] "," ENVIRON["POSTDO_OTHER_NAMES"]
+    name = label "(\\." label ")*"
+    rule("DOMAIN", "^(" name "(," name ")*)?$", "host names separated by commas without spaces, the site's first, such as www.example.com,example.com, without http:// and port, or leave it empty")
     rule("DOMAIN_CHECK", "^(on|off)$", "on or off")
     octet = "(25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
     trusted = "(private|cloudflare|" octet "\\." octet "\\." octet "\\." octet "(/([1-9]|[12][0-9]|3[0-2]))?|[0-9A-Fa-f:]*:[0-9A-Fa-f:.]*(/([1-9]|[1-9][0-9]|1[01][0-9]|12[0-8]))?)"

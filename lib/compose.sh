@@ -60,12 +60,13 @@ export_compose_facts() {
     POSTDO_PYTHON_IMAGE=$(python_image)
     # What Caddy serves: plain HTTP under every name, and HTTPS for the domain and the names that are sent on to it.
     SITE_ADDRESS=:80 SITE_URL=
-    for facts_name in $(served_names); do
-        SITE_ADDRESS="$SITE_ADDRESS, https://$facts_name"
-        SITE_URL=$(production_address)
-    done
+    for facts_name in $(served_names); do SITE_ADDRESS="$SITE_ADDRESS, https://$facts_name"; done
+    [ -z "$DOMAIN" ] || SITE_URL=$(production_address)
     SITE_URL=${SITE_URL%/}
     TRUSTED_RANGES=$(trusted_ranges)
+    # If a proxy in front has the certificates, other names arrive here by plain HTTP.
+    FRONT_NAMES=
+    serves_https || FRONT_NAMES=$(printf '%s' "$POSTDO_OTHER_NAMES" | tr ',' ' ')
     # In the containers other users read these, and the proxy's root may not read what is not for everybody: a clone
     # made under umask 077 has nothing that is.
     chmod -R a+rX "$ROOT/db" "$ROOT/pgadmin" "$ROOT/proxy" 2>/dev/null || true
@@ -87,7 +88,7 @@ export_compose_facts() {
     127.* | '[::1]') PGADMIN_CONFIG_SERVER_MODE=False ;;
     *) PGADMIN_CONFIG_SERVER_MODE=True ;;
     esac
-    export POSTDO_PYTHON_IMAGE ALLOWED_HOSTS CSRF_TRUSTED_ORIGINS SITE_ADDRESS SITE_URL TRUSTED_RANGES HOST_UID HOST_GID PGADMIN_CONFIG_SERVER_MODE
+    export POSTDO_PYTHON_IMAGE ALLOWED_HOSTS CSRF_TRUSTED_ORIGINS SITE_ADDRESS SITE_URL TRUSTED_RANGES FRONT_NAMES HOST_UID HOST_GID PGADMIN_CONFIG_SERVER_MODE
 }
 
 with_item() { # with_item LIST ITEM: a list with commas that has the item, once

@@ -63,6 +63,9 @@ known_keys() { # every key of .env.example, whether set or commented out
 GIVEN=     # the keys that the environment had before .env was read; empty as long as it was not
 OWN=       # the project's own keys that .env has and the environment had not
 OWN_GIVEN= # those that both have
+# The names of DOMAIN behind its first, separated by commas: they are sent on to that.
+POSTDO_OTHER_NAMES=
+export POSTDO_OTHER_NAMES
 
 # Of a .env that has no such line: it is of a kit that had this image only, and so are the volumes that belong to it.
 FIRST_POSTGRES_IMAGE=postgres:17
@@ -79,6 +82,8 @@ load_env_file() {
     read_keys "$ENV_EXAMPLE"
     # A name is the same in either case, and Caddy keeps its certificates under this one.
     DOMAIN=$(printf '%s' "$DOMAIN" | tr '[:upper:]' '[:lower:]')
+    # Of several names the first is the site's. (At a second look they are apart already.)
+    case $DOMAIN in *,*) POSTDO_OTHER_NAMES=${DOMAIN#*,} DOMAIN=${DOMAIN%%,*} ;; esac
 }
 
 read_keys() { # read_keys FILE

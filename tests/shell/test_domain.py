@@ -51,6 +51,50 @@ def test_a_name_that_leads_elsewhere_is_refused_before_anything_with_a_fake_netw
     assert nothing_was_started(docker)
 
 
+OTHER = "shop.test"
+
+
+def test_each_of_several_names_must_lead_here_with_a_fake_network(
+    site: Clone, docker: FakeDocker, tmp_path: Path
+) -> None:
+    site.environment["DOMAIN"] = f"{NAME},{OTHER}"
+    there = {NAME: [HERE], OTHER: ["198.51.100.9"]}
+    site.first.append(fake_network(tmp_path / "network", [HERE], there))
+
+    site.run("-0").assert_refused(
+        f"{OTHER} (DOMAIN in .env) resolves to 198.51.100.9, but this machine is {HERE}",
+        "A and AAAA records",
+    )
+
+    assert nothing_was_started(docker)
+
+
+def test_the_first_of_several_names_is_the_sites_and_the_others_lead_to_it_with_a_fake_network(
+    site: Clone, docker: FakeDocker, tmp_path: Path
+) -> None:
+    """One that has no certificate is told of, and keeps no version from serving."""
+    site.environment |= {"DOMAIN": f"{NAME},{OTHER.upper()}", "START_TIMEOUT": "1"}
+    site.first.append(
+        fake_network(tmp_path / "network", [HERE], {NAME: [HERE], OTHER: [HERE]}),
+    )
+    docker.answer(f"*exec id-proxy * {NAME}", out=FAKE_CERTIFICATE)
+    docker.has_container("proxy")
+    site.add_command("facts", TELL_FACTS)
+
+    result = site.run("-0")
+    facts = dict(line.split("=", 1) for line in site.run("facts").out.splitlines())
+
+    address = f"https://{NAME}:{site.environment['HTTPS_PORT']}"
+    assert result.status == 0
+    assert f"site   {address}/" in result.out
+    assert f"{OTHER} has no certificate" in result.err
+    assert f"{NAME} has no certificate" not in result.err
+    assert facts["SITE_ADDRESS"] == f":80, https://{NAME}, https://{OTHER}"
+    assert facts["SITE_URL"] == address
+    assert facts["ALLOWED_HOSTS"].endswith(f",{NAME}")
+    assert "certificate shop.test has none yet" in " ".join(site.run("-0", "status").out.split())
+
+
 @pytest.mark.parametrize("addresses", [[HERE], ["198.51.100.9", HERE], ["2001:db8::5"]])
 def test_a_name_that_leads_here_is_taken_with_a_fake_network(
     site: Clone, docker: FakeDocker, tmp_path: Path, addresses: list[str]
@@ -112,6 +156,7 @@ main() {
     MODE=prod
     read_environment
     export_compose_facts
+    printf 'FRONT_NAMES=%s\\n' "$FRONT_NAMES"
     env | grep -E '^(SITE_ADDRESS|SITE_URL|TRUSTED_RANGES|ALLOWED_HOSTS|CSRF_TRUSTED_ORIGINS)='
 }
 """
@@ -122,6 +167,7 @@ def test_a_certificate_in_front_leaves_plain_http_and_the_name_with_a_fake_netwo
 ) -> None:
     """Nothing of HTTPS is served, noted or waited for; the site still is that name's, by HTTPS."""
     site.environment |= {"HTTPS_PORT": "", "TRUSTED_PROXIES": "10.0.0.7,private,2001:db8::/48"}
+    site.environment["DOMAIN"] = f"{NAME},a.example,b.example"
     site.first.append(fake_network(tmp_path / "network", [HERE], {}))
     site.add_command("facts", TELL_FACTS)
     docker.has_container("proxy")
@@ -133,6 +179,7 @@ def test_a_certificate_in_front_leaves_plain_http_and_the_name_with_a_fake_netwo
     assert f"site   https://{NAME}/" in result.out
     assert not any("docker-compose.https.yml" in call for call in docker.calls())
     assert facts["SITE_ADDRESS"] == ":80"
+    assert (facts["SITE_URL"], facts["FRONT_NAMES"]) == (f"https://{NAME}", "a.example b.example")
     assert facts["TRUSTED_RANGES"] == "10.0.0.7 private_ranges 2001:db8::/48"
     assert facts["ALLOWED_HOSTS"].endswith(f",{NAME}")
     assert facts["CSRF_TRUSTED_ORIGINS"] == f"https://{NAME}"

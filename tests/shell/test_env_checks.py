@@ -21,6 +21,7 @@ RULES = [
     ("POSTGRES_PASSWORD", ["", "p@ss", "pass:word", "pa/ss", "pass word"], "letters, digits"),
     ("SECRET_KEY", ["", "short", "x" * 31], "at least 32 characters"),
     ("DOMAIN", ["https://a.com", "a.com:80", "a..com", "-a.com", "a.com/", "*.a.com"], "www"),
+    ("DOMAIN", ["a.com, b.com", "a.com,,b.com", "a.com,https://b.com", ",a.com"], "www"),
     (
         "ALLOWED_HOSTS",
         [
@@ -194,6 +195,7 @@ def test_run_sh_refuses_it_before_anything_is_touched(
         ("DOMAIN", "www.example.com"),
         ("DOMAIN", "xn--bcher-kva.example"),
         ("DOMAIN", "intranet"),
+        ("DOMAIN", "www.example.com,example.com,example.org"),
         ("HTTPS_PORT", ""),
         ("TRUSTED_PROXIES", "cloudflare,10.0.0.7,192.168.0.0/16,2001:db8::/48,::1"),
         ("TRUSTED_PROXIES", "private"),

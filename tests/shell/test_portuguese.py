@@ -339,7 +339,7 @@ def test_a_refused_key_is_said_in_portuguese_and_also_by_doctor_that_reads_facts
     dash_clone.set_in_env(DOMAIN="https://a.com/%s&1")
     _, portuguese = in_both_languages(dash_clone, "init")
     assert "erro: DOMAIN no .env é 'https://a.com/%s&1'\n" in portuguese.err
-    assert "  próximo passo: defina-o como um nome de host" in portuguese.err
+    assert "  próximo passo: defina-o como nomes de host" in portuguese.err
     _, portuguese = in_both_languages(dash_clone, "doctor")
     assert "  --   DOMAIN no .env é 'https://a.com/%s&1'\n" in portuguese.out
     assert "o que pode rodar aqui\n" in portuguese.out

@@ -22,7 +22,8 @@ from .machine import PROJECT, Toolbox
 NOTED = """
 require_engine prepare_environment read_environment require_own_stack take_lock
 remove_left_copy require_port warn_of_trusted_visitors
-require_domain_leads_here note_twin export_compose_facts require_volume_major require_roles
+require_domain_leads_here note_twin get_other_certificates
+export_compose_facts require_volume_major require_roles
 require_disk build_image try_what_restarts start_database start_additions stop_additions
 stop_database copy_for_rehearsal drop_copy keep_logs note_name in_proxy show_tail sleep
 smoke_test remove_old_images watch_new_version drain
@@ -969,7 +970,7 @@ def test_a_domain_gets_its_certificate_before_the_release_and_leads_to_https_aft
     ]
     at = done.calls.index(BUILD[-1]) + 1
     assert done.calls[at : at + 5] == [*CERTIFIED, NUMBERED, PREPARED[0]]
-    assert done.calls[-3:] == [*around(), SECURED]
+    assert done.calls[-4:] == [*around(), SECURED, "get_other_certificates"]
     assert (production.folder / "live/https-shop.example").exists()
 
 
@@ -995,7 +996,7 @@ def test_a_domain_whose_certificate_is_in_front_asks_for_none_and_leads_nowhere(
     done = production.run(DOMAIN="shop.example", HTTPS_PORT="")
 
     assert (done.status, done.err) == (0, "")
-    asked = ("wait_until", "require_domain_leads_here", "note_twin", "note_name")
+    asked = ("wait_until", "require_domain_leads_here", "note_", "get_other_certificates")
     assert not [call for call in done.calls if call.startswith(asked)]
     assert not (production.folder / "live/https-shop.example").exists()
     assert "plain HTTP" not in done.out

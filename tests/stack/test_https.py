@@ -117,16 +117,20 @@ def test_only_the_proxys_ports_are_published(secure: Clone) -> None:
 
 
 def test_the_bare_domain_leads_to_the_one_with_www(secure: Clone, tmp_path: Path) -> None:
-    """Each with a certificate of its own, once both lead here. (No DNS knows these names here.)"""
-    name, twin = "www.shop.localhost", "shop.localhost"
+    """Each with a certificate of its own, once both lead here, as every other name of DOMAIN does.
+
+    (No DNS knows these names here.)
+    """
+    name, twin, other = "www.shop.localhost", "shop.localhost", "bookshop.localhost"
     network = fake_network(
         tmp_path / "network", ["127.0.0.1"], {name: ["127.0.0.1"], twin: ["127.0.0.1"]}
     )
     path = os.pathsep.join([str(network), secure.environment["PATH"]])
-    secure.run("-0", DOMAIN=name, PATH=path)
+    secure.run("-0", DOMAIN=f"{name},{other}", PATH=path)
 
     location = f"https://{name}:{secure.environment['HTTPS_PORT']}/admin/?page=2"
     assert ask(secure, twin, "/admin/?page=2") == (308, location)
+    assert ask(secure, other, "/admin/?page=2") == (308, location)
     assert ask(secure, name, "/")[0] == 200
     before = secure.visitor("HTTP_PORT").get("/admin/?page=2", Host="localhost")
     assert before.headers["Location"] == location, "what DOMAIN was before leads to it too"

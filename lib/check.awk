@@ -76,6 +76,7 @@ BEGIN {
     rule("DEV_BIND", "^([0-9]+\\.[0-9]+\\.[0-9]+\\.[0-9]+|\\[[0-9a-fA-F:.]+\\])$", "an address of this machine, such as 127.0.0.1 or [::1]")
     rule("MAKEMIGRATIONS", "^(write|check|off)?$", "write, check or off, or leave it empty")
     rule("DJANGO_SUPERUSER_UPDATE_PASSWORD", "^(on|off)?$", "on or off")
+    rule("ACCESS_LOG", "^(on|off)$", "on or off")
     rule("LOG_LEVEL", "^(DEBUG|INFO|WARNING|ERROR|CRITICAL)$", "DEBUG, INFO, WARNING, ERROR or CRITICAL")
     rule("PROD_SETTINGS", "^[A-Za-z_][A-Za-z0-9_.]*$", "a Python module, such as config.settings.prod")
     rule("DEV_SETTINGS", "^[A-Za-z_][A-Za-z0-9_.]*$", "a Python module, such as config.settings.dev")

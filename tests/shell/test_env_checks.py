@@ -55,6 +55,7 @@ RULES = [
     ("DEV_BIND", ["", "localhost", "127.0.0.1:80", "0.0.0.0/0", "::1"], "127.0.0.1 or [::1]"),
     ("MAKEMIGRATIONS", ["yes", "Write", "checkoff"], "write, check or off, or leave it empty"),
     ("DJANGO_SUPERUSER_UPDATE_PASSWORD", ["yes", "ON", "1"], "on or off"),
+    ("ACCESS_LOG", ["", "yes", "json"], "on or off"),
     ("LOG_LEVEL", ["", "debug", "VERBOSE"], "DEBUG, INFO"),
     ("PROD_SETTINGS", ["", "config/settings", "1a", "a-b"], "config.settings.prod"),
     ("DEV_SETTINGS", ["", "config settings"], "config.settings.dev"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import json
 import socket
 import threading
 from collections.abc import Iterator
@@ -63,6 +64,7 @@ URLS = "\nurlpatterns += [path(f'{name}/', getattr(views, name)) for name in %r]
 def site(own: Clone) -> Clone:
     """Production with pages of all kinds, which gives up on a page after 20 s."""
     own.environment["WEB_TIMEOUT"] = "20"
+    own.environment["ACCESS_LOG"] = "on"
     own.environment["TRUSTED_PROXIES"] = "127.0.0.1"  # of the proxy's own container
     own.write("web/core/views.py", VIEWS, add=True)
     names = ["echo", "upload", "order", "late", "who"]
@@ -230,6 +232,53 @@ def test_a_body_that_is_too_large_is_413(site: Clone) -> None:
     answer = send(site, post("/echo/", b"x" * 100_000, "Content-Length: 100000001"))
 
     assert answer.status == 413
+
+
+# ---- Headers ----
+
+SECURITY = {
+    "Content-Security-Policy",
+    "Cross-Origin-Opener-Policy",
+    "Referrer-Policy",
+    "X-Content-Type-Options",
+    "X-Frame-Options",
+}
+
+
+MALFORMED = (b"zz\r\nabc\r\n", "Transfer-Encoding: chunked")
+
+
+def get(path: str, *headers: str) -> bytes:
+    """A GET, as bytes."""
+    return post(path, b"", *headers).replace(b"POST", b"GET", 1)
+
+
+def test_headers_for_security_come_once_and_none_tells_what_serves(site: Clone) -> None:
+    page = send(site, get("/"))
+    missing = send(site, get("/no-such-page/"))
+    of_the_proxy = send(site, post("/echo/", *MALFORMED))
+
+    assert (page.status, missing.status, of_the_proxy.status) == (200, 404, 400)
+    found = {name: len(page.headers.get_all(name, [])) for name in SECURITY}
+    assert found == dict.fromkeys(SECURITY, 1)
+    for answer in (page, missing, of_the_proxy):
+        assert not {"Server", "Via"} & set(answer.headers)
+        assert answer.headers.get_all("X-Content-Type-Options") == ["nosniff"]
+
+
+def test_headers_that_are_too_large_are_431(site: Clone) -> None:
+    assert send(site, get("/", f"X-Large: {'x' * 60_000}")).status == 431
+
+
+def test_what_gunicorn_never_sees_is_in_the_log_of_the_proxy(site: Clone) -> None:
+    """With ACCESS_LOG=on."""
+    send(site, post("/echo/?refused", *MALFORMED))
+
+    proxy = site.containers("prod")["proxy"]
+    eventually(lambda: '"uri":"/echo/?refused"' in proxy.log(), "the line")
+    line = next(line for line in proxy.log().splitlines() if "/echo/?refused" in line)
+    assert json.loads(line)["status"] == 400
+    assert "refused" not in live(site).log()
 
 
 # ---- Who asks ----

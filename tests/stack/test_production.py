@@ -11,8 +11,6 @@ import pytest
 from .clone import Clone
 from .engine import TOOL_IMAGE, docker
 
-COLOURS = {"web-blue", "web-green"}
-
 
 def test_a_clean_clone_serves_the_site_behind_the_proxy(production: Clone) -> None:
     answer = production.visitor("HTTP_PORT").get("/")
@@ -135,14 +133,3 @@ def test_the_image_is_built_on_the_python_that_env_names(
 
     docker("run", "--rm", "--entrypoint", "test", image, "-f", "/another-python")
     docker("rmi", image)
-
-
-def test_a_change_in_web_is_released_as_the_other_colour(production: Clone) -> None:
-    before = production.live()
-    production.replace("web/core/templates/core/home.html", "This site is up.", "It has changed.")
-
-    production.run("-0")
-
-    assert {before, production.live()} == COLOURS
-    assert "It has changed." in production.visitor("HTTP_PORT").get("/").text
-    assert production.runs_in("prod") == {"db", "proxy", production.live()}

@@ -162,19 +162,6 @@ def test_a_version_that_turns_out_bad_is_taken_back(site: Clone, text: str, reas
         site.run("-0", "status")
 
 
-def test_a_good_version_stays_and_no_request_is_lost(site: Clone) -> None:
-    version(site, "good")
-    live = site.live()
-
-    with load(site) as statuses:
-        said = site.run("-0", WATCH_SECONDS="10").out
-
-    assert set(statuses) == {200}, statuses
-    assert "for 10 s ... done" in said
-    assert site.live() != live
-    assert last_outcome(site) == "live"
-
-
 def test_ctrl_c_ends_the_watch_and_keeps_the_new_version(site: Clone) -> None:
     version(site, "enough")
     live = site.live()

@@ -25,7 +25,8 @@ IS_ROOT = os.geteuid() == 0
 GIT = ("git", "-c", "safe.directory=*", "-c", "user.name=Test", "-c", "user.email=test@example.com")
 NO_ENGINE = {"DOCKER_HOST": "unix:///nowhere/docker.sock"}
 # Below the range that the kernel takes ports from by itself (32768 and up on Linux).
-PORTS = range(20000, 32000)
+# Every second one: the other row of stack tests (fixtures.py) takes the others.
+PORTS = range(20000 + os.environ.get("PYTEST_XDIST_WORKER", "gw0").endswith("1"), 32000, 2)
 
 
 @dataclass

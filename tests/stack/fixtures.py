@@ -141,6 +141,14 @@ def _clone(stack: ExitStack, clones: list[Clone], clone: Clone) -> Clone:
     return clone
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """For --dist loadgroup: files that use the shared clone are one row, each other file is one."""
+    sharing = {item.path for item in items if "shared" in getattr(item, "fixturenames", ())}
+    for item in items:
+        row = "shared" if item.path in sharing else item.path.stem
+        item.add_marker(pytest.mark.xdist_group(row))
+
+
 # --- The report of a failure ---------------------------------------------------------------------
 
 CLONES = pytest.StashKey[list[Clone]]()

@@ -25,7 +25,7 @@ main() {
 }
 
 run_all() {
-    # The stack waits half of its time: for health checks, for what stops gracefully. The others compute in that time.
+    # The stack waits for health checks, and for what stops gracefully. The others compute in that time.
     begin_stack_tests
     run_linters || test_failed="linters"
     # In this order, which has the longest first: left to itself, xdist begins with the files that have the most tests.
@@ -50,32 +50,45 @@ suite() { # suite PYTEST_ARGUMENTS...
     in_root nice -n 5 python -m pytest "$@" || test_failed="$test_failed tests"
 }
 
-# In the background, in two rows: those of the shared clone one after another, and beside them the others.
+# In the background, in two rows: the tests of the clone that many share, and beside them the others.
 begin_stack_tests() {
-    stack_log="$STATE/test-stack.log"
-    printf 'tests: ' >"$TEST_SUMMARY_FILE.stack"
+    STACK_TESTS=
+    undo_with stop_stack_tests
+    begin_stack_row shared shared_clone
+    begin_stack_row own "not shared_clone"
+    say "tests/stack and tests/browser run beside the others. Follow them: tail -f $STATE/test-stack-*.log"
+}
+
+begin_stack_row() { # begin_stack_row NAME MARKER
+    printf 'tests: ' >"$TEST_SUMMARY_FILE.$1"
     # Not by in_root: what is to be told to end is pytest itself.
     (
-        cd "$ROOT" && PATH="$TEST_VENV/bin:$PATH" exec env TEST_SUMMARY_FILE="$TEST_SUMMARY_FILE.stack" \
-            python -m pytest --numprocesses 2 --dist loadgroup --no-loadscope-reorder tests/stack tests/browser
-    ) >"$stack_log" 2>&1 &
-    STACK_TESTS=$!
-    undo_with stop_stack_tests
-    say "tests/stack and tests/browser run beside the others. Follow them: tail -f $stack_log"
+        cd "$ROOT" && PATH="$TEST_VENV/bin:$PATH" exec env TEST_SUMMARY_FILE="$TEST_SUMMARY_FILE.$1" \
+            python -m pytest -m "$2" tests/stack tests/browser
+    ) >"$STATE/test-stack-$1.log" 2>&1 &
+    STACK_TESTS="$STACK_TESTS $!"
 }
 
 end_stack_tests() {
     say "waiting for tests/stack and tests/browser"
-    wait "$STACK_TESTS" || test_failed="$test_failed tests"
+    for stack_row in $STACK_TESTS; do
+        wait "$stack_row" || test_failed="$test_failed tests"
+    done
     UNDO=
-    cat "$stack_log"
-    cat "$TEST_SUMMARY_FILE.stack" >>"$TEST_SUMMARY_FILE"
+    for stack_row in shared own; do
+        cat "$STATE/test-stack-$stack_row.log"
+        cat "$TEST_SUMMARY_FILE.$stack_row" >>"$TEST_SUMMARY_FILE"
+    done
 }
 
 # They remove what they have started when they are told to end.
 stop_stack_tests() {
-    kill "$STACK_TESTS" 2>/dev/null || return 0
-    wait "$STACK_TESTS" || true
+    for stack_row in $STACK_TESTS; do
+        kill "$stack_row" 2>/dev/null || true
+    done
+    for stack_row in $STACK_TESTS; do
+        wait "$stack_row" || true
+    done
 }
 
 summarise() {

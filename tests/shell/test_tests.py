@@ -47,22 +47,24 @@ def calls(programs: Path) -> list[str]:
     return sorted((programs / "calls").read_text().splitlines())
 
 
-def test_all_tests_run_in_two_rows_and_both_are_told_with_a_fake_pytest(
+def test_the_stack_is_tested_beside_the_others_and_both_are_told_with_a_fake_pytest(
     clone: Clone, programs: Path
 ) -> None:
     said = clone.run("trial").assert_ok().out
 
-    others, stack = calls(programs)
-    assert stack == "-m pytest tests/stack tests/browser"
+    others, *stack = calls(programs)
+    paths = "tests/stack tests/browser"
+    assert stack == [f"-m pytest -m {row} {paths}" for row in ("not shared_clone", "shared_clone")]
     assert others.endswith("tests/projects_real tests/hazards tests/starter tests/unit tests/shell")
     assert "stack says\n" in said
     assert said.endswith(
-        "linters: clean\ntests: 1 passed in others\ntests: 1 passed in stack\neverything passed\n"
+        "linters: clean\ntests: 1 passed in others\n"
+        "tests: 1 passed in stack\ntests: 1 passed in stack\neverything passed\n"
     )
 
 
 @pytest.mark.parametrize("which", ["stack", "others"])
-def test_a_failure_in_either_row_fails_with_a_fake_pytest(
+def test_a_failure_in_either_fails_with_a_fake_pytest(
     clone: Clone, programs: Path, which: str
 ) -> None:
     (programs / f"{which}-fails").touch()

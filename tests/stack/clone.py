@@ -16,6 +16,8 @@ from pathlib import Path
 
 from shell.machine import PORT_KEYS, PROJECT, copy_of_the_project
 
+from embedded_postgres.locks import try_hold
+
 from .engine import Container, compose_state, containers, docker, remove_named, remove_project
 from .runs import PATIENCE, Run, TimedResult
 from .visitor import Visitor
@@ -25,8 +27,7 @@ IS_ROOT = os.geteuid() == 0
 GIT = ("git", "-c", "safe.directory=*", "-c", "user.name=Test", "-c", "user.email=test@example.com")
 NO_ENGINE = {"DOCKER_HOST": "unix:///nowhere/docker.sock"}
 # Below the range that the kernel takes ports from by itself (32768 and up on Linux).
-# Every second one: the other row of stack tests (fixtures.py) takes the others.
-PORTS = range(20000 + os.environ.get("PYTEST_XDIST_WORKER", "gw0").endswith("1"), 32000, 2)
+PORTS = range(20000, 32000)
 
 
 @dataclass
@@ -258,16 +259,18 @@ def _as_user(user: int) -> list[str]:
     return ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups"]
 
 
-_taken: set[int] = set()
+_taken: dict[int, int] = {}  # and the lock on each, which ends with this process
 
 
 def _free_port() -> int:
-    """A port on which nothing listens, never the same twice."""
+    """A port on which nothing listens, never the same twice, and of no other run of the tests."""
+    folder = Path(tempfile.gettempdir()) / f"postdo-test-ports-{os.geteuid()}"
+    folder.mkdir(exist_ok=True)
     while True:
         port = random.choice(PORTS)  # noqa: S311 - no secret
-        if port in _taken:
+        if port in _taken or (lock := try_hold(folder / str(port))) is None:
             continue
-        _taken.add(port)
+        _taken[port] = lock
         try:
             socket.create_server(("", port)).close()
         except OSError:

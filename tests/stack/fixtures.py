@@ -141,12 +141,13 @@ def _clone(stack: ExitStack, clones: list[Clone], clone: Clone) -> Clone:
     return clone
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """For --dist loadgroup: files that use the shared clone are one row, each other file is one."""
+    """Mark the files that use the shared clone: `sh run.sh test` runs the others beside them."""
     sharing = {item.path for item in items if "shared" in getattr(item, "fixturenames", ())}
     for item in items:
-        row = "shared" if item.path in sharing else item.path.stem
-        item.add_marker(pytest.mark.xdist_group(row))
+        if item.path in sharing:
+            item.add_marker(pytest.mark.shared_clone)
 
 
 # --- The report of a failure ---------------------------------------------------------------------

@@ -116,7 +116,7 @@ def code_of(run: Run, project: Project) -> Mapping[str, str]:
 
 
 def keep(subject: Subject, plan: Plan, code: Mapping[str, str], schema: Catalogue) -> None:
-    """Keep the rehearsal of a plan that lacks only an approval, if it will still be valid later."""
+    """Keep the rehearsal of a plan that lacks only an approval, if ``is_told_by_its_end``."""
     rehearsal = plan.findings.rehearsal
     if plan.verdict == "ask" and rehearsal and code and is_told_by_its_end(plan, rehearsal):
         with suppress(DatabaseError, InterfaceError):  # it is refused, whatever comes now

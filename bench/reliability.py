@@ -58,8 +58,9 @@ PARTS = {
     ),
     KILLED: (
         "Killed in each step",
-        "`run.sh` and its children are killed by `kill -9` in the middle of a step, in a release "
-        "with a new\ncolumn. `sh run.sh -0`, run again, then brings it into service.",
+        "`run.sh` and its children are killed by `kill -9` in the middle of a step (of one that "
+        "takes no time: at\nits end), in a release with a new column. `sh run.sh -0`, run again, "
+        "then brings it into service.",
     ),
     OUTCOMES: (
         "Releases that do not go well",
@@ -143,10 +144,10 @@ def verdict(rows: list[Row]) -> str:
     """In a sentence."""
     requests = sum(row.tally.requests for row in rows)
     if all(row.is_clean for row in rows):
-        return f"of {requests:,} requests none was lost."
+        return f"Of {requests:,} requests none was lost."
     failed, doubled, missing = total(rows)[-4:-1]
     return (
-        f"of {requests:,} requests {failed} failed; "
+        f"Of {requests:,} requests {failed} failed; "
         f"of the orders {doubled} were done twice, and {missing} are missing."
     )
 

@@ -312,7 +312,7 @@ def test_the_page_has_the_table_and_says_how_it_was_made() -> None:
     assert "| released | 20 | 5,000 | 2,000 | 0 | 0 | 2,000 | 3 | 0 | 0 | 0.0 s |" in page
     assert "| all | 40 | 10,000 | 4,000 | 0 | 0 | 4,000 | 3 | 0 | 0 | 0.0 s |" in page
     assert "- machine: 2 cores" in page
-    assert "of 14,003 requests 3 failed" in page
+    assert "Of 14,003 requests 3 failed" in page
 
 
 def test_a_part_that_is_not_measured_again_stays_on_the_page() -> None:
@@ -329,3 +329,12 @@ def test_a_part_that_is_not_measured_again_stays_on_the_page() -> None:
         "- date: yesterday",
     ]
     assert reliability.as_page(second, [row()], {"date": "today"}) == second
+
+
+def test_the_page_of_the_repository_is_one_that_the_bench_wrote() -> None:
+    """With the columns of today, all parts, and without a loss."""
+    page = reliability.PAGE.read_text(encoding="utf-8")
+
+    assert reliability.as_page(page, [], {}) == page
+    head = f"| {' | '.join(reliability.COLUMNS)} |"
+    assert page.count(head) == page.count("none was lost") == len(reliability.PARTS)

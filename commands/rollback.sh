@@ -27,6 +27,7 @@ main() {
     db_was=$(state_of prod db)
     start_release
     say "Release $target ($(release_fact "$target" version)) is serving. To go forward again: sh run.sh rollback ${serving:-NUMBER}; to release web/: sh run.sh -0"
+    remind_of_maintenance
 }
 
 # The one that it replaced, which need not be the number before: that one may have failed, been taken back, or been rolled

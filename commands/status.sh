@@ -35,7 +35,12 @@ status_of_prod() {
     begin_in_docker prod || return "$DOWN"
     status_web=$(web_service prod)
     # shellcheck disable=SC2046 # split on purpose: a port, and a name if there is one
-    ANSWER=$(ask_as_visitor prod "$status_web" proxy $(if serves_https; then printf '443 %s' "$DOMAIN"; else printf 80; fi))
+    if maintenance_is_on; then
+        # Through the proxy there is the page alone.
+        ANSWER=$(ask_as_visitor prod "$status_web" 127.0.0.1 8000)
+    else
+        ANSWER=$(ask_as_visitor prod "$status_web" proxy $(if serves_https; then printf '443 %s' "$DOMAIN"; else printf 80; fi))
+    fi
     show_service prod proxy "$(production_address)"
     show_service prod "$status_web" live
     show_service prod db ""
@@ -43,6 +48,7 @@ status_of_prod() {
     ! serves_https || for status_name in $(own_domains); do
         printf '  %-10s %s\n' certificate "$(describe_certificate "$status_name")"
     done
+    ! maintenance_is_on || printf '  %-10s since %s, visitors get its page; end it: sh run.sh maintenance off\n' maintenance "$(maintenance_since)"
     judge prod proxy "$status_web" db
 }
 
@@ -91,8 +97,8 @@ is_a_page() { # is_a_page ANSWER
 
 # The last line, and the verdict.
 judge() { # judge MODE SERVICE...: those that have to be well besides
-    printf '  %-10s %s\n' visitors "get ${ANSWER:-no answer}"
     judge_mode=$1
+    printf '  %-10s %s\n' "$([ "$judge_mode" = prod ] && maintenance_is_on && printf 'site' || printf visitors)" "get ${ANSWER:-no answer}"
     shift
     judge_code=$DOWN
     case $ANSWER in 5[0-9][0-9]" "*) judge_code=$ILL ;; esac

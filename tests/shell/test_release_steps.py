@@ -33,7 +33,7 @@ set -eu
 umask 077 # the proxy's own user reads what is live all the same
 ROOT=$PROJECT STATE=$FOLDER ENV_FILE=/dev/null MODE=prod COMMAND=
 PROJECT_NAME=shop START_TIMEOUT=9 APP_VERSION=1.5 APP_REVISION=abc WEB_MEMORY=512m
-for library in log result modes compose explain prepare colours releases watch copy; do
+for library in log result modes compose explain prepare colours releases watch maintenance copy; do
     . "$ROOT/lib/$library.sh"
 done
 . "$ROOT/commands/$SCRIPT.sh"

@@ -52,6 +52,8 @@ ELSEWHERE = {
     "sh run.sh adopt-stack": r"\"adopt-stack\"",
     "sh run.sh releases": r"run\(\"releases\"",
     "sh run.sh rollback": r"run\(\"rollback\"",
+    "sh run.sh maintenance on": r"\"maintenance\", \"on\"",
+    "sh run.sh maintenance off": r"\"maintenance\", \"off\"",
     "sh run.sh -0 status": r"\"-0\", \"status\"",
     "sh run.sh -0 manage --yes migrate APP NAME": r"\"-0\", \"manage\", \"--yes\", \"migrate\"",
     # With the checksum of a plan, in a production that has data to lose.

@@ -54,13 +54,6 @@ turn_off() {
     say "maintenance is off: visitors get the site"
 }
 
-# It may be off while the engine or the proxy is: then it counts from the start on, which has Caddy read the Caddyfile.
-require_proxy_knows() { # require_proxy_knows WORD
-    { engine_answers && is_running prod proxy; } || return 0
-    proxy_knows "$1" || { in_proxy reload >/dev/null 2>&1 && proxy_knows "$1"; } ||
-        fail "the proxy was started by an older version of this kit and cannot do this yet" "release once, which updates it: sh run.sh -0"
-}
-
 tell_maintenance() {
     maintenance_is_on || { say "maintenance is off" && return; }
     say "maintenance is on since $(maintenance_since): visitors get the maintenance page"

@@ -34,9 +34,17 @@ switch_to() { # switch_to COLOUR
 
 # Whatever else belongs to production: up if it is down, left alone if it is as it should be.
 start_proxy_and_database() { # start_proxy_and_database COLOUR
+    restart_database
     # shellcheck disable=SC2046 # split on purpose: a list of words
     try "Start the proxy and PostgreSQL" start_all_but_web || explain_unhealthy prod db "web-$1" proxy $(additions prod)
     stop_other_colour "$1"
+}
+
+# For a changed .env, which was announced (lib/restarts.sh): while requests wait.
+restart_database() {
+    case "$TO_RESTART " in *" db "*) ;; *) return 0 ;; esac
+    try "Restart PostgreSQL while requests wait" while_held compose prod up -d --no-build --no-deps --wait --wait-timeout "$START_TIMEOUT" db ||
+        explain_unhealthy prod db
 }
 
 # Of the two only the live one runs, also when an earlier run was interrupted after its switch, and when Docker has started
@@ -75,14 +83,14 @@ stop_old_version() { # stop_old_version COLOUR
     step "Stop $1" compose prod stop "web-$1"
 }
 
-# Until it has no request left, or DRAIN_SECONDS are over. Two looks: at the first one a request may be on its way to it.
-drain() { # drain COLOUR
-    drain_began=$(date +%s)
+# Until it has no request left, or the time is over. Two looks: at the first one a request may be on its way to it.
+drain() { # drain COLOUR [SECONDS]: of DRAIN_SECONDS, if they are not given
+    drain_until=$(($(date +%s) + ${2-$DRAIN_SECONDS}))
     drain_quiet=0
     while :; do
         drain_open=$(open_requests "$1")
         if [ "$drain_open" -eq 0 ]; then drain_quiet=$((drain_quiet + 1)); else drain_quiet=0; fi
-        [ "$drain_quiet" -lt 2 ] && [ "$(date +%s)" -lt "$((drain_began + DRAIN_SECONDS))" ] || return 0
+        [ "$drain_quiet" -lt 2 ] && [ "$(date +%s)" -lt "$drain_until" ] || return 0
         sleep 0.2
     done
 }

@@ -65,8 +65,3 @@ short_ipv6() { # short_ipv6 ADDRESS; without getent it has to be given in this f
     if command -v getent >/dev/null 2>&1; then getent ahostsv6 "$1" 2>/dev/null; else printf '%s\n' "$1" | tr '[:upper:]' '[:lower:]'; fi |
         awk 'NR == 1 { sub(/^::ffff:/, $1 ~ /\./ ? "" : "&", $1); print $1 }'
 }
-
-# A proxy that was started by an older kit does not look for the page until it has read the Caddyfile of this one.
-proxy_knows() { # proxy_knows WORD: the configuration that it runs with has it
-    docker exec "$(container_of prod proxy)" wget -q -O - http://127.0.0.1:2019/config/ 2>/dev/null | grep -qF -e "$1"
-}

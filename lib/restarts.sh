@@ -2,10 +2,11 @@
 
 CADDYFILE=/etc/caddy/site/Caddyfile # in the container
 
-# Measured from the first to the last request that failed, on two busy CPUs with a small database: 0.5 to 1.8 s, and 1.1 to
-# 2.0 s (docs/decisions/changed-env.md).
-DATABASE_RESTART_SECONDS=2
+# Measured on two busy CPUs with a small database (docs/decisions/changed-env.md): PostgreSQL is away for 0.5 to 1.8 s, and
+# before that requests wait for those that are under way, for a second or two; the proxy is away for 1.1 to 2.0 s.
+DATABASE_RESTART_SECONDS=4
 PROXY_RESTART_SECONDS=2
+TO_RESTART= # of db and proxy, at the end
 
 # Visitors notice a restart of these two. So the new values are first checked in a container beside each, and the user is
 # told what will restart.
@@ -16,6 +17,7 @@ try_what_restarts() {
         if [ "$(planned_for "$restart_service")" = replace ]; then
             "try_new_$restart_service"
             tell_restart "$restart_service"
+            TO_RESTART="$TO_RESTART $restart_service"
         elif [ "$restart_service" = proxy ]; then
             try "Check the proxy's configuration" in_proxy validate || refuse_configuration "the proxy" proxy/Caddyfile
         fi
@@ -43,7 +45,7 @@ tell_restart() { # tell_restart db|proxy
     restart_reason="its image or its definition has changed"
     [ -z "$restart_keys" ] || restart_reason="changed in .env:$restart_keys"
     case $1 in
-    db) say "PostgreSQL will restart at the end ($restart_reason): pages that need it will fail for about $DATABASE_RESTART_SECONDS s" ;;
+    db) say "PostgreSQL will restart at the end ($restart_reason): requests will wait for about $DATABASE_RESTART_SECONDS s" ;;
     proxy) say "The proxy will restart at the end ($restart_reason): visitors will be unable to connect for about $PROXY_RESTART_SECONDS s" ;;
     esac
 }
@@ -84,4 +86,18 @@ in_bytes() { # in_bytes SIZE: 512m or 2g, as lib/check.awk lets through
 
 in_proxy() { # in_proxy validate|reload: of the Caddyfile, by the Caddy that runs
     docker exec "$(container_of prod proxy)" caddy "$1" --config "$CADDYFILE" --adapter caddyfile
+}
+
+# A proxy that an older kit started does not do what the Caddyfile of this one says until it has read that. One that does
+# not run will have read it when it does.
+require_proxy_knows() { # require_proxy_knows WORD: its configuration has it
+    { engine_answers && is_running prod proxy; } || return 0
+    ! proxy_knows "$1" || return 0
+    { in_hold end && in_proxy reload; } >/dev/null 2>&1 || true
+    proxy_knows "$1" ||
+        fail "the proxy was started by an older version of this kit and cannot do this yet" "release once, which updates it: sh run.sh -0"
+}
+
+proxy_knows() { # proxy_knows WORD
+    docker exec "$(container_of prod proxy)" wget -q -O - http://127.0.0.1:2019/config/ 2>/dev/null | grep -qF -e "$1"
 }

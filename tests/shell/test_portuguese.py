@@ -41,6 +41,7 @@ NOT_SAID = {
     "sh run.sh %s %s   ",
     "\\n== The roles in PostgreSQL",
     "copying production's database server (up to %s MB)",
+    "the requests could not be held",
 }
 ENGLISH_WORD = re.compile(r"\b(the|is|are|of|to|with|without|such|from|then|set|or|not|in|it)\b")
 ENGLISH = {"LC_ALL": "", "LANG": "en_US.UTF-8"}

@@ -26,14 +26,15 @@ require_domain_leads_here note_twin get_other_certificates
 export_compose_facts require_volume_major require_roles
 require_disk build_image try_what_restarts start_database start_additions stop_additions
 stop_database copy_for_rehearsal drop_copy keep_logs note_name in_proxy show_tail sleep
-smoke_test remove_old_images watch_new_version drain
+smoke_test remove_old_images watch_new_version drain hold_requests release_requests
 """
 HARNESS = """
 set -eu
 umask 077 # the proxy's own user reads what is live all the same
 ROOT=$PROJECT STATE=$FOLDER ENV_FILE=/dev/null MODE=prod COMMAND=
 PROJECT_NAME=shop START_TIMEOUT=9 APP_VERSION=1.5 APP_REVISION=abc WEB_MEMORY=512m
-for library in log result modes compose explain prepare colours releases watch maintenance copy; do
+for library in log result modes compose explain prepare colours releases watch \\
+    hold maintenance copy; do
     . "$ROOT/lib/$library.sh"
 done
 . "$ROOT/commands/$SCRIPT.sh"
@@ -189,6 +190,7 @@ class Production:
             "IMAGES": "",
             "LISTED": "",
             "RESTARTS": "0",
+            "TO_RESTART": "",
             "WATCH_SECONDS": "0",
             "KEEP_RELEASES": "5",
             "PLANNED": "keep",
@@ -280,6 +282,21 @@ def test_the_next_release_takes_the_other_colour_and_stops_the_old_one(
     ]
     assert production.live == "web-green"
     assert 2 <= int((production.folder / "switch-seconds").read_text()) < 600
+
+
+@pytest.mark.parametrize(
+    ("fails", "status"), [("no", 0), ("hold_requests*", 0), (f"{UP} {WAIT} db", 1)]
+)
+def test_postgresql_restarts_while_requests_wait_and_they_are_let_through(
+    production: Production, fails: str, status: int
+) -> None:
+    production.serves("blue")
+    done = production.run(TO_RESTART=" db proxy", FAILS=fails)
+
+    assert done.status == status, done
+    held = done.calls.index("hold_requests")
+    assert done.calls[held : held + 3] == ["hold_requests", f"{UP} {WAIT} db", "release_requests"]
+    assert production.live == "web-green"
 
 
 def test_a_colour_that_an_interrupted_run_left_is_stopped(production: Production) -> None:

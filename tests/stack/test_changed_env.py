@@ -99,13 +99,18 @@ def test_without_a_build_a_changed_env_is_released_too_and_no_request_is_lost(
 
 def test_what_restarts_and_for_how_long_is_said_before(released: Clone) -> None:
     before = started(released)
+    released.set_in_env(DB_MEMORY="700m")
+
+    with answering(released.visitor("HTTP_PORT"), "/readyz"):
+        said = released.run("-0").out
+
+    database = "PostgreSQL will restart at the end (changed in .env: DB_MEMORY): requests will wait"
+    assert said.index(database) < said.index("Restart PostgreSQL while requests wait ... ")
     released.set_in_env(MAX_REQUEST_BODY="50MB", DB_MEMORY="700m")
 
-    said = released.run("-0").out
+    said = released.run("-0", "--no-build").out
 
-    database = "PostgreSQL will restart at the end (changed in .env: DB_MEMORY): pages that need it"
     proxy = "The proxy will restart at the end (changed in .env: MAX_REQUEST_BODY): visitors will"
-    assert said.index(database) < said.index("Start the proxy and PostgreSQL ... ")
     assert said.index(proxy) < said.index("Start the proxy and PostgreSQL ... ")
     after = started(released)
     assert after["db"] != before["db"]

@@ -54,6 +54,8 @@ ELSEWHERE = {
     "sh run.sh rollback": r"run\(\"rollback\"",
     "sh run.sh maintenance on": r"\"maintenance\", \"on\"",
     "sh run.sh maintenance off": r"\"maintenance\", \"off\"",
+    "sh run.sh hold COMMAND": r"\"hold\", \"docker\", \"restart\"",
+    "sh run.sh hold docker restart postdo-prod-db-1": r"\"hold\", \"docker\", \"restart\"",
     "sh run.sh -0 status": r"\"-0\", \"status\"",
     "sh run.sh -0 manage --yes migrate APP NAME": r"\"-0\", \"manage\", \"--yes\", \"migrate\"",
     # With the checksum of a plan, in a production that has data to lose.

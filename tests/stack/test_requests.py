@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import signal
 import socket
 import threading
 from collections.abc import Iterator
@@ -53,6 +54,14 @@ def late(request):
     time.sleep(25)
 
 
+@csrf_exempt
+def register(request):
+    from accounts.models import User
+    from django.http import HttpResponse
+    User.objects.create(email=request.body.decode()[:40].strip())
+    return HttpResponse("registered")
+
+
 def who(request):
     from django.http import HttpResponse
     return HttpResponse(f"{request.META['REMOTE_ADDR']} {request.scheme}")
@@ -67,7 +76,7 @@ def site(own: Clone) -> Clone:
     own.environment["ACCESS_LOG"] = "on"
     own.environment["TRUSTED_PROXIES"] = "127.0.0.1"  # of the proxy's own container
     own.write("web/core/views.py", VIEWS, add=True)
-    names = ["echo", "upload", "order", "late", "who"]
+    names = ["echo", "upload", "order", "late", "who", "register"]
     own.write("web/core/urls.py", URLS % (names,), add=True)
     own.run("-0")
     return own
@@ -314,3 +323,64 @@ def test_past_the_proxy_nobody_is_believed(site: Clone) -> None:
 
     assert seen.endswith(" http"), seen
     assert not seen.startswith("192.0.2.7"), seen
+
+
+# ---- Held requests ----
+
+
+def test_no_request_is_lost_while_a_hold_restarts_postgresql(site: Clone) -> None:
+    """Pages, and forms of each size, of which the largest is streamed by the proxy."""
+    over = threading.Event()
+    acknowledged: list[str] = []
+    failed: list[str] = []
+
+    def visit(number: int) -> None:
+        visitor = site.visitor("HTTP_PORT")
+        count = 0
+        while not over.is_set():
+            count += 1
+            email = f"held-{number}-{count}@example.com"
+            body = email.ljust((40, 5_000, 200_000)[count % 3]).encode()
+            try:
+                seen = [visitor.get("/readyz").status, send(site, register(body)).status]
+                failed.extend(f"{email}: {seen}" for status in seen if status != 200)
+                acknowledged.append(email)
+            except OSError as error:
+                failed.append(repr(error))
+
+    visitors = [threading.Thread(target=visit, args=(number,)) for number in range(4)]
+    for one in visitors:
+        one.start()
+    try:
+        eventually(lambda: acknowledged, "a first visitor")
+        database = site.containers("prod")["db"]
+        before = database.started_at
+        site.run("hold", "docker", "restart", database.id)
+        count = len(acknowledged)
+        eventually(lambda: len(acknowledged) > count + 4, "visitors afterwards")
+    finally:
+        over.set()
+        for one in visitors:
+            one.join()
+
+    assert failed == []
+    assert database.started_at != before
+    rows = site.query("prod", "SELECT email FROM accounts_user WHERE email LIKE 'held-%'")
+    assert sorted(rows.split()) == sorted(acknowledged), "each once"
+
+
+def register(body: bytes) -> bytes:
+    """A POST of that body to the page that writes it into a table."""
+    return post("/register/", body, f"Content-Length: {len(body)}")
+
+
+def test_a_hold_ends_with_what_began_it_also_by_kill(site: Clone) -> None:
+    proxy = site.containers("prod")["proxy"]
+    is_held = ("sh", "/etc/caddy/site/hold.sh", "held")
+    run = site.start("hold", "sleep", "600")
+    eventually(lambda: proxy.try_run(*is_held).returncode == 0, "requests to be held")
+
+    run.send(signal.SIGKILL)
+
+    eventually(lambda: proxy.try_run(*is_held).returncode != 0, "requests to be let through")
+    assert site.visitor("HTTP_PORT").is_up()

@@ -1,0 +1,19 @@
+# proxy/hold.sh: runs in the proxy's container, where requests wait while /tmp/hold has a 1 in it (proxy/Caddyfile).
+# usage: sh hold.sh hold SECONDS    hold requests until the input ends, but no longer than that
+#        sh hold.sh held            true while they are held
+#        sh hold.sh end             let them through
+
+let_through() {
+    : >/tmp/hold
+}
+
+case $1 in
+hold)
+    trap let_through EXIT
+    trap 'exit 0' HUP INT TERM
+    printf 1 >/tmp/hold
+    timeout "$2" cat >/dev/null || true
+    ;;
+held) [ "$(cat /tmp/hold)" = 1 ] ;;
+end) let_through ;;
+esac

@@ -1,9 +1,11 @@
 # commands/restore.sh: restore a backup as a second database, then swap it with the site's database.
 # usage: sh run.sh [-0|-1] restore BACKUP       restore a file of `backup`, or a folder of a release, as database "restored"
-#        sh run.sh [-0|-1] restore --swap       stop the site, and swap its database with "restored"
+#        sh run.sh [-0|-1] restore --swap       swap the site's database with "restored"
 #        sh run.sh [-0|-1] restore --drop-old   remove the database that was replaced
 #
-# Nothing is lost: the swap keeps the site's former database as "replaced".
+# Nothing is lost: the swap keeps the site's former database as "replaced". If "restored" has the same migrations, the
+# requests to production wait for some seconds, and then get the restored data; otherwise the swap stops the site, and the
+# next start migrates the data.
 
 main() {
     [ $# -eq 1 ] || usage_error "restore needs a backup, such as: restore backups/NAME"
@@ -65,16 +67,64 @@ put_in_place() {
     database_exists "$MODE" restored || fail "there is no database \"restored\"" "restore a backup first: sh run.sh $(mode_flag "$MODE") restore backups/$(newest_backup)"
     ! database_exists "$MODE" replaced || fail "the database \"replaced\" of an earlier restore still exists" "remove it: sh run.sh $(mode_flag "$MODE") restore --drop-old"
     require_database_unused "$MODE"
-    # From here on the site is down, until the next start.
+    if [ "$MODE" = prod ] && site_is_well prod && has_same_migrations; then
+        swap_while_requests_wait
+        say "the site now serves the restored data. Its former data is in the database \"replaced\"."
+    else
+        swap_and_stay_stopped
+        say "the site now has the restored data. Its former data is in the database \"replaced\"."
+        say "  start the site      sh run.sh $(mode_flag "$MODE")"
+    fi
+    say "  remove the old one  sh run.sh $(mode_flag "$MODE") restore --drop-old"
+}
+
+# Then the code that serves can work on it as it is.
+has_same_migrations() {
+    restore_migrations=$(migrations_of restored) && [ -n "$restore_migrations" ] && [ "$restore_migrations" = "$(migrations_of "$POSTGRES_DB")" ]
+}
+
+migrations_of() { # migrations_of DATABASE
+    run_sql prod migrations.sql -d "$1" 2>>"$LOG_FILE"
+}
+
+# The processes of the site start anew: they may remember something of the former data.
+swap_while_requests_wait() {
+    undo_with start_site
+    restore_status=0
+    try "Swap the databases while requests wait" while_held swap_under_site || restore_status=$?
+    UNDO=${UNDO#start_site }
+    if [ "$restore_status" -ne 0 ]; then
+        # The site that does not start, or the swap?
+        # shellcheck disable=SC2046 # split on purpose: a list of words
+        ! database_exists prod replaced || explain_unhealthy prod db "$(web_service prod)" $(additions prod)
+        show_tail
+        fail_site "the databases could not be swapped; both are unchanged" "$FIX_ABOVE"
+    fi
+}
+
+swap_under_site() {
+    swap_status=0
+    { compose prod stop "$(web_service prod)" && stop_additions prod && swap_databases; } || swap_status=$?
+    start_site && return "$swap_status"
+}
+
+start_site() {
+    # shellcheck disable=SC2046 # split on purpose: a list of words
+    compose prod up -d --no-build --no-deps --no-recreate --wait --wait-timeout "$START_TIMEOUT" "$(web_service prod)" $(additions prod)
+}
+
+swap_databases() {
+    run_sql "$MODE" swap.sql -1 -v live="$POSTGRES_DB"
+}
+
+# Until the next start.
+swap_and_stay_stopped() {
     "stop_site_$MODE"
-    try "Swap the databases" run_sql "$MODE" swap.sql -1 -v live="$POSTGRES_DB" || {
+    try "Swap the databases" swap_databases || {
         show_tail
         fail "the databases could not be swapped; both are unchanged, and the site is stopped" "$FIX_ABOVE; to start the site with its own data: sh run.sh $(mode_flag "$MODE")"
     }
     step "Stop PostgreSQL" stop_database_again
-    say "the site now has the restored data. Its former data is in the database \"replaced\"."
-    say "  start the site      sh run.sh $(mode_flag "$MODE")"
-    say "  remove the old one  sh run.sh $(mode_flag "$MODE") restore --drop-old"
 }
 
 drop_old() {

@@ -412,3 +412,49 @@ def test_a_swap_that_cannot_be_made_is_refused_before_the_site_stops_with_a_fake
 
     result.assert_refused("cannot rename the database postgres", "set POSTGRES_DB=site in .env")
     assert not any(call.startswith("stop") for call in docker.compose_calls())
+
+
+RESTORED = "app|0001\napp|0002"
+
+
+@pytest.mark.parametrize(
+    ("fails", "status", "says"),
+    [
+        ("nothing", 0, "the site now serves the restored data"),
+        ("* exec *swap.sql", 1, "both are unchanged. The previous version is still serving."),
+    ],
+)
+def test_a_swap_for_the_same_code_lets_requests_wait_and_starts_the_site_anew(
+    dash_clone: Clone, docker: FakeDocker, fails: str, status: int, says: str
+) -> None:
+    for service in ("db", "proxy", "web-blue"):
+        docker.has_container(service)
+    make_live(dash_clone, "web-blue")
+    docker.answer("compose *names.sql", out="postdo\nrestored")
+    docker.answer("compose *migrations.sql", out=RESTORED)
+    docker.answer(fails, status=1)
+
+    result = dash_clone.run("-0", "restore", "--swap")
+
+    assert result.status == status, result
+    assert says in result.out + result.err
+    calls = [call.split(" ./")[-1] for call in docker.calls()]
+    order = ("hold.sh held", " stop web-blue", "swap.sql", "--no-recreate", "hold.sh end")
+    seen = [word for call in calls for word in order if word in call]
+    assert seen == list(order)
+    assert not any(call.endswith(" stop proxy") for call in docker.compose_calls())
+
+
+def test_a_swap_for_other_code_stops_the_site(dash_clone: Clone, docker: FakeDocker) -> None:
+    for service in ("db", "proxy", "web-blue"):
+        docker.has_container(service)
+    make_live(dash_clone, "web-blue")
+    docker.answer("compose *names.sql", out="postdo\nrestored")
+    docker.answer("compose *migrations.sql", out=RESTORED)
+    docker.answer("compose *-d restored *migrations.sql", out="app|0001")
+
+    result = dash_clone.run("-0", "restore", "--swap")
+
+    assert "start the site      sh run.sh -0" in result.out, result
+    assert "stop proxy" in docker.compose_calls()
+    assert not any("hold.sh" in call for call in docker.calls())

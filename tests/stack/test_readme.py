@@ -208,7 +208,7 @@ def back_to_the_backup(reader: Reader, _: TimedResult) -> None:
 def replaced_is_kept(reader: Reader, _: TimedResult) -> None:
     kept = reader.clone.run("-0", "psql", "-d", "replaced", "-qAtc", EMAILS).out
     assert "after-the-backup@example.com" in kept
-    assert reader.clone.runs_in("prod") == set(), "and it is done while the site is stopped"
+    assert reader.up("HTTP_PORT"), "its migrations are the same, so the site was not stopped"
 
 
 def replaced_is_gone(reader: Reader, _: TimedResult) -> None:

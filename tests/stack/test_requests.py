@@ -8,7 +8,7 @@ import signal
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 
 import pytest
 
@@ -328,8 +328,13 @@ def test_past_the_proxy_nobody_is_believed(site: Clone) -> None:
 # ---- Held requests ----
 
 
-def test_no_request_is_lost_while_a_hold_restarts_postgresql(site: Clone) -> None:
-    """Pages, and forms of each size, of which the largest is streamed by the proxy."""
+@contextmanager
+def visited(site: Clone) -> Iterator[list[str]]:
+    """Inside, four visitors ask and write, before and after; no request of theirs fails.
+
+    The list has what they have written, as soon as that is acknowledged. Bodies of each size: the
+    proxy has the smaller ones whole before it connects, and streams the largest.
+    """
     over = threading.Event()
     acknowledged: list[str] = []
     failed: list[str] = []
@@ -339,7 +344,7 @@ def test_no_request_is_lost_while_a_hold_restarts_postgresql(site: Clone) -> Non
         count = 0
         while not over.is_set():
             count += 1
-            email = f"held-{number}-{count}@example.com"
+            email = f"held-{id(over) % 10**6}-{number}-{count}@example.com"
             body = email.ljust((40, 5_000, 200_000)[count % 3]).encode()
             try:
                 seen = [visitor.get("/readyz").status, send(site, register(body)).status]
@@ -353,20 +358,48 @@ def test_no_request_is_lost_while_a_hold_restarts_postgresql(site: Clone) -> Non
         one.start()
     try:
         eventually(lambda: acknowledged, "a first visitor")
-        database = site.containers("prod")["db"]
-        before = database.started_at
-        site.run("hold", "docker", "restart", database.id)
+        yield acknowledged
         count = len(acknowledged)
         eventually(lambda: len(acknowledged) > count + 4, "visitors afterwards")
     finally:
         over.set()
         for one in visitors:
             one.join()
-
     assert failed == []
+
+
+WRITTEN = "SELECT email FROM accounts_user WHERE email LIKE 'held-%'"
+
+
+def test_no_request_is_lost_while_a_hold_restarts_postgresql(site: Clone) -> None:
+    database = site.containers("prod")["db"]
+    before = database.started_at
+    old = set(site.query("prod", WRITTEN).split())
+
+    with visited(site) as acknowledged:
+        site.run("hold", "docker", "restart", database.id)
+
     assert database.started_at != before
-    rows = site.query("prod", "SELECT email FROM accounts_user WHERE email LIKE 'held-%'")
-    assert sorted(rows.split()) == sorted(acknowledged), "each once"
+    now = site.query("prod", WRITTEN).split()
+    assert sorted(set(now) - old) == sorted(acknowledged)
+    assert len(now) == len(set(now)), "each once"
+
+
+def test_no_request_is_lost_while_a_swap_of_databases_holds_them(site: Clone) -> None:
+    old = set(site.query("prod", WRITTEN).split())
+    said = site.run("-0", "backup").out
+    site.run("-0", "restore", next(word for word in said.split() if word.startswith("backups/")))
+    try:
+        with visited(site) as acknowledged:
+            site.run("-0", "restore", "--swap")
+        now = set(site.query("prod", WRITTEN).split())
+        before = set(site.run("-0", "psql", "-d", "replaced", "-qAtc", WRITTEN).out.split())
+    finally:
+        site.run("-0", "restore", "--drop-old", ok=False)
+
+    assert now & before == old, "what the backup had"
+    assert now | before == old | set(acknowledged)
+    assert now - old, "and the site writes into the restored one"
 
 
 def register(body: bytes) -> bytes:

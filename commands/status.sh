@@ -1,5 +1,7 @@
-# commands/status.sh: show what runs in each mode, its version and address, and whether visitors get pages.
+# commands/status.sh: show what runs in each mode, what is wrong with it and how to fix that, and whether visitors get pages.
 # usage: sh run.sh [-0|-1|-2] status
+#        sh run.sh [-0|-1|-2] status --watch   show it again every 2 s, until Ctrl-C
+#        sh run.sh [-0|-1|-2] status --json    for programs: docs/status-json.md
 #
 # Exits with 0 if the mode is healthy, 1 if it is unhealthy, 2 if nothing answers. It asks for the page HEALTH_PATH through
 # the proxy, as a visitor does. Without a mode, the worst of those that run counts, and production if it was ever released.
@@ -7,80 +9,289 @@
 WELL=0
 ILL=1
 DOWN=2
+EVERY=2 # seconds between two pages of --watch
 
 main() {
-    take_no_arguments "$@"
+    status_form=page
+    case ${1-} in
+    '') ;;
+    --json) status_form=json ;;
+    --watch)
+        status_form=watch
+        [ -t 1 ] || usage_error "--watch needs a terminal; for a program: status --json"
+        ;;
+    *) unknown_argument "$1" ;;
+    esac
+    [ $# -le 1 ] || unknown_argument "$2"
     read_environment
-    problem=$(engine_problem) || say "Docker: $(printf '%s\n' "$problem" | head -n 1)"
-    status_worst=$WELL
-    for status_mode in ${MODE:-prod dev local}; do
-        status_code=$WELL
-        "status_of_$status_mode" || status_code=$?
-        ! status_counts "$status_mode" || [ "$status_code" -le "$status_worst" ] || status_worst=$status_code
-    done
+    [ "$status_form" != watch ] || watch_status
+    look_at_modes
+    show_facts "$status_form"
     exit "$status_worst"
 }
 
-# A mode that nobody has started is not ill.
-status_counts() { # status_counts MODE
-    [ -z "$MODE" ] || return 0
-    case $1 in
-    prod) [ -n "$(live_colour)" ] && return ;;
-    local) local_server_runs && return ;;
-    esac
-    [ -z "$problem" ] && mode_runs "$1"
+watch_status() {
+    trap 'printf "\n"; exit 0' INT
+    printf '\033[2J'
+    while :; do
+        look_at_modes
+        # Each line over the one before, so that nothing flickers; then what is left of the page before is cleared.
+        watch_page=$(date '+%H:%M:%S, every '"$EVERY"' s; Ctrl-C ends it' && show_facts page)
+        printf '\033[H%s\033[K\n\033[J' "$(printf '%s\n' "$watch_page" | awk 'NR > 1 { printf "\033[K\n" } { printf "%s", $0 }')"
+        sleep "$EVERY"
+    done
 }
 
-status_of_prod() {
+show_facts() { # show_facts page|json
+    printf '%s\n' "$FACTS" | LC_ALL=C awk -f "$ROOT/lib/$([ "$1" = json ] && printf json || printf status).awk"
+}
+
+look_at_modes() {
+    FACTS=
+    note_number format 1
+    status_worst=$WELL
+    problem=$(engine_problem) || note_text docker.problem "$problem"
+    for status_mode in ${MODE:-prod dev local}; do
+        # A mode of which nobody can tell is not there at all.
+        [ "$status_mode" = local ] || [ -z "$problem" ] || { count_mode "$status_mode" "$DOWN" && continue; }
+        at=$(mode_name "$status_mode")
+        PROBLEMS=
+        status_code=$WELL
+        "look_at_$status_mode" || status_code=$?
+        note_problems
+        case $status_code in
+        "$WELL") note_text "$at.state" healthy ;;
+        "$ILL") note_text "$at.state" unhealthy ;;
+        *) note_text "$at.state" down ;;
+        esac
+        count_mode "$status_mode" "$status_code"
+    done
+}
+
+# A mode that nobody has started is not ill.
+count_mode() { # count_mode MODE CODE
+    if [ -z "$MODE" ]; then
+        case $1 in
+        prod) [ -n "$(live_colour)" ] || { [ -z "$problem" ] && mode_runs prod; } || return 0 ;;
+        local) local_server_runs || return 0 ;;
+        *) { [ -z "$problem" ] && mode_runs "$1"; } || return 0 ;;
+        esac
+    fi
+    [ "$2" -le "$status_worst" ] || status_worst=$2
+}
+
+look_at_prod() {
     begin_in_docker prod || return "$DOWN"
-    status_web=$(web_service prod)
-    # shellcheck disable=SC2046 # split on purpose: a port, and a name if there is one
+    web=$(web_service prod)
+    begin_memory prod proxy "$web" db
+    ask_engine
+    note_text "$at.live" "$(live_colour)"
+    note_text "$at.since" "$(docker inspect --format '{{.State.StartedAt}}' "$(container_of prod "$web")" 2>/dev/null | sed 's/\.[0-9]*Z$/Z/')"
     if maintenance_is_on; then
         # Through the proxy there is the page alone.
-        ANSWER=$(ask_as_visitor prod "$status_web" 127.0.0.1 8000)
+        ANSWER=$(ask_as_visitor prod "$web" 127.0.0.1 8000)
     else
-        ANSWER=$(ask_as_visitor prod "$status_web" proxy $(if serves_https; then printf '443 %s' "$DOMAIN"; else printf 80; fi))
+        # shellcheck disable=SC2046 # split on purpose: a port, and a name if there is one
+        ANSWER=$(ask_as_visitor prod "$web" proxy $(if serves_https; then printf '443 %s' "$DOMAIN"; else printf 80; fi))
     fi
-    show_service prod proxy "$(production_address)"
-    show_service prod "$status_web" live
-    show_service prod db ""
-    show_disorder prod
-    ! serves_https || for status_name in $(own_domains); do
-        printf '  %-10s %s\n' certificate "$(describe_certificate "$status_name")"
-    done
-    ! maintenance_is_on || printf '  %-10s since %s, visitors get its page; end it: sh run.sh maintenance off\n' maintenance "$(maintenance_since)"
-    judge prod proxy "$status_web" db
+    # What is most urgent is noted first.
+    look_at_service prod proxy "$(production_address)"
+    look_at_service prod "$web" live
+    look_at_service prod db ""
+    prod_code=0
+    judge prod proxy "$web" db || prod_code=$?
+    look_at_maintenance
+    look_at_order prod
+    look_at_requests
+    look_at_disk
+    look_at_certificates
+    look_at_release
+    look_at_backup
+    end_memory
+    for memory_service in proxy "$web" db; do look_at_memory "$memory_service"; done
+    return "$prod_code"
 }
 
-status_of_dev() {
+look_at_dev() {
     begin_in_docker dev || return "$DOWN"
     ANSWER=$(ask_as_visitor dev web 127.0.0.1 8000)
-    show_service dev web "http://127.0.0.1:$DEV_PORT/"
-    show_service dev pgadmin "http://127.0.0.1:$PGADMIN_PORT/"
-    show_service dev db "127.0.0.1:$DEV_DB_PORT"
-    show_disorder dev
+    look_at_service dev web "http://127.0.0.1:$DEV_PORT/"
+    look_at_service dev pgadmin "http://127.0.0.1:$PGADMIN_PORT/"
+    look_at_service dev db "127.0.0.1:$DEV_DB_PORT"
+    look_at_order dev
     judge dev web db
 }
 
-# The head of a mode's lines. False if nobody can be served: no engine, another folder's, stopped.
+look_at_local() {
+    if ! local_server_runs; then
+        note_text "$at.summary" "stopped   (start: sh run.sh -2)"
+        return "$DOWN"
+    fi
+    note_text "$at.summary" "process $(cut -d ' ' -f 1 "$SERVER_PID_FILE")"
+    local_code=$WELL
+    ANSWER=$("$VENV/bin/python" -I -S "$ROOT/healthcheck.py" "$HEALTH_PATH" 127.0.0.1 "$LOCAL_PORT" 2>&1) || local_code=$ILL
+    case $ANSWER in [1-5][0-9][0-9]" "*) ;; *) local_code=$DOWN ;; esac
+    note_text "$at.visitors" "$ANSWER"
+    note_service web "$([ "$local_code" = "$WELL" ] && printf running || printf unhealthy)" "http://127.0.0.1:$LOCAL_PORT/"
+    choose_local_database
+    case $LOCAL_DATABASE in
+    docker) note_service db "$(state_of dev db)" "127.0.0.1:$DEV_DB_PORT" ;;
+    embedded) note_service db "$(case $(embedded status --json --data "$EMBEDDED" 2>&1) in *'"state": "running"'*) printf running ;; *) printf stopped ;; esac)" "127.0.0.1:$DEV_DB_PORT" ;;
+    esac
+    return "$local_code"
+}
+
+# The head of a mode. False if nobody can be served: another folder's, stopped.
 begin_in_docker() { # begin_in_docker prod|dev
-    [ -z "$problem" ] || return 1
     status_owner=$(other_owners "$1" | head -n 1)
     if [ -n "$status_owner" ]; then
-        printf '%-12s belongs to the clone in %s (PROJECT_NAME %s)\n' "$(mode_name "$1")" "$status_owner" "$PROJECT_NAME"
+        note_text "$at.summary" "belongs to the clone in $status_owner (PROJECT_NAME $PROJECT_NAME)"
         return 1
     fi
     if mode_runs "$1"; then
-        printf '%-12s version %s\n' "$(mode_name "$1")" "$(version_of "$1")"
+        status_version=$(version_of "$1")
+        note_text "$at.summary" "version $status_version"
+        note_text "$at.version" "$status_version"
         return
     fi
     if is_running "$1" db; then
-        printf '%-12s only its database runs\n' "$(mode_name "$1")"
-        show_service "$1" db "$([ "$1" = prod ] || printf '127.0.0.1:%s' "$DEV_DB_PORT")"
+        note_text "$at.summary" "only its database runs"
+        note_service db "$(state_of "$1" db)" "$([ "$1" = prod ] || printf '127.0.0.1:%s' "$DEV_DB_PORT")"
     else
-        printf '%-12s stopped   (start: sh run.sh %s)\n' "$(mode_name "$1")" "$(mode_flag "$1")"
+        note_text "$at.summary" "stopped   (start: sh run.sh $(mode_flag "$1"))"
     fi
     return 1
+}
+
+# --- The parts ------------------------------------------------------------------------------------------------------
+
+PROBLEMS= # WHAT and NEXT of each, two lines
+
+note_problem() { # note_problem WHAT NEXT
+    PROBLEMS="$PROBLEMS${PROBLEMS:+
+}$(printf '%s\n' "$1" | head -n 1)
+$(printf '%s\n' "$2" | head -n 1)"
+}
+
+note_problems() {
+    [ -n "$PROBLEMS" ] || { note_nothing list "$at.problems" && return; }
+    problem_number=0
+    while IFS= read -r problem_what && IFS= read -r problem_next; do
+        note_text "$at.problems.$problem_number.what" "$problem_what"
+        note_text "$at.problems.$problem_number.next" "$problem_next"
+        problem_number=$((problem_number + 1))
+    done <<LINES
+$PROBLEMS
+LINES
+}
+
+# A site that gives no visitor the page is not healthy, whatever Docker has last seen.
+look_at_service() { # look_at_service MODE SERVICE WHERE
+    service_state=$(state_of "$1" "$2")
+    case $service_state in
+    healthy | running | starting) ;;
+    stopped) note_problem "$2 is stopped" "start it: sh run.sh $(mode_flag "$1"); why it stopped: sh run.sh $(mode_flag "$1") logs ${2%%-*}" ;;
+    *) note_problem "$2 is $service_state" "find out why: sh run.sh $(mode_flag "$1") logs ${2%%-*}" ;;
+    esac
+    case $2-$service_state in web*-healthy) is_a_page "$ANSWER" || service_state=unhealthy ;; esac
+    note_service "$2" "$service_state" "$3"
+}
+
+note_service() { # note_service SERVICE STATE WHERE
+    note_text "$at.services.$1.state" "$2"
+    note_text "$at.services.$1.where" "$3"
+}
+
+look_at_maintenance() {
+    if maintenance_is_on; then
+        note_text "$at.maintenance" "$(maintenance_since)"
+        note_problem "maintenance is on since $(maintenance_since): visitors get its page" "end it: sh run.sh maintenance off"
+    else
+        note_nothing empty "$at.maintenance"
+    fi
+}
+
+look_at_requests() {
+    requests=$(recent_answers)
+    note_number "$at.requests.minutes" "$RECENTLY"
+    note_number "$at.requests.answers" "${requests% *}"
+    note_number "$at.requests.errors" "${requests#* }"
+    [ "${requests#* }" -lt 5 ] || [ "$((${requests#* } * 100))" -le "${requests% *}" ] ||
+        note_problem "${requests#* } of ${requests% *} requests failed in the last $RECENTLY minutes" "find out why: sh run.sh -0 logs web"
+}
+
+look_at_memory() { # look_at_memory SERVICE
+    memory=$(memory_of prod "$1")
+    [ -n "$memory" ] || return 0
+    memory_used=${memory% *}
+    memory_limit=${memory#* }
+    note_number "$at.memory.$1.used" "$memory_used"
+    note_number "$at.memory.$1.limit" "$memory_limit"
+    [ "$((memory_used / 95))" -lt "$((memory_limit / 100))" ] ||
+        note_problem "$1 uses more than 95 % of its memory" "raise $(printf '%s' "${1%%-*}" | tr '[:lower:]' '[:upper:]')_MEMORY in .env, then run: sh run.sh -0"
+}
+
+look_at_certificates() {
+    serves_https || { note_nothing list "$at.certificates" && return; }
+    certificate_number=0
+    for certificate_of in $(own_domains); do
+        certificate_at="$at.certificates.$certificate_number"
+        certificate_number=$((certificate_number + 1))
+        certificate_left=$(certificate_days "$certificate_of")
+        note_text "$certificate_at.name" "$certificate_of"
+        note_text "$certificate_at.issuer" "$([ -z "$certificate_left" ] || certificate_issuer "$certificate_of")"
+        # Caddy's own live for hours.
+        if caddy_is_authority "$certificate_of"; then certificate_left=; fi
+        note_number "$certificate_at.days" "$certificate_left"
+        certificate_found=$(certificate_problem "$certificate_of")
+        [ -z "$certificate_found" ] || note_problem "$certificate_found" "$(printf '%s\n' "$certificate_found" | tail -n 1)"
+    done
+}
+
+look_at_release() {
+    release_last=$(release_numbers | head -n 1)
+    release_now=$(live_release)
+    if [ -z "$release_now" ]; then
+        note_nothing empty "$at.release"
+    else
+        note_number "$at.release.number" "$release_now"
+        for release_key in began by version; do
+            note_text "$at.release.$release_key" "$(release_fact "$release_now" "$release_key")"
+        done
+    fi
+    [ -n "$release_last" ] && [ "$release_last" != "$release_now" ] && ! is_locked prod || return 0
+    release_outcome=$(release_fact "$release_last" outcome)
+    [ "$release_outcome" = live ] ||
+        note_problem "the last release ($release_last, of $(release_fact "$release_last" began)) ended as $release_outcome" "fix what its log says (.postdo/log), then release again: sh run.sh -0"
+}
+
+look_at_backup() {
+    backup_path=$(last_backup)
+    if [ -z "$backup_path" ]; then
+        note_nothing empty "$at.backup"
+        note_problem "there is no backup in backups/" "take one now, and one every night (docs/day-two.md): sh run.sh -0 backup"
+        return
+    fi
+    note_text "$at.backup.path" "${backup_path#"$ROOT"/}"
+    note_text "$at.backup.time" "$(date -r "$backup_path" '+%Y-%m-%d %H:%M' 2>/dev/null)"
+    note_number "$at.backup.size" "$(du -sk "$backup_path" 2>/dev/null | awk '{ printf "%.0f", $1 * 1024 }')"
+    [ -z "$(find "$backup_path" -prune -mtime +1)" ] ||
+        note_problem "the last backup is more than two days old" "take one now, and one every night (docs/day-two.md): sh run.sh -0 backup"
+}
+
+look_at_disk() {
+    disk=$(scarcest_disk)
+    disk_free=${disk%% *}
+    disk=${disk#* }
+    note_number "$at.disk.free" "$disk_free"
+    note_number "$at.disk.size" "${disk%% *}"
+    note_text "$at.disk.path" "${disk#* }"
+    [ "${disk_free:-0}" -ge 1048576000 ] || note_problem "the disk of ${disk#* } has less than 1000 MB left, which a release needs" "$FREE_DISK"
+}
+
+look_at_order() { # look_at_order MODE
+    order_lines=$(LC_ALL=C MESSAGES='' show_disorder "$1" | sed 's/^ *-- *[a-z]*: *//; s/^ *next: *//')
+    [ -z "$order_lines" ] || note_problem "$order_lines" "$(printf '%s\n' "$order_lines" | tail -n 1)"
 }
 
 # Asked now, by this clone's own script in the site's container: Docker's check is half a minute behind.
@@ -95,12 +306,12 @@ is_a_page() { # is_a_page ANSWER
     case $1 in [1-4][0-9][0-9]" "*) ;; *) return 1 ;; esac
 }
 
-# The last line, and the verdict.
 judge() { # judge MODE SERVICE...: those that have to be well besides
     judge_mode=$1
-    printf '  %-10s %s\n' "$([ "$judge_mode" = prod ] && maintenance_is_on && printf 'site' || printf visitors)" "get ${ANSWER:-no answer}"
     shift
+    note_text "$at.visitors" "$ANSWER"
     judge_code=$DOWN
+    is_a_page "$ANSWER" || note_problem "visitors get ${ANSWER:-no answer}" "find out why: sh run.sh $(mode_flag "$judge_mode") logs $([ "$judge_mode" = prod ] && [ -z "${ANSWER##no *}" ] && printf proxy || printf web)"
     case $ANSWER in 5[0-9][0-9]" "*) judge_code=$ILL ;; esac
     ! is_a_page "$ANSWER" || judge_code=$WELL
     for judge_service in "$@"; do
@@ -109,34 +320,8 @@ judge() { # judge MODE SERVICE...: those that have to be well besides
     return "$judge_code"
 }
 
-# A site that gives no visitor the page is not healthy, whatever Docker has last seen.
-show_service() { # show_service MODE SERVICE WHERE
-    show_state=$(state_of "$1" "$2")
-    case $2-$show_state in web*-healthy) is_a_page "$ANSWER" || show_state=unhealthy ;; esac
-    printf '  %-10s %-10s %s\n' "$2" "$show_state" "$3"
-}
-
 version_of() { # version_of MODE: what the serving container was told of itself
     version_container=$(container_of "$1" "$(web_service "$1")")
     [ -n "$version_container" ] || { printf 'none' && return; }
     docker inspect --format '{{range .Config.Env}}{{println .}}{{end}}' "$version_container" | sed -n 's/^APP_VERSION=//p'
-}
-
-status_of_local() {
-    if ! local_server_runs; then
-        printf '%-12s stopped   (start: sh run.sh -2)\n' local
-        return "$DOWN"
-    fi
-    local_code=$WELL
-    local_answer=$("$VENV/bin/python" -I -S "$ROOT/healthcheck.py" "$HEALTH_PATH" 127.0.0.1 "$LOCAL_PORT" 2>&1) || local_code=$ILL
-    case $local_answer in [1-5][0-9][0-9]" "*) ;; *) local_code=$DOWN ;; esac
-    printf '%-12s process %s\n' local "$(cut -d ' ' -f 1 "$SERVER_PID_FILE")"
-    printf '  %-10s %-10s %s\n' web "$([ "$local_code" = "$WELL" ] && printf running || printf unhealthy)" "http://127.0.0.1:$LOCAL_PORT/"
-    choose_local_database
-    case $LOCAL_DATABASE in
-    docker) show_service dev db "127.0.0.1:$DEV_DB_PORT" ;;
-    embedded) printf '  %-10s %-10s %s\n' db "$(case $(embedded status --json --data "$EMBEDDED" 2>&1) in *'"state": "running"'*) printf running ;; *) printf stopped ;; esac)" "127.0.0.1:$DEV_DB_PORT" ;;
-    esac
-    printf '  %-10s %s\n' visitors "get $local_answer"
-    return "$local_code"
 }

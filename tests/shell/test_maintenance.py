@@ -131,5 +131,5 @@ def test_status_says_it_and_asks_the_site_behind_the_page(
     told = dash_clone.run("-0", "status")
 
     assert told.status == status, told
-    assert "visitors get its page; end it: sh run.sh maintenance off" in told.out
+    assert "visitors get its page\n       next: end it: sh run.sh maintenance off\n" in told.out
     assert f"get {answer}\n" in told.out

@@ -72,9 +72,7 @@ def test_every_function_is_used() -> None:
     whole = "\n".join(re.sub(r"(?m)#.*$", "", text) for text in texts.values())
     names = re.findall(r"(?m)^([a-z_]+)\(\) \{", whole)
     # A mode's own, called as "stop_$MODE"; a service's own.
-    modes = {
-        f"{verb}_{mode}" for verb in ("stop", "status_of") for mode in ("prod", "dev", "local")
-    }
+    modes = {f"{verb}_{mode}" for verb in ("stop", "look_at") for mode in ("prod", "dev", "local")}
     by_name = {"main", *modes, "try_new_db", "try_new_proxy"}
     unused = [n for n in set(names) - by_name if len(re.findall(rf"\b{n}\b", whole)) < 2]
     assert unused == []

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import json
+import os
+import re
+import time
+from collections.abc import Iterator
+from typing import Any
+
 import pytest
+from documents import text_of
 
 from .fakes import FakeDocker
 from .machine import Clone
+from .terminal import CTRL_C, Terminal
 from .test_starts import make_live
 
 WELL, ILL, DOWN = 0, 1, 2
@@ -76,3 +85,192 @@ def test_without_an_engine_a_released_production_is_down(dash_clone: Clone) -> N
 
     assert dash_clone.run("status").status == DOWN
     assert dash_clone.run("-0", "status").status == DOWN
+
+
+# --- The page ---
+
+ANSWERED = '{"logger": "gunicorn.access", "status": %s, "bytes": 1}'
+NOT_DELIVERED = '{"level":"error","logger":"http.log.error","request":{},"status":502}'
+GIGABYTE = 1073741824
+
+
+@pytest.fixture
+def shop(dash_clone: Clone, docker: FakeDocker) -> Clone:
+    """A production that is as it should be: release 2 serves, and last night's backup is there."""
+    dash_clone.first_start()
+    make_live(dash_clone, "web-blue")
+    site(docker, PAGE)
+    docker.answer("inspect --format {{.State.StartedAt}}*", out="2026-11-30T09:00:00.123456Z")
+    docker.answer("image inspect --format {{.Id}} *:blue", out="sha256:1")
+    docker.answer("stats *", out="id-web-blue 66.5MiB / 1GiB\nid-db 1.5GiB / 8GiB")
+    answers = [ANSWERED % status for status in (200, 404, 200)]
+    docker.answer("logs *--since 5m id-web-blue", out="\n".join(answers))
+    releases = dash_clone.state / "releases"
+    releases.mkdir(mode=0o700)
+    for number in (1, 2):
+        (releases / str(number)).write_text(
+            f"began=2026-11-30 09:00:0{number}\nby=ana\nversion=v{number}\n"
+            f"image=sha256:{number - 1}\noutcome=live\n"
+        )
+    (dash_clone.root / "backups").mkdir()
+    (dash_clone.root / "backups/shop.dump").write_text("x")
+    return dash_clone
+
+
+def as_json(clone: Clone) -> dict[str, Any]:
+    """What `status --json` writes."""
+    told = clone.run("status", "--json")
+    assert told.err == "", told
+    found: dict[str, Any] = json.loads(told.out)
+    return found
+
+
+def problems(clone: Clone) -> dict[str, str]:
+    """What is wrong with production, and what to do about it."""
+    return {one["what"]: one["next"] for one in as_json(clone)["production"]["problems"]}
+
+
+def test_a_production_that_is_well_says_what_it_uses_and_has_done(shop: Clone) -> None:
+    said = shop.run("-0", "status").out
+
+    assert "  --  " not in said, "no problem"
+    assert "  memory     web-blue 66 MB of 1.0 GB, db 1.5 GB of 8.0 GB\n" in said
+    assert "  requests   3 in the last 5 minutes, of which 0 failed\n" in said
+    assert "  release    2, of 2026-11-30 09:00:02 by ana\n" in said
+    assert re.search(r"^  backup     backups/shop.dump, of \d{4}-\d\d-\d\d ", said, re.MULTILINE)
+    assert re.search(r"^  disk       .* free \(/", said, re.MULTILINE)
+
+
+def test_what_is_wrong_stands_first_with_its_remedy(shop: Clone, docker: FakeDocker) -> None:
+    docker.has_container("db", "stopped")
+
+    lines = shop.run("-0", "status").out.splitlines()
+
+    assert lines[1:3] == [
+        "  --   db is stopped",
+        "       next: start it: sh run.sh -0; why it stopped: sh run.sh -0 logs db",
+    ]
+
+
+def no_backup(clone: Clone, _: FakeDocker) -> None:
+    (clone.root / "backups/shop.dump").unlink()
+
+
+def old_backup(clone: Clone, _: FakeDocker) -> None:
+    two_days_ago = time.time() - 2.1 * 86400
+    os.utime(clone.root / "backups/shop.dump", (two_days_ago, two_days_ago))
+
+
+def errors(_: Clone, docker: FakeDocker) -> None:
+    docker.answer("logs *--since 5m id-proxy", out="\n".join([NOT_DELIVERED] * 6))
+
+
+def little_memory(_: Clone, docker: FakeDocker) -> None:
+    docker.answer("stats *", out="id-web-blue 1000MiB / 1GiB")
+
+
+def failed_release(clone: Clone, _: FakeDocker) -> None:
+    (clone.state / "releases/3").write_text("began=2026-11-30 10:00:00\noutcome=taken-back\n")
+
+
+def no_answer(_: Clone, docker: FakeDocker) -> None:
+    docker.answer("exec -i id-web-blue python *", out="no answer for /readyz on port 80: refused")
+
+
+@pytest.mark.parametrize(
+    ("change", "what", "remedy"),
+    [
+        (no_backup, "there is no backup in backups/", "sh run.sh -0 backup"),
+        (old_backup, "the last backup is more than two days old", "sh run.sh -0 backup"),
+        (errors, "6 of 9 requests failed in the last 5 minutes", "sh run.sh -0 logs web"),
+        (little_memory, "web-blue uses more than 95 % of its memory", "raise WEB_MEMORY in .env"),
+        (failed_release, "release (3, of 2026-11-30 10:00:00) ended as taken-back", "sh run.sh -0"),
+        (no_answer, "visitors get no answer for /readyz", "sh run.sh -0 logs proxy"),
+    ],
+)
+def test_each_problem_has_its_remedy(
+    shop: Clone, docker: FakeDocker, change: Any, what: str, remedy: str
+) -> None:
+    assert problems(shop) == {}
+    change(shop, docker)
+
+    found = problems(shop)
+
+    assert [remedy in found[one] for one in found if what in one] == [True], found
+
+
+# --- --json ---
+
+ROW = re.compile(r"^\| `([^`]+)` \| ([\w ]+) \| .+ \|$", re.MULTILINE)
+KINDS: dict[str, type] = {"string": str, "integer": int, "list": list, "object": dict}
+
+
+def paths(value: object, path: str = "") -> Iterator[tuple[str, object]]:
+    """Every key below a value, as docs/status-json.md writes it, with what it holds."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            here = f"{path}.{key}" if path else key
+            here = re.sub(r"(services|memory)\.[\w-]+$", r"\1.NAME", here)
+            if not isinstance(inner, dict):
+                yield here, inner
+            yield from paths(inner, here)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from paths(inner, f"{path}[]")
+
+
+def test_every_key_is_documented_and_of_its_type_and_every_documented_key_is_written(
+    shop: Clone, docker: FakeDocker
+) -> None:
+    documented = dict(ROW.findall(text_of("docs/status-json.md")))
+    whole = as_json(shop)
+    docker.answer("*/data/caddy/certificates/*", out="")
+    shop.set_in_env(DOMAIN="www.shop.example")
+    with_problems = as_json(shop)
+    shop.first.clear()
+    without_engine = as_json(shop)
+
+    written = {}
+    for one in (whole, with_problems, without_engine):
+        for path, value in paths(one):
+            name = re.sub(r"^(development|local)\b", "MODE", path)
+            if name not in documented:
+                name = re.sub(r"^production\b", "MODE", name)
+            written[name] = value
+            kind, _, null = documented[name].partition(" or ")
+            assert (value is None and null) or type(value) is KINDS[kind], (path, value)
+    objects = {key for key, kind in documented.items() if kind == "object or null"}
+    assert documented.keys() - written.keys() - objects == set()
+    assert whole["production"]["memory"]["web-blue"]["limit"] == GIGABYTE
+    assert whole["production"]["release"]["number"] == 2
+    assert whole["format"] == 1
+    assert "production" not in without_engine
+
+
+def test_any_text_is_json(shop: Clone, docker: FakeDocker) -> None:
+    docker.answer("exec -i id-web-blue python *", out='503 for /readyz: a "b" \\ c\td é')
+
+    assert as_json(shop)["production"]["visitors"] == '503 for /readyz: a "b" \\ c d é'
+
+
+# --- --watch ---
+
+
+def test_watch_shows_it_again_until_ctrl_c(shop: Clone) -> None:
+    command = shop.root / "commands/status.sh"
+    command.write_text(command.read_text().replace("EVERY=2 ", "EVERY=0.1 "))
+    with Terminal(shop, "-0", "status", "--watch") as terminal:
+        terminal.expect("visitors   get 200")
+        terminal.screen = ""
+        terminal.expect("visitors   get 200")
+        terminal.press(CTRL_C)
+        assert terminal.end() == 0
+        assert terminal.screen.count("\033[2J") == 0, "nothing flickers"
+
+
+def test_watch_is_for_a_terminal_and_nothing_else_is_an_option(shop: Clone) -> None:
+    refused = shop.run("status", "--watch")
+
+    refused.assert_refused("--watch needs a terminal", "sh run.sh help status", status=2)
+    for words in (("--json", "--watch"), ("--quick",)):
+        shop.run("status", *words).assert_refused("unknown argument", "help status", status=2)

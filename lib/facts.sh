@@ -1,0 +1,84 @@
+# lib/facts.sh: what is known of what runs, noted as facts, of which status makes a page or JSON.
+
+# TYPE KEY VALUE, a line each, with tabs between them. TYPE is text, number, empty (null) or list (an empty one). A number in
+# a key, as in production.problems.0.what, is the place in a list. What belongs to one object is noted in one go.
+FACTS=
+TAB=$(printf '\t')
+
+note_text() { # note_text KEY VALUE: its first line
+    FACTS="$FACTS${FACTS:+
+}text$TAB$1$TAB$(printf '%s\n' "$2" | head -n 1 | tr '\t' ' ')"
+}
+
+note_number() { # note_number KEY VALUE: null if it is none
+    case $2 in
+    '' | *[!0-9-]*) note_nothing empty "$1" ;;
+    *) FACTS="$FACTS${FACTS:+
+}number$TAB$1$TAB$2" ;;
+    esac
+}
+
+note_nothing() { # note_nothing empty|list KEY
+    FACTS="$FACTS${FACTS:+
+}$1$TAB$2$TAB"
+}
+
+# --- What production uses, and what it has done ---------------------------------------------------------------------
+
+RECENTLY=5 # minutes
+
+recent_answers() { # "ANSWERS ERRORS" that visitors got: from both colours, and from the proxy where it got none from them
+    {
+        for recent_colour in blue green; do
+            [ -z "$(container_of prod "web-$recent_colour")" ] || count_answers "$recent_colour" --since "${RECENTLY}m"
+        done
+        [ -z "$(container_of prod proxy)" ] || count_proxy_errors "${RECENTLY}m"
+    } | awk '{ all += $1; bad += $2 } END { print all + 0, bad + 0 }'
+}
+
+# Docker measures for a second or two, so it begins before the rest is asked for.
+begin_memory() { # begin_memory MODE SERVICE...
+    memory_mode=$1
+    shift
+    memory_containers=$(for memory_service; do is_running "$memory_mode" "$memory_service" && container_of "$memory_mode" "$memory_service"; done)
+    MEMORY_FILE=$(mktemp 2>/dev/null) || MEMORY_FILE=
+    [ -n "$MEMORY_FILE" ] && [ -n "$memory_containers" ] || return 0
+    # shellcheck disable=SC2086 # split on purpose: a list of words
+    in_time docker stats --no-stream --no-trunc --format '{{.ID}} {{.MemUsage}}' $memory_containers >"$MEMORY_FILE" 2>/dev/null &
+    MEMORY_PROCESS=$!
+}
+
+MEMORY_FILE=
+MEMORY_PROCESS=
+MEMORY=
+
+end_memory() {
+    [ -z "$MEMORY_PROCESS" ] || wait "$MEMORY_PROCESS" || true
+    [ -z "$MEMORY_FILE" ] || MEMORY=$(cat "$MEMORY_FILE")
+    [ -z "$MEMORY_FILE" ] || rm -f "$MEMORY_FILE"
+    MEMORY_FILE='' MEMORY_PROCESS=''
+}
+
+memory_of() { # memory_of MODE SERVICE: "BYTES LIMIT"; nothing if it is not known
+    printf '%s\n' "$MEMORY" | awk -v id="$(container_of "$1" "$2")" '
+        function bytes(text) {
+            if (text ~ /KiB$/) return text * 1024
+            if (text ~ /MiB$/) return text * 1048576
+            if (text ~ /GiB$/) return text * 1073741824
+            if (text ~ /TiB$/) return text * 1099511627776
+            return text + 0
+        }
+        id != "" && index($1, id) == 1 { printf "%.0f %.0f\n", bytes($2), bytes($4) }'
+}
+
+# Of the two that a release needs, the disk with less room: "FREE SIZE PATH", in bytes.
+scarcest_disk() {
+    for scarce_path in "${ENGINE_INFO% \[*}" "$ROOT"; do
+        [ ! -d "$scarce_path" ] || df -Pk "$scarce_path" | awk -v path="$scarce_path" 'NR == 2 { printf "%.0f %.0f %s\n", $4 * 1024, $2 * 1024, path }'
+    done | sort -n | head -n 1
+}
+
+last_backup() { # of production, its path: a folder that a release wrote, or a file of `backup`
+    # shellcheck disable=SC2010,SC2012 # names of the kit's own, and by their time
+    ls -dt "$ROOT"/backups/*.dump "$ROOT"/backups/*/toc.dat 2>/dev/null | grep -v -e "-$(mode_name dev)-" | head -n 1 | sed 's/\/toc\.dat$//'
+}

@@ -31,7 +31,7 @@ main() {
 }
 
 watch_status() {
-    trap 'printf "\n"; exit 0' INT
+    trap 'rm -f ${MEMORY_FILE:+"$MEMORY_FILE"}; printf "\n"; exit 0' INT
     printf '\033[2J'
     while :; do
         look_at_modes

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from bench import approvals, machine, migrations, mutants
+from bench import approvals, machine, migrations, mutants, slow_clients
 from bench.changes import use_test_environment
 from bench.process import BenchError, end_on_signals, undisturbed
 from bench.story import Options, compare
@@ -27,6 +27,7 @@ def main() -> int:
         "approvals": approvals.main,
         "mutants": mutants.main,
         "releases": releases_main,
+        "slow": slow_clients.main,
     }
     if sys.argv[1:2] and sys.argv[1] in others:
         return others[sys.argv[1]](sys.argv[2:])

@@ -20,7 +20,7 @@ from typing import IO, Any
 from gunicorn.http.errors import NoMoreData
 
 DELIVERED_WHOLE = 64 * 1024  # bytes of a body that the proxy reads first (request_buffers)
-IN_MEMORY = 256 * 1024  # bytes of one body; 64 receivers, so at most 16 MB in a process
+IN_MEMORY = 64 * 1024  # bytes of one body; 256 receivers, so at most 16 MB in a process
 PIECE = 64 * 1024
 STEP = 1024 * 1024  # bytes of the disk that are set aside at a time
 LARGEST_BODIES = 20  # how many of the largest size all processes together have room for

@@ -2,24 +2,39 @@
 
 gthread gives a request its thread when the first byte comes, so that as many slow uploads as there
 are threads stop the site. Here other threads, which are cheap and hold no database connection,
-receive the body (bodies.py); the application's threads only see requests that are complete.
+receive the body (bodies.py); the application's threads only see requests that are complete. What a
+slow client leaves of an answer is sent by the event loop (answers.py).
 """
 
 from __future__ import annotations
 
 import os
+import selectors
+import socket
 import sys
-from concurrent.futures import ThreadPoolExecutor
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
 from threading import BoundedSemaphore
 from typing import Any
 
 from gunicorn import util
 from gunicorn.workers.gthread import ThreadWorker
 
-from postdo_serving import bodies, clients, uploads
+from postdo_serving import answers, bodies, clients, uploads
 
-RECEIVERS = 64  # threads that wait for a client or for the application, in each process
-UPLOADS_AT_ONCE = 48  # of them with a body on its way; the others are left for everything else
+RECEIVERS = 256  # threads that wait for a client or for the application, in each process
+UPLOADS_AT_ONCE = 224  # of them with a body on its way; the others are left for everything else
+
+
+@dataclass
+class Unsent:
+    """The rest of an answer, the request's outcome, and when the client last took a byte."""
+
+    rest: answers.Rest
+    outcome: Future[bool]
+    taken: float
 
 
 class Worker(ThreadWorker):  # type: ignore[misc]  # Gunicorn has no types
@@ -34,6 +49,8 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # Gunicorn has no types
         self.proxies = clients.Proxies(os.environ)
         self.receiving = BoundedSemaphore(UPLOADS_AT_ONCE)
         self.room = bodies.Room(bodies.limits(os.environ, self.cfg.workers))
+        self.room_for_answers = bodies.Room(self.room.limits)
+        self.unsent: dict[Any, Unsent] = {}
         return ThreadPoolExecutor(RECEIVERS, "receiver")
 
     def run(self) -> None:
@@ -41,6 +58,8 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # Gunicorn has no types
         problem = uploads.use_own_folder()
         if problem:
             self.log.warning("Uploads of a worker that is killed will stay: %s", problem)
+        for listener in self.sockets:  # what it accepts has the same
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, answers.IN_KERNEL)
         super().run()
 
     def handle_request(self, req: Any, conn: Any) -> bool:
@@ -71,9 +90,54 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # Gunicorn has no types
         if conn.sock.fileno() < 0:
             self.nr_conns -= 1
             return
-        super().finish_request(conn, fs)
+        rest = conn.__dict__.pop("rest", None)
+        if rest is None:
+            super().finish_request(conn, fs)
+            return
+        conn.sock.setblocking(False)
+        self.unsent[conn] = Unsent(rest, fs, time.monotonic())
+        self.poller.register(conn.sock, selectors.EVENT_WRITE, partial(self.send_rest, conn))
+
+    def send_rest(self, conn: Any, _: Any) -> None:
+        """In the event loop: the client takes more. At the end Gunicorn goes on with it."""
+        unsent = self.unsent[conn]
+        try:
+            unsent.rest.send(conn.sock)
+        except OSError:
+            self.give_up(conn)
+            return
+        unsent.taken = time.monotonic()
+        if not unsent.rest:
+            self.poller.unregister(conn.sock)
+            del self.unsent[conn]
+            super().finish_request(conn, unsent.outcome)
+
+    def give_up(self, conn: Any) -> None:
+        """Close a connection whose client has left, or takes nothing."""
+        self.unsent.pop(conn).rest.close()
+        self.poller.unregister(conn.sock)
+        self.nr_conns -= 1
+        conn.close()
+
+    def murder_keepalived(self, force: bool = False) -> None:
+        """Close what is idle for too long; Gunicorn's loop calls this every second."""
+        super().murder_keepalived(force)
+        earliest = time.monotonic() - answers.SILENCE
+        for conn, unsent in list(self.unsent.items()):
+            if force or unsent.taken < earliest:
+                self.give_up(conn)
 
     def answer(self, req: Any, conn: Any) -> bool:
         """Call the application as gthread does, and close what is left of its uploads."""
-        with uploads.closed_at_the_end():
-            return bool(super().handle_request(req, conn))
+        outlet = conn.sock = answers.Outlet(conn.sock, self.room_for_answers)
+        try:
+            with uploads.closed_at_the_end():
+                keeps_alive = bool(super().handle_request(req, conn))
+        except BaseException:
+            outlet.rest.close()
+            raise
+        finally:
+            conn.sock = outlet.socket
+        if outlet.rest:
+            conn.rest = outlet.rest
+        return keeps_alive

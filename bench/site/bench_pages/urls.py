@@ -8,5 +8,7 @@ from bench_pages import views
 urlpatterns = [
     path("bench/plain", views.plain),
     path("bench/query", views.query),
+    path("bench/large", views.large),
+    path("bench/upload", views.upload),
     path("", include("config.urls")),
 ]

@@ -4,8 +4,10 @@ from django.contrib.auth.models import Permission
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
+from django.views.decorators.csrf import csrf_exempt
 
 REVISION = "0"
+LARGE = 5_000_000  # bytes; `python3 -m bench slow --megabytes` changes it
 
 LENGTH = 20
 NAMES = [f"Can change thing {number}" for number in range(LENGTH)]
@@ -22,6 +24,22 @@ def query(request: HttpRequest) -> HttpResponse:
     return page(
         request, list(Permission.objects.order_by("pk").values_list("name", flat=True)[:LENGTH])
     )
+
+
+@transaction.non_atomic_requests
+def large(request: HttpRequest) -> HttpResponse:
+    """A download."""
+    return HttpResponse(b"x" * LARGE, content_type="application/octet-stream")
+
+
+@csrf_exempt
+@transaction.non_atomic_requests
+def upload(request: HttpRequest) -> HttpResponse:
+    """How many bytes came."""
+    size = 0
+    while piece := request.read(64 * 1024):
+        size += len(piece)
+    return HttpResponse(str(size))
 
 
 def page(request: HttpRequest, names: list[str]) -> HttpResponse:

@@ -69,8 +69,7 @@ start_release() {
     fi
     require_nothing_pending
     keep_logs "$new"
-    try "Start release $target as $new" compose prod up -d --no-build --no-deps --wait --wait-timeout "$START_TIMEOUT" "web-$new" ||
-        explain_rollback
+    try "Start release $target as $new" start_kept_image || explain_rollback
     # As when it was released: a page that came later is missing there.
     case $GIVEN in *" SMOKE_PATHS "*) ;; *) SMOKE_PATHS=$(release_fact "$target" smoke) ;; esac
     require_smoke_test "$new" "choose another release (sh run.sh releases), or say what this one has to answer: SMOKE_PATHS=/ sh run.sh rollback $target"
@@ -92,15 +91,52 @@ start_release() {
 # Its entrypoint would apply them, without approval and backup. A database that is older than a release was restored, or
 # migrated backwards by hand.
 require_nothing_pending() {
-    step "Compare its migrations with the database" list_migrations
-    rollback_pending=$(tail -n "+$((LOG_MARK + 1))" "$LOG_FILE" | awk '/^\[ \] / { printf "%s%s", found++ ? ", " : "", $3 }')
-    [ -z "$rollback_pending" ] || fail_site "release $target has migrations that the database does not have: $rollback_pending" \
+    if ! rollback_pending=$(pending_by_record); then
+        step "Compare its migrations with the database" list_pending
+        rollback_pending=$(tail -n "+$((LOG_MARK + 1))" "$LOG_FILE" | fact pending)
+    fi
+    [ -n "$rollback_pending" ] || return 0
+    rollback_pending=$(printf '%s\n' "$rollback_pending" | paste -s -d , - | sed 's/,/, /g')
+    fail_site "release $target has migrations that the database does not have: $rollback_pending" \
         "check out its code ($(release_fact "$target" version)) and release it, with its backup and rehearsal: sh run.sh -0" 3
 }
 
-list_migrations() {
-    docker tag "$(release_image "$target")" "$PROJECT_NAME-web:$new" &&
-        run_to_its_end prod -T --entrypoint python "web-$new" -m django showmigrations --plan --skip-checks
+# By what its release recorded, so that no container has to start. False where that cannot tell: the release was of an older
+# kit, or the database keeps its record elsewhere.
+pending_by_record() {
+    [ -n "$(release_fact "$target" migration)" ] || return 1
+    pending_applied=$(docker exec -u postgres "$(container_of prod db)" \
+        psql -XqAt -U "$POSTGRES_USER" -d "$POSTGRES_DB" -f /etc/postdo/applied.sql </dev/null 2>>"$LOG_FILE") || return 1
+    { printf '%s\n' "$pending_applied" && printf '\n' && release_fact "$target" migration; } |
+        awk '!NF { ours = 1; next } ours { if (!($0 in there)) print; next } { there[$0] }'
+}
+
+list_pending() {
+    tag_kept_image || return 1
+    COMPOSE_INPUT=given
+    pending_status=0
+    run_to_its_end prod -T --entrypoint python "web-$new" - <"$ROOT/lib/pending.py" || pending_status=$?
+    COMPOSE_INPUT=none
+    return "$pending_status"
+}
+
+tag_kept_image() {
+    docker tag "$(release_image "$target")" "$PROJECT_NAME-web:$new"
+}
+
+# Docker asks a new container once a second how it is: here it is asked at once, and again and again.
+start_kept_image() {
+    tag_kept_image &&
+        compose prod up -d --no-build --no-deps "web-$new" &&
+        wait_until "$START_TIMEOUT" answers_or_ended "$new" && answers "$new"
+}
+
+answers_or_ended() { # answers_or_ended COLOUR
+    answers "$1" || [ "$(docker inspect --format '{{.RestartCount}} {{.State.Running}}' "$(container_of prod "web-$1")")" != "0 true" ]
+}
+
+answers() { # answers COLOUR: its health check, run now
+    docker exec "$(container_of prod "web-$1")" python -I -S /opt/kit/healthcheck.py
 }
 
 explain_rollback() {

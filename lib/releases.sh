@@ -2,7 +2,7 @@
 #
 # Release 12 is .postdo/releases/12, KEY=VALUE a line, and its image has the tag release-12. Keys: began, seconds, by,
 # version, revision, smoke (its SMOKE_PATHS), image, replaces (the number of the release that served before it), applied (one
-# line for each migration) and outcome, which is "unfinished" until there is one. An image has its tag from just before the
+# line for each migration), migration (one line for each that its code has) and outcome, which is "unfinished" until there is one. An image has its tag from just before the
 # switch on, so that a run that is killed leaves no live release without one.
 
 RELEASES="$STATE/releases"
@@ -66,8 +66,9 @@ record_failure() {
 end_release() { # end_release OUTCOME
     release_record="$RELEASES/$release_number"
     if {
-        sed '/^applied=/d; /^seconds=/d; /^outcome=/d' "$release_record" &&
+        sed '/^applied=/d; /^migration=/d; /^seconds=/d; /^outcome=/d' "$release_record" &&
             result applied | sed 's/^/applied=/' &&
+            result migration | sed 's/^/migration=/' &&
             printf 'seconds=%s\noutcome=%s\n' "$(($(date +%s) - release_began))" "$1"
     } >"$release_record.new"; then
         mv "$release_record.new" "$release_record"

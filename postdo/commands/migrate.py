@@ -72,6 +72,7 @@ def migrate(run: Run, project: Project, session: BaseDatabaseWrapper, way: Way) 
         applied, mode, checksum = _carry_out(run, project, session, before, way)
     run.console.tell(f"migrated: {len(applied)} applied ({watch})")
     run.console.facts.add("applied", *applied)
+    _note_migrations(run, before, applied)
     already = len(before.recorded & before.on_disk)
     return Migrated(applied, already, waited, watch.seconds, mode, checksum)
 
@@ -100,9 +101,20 @@ def _nothing(
         check_ahead(run, project, session, settled)
     if run.config.mode is Mode.PRODUCTION:
         _warn_of_departures(run, project, session, settled)
+    _note_migrations(run, settled)
     already = len(settled.on_disk)
     run.console.say(f"nothing to migrate ({already} applied)")
     return Migrated((), already, waited, watch.seconds)
+
+
+def _note_migrations(run: Run, before: History, applied: tuple[str, ...] = ()) -> None:
+    """What this code has, now that it is applied. Whoever brings it back compares the database.
+
+    Nothing if names alone cannot tell.
+    """
+    if not before.unsure:
+        there = {f"{app}.{name}" for app, name in before.on_disk & before.recorded}
+        run.console.facts.add("migration", *sorted(there.union(applied)))
 
 
 def _warn_of_departures(

@@ -32,9 +32,10 @@ HARNESS = """
 set -eu
 umask 077 # the proxy's own user reads what is live all the same
 ROOT=$PROJECT STATE=$FOLDER ENV_FILE=/dev/null MODE=prod COMMAND=
-PROJECT_NAME=shop START_TIMEOUT=9 APP_VERSION=1.5 APP_REVISION=abc WEB_MEMORY=512m
-for library in log result modes compose explain prepare colours releases watch \\
-    hold maintenance copy; do
+PROJECT_NAME=shop POSTGRES_USER=shop POSTGRES_DB=shop START_TIMEOUT=9
+APP_VERSION=1.5 APP_REVISION=abc WEB_MEMORY=512m
+for library in log result modes compose explain prepare colours releases watch hold \\
+    maintenance copy; do
     . "$ROOT/lib/$library.sh"
 done
 . "$ROOT/commands/$SCRIPT.sh"
@@ -61,6 +62,8 @@ docker() {
     "image inspect "*release-*) case " $IMAGES " in *" ${3##*-} "*) ;; *) return 1 ;; esac ;;
     "image ls "*) printf '%s' "$LISTED" ;;
     "logs "*) cat "$FOLDER/logs" ;;
+    *applied.sql) cat "$FOLDER/applied" ;;
+    *RestartCount*Running*) printf '%s true' "$RESTARTS" ;;
     *" /proc/net/tcp "*) head -n 1 "$FOLDER/looks" | tr ';' '\\n' && sed -i 1d "$FOLDER/looks" ;;
     *RestartCount*) printf '%s' "$RESTARTS" ;;
     esac
@@ -85,7 +88,10 @@ has_image() { [ "$HAS_IMAGE" = "$2 $3" ]; }
 planned_for() { printf '%s' "$PLANNED"; }
 additions() { printf '%s' "$ADDITIONS"; }
 has_certificate() { [ -e "$FOLDER/certificate-$1" ]; }
-wait_until() { note wait_until "$@" && : >"$FOLDER/certificate-$3"; }
+wait_until() {
+    note wait_until "$@" || return 1
+    case $2 in has_certificate) : >"$FOLDER/certificate-$3" ;; *) shift && "$@" ;; esac
+}
 certificate_reason() { printf 'the reason'; }
 certificate_remedy() { printf 'the remedy'; }
 production_address() { printf 'http://shop/'; }
@@ -168,6 +174,11 @@ class Production:
                 f"replaces={replaces.get(f'r{number}', before)}\n"
             )
             before = str(number) if outcome == "live" else before
+
+    def has_migrations(self, number: int, *names: str) -> None:
+        """What a release recorded of its code."""
+        with (self.folder / f"releases/{number}").open("a") as record:
+            record.writelines(f"migration={name}\n" for name in names)
 
     def run(self, *arguments: str, result: str = "", **variables: str) -> Done:
         (self.folder / "to-come").write_text(result)
@@ -625,10 +636,9 @@ def test_worse_is_what_ends_or_is_ill_while_the_old_version_is_well(
     assert reason in done.out
 
 
-PENDING = (
-    "run_to_its_end prod -T --entrypoint python web-green "
-    "-m django showmigrations --plan --skip-checks"
-)
+HEALTH_CHECK = "docker exec id-web-green python -I -S /opt/kit/healthcheck.py"
+PENDING = "run_to_its_end prod -T --entrypoint python web-green -"
+STARTED = f"{UP} web-green"
 
 
 @pytest.mark.parametrize("states", [{"proxy": "stopped"}, {"db": "stopped"}])
@@ -661,17 +671,70 @@ def test_a_rollback_of_a_stopped_site_that_fails_stops_what_it_started(
     assert production.live == "web-blue"
 
 
-def test_a_rollback_applies_no_migration(production: Production) -> None:
+@pytest.mark.parametrize("recorded", [True, False])
+def test_a_rollback_applies_no_migration(production: Production, recorded: bool) -> None:
     """Such as after a restore: the database is older than the code that is asked for."""
     production.serves("blue")
     production.released("live", "live")
-    said = "[X]  shop.0001_initial\n[ ]  shop.0002_name ... (shop.0001_initial)\n[ ]  shop.0003_x"
+    said = "pending=shop.0002_name\npending=shop.0003_x"
+    if recorded:
+        said = "not asked"
+        production.has_migrations(1, "shop.0001_initial", "shop.0002_name", "shop.0003_x")
+        (production.folder / "applied").write_text("shop.0001_initial\nshop.0009_newer\n")
     done = production.run("1", SCRIPT="rollback", SERVES="blue", IMAGES="1 2", SAYS=said)
 
     assert done.status == 3
     assert "shop.0002_name, shop.0003_x" in done.err
     assert "The previous version is still serving." in done.err
     assert not any(" up " in call for call in done.calls)
+    assert production.live == "web-blue"
+
+
+def test_a_rollback_starts_nothing_to_compare_migrations(production: Production) -> None:
+    production.serves("blue")
+    production.released("live", "live")
+    production.has_migrations(1, "auth.0001_initial", "shop.0001_initial")
+    (production.folder / "applied").write_text("shop.0001_initial\nauth.0001_initial\nx.0001\n")
+    done = production.run(SCRIPT="rollback", SERVES="blue", IMAGES="1 2")
+
+    assert (done.status, done.err) == (0, "")
+    assert PENDING not in done.calls
+    assert production.live == "web-green"
+
+
+def test_a_release_that_did_not_record_its_migrations_is_asked_for_them(
+    production: Production,
+) -> None:
+    """It was of an older kit, or the database cannot be asked."""
+    production.serves("blue")
+    production.released("live", "live")
+    production.has_migrations(1, "shop.0001_initial")
+    done = production.run(SCRIPT="rollback", SERVES="blue", IMAGES="1 2")
+
+    assert (done.status, done.err) == (0, "")
+    assert done.calls.index(PENDING) < done.calls.index(STARTED)
+
+
+def test_a_release_records_the_migrations_of_its_code(production: Production) -> None:
+    facts = "outcome=done\nmigration=auth.0001_initial\nmigration=shop.0001_initial\n"
+    production.run(result=facts)
+
+    record = (production.folder / "releases/1").read_text()
+    assert "\nmigration=auth.0001_initial\nmigration=shop.0001_initial\n" in record
+
+
+@pytest.mark.parametrize(("restarts", "fails"), [("1", HEALTH_CHECK), ("0", f"{UP} web-green")])
+def test_a_rollback_waits_for_no_version_that_has_ended(
+    production: Production, restarts: str, fails: str
+) -> None:
+    production.serves("blue")
+    production.released("live", "live")
+    done = production.run(
+        SCRIPT="rollback", SERVES="blue", IMAGES="1 2", FAILS=fails, RESTARTS=restarts
+    )
+
+    assert done.status == 1
+    assert "explain_unhealthy prod web-green" in done.calls
     assert production.live == "web-blue"
 
 
@@ -716,10 +779,10 @@ def test_a_rollback_asks_for_what_its_release_was_asked_for(
         SMOKE_PATHS="/new/=200",
         NOTED=NOTED.replace("smoke_test", ""),
         GIVEN=given,
-        FAILS="docker exec *",
+        FAILS="docker exec -i *",
     )
 
-    calls = [call for call in done.calls if call.startswith("docker exec")]
+    calls = [call for call in done.calls if call.startswith("docker exec -i")]
     assert calls == [f"docker exec -i id-web-green python -I -S - shop http 400 {asked}"]
     assert "web-green failed its smoke test" in done.err
     assert "SMOKE_PATHS=/ sh run.sh rollback 1" in done.err
@@ -728,6 +791,8 @@ def test_a_rollback_asks_for_what_its_release_was_asked_for(
 def test_a_rollback_takes_the_services_of_the_sites_image_along(production: Production) -> None:
     production.serves("blue")
     production.released("live", "live")
+    production.has_migrations(1, "shop.0001_initial")
+    (production.folder / "applied").write_text("shop.0001_initial\n")
     done = production.run(SCRIPT="rollback", SERVES="blue", IMAGES="1 2")
 
     assert done.calls[-2:] == ["compose prod stop web-blue", "start_additions prod late"]
@@ -765,9 +830,9 @@ def test_a_rollback_serves_the_release_before(
     assert f"docker tag shop-web:release-{target} shop-web:green" in done.calls
     steps = [call for call in done.calls if call.startswith(("compose", "smoke", "drain"))]
     assert "keep_logs green" in done.calls, "what it had is replaced"
-    assert done.calls.index(PENDING) < done.calls.index(f"{UP} {WAIT} web-green")
+    assert done.calls.index(PENDING) < done.calls.index(STARTED)
     assert steps == [
-        f"{UP} {WAIT} web-green",
+        STARTED,
         "smoke_test green",
         "drain blue",
         "compose prod stop web-blue",

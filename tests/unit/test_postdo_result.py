@@ -50,6 +50,7 @@ def test_each_ending_is_told_as_facts(tmp_path: Path, database: str) -> None:
     assert done.code == 0, done
     assert (facts["outcome"], facts["exit"], facts["command"]) == ("done", "0", "migrate")
     assert facts["applied"] == "shop.0002_price"
+    assert "shop.0001_initial\nshop.0002_price" in facts["migration"]
     assert Path(facts["backup"]).parent == Path(backups)
     assert "what" not in facts
     for line in facts["said"].splitlines():
@@ -58,13 +59,14 @@ def test_each_ending_is_told_as_facts(tmp_path: Path, database: str) -> None:
     nothing, facts = run(shop, "migrate")
     assert (nothing.code, facts["outcome"]) == (0, "done")
     assert "applied" not in facts
+    assert facts["migration"].endswith("shop.0001_initial\nshop.0002_price")
 
     shop.migration("shop", "0003_twice", TWICE, after="0002_price")
     refused, facts = run(shop, "migrate", "--json")
     assert (refused.code, facts["outcome"], facts["exit"]) == (3, "refused", "3")
     assert (facts["what"], facts["next"]) == (refused.report["what"], refused.report["next"])
     assert facts["detail"].splitlines() == [" ".join(x.split()) for x in refused.report["details"]]
-    assert "applied" not in facts
+    assert not {"applied", "migration"} & set(facts)
 
 
 def test_a_server_that_cannot_be_started_is_no_success(tmp_path: Path, database: str) -> None:

@@ -92,7 +92,7 @@ release_what_was_built() {
     require_smoke_test "$new" "fix the pages that the lines above name, or change SMOKE_PATHS in $(place_of SMOKE_PATHS), then run the command again"
     tag_release_image
     step "Switch to $new" switch_to "$new"
-    UNDO=
+    finish_alone
     [ -z "$live" ] || note_switch
     end_release live
     [ -z "$watched" ] || try "Watch $new for $WATCH_SECONDS s" watch_new_version "$new" "$live" || take_back "$new" "$live"

@@ -74,7 +74,7 @@ start_release() {
     case $GIVEN in *" SMOKE_PATHS "*) ;; *) SMOKE_PATHS=$(release_fact "$target" smoke) ;; esac
     require_smoke_test "$new" "choose another release (sh run.sh releases), or say what this one has to answer: SMOKE_PATHS=/ sh run.sh rollback $target"
     step "Switch to $new" switch_to "$new"
-    UNDO=
+    finish_alone
     docker tag "$PROJECT_NAME-web:$new" "$PROJECT_NAME-web:next" >>"$LOG_FILE" 2>&1 || warn "could not tag the image of $new; see $LOG_FILE"
     printf 'rolled-back-to=%s %s %ss\n' "$target" "$(date '+%Y-%m-%d %H:%M:%S')" "$(($(date +%s) - rollback_began))" >>"$RELEASES/${serving:-$target}" ||
         warn "cannot write $RELEASES/${serving:-$target}"
@@ -84,8 +84,8 @@ start_release() {
     else
         undo_with stop_what_was_started
         start_proxy_and_database "$new"
-        UNDO=
     fi
+    UNDO=
 }
 
 # Its entrypoint would apply them, without approval and backup. A database that is older than a release was restored, or

@@ -9,10 +9,26 @@ start_colour() { # start_colour COLOUR: on the image that is tagged "next"
 # Before the switch nobody uses what this run has started. (An interruption can come between the switch and the end of
 # its step.)
 undo_release() {
-    [ "$(live_colour)" != "$new" ] || return 0
+    if [ "$(live_colour)" = "$new" ]; then
+        leave_one_colour
+        return
+    fi
     keep_logs "$new"
     compose prod rm --stop --force "web-$new"
     put_database_back
+}
+
+# From the switch on nothing is undone. What is left to do is done also where the terminal goes away, and however the run
+# ends, one colour is left running.
+finish_alone() {
+    trap '' HUP PIPE
+    UNDO=leave_one_colour
+    ENDING="stopping the version that no longer serves"
+}
+
+leave_one_colour() {
+    leave_colour=$(other_colour "$(live_colour)")
+    ! is_running prod "web-$leave_colour" || compose prod stop "web-$leave_colour"
 }
 
 # Without a proxy before, nobody has been let in yet: all of it goes.
@@ -25,11 +41,17 @@ put_database_back() {
     [ "$db_was" != stopped ] || { stop_additions prod && stop_database prod; }
 }
 
-# Caddy reads the name at each look-up; the rename lets it see the old one or the new one, never half of one.
+# Caddy reads the name at each request; the rename lets it see the old one or the new one, never half of one. A power cut must
+# not leave an empty file.
 switch_to() { # switch_to COLOUR
     switch_file=$(live_file)
     make_live_folder &&
-        printf 'web-%s' "$1" >"$switch_file.new" && chmod 644 "$switch_file.new" && mv "$switch_file.new" "$switch_file"
+        printf 'web-%s' "$1" >"$switch_file.new" && chmod 644 "$switch_file.new" && write_out "$switch_file.new" &&
+        mv "$switch_file.new" "$switch_file" && write_out "$(live_folder)"
+}
+
+write_out() { # write_out PATH: to the disk. Where sync(1) takes no path, all is written out.
+    sync "$1" 2>/dev/null || sync || true
 }
 
 # Whatever else belongs to production: up if it is down, left alone if it is as it should be.

@@ -58,7 +58,7 @@ give_back() {
 MESSAGES= # the catalogue; empty for English
 case ${LC_ALL:-${LC_MESSAGES:-${LANG-}}} in pt*) MESSAGES="$ROOT/lib/messages.pt_BR" ;; esac
 
-tell() { # tell LINES...
+tell() { # tell LINES...; false if nobody can read them
     if [ -z "$MESSAGES" ]; then
         printf '%s\n' "$@"
     else
@@ -67,11 +67,16 @@ tell() { # tell LINES...
 }
 
 say() {
-    tell "$*"
+    tell "$*" || write_to_log
 }
 
 warn() {
-    tell "warning: $*" >&3
+    tell "warning: $*" >&3 || write_to_log
+}
+
+# The terminal is gone, and whoever goes on all the same (finish_alone) is read later.
+write_to_log() {
+    exec >>"$LOG_FILE" 2>&1 3>&1
 }
 
 FAIL_AS=lines # or facts: for who catches it in a subshell
@@ -113,7 +118,7 @@ try() {
     shift
     try_start=$(date +%s)
     try_said=$(tell "$try_name")
-    printf '%s ... ' "$try_said"
+    printf '%s ... ' "$try_said" || write_to_log
     printf '\n== %s\n' "$try_name" >>"$LOG_FILE" || true
     LOG_MARK=$(wc -l <"$LOG_FILE")
     start_ticker "$try_said"
@@ -121,9 +126,9 @@ try() {
     "$@" >>"$LOG_FILE" 2>&1 || try_status=$?
     stop_ticker
     if [ "$try_status" -eq 0 ]; then
-        tell "done ($(($(date +%s) - try_start)) s)"
+        say "done ($(($(date +%s) - try_start)) s)"
     else
-        tell "failed"
+        say "failed"
     fi
     return "$try_status"
 }

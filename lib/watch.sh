@@ -24,10 +24,11 @@ require_smoke_test() { # require_smoke_test COLOUR REMEDY
 
 WATCHED_LINES=20000 # of a log, the last ones: 200 seconds at 100 requests a second
 
-# False once the new version is worse than the old one, which runs until then. Ctrl-C ends it as if the time were over.
+# False once the new version is worse than the old one, which runs until then. Ctrl-C ends it as if the time were over, and
+# so does a `kill`.
 watch_new_version() { # watch_new_version NEW OLD
     watch_enough=
-    trap 'watch_enough=yes' INT
+    trap 'watch_enough=yes' INT TERM
     watch_began=$(date +%s)
     watch_before=$(answers_before "$2")
     watch_reason=
@@ -36,6 +37,7 @@ watch_new_version() { # watch_new_version NEW OLD
         watch_reason=$(worse_than_before "$1" "$2" "$watch_before")
     done
     trap 'interrupted INT 130' INT
+    trap 'interrupted TERM 143' TERM
     [ -n "$watch_enough" ] || [ -z "$watch_reason" ]
 }
 

@@ -8,6 +8,7 @@ answer as the test says. So each situation takes no time. (Releases run for real
 from __future__ import annotations
 
 import os
+import pty
 import re
 import shutil
 import subprocess
@@ -16,6 +17,7 @@ from pathlib import Path
 
 import pytest
 from rewording import reword
+from waiting import until
 
 from .machine import PROJECT, Toolbox
 
@@ -25,7 +27,7 @@ remove_left_copy require_port warn_of_trusted_visitors
 require_domain_leads_here note_twin get_other_certificates
 export_compose_facts require_volume_major require_roles
 require_disk build_image try_what_restarts start_database start_additions stop_additions
-stop_database copy_for_rehearsal drop_copy keep_logs note_name in_proxy show_tail sleep
+stop_database copy_for_rehearsal drop_copy keep_logs note_name in_proxy show_tail
 smoke_test remove_old_images watch_new_version drain hold_requests release_requests
 """
 HARNESS = """
@@ -45,6 +47,10 @@ note() {
     case $* in $FAILS) return 1 ;; esac
 }
 for name in $NOTED; do eval "$name() { note $name \\"\\$@\\"; }"; done
+sleep() {
+    note sleep "$@"
+    [ -z "$SIGNAL" ] || { kill -s "$SIGNAL" "$$" && SIGNAL=; }
+}
 compose() {
     note compose "$@" || return 1
     # The engine would make it, as root.
@@ -81,6 +87,7 @@ one_off() {
     return "$ONE_OFF"
 }
 run_to_its_end() { note run_to_its_end "$@" && printf '%s\n' "$SAYS"; }
+sync() { : >"$FOLDER/synced-${1##*/}"; }
 live_folder() { printf '%s' "$FOLDER/live"; }
 state_of() { cat "$FOLDER/states/$2" 2>/dev/null || printf stopped; }
 container_of() { [ ! -e "$FOLDER/states/$2" ] || printf 'id-%s' "$2"; }
@@ -121,6 +128,15 @@ START = [
 BUILD = ["require_disk 1000", "build_image prod", "try_what_restarts"]
 UP = "compose prod up -d --no-build --no-deps"
 WAIT = "--wait --wait-timeout 9"
+
+
+ADDRESS = " 1: 020011AC:1F40 0300%sAC:A1B2 %s 00000000:00000000 00:00000000 00000000 10001 0 7"
+LISTENS = "  sl local_address rem_address st; 0: 00000000:1F40 00000000:0000 0A"
+OPEN = f"{LISTENS};{ADDRESS % ('11', '01')}"
+LEFT = f"{LISTENS};{ADDRESS % ('11', '08')}"  # its visitor has left, and it is at work
+OVER = f"{LISTENS};{ADDRESS % ('11', '06')}"  # in TIME_WAIT
+HEALTH = f"{LISTENS}; 1: 0100007F:1F40 0100007F:A1B2 01"
+TO_THE_DATABASE = f"{LISTENS}; 1: 020011AC:A1B2 030011AC:1538 01"
 
 
 @dataclass(frozen=True)
@@ -183,6 +199,27 @@ class Production:
     def run(self, *arguments: str, result: str = "", **variables: str) -> Done:
         (self.folder / "to-come").write_text(result)
         (self.folder / "calls").unlink(missing_ok=True)
+        done = subprocess.run(
+            self.argv(*arguments),
+            env=self.environment(**variables),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        return Done(done.returncode, done.stdout, done.stderr, self.calls())
+
+    def calls(self) -> list[str]:
+        """What was called so far."""
+        calls = self.folder / "calls"
+        return calls.read_text().splitlines() if calls.exists() else []
+
+    def argv(self, *arguments: str) -> list[str]:
+        shell = self._toolbox.shell("dash").folders[0] / "sh"
+        return [str(shell), "-c", HARNESS, "run.sh", *arguments]
+
+    def environment(self, **variables: str) -> dict[str, str]:
         usual = {
             "PROJECT": str(PROJECT),
             "FOLDER": str(self.folder),
@@ -190,7 +227,7 @@ class Production:
             "SWITCH_SECONDS": str(self.folder / "switch-seconds"),
             "PATH": os.environ["PATH"],
             **dict.fromkeys(("FAILS", "HAS_IMAGE", "ADDITIONS", "DOMAIN", "PROD_DB_PORT"), ""),
-            **dict.fromkeys(("DJANGO_SUPERUSER_EMAIL", "SAYS"), ""),
+            **dict.fromkeys(("DJANGO_SUPERUSER_EMAIL", "SAYS", "SIGNAL"), ""),
             "HTTPS_PORT": "443",
             "MAIN": "main",
             "UNDO_AT_START": "",
@@ -207,18 +244,7 @@ class Production:
             "PLANNED": "keep",
             "ONE_OFF": "0",
         }
-        done = subprocess.run(
-            [self._toolbox.shell("dash").folders[0] / "sh", "-c", HARNESS, "run.sh", *arguments],
-            env={**usual, **variables},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-        calls = self.folder / "calls"
-        noted = calls.read_text().splitlines() if calls.exists() else []
-        return Done(done.returncode, done.stdout, done.stderr, noted)
+        return {**usual, **variables}
 
 
 @pytest.fixture
@@ -276,6 +302,8 @@ def test_the_first_release(production: Production) -> None:
         "outcome": "live",
     }
     assert (production.folder / "live/upstream").stat().st_mode & 0o777 == 0o644
+    synced = [path.name for path in production.folder.glob("synced-*")]
+    assert sorted(synced) == ["synced-live", "synced-upstream.new"], "a power cut loses nothing"
 
 
 def test_the_next_release_takes_the_other_colour_and_stops_the_old_one(
@@ -402,7 +430,8 @@ def test_a_proxy_that_does_not_start_lets_nobody_in(
     assert done.status == 1
     assert "explain_unhealthy prod db web-green proxy" in done.calls
     after = done.calls[done.calls.index("explain_unhealthy prod db web-green proxy") + 1 :]
-    assert after == (["compose prod stop proxy web-blue web-green", *STOPPED] if stops else [])
+    everything = ["compose prod stop proxy web-blue web-green", *STOPPED]
+    assert after == (everything if stops else ["compose prod stop web-blue"])
 
 
 def test_a_colour_that_does_not_get_healthy_is_explained(production: Production) -> None:
@@ -637,6 +666,60 @@ def test_worse_is_what_ends_or_is_ill_while_the_old_version_is_well(
 
 
 HEALTH_CHECK = "docker exec id-web-green python -I -S /opt/kit/healthcheck.py"
+WATCHES = {
+    "NOTED": NOTED.replace("watch_new_version", ""),
+    "WATCH_SECONDS": "600",
+}
+
+
+@pytest.mark.parametrize("signal", ["INT", "TERM"])
+def test_who_ends_the_watch_keeps_the_new_version_and_one_colour_runs(
+    production: Production, signal: str
+) -> None:
+    production.serves("blue")
+    (production.folder / "logs").touch()
+    done = production.run(**WATCHES, SIGNAL=signal)
+
+    assert (done.status, done.err) == (0, "")
+    assert done.calls[-2:] == ["drain blue", "compose prod stop web-blue"]
+    assert production.live == "web-green"
+    assert production.record(1)["outcome"] == "live"
+
+
+def test_a_terminal_that_goes_away_in_the_watch_ends_nothing(production: Production) -> None:
+    """Such as that of an ssh whose connection drops. The log tells the rest."""
+    production.serves("blue")
+    (production.folder / "logs").touch()
+    (production.folder / "to-come").touch()
+    environment = production.environment(**{**WATCHES, "WATCH_SECONDS": "2"})
+    pid, screen = pty.fork()
+    if pid == 0:
+        os.execvpe(production.argv()[0], production.argv(), environment)  # noqa: S606
+    until(lambda: "sleep 1" in production.calls(), "the watch")
+    os.close(screen)
+
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    assert production.calls()[-2:] == ["drain blue", "compose prod stop web-blue"]
+    assert "Stop blue ... " in (production.folder / "log").read_text()
+
+
+@pytest.mark.parametrize(("signal", "status"), [("INT", 130), ("TERM", 143)])
+@pytest.mark.parametrize("script", ["production", "rollback"])
+def test_who_ends_the_drain_leaves_one_colour(
+    production: Production, script: str, signal: str, status: int
+) -> None:
+    production.serves("blue")
+    production.released("live", "live")
+    (production.folder / "looks").write_text(f"{OPEN}\n" * 9)
+    ended = {"NOTED": NOTED.replace("drain", ""), "SIGNAL": signal, "DRAIN_SECONDS": "600"}
+    done = production.run(SCRIPT=script, SERVES="blue", IMAGES="1 2", **ended)
+
+    assert done.status == status
+    assert f"interrupted (SIG{signal}), stopping the version that no longer serves" in done.err
+    assert done.calls[-1] == "compose prod stop web-blue"
+    assert production.live == "web-green"
+
+
 PENDING = "run_to_its_end prod -T --entrypoint python web-green -"
 STARTED = f"{UP} web-green"
 
@@ -1128,14 +1211,6 @@ def test_a_site_that_has_its_certificate_and_was_switched_is_not_stopped_any_mor
 
 
 # --- The drain ------------------------------------------------------------------------------------
-
-ADDRESS = " 1: 020011AC:1F40 0300%sAC:A1B2 %s 00000000:00000000 00:00000000 00000000 10001 0 7"
-LISTENS = "  sl local_address rem_address st; 0: 00000000:1F40 00000000:0000 0A"
-OPEN = f"{LISTENS};{ADDRESS % ('11', '01')}"
-LEFT = f"{LISTENS};{ADDRESS % ('11', '08')}"  # its visitor has left, and it is at work
-OVER = f"{LISTENS};{ADDRESS % ('11', '06')}"  # in TIME_WAIT
-HEALTH = f"{LISTENS}; 1: 0100007F:1F40 0100007F:A1B2 01"
-TO_THE_DATABASE = f"{LISTENS}; 1: 020011AC:A1B2 030011AC:1538 01"
 
 
 def drained(production: Production, *looks: str, seconds: int = 600) -> Done:

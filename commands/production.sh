@@ -1,17 +1,20 @@
 # commands/production.sh: build web/, prepare the database, and switch to the new version, behind Caddy.
-# usage: sh run.sh -0 [--no-build | [--concurrently] [--approve CHECKSUM]]
+# usage: sh run.sh -0 [--dry-run | --no-build | [--concurrently] [--approve CHECKSUM]]
 #
 # Safe to run at any time: if nothing has changed, it changes nothing. A new version starts as the other colour (blue or
 # green), and visitors are switched to it only when it is healthy and has passed its smoke test (SMOKE_PATHS in .env). The
 # old version then keeps running for WATCH_SECONDS, and takes over again if the new one ends or answers with more errors.
 # Ctrl-C ends the watch early and keeps the new version.
+#   --dry-run           show the steps of a release and what each would do, and do nothing
 #   --no-build          start the last build, without the network, as the boot does
 #   --approve CHECKSUM  approve the plan with that checksum, which `sh run.sh plan` shows
 #   --concurrently      build indexes with CONCURRENTLY, one migration after another; not all of it can be undone
 
 main() {
     build=yes
+    dry_run=
     read_options "$@"
+    [ -z "$dry_run" ] || { show_dry_run && return; }
 
     # No impact yet.
     require_engine
@@ -20,9 +23,7 @@ main() {
     take_lock prod
     open_log prod
     remove_left_copy
-    require_port HTTP_PORT prod
-    ! serves_https || require_port HTTPS_PORT prod
-    [ -z "$PROD_DB_PORT" ] || require_port PROD_DB_PORT prod
+    require_ports
     ! serves_https || [ "$build" = no ] || { require_domain_leads_here && note_twin; }
     warn_of_trusted_visitors
     export_compose_facts
@@ -38,6 +39,7 @@ read_options() {
     POSTDO_APPROVE='' POSTDO_CONCURRENTLY='' # the options alone count
     while [ $# -gt 0 ]; do
         case $1 in
+        --dry-run) dry_run=yes ;;
         --no-build) build=no ;;
         --concurrently)
             POSTDO_CONCURRENTLY=1
@@ -55,6 +57,14 @@ read_options() {
     done
     [ "$build" = yes ] || [ -z "$POSTDO_APPROVE$POSTDO_CONCURRENTLY" ] ||
         usage_error "--no-build cannot be combined with other options, because it makes no plan"
+    [ -z "$dry_run" ] || [ "$build$POSTDO_APPROVE$POSTDO_CONCURRENTLY" = yes ] ||
+        usage_error "--dry-run cannot be combined with other options"
+}
+
+require_ports() {
+    require_port HTTP_PORT prod
+    ! serves_https || require_port HTTPS_PORT prod
+    [ -z "$PROD_DB_PORT" ] || require_port PROD_DB_PORT prod
 }
 
 release() {

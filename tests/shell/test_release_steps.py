@@ -33,10 +33,11 @@ smoke_test remove_old_images watch_new_version drain hold_requests release_reque
 HARNESS = """
 set -eu
 umask 077 # the proxy's own user reads what is live all the same
-ROOT=$PROJECT STATE=$FOLDER ENV_FILE=/dev/null MODE=prod COMMAND=
+ROOT=$PROJECT STATE=$FOLDER ENV_FILE=/dev/null MODE=prod COMMAND= BACKUP_KEEP=3
+HEALTH_PATH=/readyz
 PROJECT_NAME=shop POSTGRES_USER=shop POSTGRES_DB=shop START_TIMEOUT=9
 APP_VERSION=1.5 APP_REVISION=abc WEB_MEMORY=512m
-for library in log result modes compose explain prepare colours releases watch hold \\
+for library in log result modes compose explain prepare colours releases watch dry_run hold \\
     maintenance copy; do
     . "$ROOT/lib/$library.sh"
 done
@@ -104,6 +105,8 @@ certificate_remedy() { printf 'the remedy'; }
 production_address() { printf 'http://shop/'; }
 explain_unhealthy() { note explain_unhealthy "$@" && fail "$* is not healthy" "see"; }
 place_of() { printf .env; }
+is_locked() { false; }
+in_web() { cat "$FOLDER/git-$1" 2>/dev/null; }
 give_back() { :; }
 release_locks() { :; }
 start_ticker() { :; }
@@ -165,6 +168,12 @@ class Production:
     def runs(self, **states: str) -> None:
         for service, state in states.items():
             (self.folder / "states" / service.replace("_", "-")).write_text(state)
+
+    def files(self) -> dict[str, str]:
+        """Every file, but for what the test itself notes."""
+        own = ("calls", "to-come")
+        found = (path for path in self.folder.rglob("*") if path.is_file() and path.name not in own)
+        return {str(path): path.read_text() for path in found}
 
     @property
     def live(self) -> str:
@@ -1068,6 +1077,8 @@ def test_a_rollback_takes_a_number_alone(production: Production, arguments: list
         (["--aprove", "x"], "unknown argument '--aprove'"),
         (["--no-build", "--approve", "x"], "cannot be combined"),
         (["--concurrently", "--no-build"], "cannot be combined"),
+        (["--dry-run", "--no-build"], "cannot be combined"),
+        (["--approve", "x", "--dry-run"], "cannot be combined"),
     ],
 )
 def test_what_it_does_not_know_is_refused_before_anything(
@@ -1097,6 +1108,78 @@ def test_the_options_alone_reach_the_preparation(
 
     assert done.status == 0
     assert (production.folder / "options").read_text() == options
+
+
+@pytest.mark.parametrize("script", ["production", "deploy"])
+def test_a_dry_run_tells_each_step_and_does_nothing(production: Production, script: str) -> None:
+    production.serves("blue")
+    production.released("live", "failed", "live", "live")
+    for number, seconds in ((1, 40), (2, 600), (3, 12), (4, 14)):
+        with (production.folder / f"releases/{number}").open("a") as record:
+            record.write(f"seconds={seconds}\nrevision=abc\n")
+    changed = "shop/migrations/0002_b.py\nshop/views.py\nshop/migrations/__init__.py\n"
+    (production.folder / "git-diff").write_text(changed)
+    (production.folder / "git-ls-files").write_text("shop/migrations/0003_c.py\n")
+    before = production.files()
+    done = production.run(
+        "--dry-run",
+        SCRIPT=script,
+        SERVES="blue",
+        IMAGES="1 3 4",
+        PLANNED="replace",
+        NOTED=f"{NOTED} tell_restart",
+        WATCH_SECONDS="30",
+        DRAIN_SECONDS="20",
+        SMOKE_PATHS="/ /shop/=200",
+    )
+
+    assert (done.status, done.err) == (0, "")
+    for line in (
+        "web/ at 1.5; v4 is serving",
+        ".env or a Compose file has changed",
+        "build the image and rehearse them: sh run.sh plan",
+        "serves: shop/migrations/0002_b.py shop/migrations/0003_c.py\n",
+        "start       web-green\n",
+        "smoke test  / /shop/=200\n",
+        "watch       30 s, beside web-blue\n",
+        "at most 20 s",
+        "about 14 s from the built image to the switch (the last releases: 14 12 40)\n",
+    ):
+        assert line in done.out
+    assert [
+        call for call in done.calls if not call.startswith(("require_", "docker image in"))
+    ] == [
+        "read_environment",
+        "export_compose_facts",
+        "tell_restart db",
+        "tell_restart proxy",
+    ]
+    assert production.files() == before
+    assert production.live == "web-blue"
+
+
+def test_a_dry_run_before_the_first_release(production: Production) -> None:
+    done = production.run("--dry-run", WATCH_SECONDS="30")
+
+    assert (done.status, done.err) == (0, "")
+    assert "web/ at 1.5, for the first release" in done.out
+    assert "smoke test  /readyz / /admin/login/\n" in done.out
+    assert "not known before the first release" in done.out
+    assert not any(word in done.out for word in ("watch ", "drain ", "changed in web/"))
+
+
+def test_a_dry_run_of_what_serves_says_so(production: Production) -> None:
+    production.serves("blue")
+    production.released("live")
+    (production.folder / "releases/1").write_text(
+        "version=1.5\nrevision=abc\nimage=sha256:1\noutcome=live\n"
+    )
+    for name in ("git-diff", "git-ls-files"):
+        (production.folder / name).touch()
+    done = production.run("--dry-run", SERVES="blue", IMAGES="1")
+
+    assert "web/ at 1.5, which is serving" in done.out
+    assert "since the release that serves: none\n" in done.out
 
 
 @pytest.mark.parametrize(

@@ -123,6 +123,8 @@ CMD ["gunicorn", "--config", "/opt/kit/gunicorn.conf.py"]
 ARG APP_VERSION=unversioned
 ARG APP_REVISION=unversioned
 ENV APP_VERSION=$APP_VERSION APP_REVISION=$APP_REVISION
-LABEL org.opencontainers.image.title="Django site" \
+# postdo.image: what IMAGE= is recognized by (lib/image.sh).
+LABEL postdo.image=production \
+      org.opencontainers.image.title="Django site" \
       org.opencontainers.image.version=$APP_VERSION \
       org.opencontainers.image.revision=$APP_REVISION

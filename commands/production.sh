@@ -1,6 +1,8 @@
 # commands/production.sh: build web/, prepare the database, and switch to the new version, behind Caddy.
 # usage: sh run.sh -0 [--dry-run | --no-build | [--concurrently] [--approve CHECKSUM]]
 #
+# To release an image that was built elsewhere, in place of web/ (docs/releases.md): IMAGE=NAME sh run.sh -0
+#
 # Safe to run at any time: if nothing has changed, it changes nothing. A new version starts as the other colour (blue or
 # green), and visitors are switched to it only when it is healthy and has passed its smoke test (SMOKE_PATHS in .env). The
 # old version then keeps running for WATCH_SECONDS, and takes over again if the new one ends or answers with more errors.
@@ -57,6 +59,7 @@ read_options() {
     done
     [ "$build" = yes ] || [ -z "$POSTDO_APPROVE$POSTDO_CONCURRENTLY" ] ||
         usage_error "--no-build cannot be combined with other options, because it makes no plan"
+    [ "$build" = yes ] || [ -z "$GIVEN_IMAGE" ] || usage_error "--no-build cannot be combined with IMAGE"
     [ -z "$dry_run" ] || [ "$build$POSTDO_APPROVE$POSTDO_CONCURRENTLY" = yes ] ||
         usage_error "--dry-run cannot be combined with other options"
 }
@@ -68,8 +71,7 @@ require_ports() {
 }
 
 release() {
-    require_disk 1000
-    build_image prod
+    get_image
     release_what_was_built
 }
 

@@ -29,7 +29,9 @@ show_dry_run() {
 }
 
 show_build() {
-    if [ -z "$live" ]; then
+    if [ -n "$GIVEN_IMAGE" ]; then
+        say "  image       $GIVEN_IMAGE, downloaded if it is not here"
+    elif [ -z "$live" ]; then
         say "  build       web/ at $APP_VERSION, for the first release"
     elif [ "$(release_fact "$dry_number" version)" != "$APP_VERSION" ]; then
         say "  build       web/ at $APP_VERSION; $(release_fact "$dry_number" version) is serving"
@@ -49,7 +51,8 @@ show_restarts() {
 
 # By the files, because the plan takes the image.
 show_migrations() {
-    say "  migrations  to see the plan, build the image and rehearse them: sh run.sh plan"
+    say "  migrations  to see the plan, get the image and rehearse them: sh run.sh plan"
+    [ -z "$GIVEN_IMAGE" ] || return 0
     dry_revision=$(release_fact "$dry_number" revision)
     dry_changed=$(changed_migrations "$dry_revision") || return 0
     say "              changed in web/ since the release that serves: ${dry_changed:-none}"

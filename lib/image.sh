@@ -1,5 +1,39 @@
-# lib/image.sh: the Python that the image is built on. PYTHON_IMAGE in .env decides, else web/.python-version, else the
-# Dockerfile.
+# lib/image.sh: production's image, which is built from web/ or was built elsewhere; and the Python that it is built on.
+
+GIVEN_IMAGE=${IMAGE-} # from the environment alone: a key IMAGE in .env is the project's own
+unset IMAGE
+
+# As PROJECT_NAME-web:next.
+get_image() {
+    require_disk 1000
+    if [ -n "$GIVEN_IMAGE" ]; then take_image; else build_image prod; fi
+}
+
+# On a server that is too small to build on, or from a CI. The name is not kept: it would keep the image from being removed
+# with its release.
+take_image() {
+    take_downloaded=
+    if ! docker image inspect "$GIVEN_IMAGE" >/dev/null 2>&1; then
+        try "Download $GIVEN_IMAGE" docker pull --quiet "$GIVEN_IMAGE" || {
+            show_tail
+            fail "the image $GIVEN_IMAGE could not be downloaded" "check the name in IMAGE, that this machine can reach its registry, and that it is logged in (docker login)"
+        }
+        take_downloaded=yes
+    fi
+    [ "$(image_label postdo.image)" = production ] ||
+        fail "$GIVEN_IMAGE (IMAGE in the environment) is not a production image of this kit" "build it from a clone of your site, as \"An image that was built elsewhere\" in docs/releases.md says; to build web/ here, unset IMAGE"
+    APP_VERSION=$(image_label org.opencontainers.image.version)
+    APP_REVISION=$(image_label org.opencontainers.image.revision)
+    export APP_VERSION APP_REVISION
+    step "Take $GIVEN_IMAGE, version $APP_VERSION" docker tag "$GIVEN_IMAGE" "$PROJECT_NAME-web:next"
+    [ -z "$take_downloaded" ] || docker image rm "$GIVEN_IMAGE" >>"$LOG_FILE" 2>&1 || true
+}
+
+image_label() { # image_label NAME: of the image that IMAGE names
+    docker image inspect --format "{{index .Config.Labels \"$1\"}}" "$GIVEN_IMAGE"
+}
+
+# PYTHON_IMAGE in .env decides, else web/.python-version, else the Dockerfile.
 
 # Whatever stands there: only a build refuses what cannot be (require_python_image).
 python_image() { # prints the name of the image

@@ -102,8 +102,7 @@ look_at_production() { # look_at_production build|keep POSTDO_ARGUMENTS...
     remove_left_copy >&2
     require_volume_major prod >&2
     if [ "$look_build" = build ]; then
-        require_disk 1000
-        build_image prod >&2
+        get_image >&2
     else
         require_image prod web
     fi

@@ -1,7 +1,7 @@
 # lib/releases.sh: the record of production's releases, and the images of the last of them, to roll back to.
 #
 # Release 12 is .postdo/releases/12, KEY=VALUE a line, and its image has the tag release-12. Keys: began, seconds, by,
-# version, revision, smoke (its SMOKE_PATHS), image, replaces (the number of the release that served before it), applied (one
+# version, revision, smoke (its SMOKE_PATHS), from (the IMAGE that was built elsewhere), image, replaces (the number of the release that served before it), applied (one
 # line for each migration), migration (one line for each that its code has) and outcome, which is "unfinished" until there is one. An image has its tag from just before the
 # switch on, so that a run that is killed leaves no live release without one.
 
@@ -43,6 +43,7 @@ begin_release() {
         printf 'began=%s\n' "$(date '+%Y-%m-%d %H:%M:%S')"
         printf 'by=%s\n' "${SUDO_USER:-$(id -un 2>/dev/null || id -u)}"
         printf 'version=%s\nrevision=%s\nsmoke=%s\n' "$APP_VERSION" "$APP_REVISION" "$SMOKE_PATHS"
+        [ -z "$GIVEN_IMAGE" ] || printf 'from=%s\n' "$GIVEN_IMAGE"
         printf 'image=%s\n' "$(docker image inspect --format '{{.Id}}' "$PROJECT_NAME-web:next" 2>/dev/null)"
         printf 'replaces=%s\noutcome=unfinished\n' "$release_replaces"
     } >"$RELEASES/$release_number" || warn "cannot write $RELEASES/$release_number"

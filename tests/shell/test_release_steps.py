@@ -37,8 +37,8 @@ ROOT=$PROJECT STATE=$FOLDER ENV_FILE=/dev/null MODE=prod COMMAND= BACKUP_KEEP=3
 HEALTH_PATH=/readyz
 PROJECT_NAME=shop POSTGRES_USER=shop POSTGRES_DB=shop START_TIMEOUT=9
 APP_VERSION=1.5 APP_REVISION=abc WEB_MEMORY=512m
-for library in log result modes compose explain prepare colours releases watch dry_run hold \\
-    maintenance copy; do
+for library in log result modes image compose explain prepare colours releases watch dry_run \\
+    hold maintenance copy; do
     . "$ROOT/lib/$library.sh"
 done
 . "$ROOT/commands/$SCRIPT.sh"
@@ -64,6 +64,9 @@ compose() {
 docker() {
     note docker "$@" || return 1
     case "$*" in
+    *postdo.image*) printf '%s' "$LABEL" ;;
+    *image.version*) echo 2.0 ;;
+    *image.revision*) echo def ;;
     *Id*next* | *Id*"$SERVES") echo sha256:1 ;;
     *Id*) echo sha256:0 ;;
     "image inspect "*release-*) case " $IMAGES " in *" ${3##*-} "*) ;; *) return 1 ;; esac ;;
@@ -239,6 +242,8 @@ class Production:
             **dict.fromkeys(("DJANGO_SUPERUSER_EMAIL", "SAYS", "SIGNAL"), ""),
             "HTTPS_PORT": "443",
             "MAIN": "main",
+            "LABEL": "production",
+            "IMAGE": "",
             "UNDO_AT_START": "",
             "SMOKE_PATHS": "",
             "GIVEN": "",
@@ -1110,6 +1115,55 @@ def test_the_options_alone_reach_the_preparation(
     assert (production.folder / "options").read_text() == options
 
 
+TAKEN = "docker tag registry/shop:2 shop-web:next"
+
+
+@pytest.mark.parametrize("here", [True, False])
+def test_an_image_that_was_built_elsewhere_is_released_without_a_build(
+    production: Production, here: bool
+) -> None:
+    missing = "" if here else "docker image inspect registry/shop:2"
+    done = production.run(IMAGE="registry/shop:2", FAILS=missing)
+
+    assert (done.status, done.err) == (0, "")
+    assert not any(call.startswith("build_image") for call in done.calls)
+    assert done.calls.index(TAKEN) < done.calls.index("start_database prod")
+    assert ("docker pull --quiet registry/shop:2" in done.calls) is not here
+    # Only what this run has downloaded: the other one is somebody's.
+    assert ("docker image rm registry/shop:2" in done.calls) is not here
+    record = production.record(1)
+    facts = {"version": "2.0", "revision": "def", "from": "registry/shop:2", "outcome": "live"}
+    assert {key: record[key] for key in facts} == facts
+
+
+@pytest.mark.parametrize(
+    ("label", "fails", "says"),
+    [
+        ("", "", "is not a production image of this kit"),
+        ("production", "docker *registry/shop:2", "not be downloaded"),
+    ],
+)
+def test_another_image_is_not_released(
+    production: Production, label: str, fails: str, says: str
+) -> None:
+    production.serves("blue")
+    done = production.run(IMAGE="registry/shop:2", LABEL=label, FAILS=fails)
+
+    assert done.status == 1
+    assert says in done.err
+    assert TAKEN not in done.calls
+    assert "start_database prod" not in done.calls
+
+
+def test_a_dry_run_names_the_image_and_takes_nothing(production: Production) -> None:
+    production.serves("blue")
+    done = production.run("--dry-run", IMAGE="registry/shop:2", WATCH_SECONDS="0")
+
+    assert "image       registry/shop:2, downloaded if it is not here\n" in done.out
+    assert "changed in web/" not in done.out
+    assert not any(call.startswith(("docker pull", "docker tag")) for call in done.calls)
+
+
 @pytest.mark.parametrize("script", ["production", "deploy"])
 def test_a_dry_run_tells_each_step_and_does_nothing(production: Production, script: str) -> None:
     production.serves("blue")
@@ -1137,7 +1191,7 @@ def test_a_dry_run_tells_each_step_and_does_nothing(production: Production, scri
     for line in (
         "web/ at 1.5; v4 is serving",
         ".env or a Compose file has changed",
-        "build the image and rehearse them: sh run.sh plan",
+        "get the image and rehearse them: sh run.sh plan",
         "serves: shop/migrations/0002_b.py shop/migrations/0003_c.py\n",
         "start       web-green\n",
         "smoke test  / /shop/=200\n",

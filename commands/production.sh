@@ -25,6 +25,7 @@ main() {
     take_lock prod
     open_log prod
     remove_left_copy
+    require_hooks
     require_ports
     ! serves_https || [ "$build" = no ] || { require_domain_leads_here && note_twin; }
     warn_of_trusted_visitors
@@ -71,8 +72,17 @@ require_ports() {
 }
 
 release() {
+    begin_hooks
     get_image
     release_what_was_built
+}
+
+# From here on hooks/deploy-failed is told if it does not go well.
+begin_hooks() {
+    new=
+    release_number=
+    hook_before pre-deploy
+    undo_with run_failed_hook
 }
 
 release_what_was_built() {
@@ -102,6 +112,7 @@ release_what_was_built() {
     tell_migrated
     try "Start $new" start_colour "$new" || explain_unhealthy prod db "web-$new"
     require_smoke_test "$new" "fix the pages that the lines above name, or change SMOKE_PATHS in $(place_of SMOKE_PATHS), then run the command again"
+    hook_before pre-switch "$release_number"
     tag_release_image
     step "Switch to $new" switch_to "$new"
     finish_alone
@@ -112,6 +123,7 @@ release_what_was_built() {
     is_running prod proxy || undo_with stop_what_was_started
     start_proxy_and_database "$new"
     UNDO=
+    hook_after post-deploy "$release_number"
 }
 
 start_last_release() {
@@ -121,6 +133,7 @@ start_last_release() {
     docker tag "$PROJECT_NAME-web:$live" "$PROJECT_NAME-web:next"
     # While it serves, a changed .env comes as a release of the same image, not as a restart.
     if is_well prod "web-$live"; then
+        begin_hooks
         release_what_was_built
         return
     fi

@@ -15,6 +15,7 @@ main() {
     require_own_stack prod
     make_state_folder "$STATE"
     take_lock prod
+    require_hooks
     open_log rollback
     export_compose_facts
 
@@ -86,6 +87,7 @@ start_release() {
         start_proxy_and_database "$new"
     fi
     UNDO=
+    hook_after post-rollback "$target"
 }
 
 # Its entrypoint would apply them, without approval and backup. A database that is older than a release was restored, or

@@ -22,7 +22,8 @@ undo_release() {
 # ends, one colour is left running.
 finish_alone() {
     trap '' HUP PIPE
-    UNDO=leave_one_colour
+    case $UNDO in *run_failed_hook*) UNDO=run_failed_hook ;; *) UNDO= ;; esac
+    undo_with leave_one_colour
     ENDING="stopping the version that no longer serves"
 }
 

@@ -20,6 +20,7 @@ show_dry_run() {
     show_migrations
     say "  backup      before the schema changes, to backups/, where the newest $BACKUP_KEEP are kept"
     say "  start       web-$new"
+    show_hooks
     say "  smoke test  ${SMOKE_PATHS:-$HEALTH_PATH / /admin/login/}"
     if [ -n "$live" ]; then
         say "  watch       $WATCH_SECONDS s, beside web-$live"
@@ -66,6 +67,13 @@ changed_migrations() { # changed_migrations REVISION: the files, in one line; fa
 
 in_web() { # in_web ARGUMENTS...: git, in the project's repository
     git -c safe.directory="*" -C "$ROOT/web" "$@" 2>/dev/null
+}
+
+show_hooks() {
+    dry_hooks=$(for dry_hook in $HOOK_NAMES; do
+        ! has_hook "$dry_hook" || printf '%s\n' "$dry_hook"
+    done | paste -s -d ' ' -)
+    [ -z "$dry_hooks" ] || say "  hooks       $dry_hooks"
 }
 
 show_time() {

@@ -81,7 +81,10 @@ write_to_log() {
 
 FAIL_AS=lines # or facts: for who catches it in a subshell
 
+FAIL_REASON= # what went wrong, for hooks/deploy-failed
+
 fail() { # fail WHAT REMEDY: what went wrong, what to do next, where the log is
+    FAIL_REASON=$1
     if [ "$FAIL_AS" = facts ]; then
         printf 'what=%s\nnext=%s\n' "$1" "$2" >&3
         exit "${3-1}"

@@ -33,6 +33,10 @@ live_release() { # empty where none was recorded
     done
 }
 
+operator() { # who runs this
+    printf '%s' "${SUDO_USER:-$(id -un 2>/dev/null || id -u)}"
+}
+
 # Until it ends well, it has failed: what it ends with then goes into its record.
 begin_release() {
     make_state_folder "$RELEASES"
@@ -41,7 +45,7 @@ begin_release() {
     release_began=$(date +%s)
     {
         printf 'began=%s\n' "$(date '+%Y-%m-%d %H:%M:%S')"
-        printf 'by=%s\n' "${SUDO_USER:-$(id -un 2>/dev/null || id -u)}"
+        printf 'by=%s\n' "$(operator)"
         printf 'version=%s\nrevision=%s\nsmoke=%s\n' "$APP_VERSION" "$APP_REVISION" "$SMOKE_PATHS"
         [ -z "$GIVEN_IMAGE" ] || printf 'from=%s\n' "$GIVEN_IMAGE"
         printf 'image=%s\n' "$(docker image inspect --format '{{.Id}}' "$PROJECT_NAME-web:next" 2>/dev/null)"

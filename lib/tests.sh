@@ -13,7 +13,7 @@ prepare_test_venv() {
 }
 
 shell_files() {
-    (cd "$ROOT" && git ls-files --cached --others --exclude-standard -- '*.sh' .ci/run)
+    (cd "$ROOT" && git ls-files --cached --others --exclude-standard -- '*.sh' 'hooks/*.sample' .ci/run)
 }
 
 # Each linter runs, also when one before it has found something.

@@ -37,6 +37,7 @@ NOT_SAID = {
     "prod production",
     "prod dev ",
     "glibc none",
+    "pre-deploy pre-switch post-deploy deploy-failed post-rollback",
     "sh run.sh %s",
     "sh run.sh %s %s   ",
     "\\n== The roles in PostgreSQL",

@@ -24,6 +24,7 @@ from .machine import (
     copy_of_the_project,
     free_ports,
 )
+from .production import Production
 
 SHELLS = ("dash", "bash", "busybox")
 
@@ -115,3 +116,8 @@ def docker(dash_clone: Clone, tmp_path: Path) -> FakeDocker:
     fake = FakeDocker(tmp_path / "fake-docker")
     dash_clone.first.append(fake.folder)
     return fake
+
+
+@pytest.fixture
+def production(tmp_path: Path, toolbox: Toolbox) -> Production:
+    return Production(tmp_path, toolbox)

@@ -15,6 +15,7 @@ import pytest
 from .clone import Clone
 from .engine import docker
 from .test_errors import STILL_SERVING
+from .test_recovery import Background
 from .test_schema_changes import FIELDS, add_shop, change, with_fields
 from .visitor import answering
 from .waiting import eventually
@@ -39,6 +40,12 @@ def middleware(get_response):
 SOME_FAIL = "if number % 50 == 0: raise RuntimeError('one in fifty')"
 # As PID 1 of its container, Gunicorn's master. It ends with all of its processes.
 ENDS_LATER = "if number == 1: threading.Timer(8, os.kill, (os.getppid(), signal.SIGTERM)).start()"
+# A request that lasts until somebody makes a file in its container.
+HELD = (
+    'if "held" in request.GET: '
+    'print("held", flush=True); '
+    'list(iter(lambda: os.path.exists("/tmp/go") or threading.Event().wait(0.1), True))'
+)
 NOTHING = "pass"
 
 
@@ -217,6 +224,7 @@ def test_a_rollback_brings_up_a_site_that_is_stopped(site: Clone) -> None:
 
 
 def test_a_rollback_serves_the_version_before_and_loses_no_request(site: Clone) -> None:
+    fault(site, HELD)
     version(site, "first")
     site.run("-0")
     first = site.run("releases").out.splitlines()[1].split()[0]
@@ -231,7 +239,14 @@ def test_a_rollback_serves_the_version_before_and_loses_no_request(site: Clone) 
     assert releases(site)[int(first)] == "live"
     running = site.containers("prod")[site.live()]
     assert "first" in running.run("cat", "core/note.py")
-    site.run("rollback", str(int(first) + 1))
+    held = Background(site.visitor("HTTP_PORT"), "/?held")
+    eventually(lambda: "held" in running.log(1000).splitlines(), "the request to begin")
+    old = site.live().removeprefix("web-")
+    run = site.start("rollback", str(int(first) + 1), DRAIN_SECONDS="1")
+    run.said(f"requests still open on {old} after 1 s (DRAIN_SECONDS): 1. They have 30 s more")
+    running.run("touch", "/tmp/go")  # noqa: S108  in the container
+    run.wait().assert_ok()
+    assert "It runs." in held.answer().text
     assert "second" in site.containers("prod")[site.live()].run("cat", "core/note.py")
 
 

@@ -109,8 +109,7 @@ pending_by_record() {
     [ -n "$(release_fact "$target" migration)" ] || return 1
     pending_applied=$(docker exec -u postgres "$(container_of prod db)" \
         psql -XqAt -U "$POSTGRES_USER" -d "$POSTGRES_DB" -f /etc/postdo/applied.sql </dev/null 2>>"$LOG_FILE") || return 1
-    { printf '%s\n' "$pending_applied" && printf '\n' && release_fact "$target" migration; } |
-        awk '!NF { ours = 1; next } ours { if (!($0 in there)) print; next } { there[$0] }'
+    release_fact "$target" migration | lines_not_in "$pending_applied"
 }
 
 list_pending() {

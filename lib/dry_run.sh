@@ -50,23 +50,18 @@ show_restarts() {
     done
 }
 
-# By the files, because the plan takes the image.
+# By the names of files, because the plan takes the image. Whose app has another label than its folder is taken for new.
 show_migrations() {
     say "  migrations  to see the plan, get the image and rehearse them: sh run.sh plan"
-    [ -z "$GIVEN_IMAGE" ] || return 0
-    dry_revision=$(release_fact "$dry_number" revision)
-    dry_changed=$(changed_migrations "$dry_revision") || return 0
-    say "              changed in web/ since the release that serves: ${dry_changed:-none}"
+    dry_served=$(release_fact "$dry_number" migration)
+    [ -z "$GIVEN_IMAGE" ] && [ -n "$dry_served" ] || return 0
+    dry_new=$(migration_files | lines_not_in "$dry_served" | sort | paste -s -d ' ' -)
+    say "              files in web/ that the release that serves does not have: ${dry_new:-none}"
 }
 
-changed_migrations() { # changed_migrations REVISION: the files, in one line; false if git cannot tell
-    [ -n "$1" ] && [ "$1" != unversioned ] || return 1
-    changed_files=$(in_web diff --name-only --relative "$1" -- . && in_web ls-files --others --exclude-standard) || return 1
-    printf '%s\n' "$changed_files" | grep -E '(^|/)migrations/[^_/][^/]*\.py$' | sort -u | paste -s -d ' ' -
-}
-
-in_web() { # in_web ARGUMENTS...: git, in the project's repository
-    git -c safe.directory="*" -C "$ROOT/web" "$@" 2>/dev/null
+migration_files() { # of web/, as app.name
+    find "$ROOT/web" \( -name node_modules -o -name '.?*' -o -name site-packages \) -prune -o \
+        -path '*/migrations/[!_~]*.py' -type f -print | awk -F / '$(NF - 1) == "migrations" { sub(/\.py$/, ""); print $(NF - 2) "." $NF }'
 }
 
 show_hooks() {

@@ -12,6 +12,10 @@ release_fact() { # release_fact NUMBER KEY
     fact "$2" 2>/dev/null <"$RELEASES/$1"
 }
 
+lines_not_in() { # lines_not_in LINES: those of standard input that are none of these
+    { printf '%s\n\n' "$1" && cat; } | awk '!NF { ours = 1; next } ours { if (!($0 in there)) print; next } { there[$0] }'
+}
+
 release_numbers() { # the newest first
     find "$RELEASES" -type f -name '[0-9]*' ! -name '*[!0-9]*' 2>/dev/null | sed 's/.*\///' | sort -rn
 }

@@ -93,7 +93,7 @@ def test_a_dry_run_names_the_image_and_takes_nothing(production: Production) -> 
     done = production.run("--dry-run", IMAGE="registry/shop:2", WATCH_SECONDS="0")
 
     assert "image       registry/shop:2, downloaded if it is not here\n" in done.out
-    assert "changed in web/" not in done.out
+    assert "does not have" not in done.out
     assert not any(call.startswith(("docker pull", "docker tag")) for call in done.calls)
 
 
@@ -104,9 +104,10 @@ def test_a_dry_run_tells_each_step_and_does_nothing(production: Production, scri
     for number, seconds in ((1, 40), (2, 600), (3, 12), (4, 14)):
         with (production.folder / f"releases/{number}").open("a") as record:
             record.write(f"seconds={seconds}\nrevision=abc\n")
-    changed = "shop/migrations/0002_b.py\nshop/views.py\nshop/migrations/__init__.py\n"
-    (production.folder / "git-diff").write_text(changed)
-    (production.folder / "git-ls-files").write_text("shop/migrations/0003_c.py\n")
+    production.has_migrations(4, "auth.0001_initial", "shop.0001_initial")
+    (production.folder / "migration-files").write_text(
+        "shop.0003_c\nshop.0001_initial\nshop.0002_b\n"
+    )
     before = production.files()
     done = production.run(
         "--dry-run",
@@ -125,7 +126,7 @@ def test_a_dry_run_tells_each_step_and_does_nothing(production: Production, scri
         "web/ at 1.5; v4 is serving",
         ".env or a Compose file has changed",
         "get the image and rehearse them: sh run.sh plan",
-        "serves: shop/migrations/0002_b.py shop/migrations/0003_c.py\n",
+        "does not have: shop.0002_b shop.0003_c\n",
         "start       web-green\n",
         "smoke test  / /shop/=200\n",
         "watch       30 s, beside web-blue\n",
@@ -152,21 +153,26 @@ def test_a_dry_run_before_the_first_release(production: Production) -> None:
     assert "web/ at 1.5, for the first release" in done.out
     assert "smoke test  /readyz / /admin/login/\n" in done.out
     assert "not known before the first release" in done.out
-    assert not any(word in done.out for word in ("watch ", "drain ", "changed in web/"))
+    assert not any(word in done.out for word in ("watch ", "drain ", "does not have"))
+
+
+def test_a_dry_run_finds_the_migrations_of_the_project(production: Production) -> None:
+    done = production.run(MAIN="migration_files")
+
+    assert "accounts.0001_initial\n" in done.out
+    assert "__init__" not in done.out
 
 
 def test_a_dry_run_of_what_serves_says_so(production: Production) -> None:
     production.serves("blue")
     production.released("live")
-    (production.folder / "releases/1").write_text(
-        "version=1.5\nrevision=abc\nimage=sha256:1\noutcome=live\n"
-    )
-    for name in ("git-diff", "git-ls-files"):
-        (production.folder / name).touch()
+    (production.folder / "releases/1").write_text("version=1.5\nimage=sha256:1\noutcome=live\n")
+    production.has_migrations(1, "shop.0001_initial")
+    (production.folder / "migration-files").write_text("shop.0001_initial\n")
     done = production.run("--dry-run", SERVES="blue", IMAGES="1")
 
     assert "web/ at 1.5, which is serving" in done.out
-    assert "since the release that serves: none\n" in done.out
+    assert "does not have: none\n" in done.out
 
 
 @pytest.mark.parametrize(

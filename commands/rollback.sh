@@ -127,13 +127,14 @@ tag_kept_image() {
 
 # Docker asks a new container once a second how it is: here it is asked at once, and again and again.
 start_kept_image() {
-    tag_kept_image &&
-        compose prod up -d --no-build --no-deps "web-$new" &&
-        wait_until "$START_TIMEOUT" answers_or_ended "$new" && answers "$new"
+    tag_kept_image && compose prod up -d --no-build --no-deps "web-$new" || return 1
+    kept_ended=
+    wait_until "$START_TIMEOUT" answers_or_ended "$new" && [ -z "$kept_ended" ]
 }
 
 answers_or_ended() { # answers_or_ended COLOUR
-    answers "$1" || [ "$(docker inspect --format '{{.RestartCount}} {{.State.Running}}' "$(container_of prod "web-$1")")" != "0 true" ]
+    ! answers "$1" || return 0
+    [ "$(docker inspect --format '{{.RestartCount}} {{.State.Running}}' "$(container_of prod "web-$1")")" != "0 true" ] && kept_ended=yes
 }
 
 answers() { # answers COLOUR: its health check, run now

@@ -36,10 +36,11 @@ run_failed_hook() {
     hook_after deploy-failed "$release_number"
 }
 
-# What it gets of .env it has from run.sh, which has put each key into its own environment.
+# What it gets of .env it has from run.sh, which has put each key into its own environment. The role that makes databases is
+# postdo's alone (lib/roles.sh).
 call_hook() { # call_hook NAME [RELEASE]
     hook_version=$(hook_fact version "${2-}")
-    (cd "$ROOT" && in_hook_time env POSTDO_HOOK="$1" POSTDO_SITE="$(production_address)" \
+    (cd "$ROOT" && unset POSTDO_RELEASE_ROLE POSTDO_RELEASE_PASSWORD && in_hook_time env POSTDO_HOOK="$1" POSTDO_SITE="$(production_address)" \
         POSTDO_RELEASE="${2-}" \
         POSTDO_VERSION="${hook_version:-${GIVEN_IMAGE:-$APP_VERSION}}" \
         POSTDO_REVISION="$(hook_fact revision "${2-}")" \

@@ -46,7 +46,7 @@ def test_each_hook_has_its_moment_in_a_release(production: Production) -> None:
         add_hook(production, name)
     production.serves("blue")
     facts = "outcome=done\napplied=shop.0001_initial\napplied=shop.0002_b\n"
-    done = production.run(result=facts, WATCH_SECONDS="30")
+    done = production.run(result=facts, WATCH_SECONDS="30", POSTDO_RELEASE_PASSWORD="secret")
 
     assert (done.status, done.err) == (0, "")
     assert hooks_of(done) == ["pre-deploy web-blue", "pre-switch web-blue", "post-deploy web-green"]
@@ -69,6 +69,7 @@ def test_each_hook_has_its_moment_in_a_release(production: Production) -> None:
     }
     assert {key: last[key] for key in expected} == expected
     assert last["POSTDO_SECONDS"].isdecimal()
+    assert "POSTDO_RELEASE_PASSWORD" not in last
 
 
 @pytest.mark.parametrize("name", ["pre-deploy", "pre-switch"])

@@ -55,16 +55,21 @@ DEADLOCK_MS = "SELECT setting::int FROM pg_settings WHERE name = 'deadlock_timeo
 SET_TIMEOUT = "SELECT set_config('lock_timeout', %s, false)"
 # Whom a session waits for, if it does: pid (0 for a prepared transaction), name, state, since when,
 # its statement, and the table that is waited for. Of other roles' sessions only the pid may be
-# visible, and that it is a VACUUM. PostgreSQL 14 to 18.
+# visible, and that it is a VACUUM. What is waited for is looked at after the blockers: if the wait
+# ended between the two, nothing is told. PostgreSQL 14 to 18.
 BLOCKERS = """
 SELECT other.pid, b.application_name, b.state, b.xact_start,
        coalesce(left(nullif(b.query, '<insufficient privilege>'), 200), ''),
        b.backend_type = 'autovacuum worker' OR v.pid IS NOT NULL,
-       (SELECT n.nspname || '.' || c.relname FROM pg_locks l
-        JOIN pg_class c ON c.oid = l.relation JOIN pg_namespace n ON n.oid = c.relnamespace
-        WHERE l.pid = w.pid AND NOT l.granted AND l.locktype IN ('relation', 'tuple') LIMIT 1)
+       waited.for_table
 FROM pg_stat_activity w
 CROSS JOIN LATERAL unnest(pg_blocking_pids(w.pid)) AS other(pid)
+CROSS JOIN LATERAL (
+    SELECT CASE WHEN l.locktype IN ('relation', 'tuple') THEN n.nspname || '.' || c.relname END
+    FROM pg_locks l
+    LEFT JOIN pg_class c ON c.oid = l.relation LEFT JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE l.pid = w.pid AND NOT l.granted LIMIT 1
+) AS waited(for_table)
 LEFT JOIN pg_stat_activity b ON b.pid = other.pid
 LEFT JOIN pg_stat_progress_vacuum v ON v.pid = other.pid
 WHERE w.pid = %s AND w.wait_event_type = 'Lock'

@@ -2,7 +2,7 @@
 # usage: sh run.sh hold COMMAND [ARGUMENT]...
 #
 # First the requests that are under way get 10 s to end. Those that come meanwhile wait in the proxy until COMMAND has
-# ended, each for 30 s at most; then it gets an error (503). COMMAND is a program of this machine, such as
+# ended and the site is healthy again, each for 30 s at most; then it gets an error (503). COMMAND is a program of this machine, such as
 # `docker restart postdo-prod-db-1`, and its exit code is that of hold.
 
 main() {
@@ -19,6 +19,8 @@ main() {
     take_lock hold
     open_log hold
     require_proxy_knows /tmp/hold
+    hold_was_well=
+    ! site_is_well prod || hold_was_well=yes
     drain_open=0
     # What COMMAND prints is all there is on standard output.
     try "Hold requests" hold_requests >&2 || step_failed "holding requests"
@@ -26,6 +28,8 @@ main() {
     hold_began=$(date +%s)
     hold_result=0
     (forget_environment && command "$@") || hold_result=$?
+    # docker restart, for one, does not wait until PostgreSQL answers.
+    [ -z "$hold_was_well" ] || wait_until "$HELD_SECONDS" site_is_well prod || true
     hold_took=$(($(date +%s) - hold_began))
     step "Let requests through" release_requests >&2
     [ "$hold_took" -lt "$HELD_SECONDS" ] || warn "the command took $hold_took s; requests that waited for $HELD_SECONDS s got 503"

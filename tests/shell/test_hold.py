@@ -116,3 +116,26 @@ def test_the_command_has_its_own_environment(dash_clone: Clone, proxy: FakeDocke
 def test_a_word_of_the_kits_own_is_no_command(dash_clone: Clone, proxy: FakeDocker) -> None:
     assert dash_clone.run("hold", "say", "something").status == 127
     dash_clone.run("hold").assert_refused("hold needs a command", "help hold", status=2)
+
+
+def test_requests_wait_until_the_database_answers_again(
+    dash_clone: Clone, proxy: FakeDocker
+) -> None:
+    """`docker restart` ends before that."""
+    proxy.has_container("db")
+    script = """
+    state_of() {
+        [ "$2" = db ] || { echo healthy; return; }
+        [ -e "$STATE/restarted" ] || { echo healthy; return; }
+        echo look >>"$STATE/looks"
+        if [ "$(wc -l <"$STATE/looks")" -lt 3 ]; then echo starting; else echo healthy; fi
+    }
+    """
+    library = dash_clone.root / "lib/hold.sh"
+    library.write_text(library.read_text() + script)
+
+    run = dash_clone.run("hold", "sh", "-c", f": >'{dash_clone.state}/restarted'")
+
+    assert run.status == 0, run
+    assert (dash_clone.state / "looks").read_text().count("look") == 3
+    assert steps(proxy)[-1] == END

@@ -76,6 +76,13 @@ def test_a_container_cannot_write_to_its_image_nor_become_more(
     assert int(process["CapEff"], 16) == allowed, process
 
 
+@pytest.mark.parametrize("name", SERVICES)
+def test_what_visitors_wait_for_comes_before_a_build(production: Clone, name: str) -> None:
+    container = production.containers("prod")[service(production, name)]
+
+    assert container.facts()["HostConfig"]["CpuShares"] > 1024  # of every other container
+
+
 def test_gunicorn_is_the_first_process_and_runs_as_nobody_in_particular(production: Clone) -> None:
     web = production.containers("prod")[production.live()]
 

@@ -49,9 +49,10 @@ turn_on() {
 }
 
 turn_off() {
-    maintenance_is_on || { say "maintenance is off already" && return; }
+    turn_off_from=on
+    maintenance_is_on || turn_off_from=off
     stop_maintenance || cannot_write "$(maintenance_folder)"
-    say "maintenance is off: visitors get the site"
+    if [ "$turn_off_from" = off ]; then say "maintenance is off already"; else say "maintenance is off: visitors get the site"; fi
 }
 
 tell_maintenance() {

@@ -225,6 +225,7 @@ look_at_memory() { # look_at_memory SERVICE
     [ -n "$memory" ] || return 0
     memory_used=${memory% *}
     memory_limit=${memory#* }
+    [ "$memory_limit" -gt 0 ] || return 0 # Docker knows none: no memory cgroup, or it ends at this moment
     note_number "$at.memory.$1.used" "$memory_used"
     note_number "$at.memory.$1.limit" "$memory_limit"
     [ "$((memory_used / 95))" -lt "$((memory_limit / 100))" ] ||

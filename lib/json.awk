@@ -9,7 +9,8 @@ BEGIN { FS = "\t"; open = 0 }
     while (open > same) close_one()
     while (open < depth - 1) {
         name(part[open + 1])
-        at[++open] = part[open]
+        open++ # on a line of its own: each awk takes the sides of an assignment in another order
+        at[open] = part[open]
         is_list[open] = part[open + 1] ~ /^[0-9]+$/
         printf "%s", is_list[open] ? "[" : "{"
         count[open] = 0

@@ -34,6 +34,8 @@ start_maintenance() { # start_maintenance PAGE [ADDRESS...]
     start_folder=$(maintenance_folder)
     start_page=$1
     shift
+    # A run that was killed may have left the key and the addresses of an earlier time.
+    maintenance_is_on || rm -rf "$start_folder" || return 1
     make_live_folder && mkdir -p "$start_folder/allowed" && chmod 755 "$start_folder" "$start_folder/allowed" || return 1
     for start_address in "$@"; do
         put_file "allowed/$start_address" "" || return 1
@@ -51,17 +53,8 @@ stop_maintenance() { # the page first, for the same reason
     rm -f "$(maintenance_folder)/page.html" && rm -rf "$(maintenance_folder)"
 }
 
-# As Caddy writes it: no zeros that can go, and small letters. False for what is no address.
+# As Caddy writes it. False for what is no address.
 canonical_address() { # canonical_address ADDRESS
-    case $1 in
-    *[!0-9A-Fa-f.:]*) return 1 ;;
-    *:*) canonical_found=$(short_ipv6 "$1") ;;
-    *) canonical_found=$(printf '%s\n' "$1" | awk -F . 'NF == 4 { for (i = 1; i <= 4; i++) if ($i !~ /^[0-9]+$/ || $i > 255) exit; print $1 + 0 "." $2 + 0 "." $3 + 0 "." $4 + 0 }') ;;
-    esac
+    canonical_found=$(printf '%s\n' "$1" | LC_ALL=C awk -f "$ROOT/lib/address.awk")
     [ -n "$canonical_found" ] && printf '%s' "$canonical_found"
-}
-
-short_ipv6() { # short_ipv6 ADDRESS; without getent it has to be given in this form
-    if command -v getent >/dev/null 2>&1; then getent ahostsv6 "$1" 2>/dev/null; else printf '%s\n' "$1" | tr '[:upper:]' '[:lower:]'; fi |
-        awk 'NR == 1 { sub(/^::ffff:/, $1 ~ /\./ ? "" : "&", $1); print $1 }'
 }

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 import stat
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from .fakes import FakeDocker
-from .machine import Clone
+from .machine import PROJECT, Clone, Toolbox
 from .test_owner import OTHER, belongs_to
 from .test_starts import make_live
 from .test_status import ILL, PAGE, WELL, site
@@ -59,6 +60,9 @@ def test_on_once_more_has_the_new_page_and_the_old_link(dash_clone: Clone) -> No
         ("010.1.2.03", "10.1.2.3"),
         ("2001:DB8:0::1", "2001:db8::1"),
         ("::ffff:192.0.2.1", "192.0.2.1"),
+        ("2001:db8:0:0:1:0:0:1", "2001:db8::1:0:0:1"),
+        ("FE80:0:0:0:0:0:0:0", "fe80::"),
+        ("1:2:3:4:5:6:7:0", "1:2:3:4:5:6:7:0"),
     ],
 )
 def test_an_address_is_kept_as_caddy_writes_it(dash_clone: Clone, given: str, kept: str) -> None:
@@ -67,12 +71,40 @@ def test_an_address_is_kept_as_caddy_writes_it(dash_clone: Clone, given: str, ke
     assert [path.name for path in (folder(dash_clone) / "allowed").iterdir()] == [kept]
 
 
-@pytest.mark.parametrize("given", ["", "10.0.0.0/8", "shop.example", "10.0.0", "1.2.3.256", "::g"])
+@pytest.mark.parametrize(
+    "given", ["", "10.0.0.0/8", "shop.example", "10.0.0", "1.2.3.256", "::g", ":::", "1::2::3"]
+)
 def test_what_is_no_address_is_refused(dash_clone: Clone, given: str) -> None:
     result = dash_clone.run("maintenance", "on", "--allow", "10.1.1.1", "--allow", given)
 
     result.assert_refused("--allow needs an IP address", "sh run.sh help maintenance", status=2)
     assert not folder(dash_clone).exists()
+
+
+def test_what_a_killed_run_left_lets_nobody_in_later(dash_clone: Clone) -> None:
+    first = dash_clone.run("maintenance", "on", "--allow", "203.0.113.7").out
+    (folder(dash_clone) / "page.html").unlink()  # killed in `off`
+
+    second = dash_clone.run("maintenance", "on").out
+
+    assert "203.0.113.7" not in second
+    assert re.findall(r"key=\S+", first) != re.findall(r"key=\S+", second)
+
+
+def test_an_address_is_written_alike_by_every_awk(toolbox: Toolbox) -> None:
+    given = ["010.1.2.03", "2001:DB8:0::1", "::ffff:192.0.2.8", "1:0:0:2:0:0:0:3", "::", "1:2"]
+    for awk in toolbox.awks().values():
+        found = [
+            subprocess.run(
+                [awk, "-f", PROJECT / "lib/address.awk"],
+                input=f"{one}\n",
+                capture_output=True,
+                text=True,
+                check=True,
+            ).stdout.strip()
+            for one in given
+        ]
+        assert found == ["10.1.2.3", "2001:db8::1", "192.0.2.8", "1:0:0:2::3", "::", ""], awk
 
 
 def test_a_page_that_caddy_cannot_send_is_refused(dash_clone: Clone) -> None:

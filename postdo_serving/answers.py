@@ -26,6 +26,7 @@ AT_ONCE = 1024 * 1024  # bytes that the event loop sends to one client before it
 # Seconds in which a client takes no byte at all. Long: the buffers on the way to a visitor hold
 # megabytes, and are filled again only when a good part of them is empty.
 SILENCE = 600.0
+EVENTS = b"\r\ncontent-type: text/event-stream"  # server-sent events
 
 
 @dataclass
@@ -119,6 +120,8 @@ class Outlet:
         self.socket = sock
         self.rest = Rest(room)
         self._patience = PATIENCE
+        self._has_headers = False
+        self._sends_events = False
 
     def __getattr__(self, name: str) -> Any:
         """Whatever else is asked of a socket."""
@@ -127,6 +130,13 @@ class Outlet:
     def sendall(self, data: bytes) -> None:
         """Send, or keep what the client does not take."""
         left = memoryview(data)
+        if not self._has_headers:  # Gunicorn sends them first, and in one piece
+            self._has_headers = True
+            self._sends_events = EVENTS in data.lower()
+        if self._sends_events:
+            # Its view holds a thread anyway, and what is kept would wait for the next event.
+            self.socket.sendall(left)
+            return
         self._send_rest()
         while left and not self.rest:
             try:

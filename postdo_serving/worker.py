@@ -9,6 +9,7 @@ slow client leaves of an answer is sent by the event loop (answers.py).
 from __future__ import annotations
 
 import os
+import resource
 import selectors
 import socket
 import sys
@@ -58,6 +59,9 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # Gunicorn has no types
         problem = uploads.use_own_folder()
         if problem:
             self.log.warning("Uploads of a worker that is killed will stay: %s", problem)
+        # A slow client takes two descriptors. Some engines give a container 1024 to begin with.
+        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
         for listener in self.sockets:  # what it accepts has the same
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, answers.IN_KERNEL)
         super().run()
@@ -140,4 +144,6 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # Gunicorn has no types
             conn.sock = outlet.socket
         if outlet.rest:
             conn.rest = outlet.rest
+        else:
+            outlet.rest.close()  # of what could not be written it has taken room all the same
         return keeps_alive

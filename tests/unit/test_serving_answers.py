@@ -20,7 +20,7 @@ from waiting import until
 SIZE = 16 * 1024 * 1024
 
 SITE = """
-import os, random
+import os, random, time
 
 SIZE = 16 * 1024 * 1024
 CONTENT = random.Random(1).randbytes(SIZE)
@@ -46,11 +46,21 @@ def application(environ, start_response):
     if path == "/breaks":
         start_response("200 OK", headers)
         return broken()
+    if path == "/events":
+        start_response("200 OK", [("Content-Type", "text/event-stream")])
+        return events()
     if path == "/file":
         start_response("200 OK", headers)
         return environ["wsgi.file_wrapper"](open("content", "rb"))
     start_response("200 OK", [("Content-Length", "2")])
     return [b"ok"]
+
+
+def events():
+    yield CONTENT
+    while not os.path.exists("happened"):
+        time.sleep(0.05)
+    yield b"news"
 
 
 def broken():
@@ -127,6 +137,18 @@ def test_slow_readers_keep_nobody_waiting_and_get_all(site: Server, path: str) -
         reader.ask("/first")
         assert reader.read() == b"ok", "the connection is as good as before"
     until(lambda: kept(site) == 0, "what was kept is removed")
+
+
+def test_an_event_does_not_wait_for_the_next_one(tmp_path: Path) -> None:
+    with started(tmp_path, "20MB") as server:
+        reader = Reader(server, "/events")
+        answer = http.client.HTTPResponse(reader.socket)
+        answer.begin()
+
+        assert digest(answer.read(SIZE)) == content()
+
+        (tmp_path / "happened").touch()
+        assert answer.read() == b"news"
 
 
 def test_of_a_reader_that_leaves_nothing_is_kept(site: Server) -> None:

@@ -2,8 +2,8 @@
 # usage: sh run.sh hold COMMAND [ARGUMENT]...
 #
 # First the requests that are under way get 10 s to end. Those that come meanwhile wait in the proxy until COMMAND has
-# ended and the site is healthy again, each for 30 s at most; then it gets an error (503). COMMAND is a program of this machine, such as
-# `docker restart postdo-prod-db-1`, and its exit code is that of hold.
+# ended and the site is healthy again, each for 30 s at most; then it gets an error (503). After 300 s nothing waits any
+# more. COMMAND is a program of this machine, such as `docker restart postdo-prod-db-1`, and its exit code is that of hold.
 
 main() {
     case $MODE in '' | prod) MODE=prod ;; *) usage_error "hold is for production: sh run.sh hold COMMAND" ;; esac
@@ -27,11 +27,14 @@ main() {
     [ "$drain_open" -eq 0 ] || warn "some requests were still running after $DRAIN_LIMIT s; the command does not wait for them"
     hold_began=$(date +%s)
     hold_result=0
-    (forget_environment && command "$@") || hold_result=$?
+    (forget_environment && export POSTDO_HELD=yes && command "$@") || hold_result=$?
     # docker restart, for one, does not wait until PostgreSQL answers.
     [ -z "$hold_was_well" ] || wait_until "$HELD_SECONDS" site_is_well prod || true
     hold_took=$(($(date +%s) - hold_began))
-    step "Let requests through" release_requests >&2
+    # The proxy may be gone by what the command did, and with it whoever waited there; its exit code is that of hold.
+    try "Let requests through" release_requests >&2 ||
+        warn "the proxy does not answer, so requests that waited there may have failed; check the site: sh run.sh -0 status"
+    [ "$hold_took" -lt "$HOLD_LIMIT" ] || warn "requests were let through after $HOLD_LIMIT s, although the command was still running"
     [ "$hold_took" -lt "$HELD_SECONDS" ] || warn "the command took $hold_took s; requests that waited for $HELD_SECONDS s got 503"
     exit "$hold_result"
 }

@@ -89,11 +89,11 @@ migrations_of() { # migrations_of DATABASE
 
 # The processes of the site start anew: they may remember something of the former data.
 swap_while_requests_wait() {
-    undo_with start_site
     restore_status=0
     try "Swap the databases while requests wait" while_held swap_under_site || restore_status=$?
-    UNDO=${UNDO#start_site }
     if [ "$restore_status" -ne 0 ]; then
+        run_sql prod names.sql >/dev/null 2>&1 ||
+            fail_site "PostgreSQL does not answer, so nobody knows whether the databases were swapped" "list them when it runs again: sh run.sh -0 psql -l"
         # The site that does not start, or the swap?
         # shellcheck disable=SC2046 # split on purpose: a list of words
         ! database_exists prod replaced || explain_unhealthy prod db "$(web_service prod)" $(additions prod)
@@ -102,10 +102,16 @@ swap_while_requests_wait() {
     fi
 }
 
+# Whoever interrupts it gets the site back before the requests are let through.
 swap_under_site() {
+    undo_with start_site
     swap_status=0
     { compose prod stop "$(web_service prod)" && stop_additions prod && swap_databases; } || swap_status=$?
-    start_site && return "$swap_status"
+    start_status=0
+    start_site || start_status=$?
+    UNDO=${UNDO#start_site }
+    [ "$start_status" -ne 0 ] || return "$swap_status"
+    return "$start_status"
 }
 
 start_site() {

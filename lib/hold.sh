@@ -9,8 +9,16 @@ DRAIN_LIMIT=10  # seconds; requests that were under way before, and take longer,
 HOLD_LIMIT=300  # seconds for the whole, should nobody be left who could end it
 HOLD=           # the process of that `docker exec`
 
+# One hold at a time: the end of the other one would let through what waits for this.
 hold_requests() {
-    ! is_locked hold || return 0 # they are held already, and for longer
+    [ -z "${POSTDO_HELD-}" ] || return 0 # by the run.sh hold that this one is the command of
+    case " $LOCKS " in
+    *" hold "*) ;;
+    *)
+        wait_until "$HOLD_LIMIT" hold_is_free || return 1
+        take_lock hold
+        ;;
+    esac
     undo_with release_requests
     hold_pipe="$STATE/hold.$$"
     rm -f "$hold_pipe" && mkfifo "$hold_pipe" || return 1
@@ -22,6 +30,10 @@ hold_requests() {
     drain "$(live_colour)" "$DRAIN_LIMIT"
 }
 
+hold_is_free() {
+    ! is_locked hold
+}
+
 release_requests() {
     UNDO=${UNDO#release_requests }
     [ -n "$HOLD" ] || return 0
@@ -31,6 +43,7 @@ release_requests() {
     kill "$HOLD" 2>/dev/null || true
     wait "$HOLD" 2>/dev/null || true
     HOLD=
+    release_lock hold
     return "$release_status"
 }
 

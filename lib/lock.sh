@@ -73,7 +73,11 @@ process_start() { # process_start PID
 
 release_locks() {
     for lock_name in $LOCKS; do
-        rm -f "$STATE/lock-$lock_name"
+        release_lock "$lock_name"
     done
-    LOCKS=
+}
+
+release_lock() { # release_lock NAME, which this run.sh has
+    rm -f "$STATE/lock-$1"
+    LOCKS=$(printf ' %s ' "$LOCKS" | sed "s/ $1 / /")
 }

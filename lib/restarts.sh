@@ -92,10 +92,13 @@ in_proxy() { # in_proxy validate|reload: of the Caddyfile, by the Caddy that run
 # not run will have read it when it does.
 require_proxy_knows() { # require_proxy_knows WORD: its configuration has it
     { engine_answers && is_running prod proxy; } || return 0
-    ! proxy_knows "$1" || return 0
-    { in_hold end && in_proxy reload; } >/dev/null 2>&1 || true
+    let_proxy_know "$1"
     proxy_knows "$1" ||
         fail "the proxy was started by an older version of this kit and cannot do this yet" "release once, which updates it: sh run.sh -0"
+}
+
+let_proxy_know() { # let_proxy_know WORD
+    proxy_knows "$1" || { in_hold end && in_proxy reload; } >/dev/null 2>&1 || true
 }
 
 proxy_knows() { # proxy_knows WORD

@@ -9,7 +9,9 @@ let_through() {
 
 case $1 in
 hold)
-    trap let_through EXIT
+    # A hold that was left behind, whose command goes on, must not end the hold that came after it.
+    echo $$ >/tmp/holder
+    trap '[ "$(cat /tmp/holder)" != $$ ] || let_through' EXIT
     trap 'exit 0' HUP INT TERM
     printf 1 >/tmp/hold
     timeout "$2" cat >/dev/null || true

@@ -16,7 +16,10 @@ main() {
     build=yes
     dry_run=
     read_options "$@"
-    [ -z "$dry_run" ] || { show_dry_run && return; }
+    if [ -n "$dry_run" ]; then
+        show_dry_run || return
+        return
+    fi
 
     # No impact yet.
     require_engine
@@ -113,6 +116,8 @@ release_what_was_built() {
     try "Start $new" start_colour "$new" || explain_unhealthy prod db "web-$new"
     require_smoke_test "$new" "fix the pages that the lines above name, or change SMOKE_PATHS in $(place_of SMOKE_PATHS), then run the command again"
     hook_before pre-switch "$release_number"
+    # The hook had ten minutes with it.
+    ! has_hook pre-switch || is_well prod "web-$new" || explain_unhealthy prod "web-$new"
     tag_release_image
     step "Switch to $new" switch_to "$new"
     finish_alone
@@ -133,6 +138,7 @@ start_last_release() {
     docker tag "$PROJECT_NAME-web:$live" "$PROJECT_NAME-web:next"
     # While it serves, a changed .env comes as a release of the same image, not as a restart.
     if is_well prod "web-$live"; then
+        export_version_of_image "$PROJECT_NAME-web:next" # which need not be that of web/
         begin_hooks
         release_what_was_built
         return

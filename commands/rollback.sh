@@ -108,7 +108,7 @@ require_nothing_pending() {
 pending_by_record() {
     [ -n "$(release_fact "$target" migration)" ] || return 1
     pending_applied=$(docker exec -u postgres "$(container_of prod db)" \
-        psql -XqAt -U "$POSTGRES_USER" -d "$POSTGRES_DB" -f /etc/postdo/applied.sql </dev/null 2>>"$LOG_FILE") || return 1
+        psql -XqAt -v ON_ERROR_STOP=1 -U "$POSTGRES_USER" -d "$POSTGRES_DB" -f /etc/postdo/applied.sql </dev/null 2>>"$LOG_FILE") || return 1
     release_fact "$target" migration | lines_not_in "$pending_applied"
 }
 

@@ -27,7 +27,9 @@ finish_alone() {
     ENDING="stopping the version that no longer serves"
 }
 
+# If the live one does not run, because the switch back failed, the other one is all there is.
 leave_one_colour() {
+    case $(state_of prod "web-$(live_colour)") in healthy | running | starting) ;; *) return 0 ;; esac
     leave_colour=$(other_colour "$(live_colour)")
     ! is_running prod "web-$leave_colour" || compose prod stop "web-$leave_colour"
 }
@@ -66,6 +68,7 @@ start_proxy_and_database() { # start_proxy_and_database COLOUR
 # For a changed .env, which was announced (lib/restarts.sh): while requests wait.
 restart_database() {
     case "$TO_RESTART " in *" db "*) ;; *) return 0 ;; esac
+    let_proxy_know /tmp/hold
     try "Restart PostgreSQL while requests wait" while_held compose prod up -d --no-build --no-deps --wait --wait-timeout "$START_TIMEOUT" db ||
         explain_unhealthy prod db
 }
@@ -119,8 +122,9 @@ drain() { # drain COLOUR [SECONDS]: of DRAIN_SECONDS, if they are not given
 }
 
 # Each open connection to port 8000 (1F40) is one: the proxy closes an idle one after a second. Those from its own container
-# are not a visitor's. State 08: the visitor has left, and the site still works for them. (docs/decisions/releases.md)
+# are not a visitor's. State 08: the visitor has left, and the site still works for them; 04: the site has ended, and its
+# last bytes are on their way. (docs/decisions/releases.md)
 open_requests() { # open_requests COLOUR: how many; 0 if it does not run
     docker exec "$(container_of prod "web-$1")" cat /proc/net/tcp /proc/net/tcp6 2>/dev/null |
-        awk '$2 ~ /:1F40$/ && $3 !~ /0100007F:/ && $4 ~ /^0[18]$/ { open++ } END { print open + 0 }'
+        awk '$2 ~ /:1F40$/ && $3 !~ /0100007F:/ && $4 ~ /^0[148]$/ { open++ } END { print open + 0 }'
 }

@@ -66,13 +66,14 @@ export_compose_facts() {
     TRUSTED_RANGES=$(trusted_ranges)
     # If a proxy in front has the certificates, other names arrive here by plain HTTP.
     FRONT_NAMES=
-    serves_https || FRONT_NAMES=$(printf '%s' "$POSTDO_OTHER_NAMES" | tr ',' ' ')
+    serves_https || FRONT_NAMES=$(own_domains | tail -n +2 | paste -s -d ' ' -)
     # In the containers other users read these, and the proxy's root may not read what is not for everybody: a clone
     # made under umask 077 has nothing that is.
     chmod -R a+rX "$ROOT/db" "$ROOT/pgadmin" "$ROOT/proxy" 2>/dev/null || true
     # A project need not know of DOMAIN to answer under it, and to accept forms from its own pages.
     if [ -n "$DOMAIN" ]; then
-        ALLOWED_HOSTS=$(with_item "$ALLOWED_HOSTS" "$DOMAIN")
+        # Until the proxy redirects them, the site itself gets requests for the other names too.
+        for facts_name in $(own_domains) $(served_names); do ALLOWED_HOSTS=$(with_item "$ALLOWED_HOSTS" "$facts_name"); done
         domain_origin=$(production_address)
         CSRF_TRUSTED_ORIGINS=$(with_item "$CSRF_TRUSTED_ORIGINS" "${domain_origin%/}")
     fi

@@ -23,7 +23,7 @@ hook_before() { # hook_before NAME [RELEASE]
     try "Run hooks/$1" call_hook "$@" || hook_status=$?
     [ "$hook_status" -ne 0 ] || return 0
     show_tail
-    [ "$hook_status" -ne 124 ] || fail_site "hooks/$1 did not end within $HOOK_SECONDS s" "$FIX_ABOVE"
+    case $hook_status in 124 | 137) fail_site "hooks/$1 did not end within $HOOK_SECONDS s" "$FIX_ABOVE" ;; esac
     fail_site "hooks/$1 stopped the release with status $hook_status; its last lines are above" "$FIX_ABOVE"
 }
 
@@ -45,14 +45,15 @@ call_hook() { # call_hook NAME [RELEASE]
         POSTDO_VERSION="${hook_version:-${GIVEN_IMAGE:-$APP_VERSION}}" \
         POSTDO_REVISION="$(hook_fact revision "${2-}")" \
         POSTDO_BY="$(operator)" \
-        POSTDO_REPLACES="$(hook_fact replaces "${2-}")" \
+        POSTDO_REPLACES="$(if [ "$1" = post-rollback ]; then printf '%s' "$serving"; else hook_fact replaces "${2-}"; fi)" \
         POSTDO_OUTCOME="$(hook_fact outcome "${2-}")" \
-        POSTDO_SECONDS="$(hook_fact seconds "${2-}")" \
-        POSTDO_APPLIED="$(hook_fact applied "${2-}" | paste -s -d ' ' -)" \
+        POSTDO_SECONDS="$(if [ "$1" = post-rollback ]; then printf '%s' "$(($(date +%s) - rollback_began))"; else hook_fact seconds "${2-}"; fi)" \
+        POSTDO_APPLIED="$(result applied | paste -s -d ' ' -)" \
+        DOMAIN="$DOMAIN${POSTDO_OTHER_NAMES:+,$POSTDO_OTHER_NAMES}" \
         POSTDO_REASON="$FAIL_REASON" \
         POSTDO_CONTAINER="${new:+$(container_of prod "web-$new")}" \
         POSTDO_LOG="$LOG_FILE" \
-        "$HOOKS/$1") </dev/null
+        "$HOOKS/$1") </dev/null 3>&- # what it leaves running must not keep the terminal of run.sh
 }
 
 hook_fact() { # hook_fact KEY RELEASE: nothing before the release has a number
@@ -61,10 +62,10 @@ hook_fact() { # hook_fact KEY RELEASE: nothing before the release has a number
 
 # In the foreground, where timeout(1) can do that: else Ctrl-C would not reach it.
 in_hook_time() { # in_hook_time COMMAND...
-    if timeout --foreground 1 true 2>/dev/null; then
-        timeout --foreground "$HOOK_SECONDS" "$@"
-    elif command -v timeout >/dev/null 2>&1; then
-        timeout "$HOOK_SECONDS" "$@"
+    if timeout --foreground -k 10 1 true 2>/dev/null; then
+        timeout --foreground -k 10 "$HOOK_SECONDS" "$@"
+    elif timeout -k 10 1 true 2>/dev/null; then
+        timeout -k 10 "$HOOK_SECONDS" "$@"
     else
         "$@"
     fi

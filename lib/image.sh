@@ -20,17 +20,21 @@ take_image() {
         }
         take_downloaded=yes
     fi
-    [ "$(image_label postdo.image)" = production ] ||
+    [ "$(image_label "$GIVEN_IMAGE" postdo.image)" = production ] ||
         fail "$GIVEN_IMAGE (IMAGE in the environment) is not a production image of this kit" "build it from a clone of your site, as \"An image that was built elsewhere\" in docs/releases.md says; to build web/ here, unset IMAGE"
-    APP_VERSION=$(image_label org.opencontainers.image.version)
-    APP_REVISION=$(image_label org.opencontainers.image.revision)
-    export APP_VERSION APP_REVISION
+    export_version_of_image "$GIVEN_IMAGE"
     step "Take $GIVEN_IMAGE, version $APP_VERSION" docker tag "$GIVEN_IMAGE" "$PROJECT_NAME-web:next"
     [ -z "$take_downloaded" ] || docker image rm "$GIVEN_IMAGE" >>"$LOG_FILE" 2>&1 || true
 }
 
-image_label() { # image_label NAME: of the image that IMAGE names
-    docker image inspect --format "{{index .Config.Labels \"$1\"}}" "$GIVEN_IMAGE"
+export_version_of_image() { # export_version_of_image IMAGE
+    APP_VERSION=$(image_label "$1" org.opencontainers.image.version)
+    APP_REVISION=$(image_label "$1" org.opencontainers.image.revision)
+    export APP_VERSION APP_REVISION
+}
+
+image_label() { # image_label IMAGE LABEL
+    docker image inspect --format "{{index .Config.Labels \"$2\"}}" "$1"
 }
 
 # PYTHON_IMAGE in .env decides, else web/.python-version, else the Dockerfile.

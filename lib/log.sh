@@ -15,6 +15,8 @@ open_log() { # open_log NAME
         cannot_write "$STATE/log"
     }
     find "$STATE/log" -name '*.log' -mtime +30 -exec rm -f {} + 2>/dev/null || true
+    # Whoever read the output has gone (an ssh without a terminal, `| tee` after Ctrl-C): dash would end without its EXIT trap.
+    trap 'interrupted PIPE 141' PIPE
 }
 
 make_state_folder() { # make_state_folder PATH: 0700, since it holds logs, keys and data
@@ -192,15 +194,16 @@ handle_signals() {
 
 # The undoing is not interrupted.
 interrupted() { # interrupted SIGNAL STATUS
-    trap '' INT TERM HUP
+    trap '' INT TERM HUP PIPE
+    FAIL_REASON="interrupted (SIG$1)"
     stop_ticker
-    tell "" "interrupted (SIG$1)${UNDO:+, $ENDING}" >&3
+    tell "" "interrupted (SIG$1)${UNDO:+, $ENDING}" >&3 || write_to_log
     exit "$2"
 }
 
 finish() {
     finish_status=$?
-    trap '' INT TERM HUP
+    trap '' INT TERM HUP PIPE
     trap - EXIT
     stop_ticker
     for finish_undo in $UNDO; do

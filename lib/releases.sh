@@ -67,7 +67,7 @@ record_failure() {
     case $finish_status in
     3) end_release refused ;;
     4) end_release undone ;;
-    129 | 130 | 143) end_release interrupted ;;
+    129 | 130 | 141 | 143) end_release interrupted ;;
     *) end_release failed ;;
     esac
 }

@@ -60,6 +60,7 @@ def test_postgresql_restarts_while_requests_wait_and_they_are_let_through(
 
     assert done.status == status, done
     held = done.calls.index("hold_requests")
+    assert done.calls[held - 1] == "let_proxy_know /tmp/hold"  # that of an older kit does not
     assert done.calls[held : held + 3] == ["hold_requests", f"{UP} {WAIT} db", "release_requests"]
     assert production.live == "web-green"
 
@@ -292,8 +293,11 @@ def test_while_it_serves_a_changed_env_comes_as_a_release_of_the_same_image(
     done = production.run("--no-build")
 
     released = NEXT[len(START) + len(BUILD) - 1 :]
+    look = "docker image inspect --format"
+    label = '{{index .Config.Labels "org.opencontainers.image.%s"}}'
     assert done.calls == [
         *NO_BUILD,
+        *(f"{look} {label % fact} shop-web:next" for fact in ("version", "revision")),
         *released,
         "drain blue",
         "compose prod stop web-blue",

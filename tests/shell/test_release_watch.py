@@ -211,6 +211,19 @@ def test_a_terminal_that_goes_away_in_the_watch_ends_nothing(production: Product
     assert "Stop blue ... " in (production.folder / "log").read_text()
 
 
+@pytest.mark.parametrize(
+    ("live", "stops"), [("healthy", True), ("unhealthy", False), ("stopped", False)]
+)
+def test_the_other_version_is_stopped_only_beside_one_that_works(
+    production: Production, live: str, stops: bool
+) -> None:
+    """The switch back may have failed, on a full disk."""
+    production.serves("green", web_green=live, web_blue="healthy")
+    done = production.run(MAIN="leave_one_colour")
+
+    assert ("compose prod stop web-blue" in done.calls) is stops
+
+
 @pytest.mark.parametrize(("signal", "status"), [("INT", 130), ("TERM", 143)])
 @pytest.mark.parametrize("script", ["production", "rollback"])
 def test_who_ends_the_drain_leaves_one_colour(

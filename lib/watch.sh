@@ -44,9 +44,11 @@ watch_new_version() { # watch_new_version NEW OLD
 # What keeps both from working (the database, the machine) is no reason to go back.
 worse_than_before() { # worse_than_before NEW OLD "ANSWERS ERRORS": the reason; empty if it is not worse
     is_well prod "web-$2" || return 0
-    case $(state_of prod "web-$1") in
+    worse_state=$(state_of prod "web-$1")
+    case $worse_state in
     healthy | running | starting) ;;
-    *) printf 'it is %s' "$(state_of prod "web-$1")" && return ;;
+    stopped | restarting) printf 'it stopped' && return ;;
+    *) printf 'it is %s' "$worse_state" && return ;;
     esac
     worse_restarts=$(docker inspect --format '{{.RestartCount}}' "$(container_of prod "web-$1")")
     [ "$worse_restarts" -eq 0 ] || { printf 'it stopped and was started again' && return; }

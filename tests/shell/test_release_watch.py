@@ -154,7 +154,8 @@ def test_worse_is_more_errors_than_before(
     [
         ("healthy", "1", "healthy", "started again"),
         ("unhealthy", "0", "healthy", "unhealthy"),
-        ("restarting", "0", "healthy", "restarting"),
+        ("restarting", "0", "healthy", "it stopped"),
+        ("stopped", "0", "healthy", "it stopped"),
         ("healthy", "0", "healthy", ""),
         ("starting", "0", "healthy", ""),
         ("unhealthy", "0", "unhealthy", ""),

@@ -15,8 +15,9 @@ from .waiting import eventually
 # tests/shell/test_release_steps.py.
 STAGES = [
     ("Build the image", signal.SIGINT),
-    ("Start PostgreSQL", signal.SIGTERM),
-    ("Start the proxy and PostgreSQL", signal.SIGHUP),
+    ("Start PostgreSQL", signal.SIGHUP),
+    # HUP ends nothing from the switch on (tests/shell/test_release_watch.py).
+    ("Start the proxy and PostgreSQL", signal.SIGTERM),
 ]
 
 

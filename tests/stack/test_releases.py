@@ -150,7 +150,7 @@ def test_the_default_smoke_test_finds_an_error_on_the_first_page(site: Clone) ->
 
 
 @pytest.mark.parametrize(
-    ("text", "reason"), [(SOME_FAIL, "requests failed"), (ENDS_LATER, "started again")]
+    ("text", "reason"), [(SOME_FAIL, "requests failed"), (ENDS_LATER, "it stopped")]
 )
 def test_a_version_that_turns_out_bad_is_taken_back(site: Clone, text: str, reason: str) -> None:
     fault(site, text)

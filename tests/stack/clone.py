@@ -184,7 +184,7 @@ class Clone:
             status = run.process.poll()
             parts.append(f"$ {run.command}   [{'at work' if status is None else status}]\n{last}")
         for mode in ("prod", "dev"):
-            found = containers(self.project(mode))
+            found = containers(self.project(mode)) if shutil.which("docker") else {}
             if found:
                 parts.append(compose_state(self.project(mode)))
             for service, container in found.items():

@@ -50,21 +50,24 @@ suite() { # suite PYTEST_ARGUMENTS...
     in_root nice -n 5 python -m pytest "$@" || test_failed="$test_failed tests"
 }
 
-# In the background, in two rows: the tests of the clone that many share, and beside them the others.
+# In the background, in two rows, each of which takes the next file that the other has not (tests/stack/rows.py).
 begin_stack_tests() {
     STACK_TESTS=
+    STACK_QUEUE="$STATE/test-queue"
+    rm -rf "$STACK_QUEUE"
+    mkdir "$STACK_QUEUE" || cannot_write "$STACK_QUEUE"
     undo_with stop_stack_tests
-    begin_stack_row shared shared_clone
-    begin_stack_row own "not shared_clone"
+    begin_stack_row 1
+    begin_stack_row 2
     say "tests/stack and tests/browser run beside the others. Follow them: tail -f $STATE/test-stack-*.log"
 }
 
-begin_stack_row() { # begin_stack_row NAME MARKER
+begin_stack_row() { # begin_stack_row NUMBER
     printf 'tests: ' >"$TEST_SUMMARY_FILE.$1"
     # Not by in_root: what is to be told to end is pytest itself.
     (
-        cd "$ROOT" && PATH="$TEST_VENV/bin:$PATH" exec env TEST_SUMMARY_FILE="$TEST_SUMMARY_FILE.$1" \
-            python -m pytest -m "$2" tests/stack tests/browser
+        cd "$ROOT" && PATH="$TEST_VENV/bin:$PATH" exec env TEST_SUMMARY_FILE="$TEST_SUMMARY_FILE.$1" TEST_QUEUE="$STACK_QUEUE" \
+            python -m pytest tests/stack tests/browser
     ) >"$STATE/test-stack-$1.log" 2>&1 &
     STACK_TESTS="$STACK_TESTS $!"
 }
@@ -75,7 +78,7 @@ end_stack_tests() {
         wait "$stack_row" || test_failed="$test_failed tests"
     done
     UNDO=
-    for stack_row in shared own; do
+    for stack_row in 1 2; do
         cat "$STATE/test-stack-$stack_row.log"
         cat "$TEST_SUMMARY_FILE.$stack_row" >>"$TEST_SUMMARY_FILE"
     done

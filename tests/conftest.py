@@ -24,7 +24,7 @@ from embedded_postgres import Cluster, temporary_cluster
 from embedded_postgres.binaries import available
 
 # The clones with a running stack, which the stack tests and the browser tests share.
-pytest_plugins = ("stack.fixtures",)
+pytest_plugins = ("stack.fixtures", "stack.rows")
 
 # How long one example takes says how busy the machine is, and nothing of the code.
 hypothesis.settings.register_profile("untimed", deadline=None)

@@ -143,7 +143,7 @@ def _clone(stack: ExitStack, clones: list[Clone], clone: Clone) -> Clone:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the files that use the shared clone: `sh run.sh test` runs the others beside them."""
+    """Mark the files that use the shared clone: one row runs all of them (rows.py)."""
     sharing = {item.path for item in items if "shared" in getattr(item, "fixturenames", ())}
     for item in items:
         if item.path in sharing:

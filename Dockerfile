@@ -47,6 +47,8 @@ COPY web/requirements*.txt ./
 COPY web/requirement[s] ./requirements/
 # Packages of the project's own that the requirements name by their path, such as ./libs/shop.
 COPY web/lib[s] ./libs/
+# The parts that are on (COMPOSE_PROFILES in .env) have requirements of their own.
+ARG COMPOSE_PROFILES=""
 
 # The secrets, if docker-compose.override.yml gives any, are there for this one step and in no layer (docs/additions.md):
 # pip.conf for a package index of your own, .netrc for logins (pip and git read it).
@@ -99,6 +101,7 @@ COPY --from=requirements-production /venv /venv
 COPY --from=kit /opt/kit /opt/kit
 COPY web/ ./
 ARG PROD_SETTINGS=config.settings.prod
+ARG COMPOSE_PROFILES=""
 # One build at a time has the cache: collect.sh says for what.
 RUN --mount=type=bind,source=image,target=/image --mount=type=cache,target=/static-cache,sharing=locked \
     DJANGO_SETTINGS_MODULE=$PROD_SETTINGS sh /image/collect.sh /opt/kit/check-stamp.json /static-cache

@@ -29,6 +29,7 @@ main() {
     set -- db web $(additions dev)
     try "Start the site" compose dev up -d --wait --wait-timeout "$START_TIMEOUT" "$@" || explain_unhealthy dev "$@"
     UNDO=
+    remove_left_parts dev
     start_pgadmin
     announce
 }

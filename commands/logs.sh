@@ -20,10 +20,14 @@ logs_in_docker() {
         logs_reader="cat"
         shift
     fi
-    # In production the site is the live one of two colours.
-    if [ "$MODE" = prod ] && [ "${1-}" = web ]; then
-        shift
-        set -- "$(web_service prod)" "$@"
+    # In production the site and its companions are those of the live colour.
+    if [ "$MODE" = prod ] && [ -n "${1-}" ]; then
+        case " web $(companions)" in *" $1 "*)
+            logs_service="$1-$(live_colour)"
+            shift
+            set -- "$logs_service" "$@"
+            ;;
+        esac
     fi
     case " $* " in
     *" -"*) ;;

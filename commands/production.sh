@@ -113,7 +113,8 @@ release_what_was_built() {
     drop_copy
     prepared=$(date +%s)
     tell_migrated
-    try "Start $new" start_colour "$new" || explain_unhealthy prod db "web-$new"
+    # shellcheck disable=SC2046 # split on purpose: a list of words
+    try "Start $new" start_colour "$new" || explain_unhealthy prod db $(services_of_colour "$new")
     require_smoke_test "$new" "fix the pages that the lines above name, or change SMOKE_PATHS in $(place_of SMOKE_PATHS), then run the command again"
     hook_before pre-switch "$release_number"
     # The hook had ten minutes with it.
@@ -147,7 +148,7 @@ start_last_release() {
     is_running prod proxy || undo_with stop_what_was_started
     start_database prod
     # shellcheck disable=SC2046 # split on purpose: a list of words
-    set -- db "web-$live" proxy $(additions prod)
+    set -- db $(services_of_colour "$live") proxy $(additions prod)
     try "Start $live, PostgreSQL and the proxy" compose prod up -d --no-build --wait --wait-timeout "$START_TIMEOUT" "$@" ||
         explain_unhealthy prod "$@"
     UNDO=
@@ -165,11 +166,13 @@ get_certificate() {
             "$(certificate_remedy); to serve without HTTPS, leave DOMAIN empty in .env"
 }
 
-# It is healthy, its image is the one just built, and Compose would leave its container as it is.
+# It and its companions are healthy, their image is the one just built, and Compose would leave their containers as they are.
 serves_this_version() { # serves_this_version COLOUR
-    [ "$(state_of prod "web-$1")" = healthy ] &&
-        has_image prod "web-$1" "$PROJECT_NAME-web:next" &&
-        [ "$(planned_for "web-$1")" = keep ]
+    for serves_service in $(services_of_colour "$1"); do
+        [ "$(state_of prod "$serves_service")" = healthy ] &&
+            has_image prod "$serves_service" "$PROJECT_NAME-web:next" &&
+            [ "$(planned_for "$serves_service")" = keep ] || return 1
+    done
 }
 
 # A second before, in which the container of the preparation ends, and one after, in which Caddy looks the name up.

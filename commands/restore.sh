@@ -96,7 +96,7 @@ swap_while_requests_wait() {
             fail_site "PostgreSQL does not answer, so nobody knows whether the databases were swapped" "list them when it runs again: sh run.sh -0 psql -l"
         # The site that does not start, or the swap?
         # shellcheck disable=SC2046 # split on purpose: a list of words
-        ! database_exists prod replaced || explain_unhealthy prod db "$(web_service prod)" $(additions prod)
+        ! database_exists prod replaced || explain_unhealthy prod db $(services_of_colour "$(live_colour)") $(additions prod)
         show_tail
         fail_site "the databases could not be swapped; both are unchanged" "$FIX_ABOVE"
     fi
@@ -106,7 +106,7 @@ swap_while_requests_wait() {
 swap_under_site() {
     undo_with start_site
     swap_status=0
-    { compose prod stop "$(web_service prod)" && stop_additions prod && swap_databases; } || swap_status=$?
+    { stop_colour "$(live_colour)" && stop_additions prod && swap_databases; } || swap_status=$?
     start_status=0
     start_site || start_status=$?
     UNDO=${UNDO#start_site }
@@ -115,8 +115,8 @@ swap_under_site() {
 }
 
 start_site() {
-    # shellcheck disable=SC2046 # split on purpose: a list of words
-    compose prod up -d --no-build --no-deps --no-recreate --wait --wait-timeout "$START_TIMEOUT" "$(web_service prod)" $(additions prod)
+    # shellcheck disable=SC2046 # split on purpose: lists of words
+    compose prod up -d --no-build --no-deps --no-recreate --wait --wait-timeout "$START_TIMEOUT" $(services_of_colour "$(live_colour)") $(additions prod)
 }
 
 swap_databases() {

@@ -127,9 +127,13 @@ tag_kept_image() {
 
 # Docker asks a new container once a second how it is: here it is asked at once, and again and again.
 start_kept_image() {
-    tag_kept_image && compose prod up -d --no-build --no-deps "web-$new" || return 1
+    # shellcheck disable=SC2046 # split on purpose: a list of words
+    tag_kept_image && compose prod up -d --no-build --no-deps $(services_of_colour "$new") || return 1
     kept_ended=
-    wait_until "$START_TIMEOUT" answers_or_ended "$new" && [ -z "$kept_ended" ]
+    wait_until "$START_TIMEOUT" answers_or_ended "$new" && [ -z "$kept_ended" ] || return 1
+    for kept_companion in $(companions); do
+        wait_until "$START_TIMEOUT" is_well prod "$kept_companion-$new" || return 1
+    done
 }
 
 answers_or_ended() { # answers_or_ended COLOUR
@@ -145,7 +149,8 @@ explain_rollback() {
     explain_status=0
     look_as_it_would >>"$LOG_FILE" 2>&1 || explain_status=$?
     [ "$explain_status" -ne 3 ] || explain_preparation 3
-    explain_unhealthy prod "web-$new"
+    # shellcheck disable=SC2046 # split on purpose: a list of words
+    explain_unhealthy prod $(services_of_colour "$new")
 }
 
 # What was built last is the live version's again afterwards, for sh run.sh drift and services of the site's image.

@@ -83,7 +83,9 @@ count_mode() { # count_mode MODE CODE
 look_at_prod() {
     begin_in_docker prod || return "$DOWN"
     web=$(web_service prod)
-    begin_memory prod proxy "$web" db
+    beside=$(services_beside prod)
+    # shellcheck disable=SC2086 # split on purpose: a list of words
+    begin_memory prod proxy "$web" db $beside
     ask_engine
     note_text "$at.live" "$(live_colour)"
     note_text "$at.since" "$(docker inspect --format '{{.State.StartedAt}}' "$(container_of prod "$web")" 2>/dev/null | sed 's/\.[0-9]*Z$/Z/')"
@@ -98,8 +100,10 @@ look_at_prod() {
     look_at_service prod proxy "$(production_address)"
     look_at_service prod "$web" live
     look_at_service prod db ""
+    for beside_service in $beside; do look_at_service prod "$beside_service" ""; done
     prod_code=0
-    judge prod proxy "$web" db || prod_code=$?
+    # shellcheck disable=SC2086 # split on purpose: a list of words
+    judge prod proxy "$web" db $beside || prod_code=$?
     look_at_maintenance
     look_at_order prod
     look_at_requests
@@ -108,7 +112,7 @@ look_at_prod() {
     look_at_release
     look_at_backup
     end_memory
-    for memory_service in proxy "$web" db; do look_at_memory "$memory_service"; done
+    for memory_service in proxy "$web" db $beside; do look_at_memory "$memory_service"; done
     return "$prod_code"
 }
 
@@ -118,8 +122,11 @@ look_at_dev() {
     look_at_service dev web "http://127.0.0.1:$DEV_PORT/"
     look_at_service dev pgadmin "http://127.0.0.1:$PGADMIN_PORT/"
     look_at_service dev db "127.0.0.1:$DEV_DB_PORT"
+    beside=$(services_beside dev)
+    for beside_service in $beside; do look_at_service dev "$beside_service" ""; done
     look_at_order dev
-    judge dev web db
+    # shellcheck disable=SC2086 # split on purpose: a list of words
+    judge dev web db $beside
 }
 
 look_at_local() {
@@ -183,6 +190,11 @@ note_problems() {
     done <<LINES
 $PROBLEMS
 LINES
+}
+
+# Of the parts that are on: the companions of the live color, and the rest.
+services_beside() { # services_beside MODE: in one line
+    part_services "$1" | awk -v colour="$(live_colour)" '{ printf "%s ", $1 == "companion" ? $2 "-" colour : $2 }'
 }
 
 # A site that gives no visitor the page is not healthy, whatever Docker has last seen.

@@ -13,7 +13,11 @@ main() {
         "write web/requirements/${names%% *}.txt, or web/requirements.txt"
     require_git
     require_local_packages
-    pip --python /venv/bin/python install --no-compile --requirement "$file" || fail "pip could not install web/$file" \
+    set -- --requirement "$file"
+    for part in $(printf '%s' "${COMPOSE_PROFILES-}" | tr ',' ' '); do
+        [ ! -f "requirements/$part.txt" ] || set -- "$@" --requirement "requirements/$part.txt"
+    done
+    pip --python /venv/bin/python install --no-compile "$@" || fail "pip could not install web/$file" \
         "fix what the lines above say (if a package needs a compiler, set APT_BUILD_PACKAGES in .env)"
     for module in $modules; do
         python -c "import $module" || fail "$module cannot be imported" "add it to web/$file"

@@ -80,6 +80,7 @@ BEGIN {
     rule("LOG_LEVEL", "^(DEBUG|INFO|WARNING|ERROR|CRITICAL)$", "DEBUG, INFO, WARNING, ERROR or CRITICAL")
     rule("PROD_SETTINGS", "^[A-Za-z_][A-Za-z0-9_.]*$", "a Python module, such as config.settings.prod")
     rule("DEV_SETTINGS", "^[A-Za-z_][A-Za-z0-9_.]*$", "a Python module, such as config.settings.dev")
+    rule("COMPOSE_PROFILES", "^([a-z0-9][a-zA-Z0-9_.-]*(,[a-z0-9][a-zA-Z0-9_.-]*)*)?$", "names separated by commas without spaces, or leave it empty")
     rule("WSGI_APPLICATION", "^[A-Za-z_][A-Za-z0-9_.]*:[A-Za-z_][A-Za-z0-9_.]*$", "MODULE:NAME, such as config.wsgi:application")
     rule("PYTHON_IMAGE", "^([a-z0-9][A-Za-z0-9._/:@-]*[A-Za-z0-9])?$", "the name of an image, such as python:3.13-slim, or leave it empty")
     rule("POSTGRES_IMAGE", "^[a-z0-9][a-z0-9._/:-]*[:@][A-Za-z0-9._:-]+$", "the name of an image with its version, such as postgres:18")

@@ -2,8 +2,9 @@
 
 start_colour() { # start_colour COLOUR: on the image that is tagged "next"
     keep_logs "$1"
+    # shellcheck disable=SC2046 # split on purpose: a list of words
     docker tag "$PROJECT_NAME-web:next" "$PROJECT_NAME-web:$1" &&
-        compose prod up -d --no-build --no-deps --force-recreate --wait --wait-timeout "$START_TIMEOUT" "web-$1"
+        compose prod up -d --no-build --no-deps --force-recreate --wait --wait-timeout "$START_TIMEOUT" $(services_of_colour "$1")
 }
 
 # Before the switch nobody uses what this run has started. (An interruption can come between the switch and the end of
@@ -14,7 +15,8 @@ undo_release() {
         return
     fi
     keep_logs "$new"
-    compose prod rm --stop --force "web-$new"
+    # shellcheck disable=SC2046 # split on purpose: a list of words
+    compose prod rm --stop --force $(services_of_colour "$new")
     put_database_back
 }
 
@@ -31,12 +33,13 @@ finish_alone() {
 leave_one_colour() {
     case $(state_of prod "web-$(live_colour)") in healthy | running | starting) ;; *) return 0 ;; esac
     leave_colour=$(other_colour "$(live_colour)")
-    ! is_running prod "web-$leave_colour" || compose prod stop "web-$leave_colour"
+    ! colour_runs "$leave_colour" || stop_colour "$leave_colour"
 }
 
 # Without a proxy before, nobody has been let in yet: all of it goes.
 stop_what_was_started() {
-    compose prod stop proxy web-blue web-green
+    # shellcheck disable=SC2046 # split on purpose: a list of words
+    compose prod stop proxy $(services_of_colour blue) $(services_of_colour green)
     put_database_back
 }
 
@@ -61,8 +64,9 @@ write_out() { # write_out PATH: to the disk. Where sync(1) takes no path, all is
 start_proxy_and_database() { # start_proxy_and_database COLOUR
     restart_database
     # shellcheck disable=SC2046 # split on purpose: a list of words
-    try "Start the proxy and PostgreSQL" start_all_but_web || explain_unhealthy prod db "web-$1" proxy $(additions prod)
+    try "Start the proxy and PostgreSQL" start_all_but_web || explain_unhealthy prod db $(services_of_colour "$1") proxy $(additions prod)
     stop_other_colour "$1"
+    remove_left_parts prod
 }
 
 # For a changed .env, which was announced (lib/restarts.sh): while requests wait.
@@ -77,7 +81,7 @@ restart_database() {
 # both again after a power cut.
 stop_other_colour() { # stop_other_colour LIVE
     stop_colour=$(other_colour "$1")
-    ! is_running prod "web-$stop_colour" || stop_old_version "$stop_colour"
+    ! colour_runs "$stop_colour" || stop_old_version "$stop_colour"
 }
 
 start_all_but_web() {
@@ -106,7 +110,7 @@ stop_old_version() { # stop_old_version COLOUR
     step "Drain $1" drain "$1"
     [ "$drain_open" -eq 0 ] ||
         warn "requests still open on $1 after $DRAIN_SECONDS s (DRAIN_SECONDS): $drain_open. They have $WEB_TIMEOUT s more to end."
-    step "Stop $1" compose prod stop "web-$1"
+    step "Stop $1" stop_colour "$1"
 }
 
 # Until it has no request left, or the time is over. Two looks: at the first one a request may be on its way to it.

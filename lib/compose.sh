@@ -14,11 +14,14 @@ call_compose() { # call_compose prod|dev ARGUMENTS...
     read_override "$compose_mode"
     # Put in front one by one: the last of them is read first.
     if [ "$compose_mode" = prod ]; then
-        [ -z "$(additions prod)" ] || set -- -f "$ROOT/docker-compose.additions.yml" "$@"
-        ! override_has web || set -- -f "$ROOT/docker-compose.colours.yml" "$@"
+        ! override_adds_services prod || set -- -f "$ROOT/docker-compose.additions.yml" "$@"
+        if override_has web; then
+            for compose_file in docker-compose.colours.yml $(part_files colours); do set -- -f "$ROOT/$compose_file" "$@"; done
+        fi
     fi
     [ ! -f "$OVERRIDE_FILE" ] || set -- -f "$OVERRIDE_FILE" "$@"
     [ -z "$OWN_GIVEN" ] || set -- -f "$(own_keys_file)" "$@"
+    for compose_file in $(part_files "$compose_mode"); do set -- -f "$ROOT/$compose_file" "$@"; done
     if [ "$compose_mode" = prod ]; then
         [ -z "$PROD_DB_PORT" ] || set -- -f "$ROOT/docker-compose.db-port.yml" "$@"
         ! serves_https || set -- -f "$ROOT/docker-compose.https.yml" "$@"
@@ -34,8 +37,8 @@ own_keys_file() { # prints the path of a Compose file that names them
     own_file="$STATE/own-keys.yml"
     {
         printf 'services:\n'
-        for own_service in web web-blue web-green; do
-            [ "$compose_mode" = prod ] || [ "$own_service" = web ] || continue
+        for own_service in web $(part_services "$compose_mode" | awk '$1 == "late" { print $2 }') \
+            $([ "$compose_mode" = dev ] || { services_of_colour blue && printf ' ' && services_of_colour green; }); do
             printf '  %s:\n    environment: [%s]\n' "$own_service" "$(printf '%s' "${OWN_GIVEN# }" | sed 's/ /, /g')"
         done
     } >"$own_file.$$" && mv "$own_file.$$" "$own_file"

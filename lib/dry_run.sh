@@ -19,7 +19,7 @@ show_dry_run() {
     show_restarts
     show_migrations
     say "  backup      before the schema changes, to backups/, where the newest $BACKUP_KEEP are kept"
-    say "  start       web-$new"
+    say "  start       $(services_of_colour "$new")"
     show_hooks
     say "  smoke test  ${SMOKE_PATHS:-$HEALTH_PATH / /admin/login/}"
     if [ -n "$live" ]; then

@@ -162,4 +162,5 @@ project_reads() { # project_reads NAME
 check_environment() {
     check_found=$(awk -v given="$GIVEN" -v mode="$MODE" -f "$ROOT/lib/check.awk" </dev/null)
     [ -z "$check_found" ] || fail "$(printf '%s\n' "$check_found" | head -n 1)" "$(printf '%s\n' "$check_found" | tail -n 1), then start again"
+    check_parts
 }

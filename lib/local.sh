@@ -24,7 +24,9 @@ choose_local_database() {
 prepare_local_venv() {
     require_python
     local_requirements=$(project_requirements dev) || exit 1
-    prepare_venv "$VENV" "$local_requirements"
+    set -- "$local_requirements"
+    for local_part in $(part_requirements); do set -- "$@" "$ROOT/web/$local_part"; done
+    prepare_venv "$VENV" "$@"
     link_package "$VENV" postdo
 }
 

@@ -230,11 +230,13 @@ KEPT_LOGS=20         # files; open_log removes those of more than a month
 KEPT_LOG_LINES=20000 # of each, the last ones: about 6 MB
 
 keep_logs() { # keep_logs COLOUR
-    kept_container=$(container_of prod "web-$1")
-    [ -n "$kept_container" ] || return 0
-    kept_file="$STATE/log/released-$(date +%Y%m%d-%H%M%S)-web-$1.log"
-    docker logs --tail "$KEPT_LOG_LINES" "$kept_container" >"$kept_file" 2>&1 || warn "cannot save the log of web-$1"
-    [ -s "$kept_file" ] || rm -f "$kept_file"
+    for kept_service in $(services_of_colour "$1"); do
+        kept_container=$(container_of prod "$kept_service")
+        [ -n "$kept_container" ] || continue
+        kept_file="$STATE/log/released-$(date +%Y%m%d-%H%M%S)-$kept_service.log"
+        docker logs --tail "$KEPT_LOG_LINES" "$kept_container" >"$kept_file" 2>&1 || warn "cannot save the log of $kept_service"
+        [ -s "$kept_file" ] || rm -f "$kept_file"
+    done
     set -- "$STATE"/log/released-*.log
     while [ $# -gt "$KEPT_LOGS" ]; do
         rm -f "$1"

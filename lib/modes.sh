@@ -33,13 +33,16 @@ mode_runs() { # mode_runs MODE
 # All of a mode that uses its database. The proxy first, so that no visitor meets a site without its database.
 stop_site_prod() {
     step "Stop the proxy" compose prod stop proxy
-    step "Stop the site" compose prod stop web-blue web-green
-    [ -z "$(additions prod)" ] || step "Stop your own services" stop_additions prod
+    # shellcheck disable=SC2046 # split on purpose: a list of words
+    step "Stop the site" compose prod stop $(services_of_colour blue) $(services_of_colour green)
+    [ -z "$(additions prod)" ] || step "Stop the services beside the site" stop_additions prod
+    remove_left_parts prod
 }
 
 stop_site_dev() {
     step "Stop the site and pgAdmin" compose dev stop web pgadmin
-    local_is_at_work || [ -z "$(additions dev)" ] || step "Stop your own services" stop_additions dev
+    local_is_at_work || [ -z "$(additions dev)" ] || step "Stop the services beside the site" stop_additions dev
+    remove_left_parts dev
 }
 
 running_modes() { # the modes that run, in one line

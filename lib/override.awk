@@ -1,6 +1,6 @@
 # lib/override.awk: what docker-compose.override.yml adds to the kit, and what it cannot.
 # usage: docker compose -f docker-compose.override.yml config ... | awk -v mode=prod|dev -v kit=" SERVICE... " \
-#            -v image=PREFIX -f lib/override.awk
+#            -v image=PREFIX -v on=,PROFILE,... -f lib/override.awk
 #
 # Prints a line for each fact:
 #     bad WHAT [REMEDY]       it cannot be so
@@ -21,7 +21,7 @@ function own() {
 function end_of_service() {
     if (service != "" && own() && !has_profile) print (is_site ? "late" : "early"), service
     service = ""
-    has_profile = is_site = 0
+    has_profile = is_site = in_profiles = 0
 }
 
 /^[^ ]/ {
@@ -43,13 +43,21 @@ function end_of_service() {
     next
 }
 
+# One of its profiles is on (COMPOSE_PROFILES): it starts as if it had none.
+in_profiles && /^      - / {
+    profile = $2
+    gsub(/"/, "", profile)
+    if (index(on, "," profile ",")) has_profile = 0
+}
+
 /^    [^ ]/ {
+    in_profiles = 0
     key = $1
     sub(/:$/, "", key)
-    if (mode == "prod" && service ~ /^(web-blue|web-green)$/ && key != "ports")
-        bad("changes " key " of " service " alone, but web-blue and web-green must be the same", "write it under web, which covers both of them and the one-off commands")
+    if (mode == "prod" && service ~ /-(blue|green)$/ && !own() && key != "ports")
+        bad("changes " key " of " service " alone, but both colors must be the same", "write it under web, which covers both of them and the one-off commands")
     if (key == "profiles") {
-        has_profile = 1
+        has_profile = in_profiles = 1
         if (!own()) bad("gives " service " a profile, so it would not start", "remove profiles from " service)
     }
     if (own() && key == "image" && index($2, image) == 1) is_site = 1

@@ -12,7 +12,7 @@ read_override() { # read_override prod|dev
         --profile "*" config --no-normalize --no-consistency 2>&1) ||
         fail "docker-compose.override.yml cannot be used: $(printf '%s\n' "$override_text" | tail -n 1)" "correct it (docs/additions.md has examples)"
     OVERRIDE=$(printf '%s\n' "$override_text" |
-        awk -v mode="$1" -v kit="$(kit_services)" -v image="$PROJECT_NAME-web:" -f "$ROOT/lib/override.awk")
+        awk -v mode="$1" -v kit="$(kit_services)" -v image="$PROJECT_NAME-web:" -v on=",$COMPOSE_PROFILES," -f "$ROOT/lib/override.awk")
     OVERRIDE_MODE=$1
     override_bad=$(printf '%s\n' "$OVERRIDE" | sed -n 's/^bad //p' | head -n 1)
     [ -z "$override_bad" ] ||
@@ -28,16 +28,24 @@ $1
 }
 
 kit_services() { # the services that the kit itself has, in one mode or the other
-    awk '/^[^ #]/ { services = $1 == "services:" }
+    # shellcheck disable=SC2046 # split on purpose: a list of files
+    (cd "$ROOT" && awk '/^[^ #]/ { services = $1 == "services:" }
         services && /^  [a-z0-9-]+:/ { sub(/:.*/, "", $1); names = names " " $1 }
-        END { print names " " }' "$ROOT/docker-compose.yml" "$ROOT/docker-compose.dev.yml" "$ROOT/docker-compose.prod.yml"
+        END { print names " " }' docker-compose.yml docker-compose.dev.yml docker-compose.prod.yml $(part_files dev) $(part_files prod))
 }
 
-# The site's own services, which start and stop with the mode. Those of a profile are the user's to start, as in Compose.
+# What starts and stops with the mode beside the site: the services of parts (lib/parts.sh), and those of the override file.
+# Those of a profile that is not on are the user's to start, as in Compose.
 additions() { # additions MODE [early|late]: their names, in one line
     read_override "$1"
-    [ -n "$OVERRIDE" ] || return 0
-    printf '%s\n' "$OVERRIDE" | awk -v when="${2-}" '/^(early|late) / && (when == "" || $1 == when) { printf "%s ", $2 }'
+    [ -n "$OVERRIDE$COMPOSE_PROFILES" ] || return 0
+    { part_services "$1" && printf '%s\n' "$OVERRIDE"; } |
+        awk -v when="${2-}" '/^(early|late) / && (when == "" || $1 == when) { printf "%s ", $2 }'
+}
+
+override_adds_services() { # override_adds_services MODE
+    read_override "$1"
+    case $OVERRIDE in *'early '* | *'late '*) ;; *) return 1 ;; esac
 }
 
 # With the database, since preparing it may need them; those of the site's own image when it is prepared.
@@ -45,7 +53,7 @@ start_additions() { # start_additions MODE [late]
     start_added=$(additions "$1" "${2-early}")
     [ -n "$start_added" ] || return 0
     # shellcheck disable=SC2086 # split on purpose: a list of words
-    try "Start your own services" compose "$1" up -d --no-deps --wait --wait-timeout "$START_TIMEOUT" $start_added ||
+    try "Start the services beside the site" compose "$1" up -d --no-deps --wait --wait-timeout "$START_TIMEOUT" $start_added ||
         explain_unhealthy "$1" $start_added
 }
 

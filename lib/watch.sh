@@ -43,6 +43,10 @@ watch_new_version() { # watch_new_version NEW OLD
 
 # What keeps both from working (the database, the machine) is no reason to go back.
 worse_than_before() { # worse_than_before NEW OLD "ANSWERS ERRORS": the reason; empty if it is not worse
+    for worse_companion in $(companions); do
+        ! is_well prod "$worse_companion-$2" || keeps_running "$worse_companion-$1" ||
+            { printf 'its %s stopped or is unhealthy' "$worse_companion" && return; }
+    done
     is_well prod "web-$2" || return 0
     worse_state=$(state_of prod "web-$1")
     case $worse_state in
@@ -63,6 +67,11 @@ worse_than_before() { # worse_than_before NEW OLD "ANSWERS ERRORS": the reason; 
             if (bad >= 5 && share > 2 * before + 0.005)
                 printf "%d of %d requests failed (%.1f %%; of the previous version %.1f %%)", bad, all, 100 * share, 100 * before
         }'
+}
+
+keeps_running() { # keeps_running SERVICE: since it was started
+    case $(state_of prod "$1") in healthy | running | starting) ;; *) return 1 ;; esac
+    [ "$(docker inspect --format '{{.RestartCount}}' "$(container_of prod "$1")")" -eq 0 ]
 }
 
 answers_before() { # answers_before OLD: "ANSWERS ERRORS" of what visitors got from it

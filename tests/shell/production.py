@@ -33,7 +33,7 @@ ROOT=$PROJECT STATE=$FOLDER ENV_FILE=/dev/null MODE=prod COMMAND= BACKUP_KEEP=3
 HEALTH_PATH=/readyz
 PROJECT_NAME=shop POSTGRES_USER=shop POSTGRES_DB=shop START_TIMEOUT=9
 APP_VERSION=1.5 APP_REVISION=abc WEB_MEMORY=512m
-for library in log result modes image compose explain prepare colours releases watch hooks \\
+for library in log result modes image compose parts explain prepare colours releases watch hooks \\
     dry_run hold maintenance copy; do
     . "$ROOT/lib/$library.sh"
 done
@@ -54,7 +54,9 @@ compose() {
     case " $* " in *" up "*" proxy "*) [ -d "$FOLDER/live" ] || note "no live folder" ;; esac
     case " $* " in *" up "*) becomes=healthy ;; *" stop "*) becomes=stopped ;; *) return 0 ;; esac
     for word; do
-        case $word in db | proxy | web-*) printf %s "$becomes" >"$FOLDER/states/$word" ;; esac
+        case $word in
+        db | proxy | web-* | worker-*) printf %s "$becomes" >"$FOLDER/states/$word" ;;
+        esac
     done
 }
 docker() {
@@ -71,7 +73,9 @@ docker() {
     *applied.sql) cat "$FOLDER/applied" ;;
     *RestartCount*Running*) printf '%s true' "$RESTARTS" ;;
     *" /proc/net/tcp "*) head -n 1 "$FOLDER/looks" | tr ';' '\\n' && sed -i 1d "$FOLDER/looks" ;;
+    *RestartCount*id-worker*) printf '%s' "$WORKER_RESTARTS" ;;
     *RestartCount*) printf '%s' "$RESTARTS" ;;
+    "rm id-"*) rm "$FOLDER/states/${2#id-}" ;;
     esac
 }
 open_log() {
@@ -91,9 +95,10 @@ sync() { : >"$FOLDER/synced-${1##*/}"; }
 live_folder() { printf '%s' "$FOLDER/live"; }
 state_of() { cat "$FOLDER/states/$2" 2>/dev/null || printf stopped; }
 container_of() { [ ! -e "$FOLDER/states/$2" ] || printf 'id-%s' "$2"; }
-has_image() { [ "$HAS_IMAGE" = "$2 $3" ]; }
+has_image() { [ "$HAS_IMAGE" = "web-${2#*-} $3" ]; }
 planned_for() { printf '%s' "$PLANNED"; }
 additions() { printf '%s' "$ADDITIONS"; }
+part_services() { ! has_part tasks || printf 'early redis\ncompanion worker\nlate beat\n'; }
 has_certificate() { [ -e "$FOLDER/certificate-$1" ]; }
 wait_until() {
     note wait_until "$@" || return 1
@@ -231,6 +236,8 @@ class Production:
             "PATH": os.environ["PATH"],
             **dict.fromkeys(("FAILS", "HAS_IMAGE", "ADDITIONS", "DOMAIN", "PROD_DB_PORT"), ""),
             **dict.fromkeys(("DJANGO_SUPERUSER_EMAIL", "SAYS", "SIGNAL"), ""),
+            "COMPOSE_PROFILES": "",
+            "WORKER_RESTARTS": "0",
             "HTTPS_PORT": "443",
             "MAIN": "main",
             "LABEL": "production",
@@ -252,11 +259,12 @@ class Production:
         return {**usual, **variables}
 
 
-def started(colour: str) -> list[str]:
+def started(colour: str, *companions: str) -> list[str]:
+    services = " ".join(f"{name}-{colour}" for name in ("web", *companions))
     return [
         f"keep_logs {colour}",
         f"docker tag shop-web:next shop-web:{colour}",
-        f"{UP} --force-recreate {WAIT} web-{colour}",
+        f"{UP} --force-recreate {WAIT} {services}",
     ]
 
 

@@ -66,6 +66,7 @@ RULES = [
         "postgres:18",
     ),
     ("WSGI_APPLICATION", ["", "config.wsgi", "config.wsgi:", "a:b:c"], "config.wsgi:application"),
+    ("COMPOSE_PROFILES", ["tasks,", "tasks, live", "tasks live", "*"], "separated by commas"),
     ("DB_WAIT_SECONDS", ["", "0", "-1", "1m", "1.5"], "a number of seconds"),
     ("START_TIMEOUT", ["", "0", "ten"], "a number of seconds"),
     ("WEB_TIMEOUT", ["", "0", "30s"], "a number of seconds"),
@@ -236,6 +237,28 @@ def test_without_a_port_for_https_a_proxy_in_front_must_have_it() -> None:
     assert what.startswith("HTTPS_PORT in .env is empty")
     assert "TRUSTED_PROXIES" in to_do
     assert check(DOMAIN="www.example.com", HTTPS_PORT="", TRUSTED_PROXIES="10.0.0.7") == []
+
+
+@pytest.mark.parametrize(
+    ("value", "word", "nearest"),
+    [("taks", "taks", "tasks"), ("api,liev", "liev", "live"), ("tool", "tool", "api")],
+)
+def test_a_part_that_does_not_exist_is_refused_with_the_nearest_name(
+    ready: Clone, value: str, word: str, nearest: str
+) -> None:
+    ready.set_in_env(COMPOSE_PROFILES=value)
+    ready.run("init").assert_refused(
+        f"COMPOSE_PROFILES in .env has '{word}'", f"write {nearest} if you meant that"
+    )
+
+
+def test_a_profile_of_the_override_file_is_as_good_as_a_part(ready: Clone) -> None:
+    ready.set_in_env(COMPOSE_PROFILES="search")
+    override = ready.root / "docker-compose.override.yml"
+    override.write_text("services:\n  find:\n    image: sonic:1\n    # profiles: [search]\n")
+    ready.run("init").assert_refused("has 'search'", "one of api, live")
+    override.write_text("services:\n  find:\n    image: sonic:1\n    profiles: [search]\n")
+    ready.run("init").assert_ok()
 
 
 def test_run_sh_lets_through_a_secret_of_any_characters(ready: Clone) -> None:

@@ -34,7 +34,7 @@ def run_in_build(folder: Path, script: str, python: str, *arguments: str) -> tup
         (tools / name).chmod(0o755)
     without_git = folder / "tools"
     without_git.mkdir()
-    for name in ("sh", "sed", "grep", "find", "head", "tail", "chmod", "cat", "env"):
+    for name in ("sh", "sed", "grep", "find", "head", "tail", "chmod", "cat", "env", "tr"):
         program = next(Path(p) / name for p in os.get_exec_path() if (Path(p) / name).exists())
         (without_git / name).symlink_to(program)
     done = subprocess.run(

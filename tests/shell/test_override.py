@@ -27,7 +27,7 @@ def seen(awk: str, folder: Path, text: str, mode: str = "prod") -> list[str]:
     read = ["docker", "compose", "-f", "docker-compose.override.yml", "--profile", "*"]
     options = ["config", "--no-normalize", "--no-consistency"]
     done = subprocess.run([*read, *options], cwd=folder, capture_output=True, text=True, check=True)
-    variables = {"mode": mode, "kit": KIT, "image": "shop-web:"}
+    variables = {"mode": mode, "kit": KIT, "image": "shop-web:", "on": ",search,"}
     given = [word for name, value in variables.items() for word in ("-v", f"{name}={value}")]
     return subprocess.run(
         [awk, *given, "-f", str(PROJECT / "lib" / "override.awk")],
@@ -47,6 +47,7 @@ services:
   web: {environment: {A: "services:"}, volumes: ["./media:/media"]}
   worker: {image: "shop-web:next", command: [python, manage.py, work]}
   once: {image: "redis:7", profiles: [tool]}
+  sonic: {image: "sonic:1", profiles: [index, search]}
   "9": {image: "shop-webhook:1", environment: {TEXT: "a\\nservices:\\n  web-blue:\\n"}}
   pgadmin: {environment: {A: b}}
   proxy: {volumes: ["./certificates:/certificates:ro"]}
@@ -56,7 +57,8 @@ volumes:
 """
     for mode in ("prod", "dev"):
         found = seen(awk, tmp_path, text, mode)
-        assert sorted(found) == ["early 9", "early redis", "late worker", "web"], mode
+        early = ["early 9", "early redis", "early sonic"]
+        assert sorted(found) == [*early, "late worker", "web"], mode
 
 
 @pytest.mark.usefixtures("has_compose")

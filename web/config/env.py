@@ -81,6 +81,11 @@ def words(name: str) -> list[str]:
     return [word for word in re.split(r"[,\s]+", text(name, "")) if word]
 
 
+def part(name: str) -> bool:
+    """Return whether the optional part `name` of the kit is on, such as "tasks"."""
+    return name in words("COMPOSE_PROFILES")
+
+
 def host_names(name: str) -> list[str]:
     """Return a list of bare host names, in lower case."""
     hosts = [host.lower() for host in words(name)]

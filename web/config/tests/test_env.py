@@ -80,6 +80,10 @@ class EnvTests(SimpleTestCase):
         os.environ["NAME"] = " a, b,,c d\n"
         self.assertEqual(env.words("NAME"), ["a", "b", "c", "d"])
 
+    def test_parts_that_are_on(self) -> None:
+        os.environ["COMPOSE_PROFILES"] = "tasks-db,api"
+        self.assertEqual([env.part(name) for name in ("api", "tasks")], [True, False])
+
     def test_host_names(self) -> None:
         os.environ["NAME"] = "Example.com, www.example.com"
         self.assertEqual(env.host_names("NAME"), ["example.com", "www.example.com"])

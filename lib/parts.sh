@@ -1,0 +1,105 @@
+# lib/parts.sh: the optional parts of the kit, which COMPOSE_PROFILES in .env switches on.
+#
+# What a part has is in files that carry its name, and counts while it is on:
+#   docker-compose.PART.prod.yml, docker-compose.PART.dev.yml   its services
+#   docker-compose.PART.colours.yml                             as docker-compose.colours.yml, for its companions
+#   web/requirements/PART.txt                                   what it needs of packages
+#   web/config/settings                                         asks env.part("PART")
+# Of its services, NAME-blue and NAME-green are companions of a colour: they run its image, start with it before the switch,
+# and stop with it. The others are additions, as those of docker-compose.override.yml (lib/override.sh).
+
+PARTS="api live tasks tasks-db"
+
+has_part() { # has_part NAME
+    case ",${COMPOSE_PROFILES-}," in *",$1,"*) ;; *) return 1 ;; esac
+}
+
+# A name that is neither a part nor a profile of the user's own would switch nothing on, and nobody would notice.
+check_parts() {
+    for part in $(printf '%s' "$COMPOSE_PROFILES" | tr ',' ' '); do
+        case " $PARTS " in *" $part "*) continue ;; esac
+        ! grep -v '^ *#' "$OVERRIDE_FILE" 2>/dev/null | grep -qw -e "$part" || continue
+        # shellcheck disable=SC2086 # split on purpose: a list of words
+        part_nearest=$(printf '%s\n' $PARTS | awk -v word="$part" -f "$ROOT/lib/nearest.awk")
+        fail "COMPOSE_PROFILES in $(place_of COMPOSE_PROFILES) has '$part', which is neither a part of the kit nor a profile in docker-compose.override.yml" \
+            "write ${part_nearest#* } if you meant that, or one of $(printf '%s' "$PARTS" | sed 's/ /, /g'), then start again"
+    done
+}
+
+# The Compose files of the parts that are on: their names below the root, a line each.
+part_files() { # part_files prod|dev|colours
+    for part in $PARTS; do
+        part_file="docker-compose.$part.$1.yml"
+        ! has_part "$part" || [ ! -f "$ROOT/$part_file" ] || printf '%s\n' "$part_file"
+    done
+}
+
+# Read of the files as they are written: a service is indented by 2, its keys by 4.
+part_services() { # part_services MODE: "KIND NAME" a line; KIND: companion, early, or late for those of the site's image
+    part_files "$1" | while IFS= read -r part_file; do
+        awk '
+            function end_of_service() {
+                if (service ~ /-blue$/) print "companion", substr(service, 1, length(service) - 5)
+                else if (service != "" && service !~ /-green$/) print kind, service
+                service = ""
+            }
+            /^[^ #]/ { end_of_service(); services = $1 == "services:" }
+            !services { next }
+            /^  [a-z]/ { end_of_service(); service = $1; sub(/:.*/, "", service); kind = "early" }
+            /^    image:.*-web:/ { kind = "late" }
+            END { end_of_service() }' "$ROOT/$part_file"
+    done | awk '!seen[$2]++'
+}
+
+companions() { # the companions that a colour has, in one line
+    part_services prod | awk '$1 == "companion" { printf "%s ", $2 }'
+}
+
+services_of_colour() { # services_of_colour COLOUR: the site, then its companions
+    printf 'web-%s' "$1"
+    for part_companion in $(companions); do printf ' %s-%s' "$part_companion" "$1"; done
+}
+
+# Also companions of a part that was switched off meanwhile, which Compose does not know any more.
+stop_colour() { # stop_colour COLOUR
+    # shellcheck disable=SC2046 # split on purpose: a list of words
+    compose prod stop $(services_of_colour "$1") && stop_left_parts prod "-$1"
+}
+
+colour_runs() { # colour_runs COLOUR: any service of it
+    for part_service in $(services_of_colour "$1"); do
+        ! is_running prod "$part_service" || return 0
+    done
+    return 1
+}
+
+# What parts that are off have left. Their volumes stay.
+stop_left_parts() { # stop_left_parts MODE [END: of the names of the services, such as -blue]
+    for part_left in $(left_of_parts "$@"); do
+        part_container=$(container_of "$1" "$part_left")
+        { docker stop "$part_container" && docker rm "$part_container"; } || return 1
+    done
+}
+
+remove_left_parts() { # remove_left_parts MODE
+    [ -z "$(left_of_parts "$1")" ] || step "Stop the parts that are no longer in COMPOSE_PROFILES" stop_left_parts "$1"
+}
+
+left_of_parts() { # left_of_parts MODE [END]: the names of such services
+    part_now=" $(services_of_colour blue) $(services_of_colour green) $(additions "$1")"
+    for part in $PARTS; do
+        (COMPOSE_PROFILES=$part && part_services "$1")
+    done | awk '!seen[$2]++ { if ($1 == "companion") print $2 "-blue\n" $2 "-green"; else print $2 }' |
+        while IFS= read -r part_service; do
+            case $part_service in *"${2-}") ;; *) continue ;; esac
+            case $part_now in *" $part_service "*) continue ;; esac
+            [ -z "$(container_of "$1" "$part_service")" ] || printf '%s\n' "$part_service"
+        done
+}
+
+part_requirements() { # of the parts that are on: the paths below web/, a line each
+    for part in $PARTS; do
+        part_file="requirements/$part.txt"
+        ! has_part "$part" || [ ! -f "$ROOT/web/$part_file" ] || printf '%s\n' "$part_file"
+    done
+}

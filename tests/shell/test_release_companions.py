@@ -1,0 +1,117 @@
+"""A part's companions (worker-blue, worker-green) are released with their colour.
+
+Without an engine, as in test_release_steps.py: the part `tasks` is on, with redis, worker and beat.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from .production import (
+    BUILD,
+    LIVE,
+    NUMBERED,
+    PREPARED,
+    START,
+    UP,
+    WAIT,
+    Production,
+    around,
+    served,
+    started,
+)
+
+ON = {"COMPOSE_PROFILES": "tasks", "ADDITIONS": "redis beat"}
+
+
+def test_a_companion_starts_before_the_switch_and_stops_with_its_colour(
+    production: Production,
+) -> None:
+    production.serves("blue", worker_blue="healthy")
+    done = production.run(**ON)
+
+    assert (done.status, done.err) == (0, "")
+    assert done.calls == [
+        *[*START, *BUILD, LIVE, NUMBERED, *PREPARED, *started("green", "worker")],
+        *[*served("green"), *around("redis", "beat")],
+        *["drain blue", "compose prod stop web-blue worker-blue"],
+    ]
+    assert production.live == "web-green"
+
+
+def test_a_companion_that_does_not_start_stops_the_release(production: Production) -> None:
+    production.serves("blue", worker_blue="healthy")
+    done = production.run(**ON, FAILS=f"{UP} --force-recreate {WAIT} web-green worker-green")
+
+    assert done.status != 0
+    assert "explain_unhealthy prod db web-green worker-green" in done.calls
+    assert done.calls[-1] == "compose prod rm --stop --force web-green worker-green"
+    assert production.live == "web-blue"
+
+
+@pytest.mark.parametrize("state", ["stopped", "unhealthy"])
+def test_a_colour_whose_companion_is_not_well_is_released_again(
+    production: Production, state: str
+) -> None:
+    production.serves("blue", worker_blue=state)
+    done = production.run(**ON, HAS_IMAGE="web-blue shop-web:next")
+
+    assert "Already up to date" not in done.out
+    assert production.live == "web-green"
+
+
+def test_nothing_is_released_while_the_companions_are_of_this_version(
+    production: Production,
+) -> None:
+    production.serves("blue", worker_blue="healthy")
+    done = production.run(**ON, HAS_IMAGE="web-blue shop-web:next")
+
+    assert "Already up to date" in done.out
+
+
+@pytest.mark.parametrize(
+    ("new", "restarts", "old", "worse"),
+    [
+        ("healthy", "0", "healthy", False),
+        ("unhealthy", "0", "healthy", True),
+        ("stopped", "0", "healthy", True),
+        ("healthy", "1", "healthy", True),
+        ("unhealthy", "0", "unhealthy", False),  # what both need does not work
+    ],
+)
+def test_a_new_version_is_worse_if_its_companion_is(
+    production: Production, new: str, restarts: str, old: str, worse: bool
+) -> None:
+    production.serves("green", web_blue="healthy", worker_green=new, worker_blue=old)
+    (production.folder / "logs").touch()
+    done = production.run(
+        *["green", "blue", "0 0"],
+        **{**ON, "MAIN": "worse_than_before", "watch_began": "1", "WORKER_RESTARTS": restarts},
+    )
+
+    assert done.out == ("its worker stopped or is unhealthy" if worse else "")
+
+
+def test_a_rollback_starts_and_stops_the_companions_too(production: Production) -> None:
+    production.serves("blue", worker_blue="healthy")
+    production.released("live", "live")
+    production.has_migrations(1, "shop.0001")
+    (production.folder / "applied").write_text("shop.0001\n")
+    done = production.run(**ON, SCRIPT="rollback", SERVES="blue", IMAGES="1 2", RESTARTS="0")
+
+    assert done.status == 0, done.err
+    assert f"{UP} web-green worker-green" in done.calls
+    assert "compose prod stop web-blue worker-blue" in done.calls
+    assert production.live == "web-green"
+
+
+def test_a_part_that_was_switched_off_is_stopped_with_the_colour_that_had_it(
+    production: Production,
+) -> None:
+    """Compose itself knows nothing of them any more."""
+    production.serves("blue", worker_blue="healthy")
+    done = production.run()
+
+    assert done.status == 0, done.err
+    stopped = ["docker stop id-worker-blue", "docker rm id-worker-blue"]
+    assert done.calls[-3:] == ["compose prod stop web-blue", *stopped]

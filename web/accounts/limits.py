@@ -99,14 +99,20 @@ def _address(request: HttpRequest) -> str:
     return str(request.META.get("REMOTE_ADDR", ""))
 
 
-def _keys(request: HttpRequest, name: str) -> tuple[str, str]:
-    """Where the tries of this address are counted: for the name, and for all names."""
+def network(request: HttpRequest) -> str:
+    """Return what counts as one visitor: an address of IPv4, a network of IPv6."""
     address = _address(request)
     try:
         if ipaddress.ip_address(address).version == 6:  # noqa: PLR2004
-            address = str(ipaddress.ip_network(f"{address}/{IPV6_NETWORK}", strict=False))
+            return str(ipaddress.ip_network(f"{address}/{IPV6_NETWORK}", strict=False))
     except ValueError:
         pass
+    return address
+
+
+def _keys(request: HttpRequest, name: str) -> tuple[str, str]:
+    """Where the tries of this address are counted: for the name, and for all names."""
+    address = network(request)
     person = hashlib.sha256(name.strip().casefold().encode()).hexdigest()
     return f"{address}|{person}", address
 

@@ -81,6 +81,11 @@ def words(name: str) -> list[str]:
     return [word for word in re.split(r"[,\s]+", text(name, "")) if word]
 
 
+def assume(name: str, value: str) -> None:
+    """Let `name` be `value` unless the environment says otherwise; .env does not count."""
+    os.environ.setdefault(name, value)
+
+
 def part(name: str) -> bool:
     """Return whether the optional part `name` of the kit is on, such as "tasks"."""
     return name in words("COMPOSE_PROFILES")

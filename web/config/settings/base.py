@@ -32,6 +32,11 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
 ]
 
+# The sample to copy from, with any of the parts that it uses. To delete it: these lines, those in
+# config/urls.py, and the folder.
+if any(env.part(name) for name in ("api", "live", "tasks", "tasks-db")):
+    INSTALLED_APPS.append("notifications")
+
 MIDDLEWARE = [
     "core.middleware.HealthMiddleware",  # first: no redirect and no host check before it
     "django.middleware.security.SecurityMiddleware",
@@ -45,6 +50,12 @@ MIDDLEWARE = [
     "accounts.limits.TooManyTriesMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
+
+if env.part("api"):
+    from .api import *
+
+    INSTALLED_APPS += API_APPS
+    MIDDLEWARE.insert(2, "api.errors.JsonErrorsMiddleware")  # around all that answers with a page
 
 ROOT_URLCONF = "config.urls"
 WSGI_APPLICATION = "config.wsgi.application"

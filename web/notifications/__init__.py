@@ -1,0 +1,1 @@
+"""A sample to copy from: notifications for users, by page, REST API, task and live update."""

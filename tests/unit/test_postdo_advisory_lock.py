@@ -154,11 +154,15 @@ def test_a_session_that_is_lost_while_it_waits_is_connected_anew(shop: Project) 
         shop,
         PRELUDE
         + """
+from django.db import connection
+
 first = pid()
+connection.ensure_connection()
 
 
 def lose():
     end(first)
+    end(connection.connection.info.backend_pid)
     unlock(LOCK_KEY)
 
 
@@ -166,6 +170,7 @@ lock(LOCK_KEY)
 Clock.then = {1: lose}
 with exclusive(run, session) as waited:
     answer = [waited, held(), pid() != first]
+    connection.cursor().execute("SELECT 1")  # which ended too, and is connected anew only if closed
     end(pid())
 answer.append(is_held(session))  # and to give it back was no error
 """,

@@ -1,8 +1,8 @@
-# commands/service.sh: start production at boot, with systemd.
+# commands/service.sh: start production at boot, and its jobs on time, with systemd.
 # usage: sudo sh run.sh service install|remove|status
 #
-# install writes a unit that runs `sh run.sh -0 --no-build` at boot and `sh run.sh -0 stop` at shutdown. remove deletes
-# the unit; the site keeps running.
+# install writes a unit that runs `sh run.sh -0 --no-build` at boot and `sh run.sh -0 stop` at shutdown, and a timer that
+# runs `sh run.sh jobs --due` every minute. remove deletes them; the site keeps running.
 
 UNIT_FOLDER=/etc/systemd/system
 
@@ -14,6 +14,7 @@ main() {
     *) usage_error "service takes one argument: install, remove or status" ;;
     esac
     UNIT="$PROJECT_NAME.service" # of another clone too, if that has this name
+    TIMER="$PROJECT_NAME-jobs.timer"
     ! engine_answers || require_own_stack prod
     case $1 in
     install) install_unit "$1" ;;
@@ -29,30 +30,37 @@ install_unit() {
     require_compose_for_root
     docker image inspect "$PROJECT_NAME-web:$(live_colour)" >/dev/null 2>&1 ||
         not_built prod
-    unit_new=$(mktemp) || cannot_write "a temporary file"
-    fill_unit >"$unit_new"
-    install -m 644 "$unit_new" "$UNIT_FOLDER/$UNIT" || cannot_write "$UNIT_FOLDER/$UNIT"
-    rm -f "$unit_new"
+    write_unit production.service "$UNIT"
+    write_unit jobs.service "${TIMER%.timer}.service"
+    write_unit jobs.timer "$TIMER"
     systemctl daemon-reload
-    systemctl enable "$UNIT" >/dev/null 2>&1 || fail "systemctl enable $UNIT failed" "find out why: systemctl status $UNIT"
+    systemctl enable "$UNIT" "$TIMER" >/dev/null 2>&1 || fail "systemctl enable $UNIT failed" "find out why: systemctl status $UNIT"
     # Started as well, so that systemd knows that there is something to stop when the machine goes down.
-    systemctl start "$UNIT" || fail "systemctl start $UNIT failed" "find out why: journalctl -u $UNIT -n 50"
+    systemctl start "$UNIT" "$TIMER" || fail "systemctl start $UNIT failed" "find out why: journalctl -u $UNIT -n 50"
     say "$UNIT starts production at boot, from $ROOT"
 }
 
+write_unit() { # write_unit FILE NAME: one of service/, for this clone
+    unit_new=$(mktemp) || cannot_write "a temporary file"
+    fill_unit "$1" >"$unit_new"
+    install -m 644 "$unit_new" "$UNIT_FOLDER/$2" || cannot_write "$UNIT_FOLDER/$2"
+    rm -f "$unit_new"
+}
+
 # In a quoted word systemd gives \ " $ and % a meaning, and in a replacement sed gives one to & | and \.
-fill_unit() {
+fill_unit() { # fill_unit FILE
     unit_root=$(printf '%s' "$ROOT" | sed 's/[\\"]/\\&/g; s/\$/$$/g; s/%/%%/g; s/[&|\\]/\\&/g')
-    sed -e "s|@ROOT@|$unit_root|g" -e "s|@NAME@|$PROJECT_NAME|g" "$ROOT/service/production.service"
+    sed -e "s|@ROOT@|$unit_root|g" -e "s|@NAME@|$PROJECT_NAME|g" "$ROOT/service/$1"
 }
 
 remove_unit() {
     require_systemd
     require_root "$1"
     [ -f "$UNIT_FOLDER/$UNIT" ] || { say "$UNIT is not installed" && return; }
-    # Disabled, not stopped: the site keeps serving.
+    # Disabled, not stopped: the site keeps serving, and a job that runs goes on.
     systemctl disable "$UNIT" >/dev/null 2>&1 || true
-    rm -f "$UNIT_FOLDER/$UNIT"
+    systemctl disable --now "$TIMER" >/dev/null 2>&1 || true
+    rm -f "$UNIT_FOLDER/$UNIT" "$UNIT_FOLDER/$TIMER" "$UNIT_FOLDER/${TIMER%.timer}.service"
     systemctl daemon-reload
     say "$UNIT is removed. The site keeps running; to stop it: sh run.sh -0 stop"
 }
@@ -65,7 +73,7 @@ show_unit() {
 
 require_systemd() {
     [ -d /run/systemd/system ] ||
-        fail "this machine was not booted with systemd" "make its init system run this at boot: sh $ROOT/run.sh -0 --no-build"
+        fail "this machine was not booted with systemd" "make its init system run this at boot: sh $ROOT/run.sh -0 --no-build; and cron run this every minute: sh $ROOT/run.sh jobs --due"
 }
 
 require_root() {

@@ -111,6 +111,7 @@ look_at_prod() {
     look_at_certificates
     look_at_release
     look_at_backup
+    look_at_jobs
     end_memory
     for memory_service in proxy "$web" db $beside; do look_at_memory "$memory_service"; done
     return "$prod_code"
@@ -290,6 +291,33 @@ look_at_backup() {
     note_number "$at.backup.size" "$(du -sk "$backup_path" 2>/dev/null | awk '{ printf "%.0f", $1 * 1024 }')"
     [ -z "$(find "$backup_path" -prune -mtime +1)" ] ||
         note_problem "the last backup is more than two days old" "take one now, and one every night (docs/day-two.md): sh run.sh -0 backup"
+}
+
+look_at_jobs() {
+    [ -n "$(job_names)" ] || { note_nothing list "$at.jobs" && return; }
+    job_number=0
+    for job_seen in $(job_names); do
+        job_at="$at.jobs.$job_number"
+        job_number=$((job_number + 1))
+        note_text "$job_at.name" "$job_seen"
+        note_text "$job_at.when" "$(job_when "$job_seen")"
+        note_text "$job_at.command" "$(job_command "$job_seen")"
+        note_text "$job_at.state" "$(job_state "$job_seen")"
+        job_text began
+        job_text log
+        [ -z "$(job_fact "$job_seen" exit)" ] || {
+            note_number "$job_at.seconds" "$(job_fact "$job_seen" seconds)"
+            note_number "$job_at.exit" "$(job_fact "$job_seen" exit)"
+        }
+        job_found=$(job_problem "$job_seen")
+        [ -z "$job_found" ] || note_problem "$job_found" "$(printf '%s\n' "$job_found" | tail -n 1)"
+    done
+    ! nothing_starts_jobs ||
+        note_problem "nothing starts the jobs that .env schedules" "set up the timer: sudo sh run.sh service install; without systemd: docs/jobs.md"
+}
+
+job_text() { # job_text KEY: of job_seen, if it is known
+    [ -z "$(job_fact "$job_seen" "$1")" ] || note_text "$job_at.$1" "$(job_fact "$job_seen" "$1")"
 }
 
 look_at_disk() {

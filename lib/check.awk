@@ -92,6 +92,14 @@ BEGIN {
     # Of five digits, none of them a zero in front: the shell calculates with it.
     rule("WATCH_SECONDS", "^(0|[1-9][0-9]?[0-9]?[0-9]?[0-9]?)$", "a number of seconds up to 99999, or 0")
     rule("DRAIN_SECONDS", "^(0|[1-9][0-9]?[0-9]?[0-9]?[0-9]?)$", "a number of seconds up to 99999, or 0")
+    # A job's value becomes words of a command line, which no shell reads.
+    clock = "([01][0-9]|2[0-3]):[0-5][0-9]"
+    when = "(hourly|every +[1-9][0-9]?[0-9]?[mh]|daily( +" clock ")?|weekly( +(mon|tue|wed|thu|fri|sat|sun))?( +" clock ")?)"
+    count = split(jobs, job, " ")
+    for (i = 1; i <= count; i++)
+        if (job[i] ~ /^SCHEDULE_[A-Z0-9_]+$/)
+            rule(job[i], "^(" when " +[A-Za-z_][A-Za-z0-9_]*( +[A-Za-z0-9_@%+=:,./-]+)*)?$", "a time and a manage.py command without quotes, such as every 15m report, daily 03:30 report or weekly sun 03:30 report (docs/jobs.md)")
+    rule("JOB_TIMEOUT", "^[1-9][0-9]*$", "a number of seconds, from 1")
     rule("KEEP_RELEASES", "^[1-9][0-9]*$", "a number of releases, from 1")
     rule("HSTS_SECONDS", "^[0-9]+$", "a number of seconds")
     rule("WEB_CONCURRENCY", "^([1-9][0-9]*)?$", "a number of processes, from 1, or leave it empty")

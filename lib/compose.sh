@@ -38,7 +38,7 @@ own_keys_file() { # prints the path of a Compose file that names them
     {
         printf 'services:\n'
         for own_service in web $(part_services "$compose_mode" | awk '$1 == "late" { print $2 }') \
-            $([ "$compose_mode" = dev ] || { services_of_colour blue && printf ' ' && services_of_colour green; }); do
+            $([ "$compose_mode" = dev ] || { printf 'web-job ' && services_of_colour blue && printf ' ' && services_of_colour green; }); do
             printf '  %s:\n    environment: [%s]\n' "$own_service" "$(printf '%s' "${OWN_GIVEN# }" | sed 's/ /, /g')"
         done
     } >"$own_file.$$" && mv "$own_file.$$" "$own_file"

@@ -87,6 +87,7 @@ load_env_file() {
 }
 
 read_keys() { # read_keys FILE
+    env_file=$1
     env_lines=$(awk -f "$ROOT/lib/dotenv.awk" "$1")
     [ -n "$env_lines" ] || return 0
     env_line_end=$(printf '\001')
@@ -132,6 +133,8 @@ take_key() { # take_key NAME VALUE
     case $env_known in
     *" $1 "*) is_set "$1" || export "$1=$2" ;;
     *)
+        # A job that .env does not have is none: the one of .env.example is what a new .env begins with.
+        case $1 in SCHEDULE_*) [ "$env_file" = "$ENV_FILE" ] || return 0 ;; esac
         warn_unknown_key "$1"
         case "$OWN $OWN_GIVEN " in *" $1 "*) return ;; esac # .env was read before
         if is_set "$1"; then
@@ -144,10 +147,13 @@ take_key() { # take_key NAME VALUE
     esac
 }
 
+WARN_OF_KEYS=yes
+
 # A key that the kit does not know is the project's own, or that of a library, which nothing here can see. Only what
 # looks like one of ours is likely to be a mistake.
 warn_unknown_key() { # warn_unknown_key NAME
-    case $1 in DJANGO_SUPERUSER_*) return 0 ;; esac
+    [ "$WARN_OF_KEYS" = yes ] || return 0
+    case $1 in DJANGO_SUPERUSER_* | SCHEDULE_*) return 0 ;; esac
     nearest=$(known_keys | awk -v word="$1" -f "$ROOT/lib/nearest.awk")
     [ "${nearest%% *}" -le 2 ] && [ "$((${nearest%% *} * 4))" -le "${#1}" ] || return 0
     ! project_reads "$1" || return 0
@@ -160,7 +166,7 @@ project_reads() { # project_reads NAME
 }
 
 check_environment() {
-    check_found=$(awk -v given="$GIVEN" -v mode="$MODE" -f "$ROOT/lib/check.awk" </dev/null)
+    check_found=$(awk -v given="$GIVEN$OWN_GIVEN " -v jobs="$OWN $OWN_GIVEN" -v mode="$MODE" -f "$ROOT/lib/check.awk" </dev/null)
     [ -z "$check_found" ] || fail "$(printf '%s\n' "$check_found" | head -n 1)" "$(printf '%s\n' "$check_found" | tail -n 1), then start again"
     check_parts
 }

@@ -35,6 +35,7 @@ stop_site_prod() {
     step "Stop the proxy" compose prod stop proxy
     # shellcheck disable=SC2046 # split on purpose: a list of words
     step "Stop the site" compose prod stop $(services_of_colour blue) $(services_of_colour green)
+    stop_jobs # once the site is stopped, no further one is started
     [ -z "$(additions prod)" ] || step "Stop the services beside the site" stop_additions prod
     remove_left_parts prod
 }

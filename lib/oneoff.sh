@@ -23,16 +23,23 @@ run_one_off() { # run_one_off ARGUMENTS...: for `compose run`; what came of it: 
     is_running prod web-blue || is_running prod web-green || POSTDO_SERVING=no
     # What an incompatible change would cost visitors: about what the last release took to take over.
     POSTDO_SWITCH_SECONDS=$(cat "$SWITCH_SECONDS" 2>/dev/null || true)
-    export POSTDO_SERVER_FREE_MB POSTDO_SERVING POSTDO_SWITCH_SECONDS
+    POSTDO_COMMANDS=$(job_commands)
+    export POSTDO_SERVER_FREE_MB POSTDO_SERVING POSTDO_SWITCH_SECONDS POSTDO_COMMANDS
     make_result_folder
     run_to_its_end prod --user "$oneoff_user" --volume "$RESULT_FOLDER:/result" -e "POSTDO_RESULT=/result/$RESULT" "$@"
 }
 
-# Compose lets go of a container that it is interrupted at; that works on.
 run_to_its_end() { # run_to_its_end MODE ARGUMENTS...: for `compose run`
     run_mode=$1
     shift
-    oneoff_name=$PROJECT_NAME-$run_mode-once-$(date +%s)-$$
+    run_named "$run_mode" "$PROJECT_NAME-$run_mode-once-$(date +%s)-$$" "$@"
+}
+
+# Compose lets go of a container that it is interrupted at; that works on.
+run_named() { # run_named MODE CONTAINER ARGUMENTS...: for `compose run`
+    run_mode=$1
+    oneoff_name=$2
+    shift 2
     undo_with stop_one_off
     run_status=0
     compose "$run_mode" run --rm --no-deps --name "$oneoff_name" "$@" || run_status=$?

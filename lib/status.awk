@@ -46,6 +46,8 @@ function show(mode, at,    i, name) {
         row("release", value[at "release.number"] ", of " value[at "release.began"] " by " value[at "release.by"])
     if (value[at "backup.path"] != "")
         row("backup", value[at "backup.path"] ", of " value[at "backup.time"] " (" bytes(value[at "backup.size"]) ")")
+    for (i = 0; (at "jobs." i ".name") in value; i++)
+        row("job", job(at "jobs." i "."))
     if ((at "requests.answers") in value)
         row("requests", value[at "requests.answers"] " in the last " value[at "requests.minutes"] " minutes, of which " value[at "requests.errors"] " failed")
     if ((at "visitors") in value)
@@ -55,6 +57,12 @@ function show(mode, at,    i, name) {
 function row(name, text) {
     sub(/ +$/, "", text)
     printf "  %-10s %s\n", name, text
+}
+
+function job(at,    ended) {
+    if (value[at "began"] == "") return value[at "name"] " (" value[at "when"] "), has not run yet"
+    ended = (at "exit") in value ? " after " value[at "seconds"] " s" : ""
+    return value[at "name"] " (" value[at "when"] "), " value[at "state"] ended ", of " value[at "began"]
 }
 
 function certificate(at) {

@@ -167,6 +167,7 @@ class Config:
     - ``approval``: the checksum of the plan that a person approved. ``concurrently``: run
       operations with CONCURRENTLY outside of the one transaction, which cannot be undone as a
       whole.
+    - ``commands``: name and command of each line of .env that needs a management command.
     - ``creator``: the role that creates and renames databases, where the project's own role may
       not.
     """
@@ -187,6 +188,7 @@ class Config:
     pg_bin: Path | None = None
     approval: str = ""
     concurrently: bool = False
+    commands: tuple[tuple[str, str], ...] = ()
     creator: Login | None = None
 
     def manage(self, arguments: str) -> str:
@@ -247,6 +249,7 @@ def read(environment: Mapping[str, str], settings_module: str | None = None) -> 
         pg_bin=_path(environment, "POSTDO_PG_BIN"),
         approval=environment.get("POSTDO_APPROVE", "").strip(),
         concurrently=bool(environment.get("POSTDO_CONCURRENTLY")),
+        commands=_commands(environment),
         creator=_creator(environment),
     )
 
@@ -300,6 +303,11 @@ def hide_secrets() -> None:
     """Remove from the environment the secrets that neither migrations nor the server need."""
     for name in SECRETS:
         os.environ.pop(name, None)
+
+
+def _commands(environment: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+    pairs = (word.partition("=") for word in environment.get("POSTDO_COMMANDS", "").split())
+    return tuple((name, command) for name, _, command in pairs)
 
 
 def _creator(environment: Mapping[str, str]) -> Login | None:

@@ -52,11 +52,18 @@ class Project:
 
     def overrides(self, command: str) -> bool:
         """Whether an installed app brings its own management command of this name."""
-        return any(
-            name == command
-            for app in self.apps
-            for _, name, _ in pkgutil.iter_modules([str(app.path / "management" / "commands")])
+        return any(_has_command(app.path, command) for app in self.apps)
+
+    def has_command(self, command: str) -> bool:
+        """Whether ``manage.py`` knows this command: an installed app's, or Django's own."""
+        return self.overrides(command) or _has_command(
+            Path(django.__file__).parent / "core", command
         )
+
+
+def _has_command(package: Path, command: str) -> bool:
+    folder = package / "management" / "commands"
+    return any(name == command for _, name, _ in pkgutil.iter_modules([str(folder)]))
 
 
 def load(settings_module: str) -> Project:

@@ -20,8 +20,8 @@ from postdo.base.advisory_lock import exclusive
 from postdo.base.console import Stopwatch
 from postdo.base.context import Run
 from postdo.base.database import answers, closing
-from postdo.base.errors import NotUndone, PostdoError, one_line
-from postdo.base.project import load, set_up
+from postdo.base.errors import NotUndone, PostdoError, Refused, one_line
+from postdo.base.project import Project, load, set_up
 from postdo.base.wait import wait
 from postdo.checks.models import Checked, check, check_and_stamp, follow_policy
 from postdo.commands.migrate import Migrated, Way, migrate
@@ -54,6 +54,7 @@ def prepare(run: Run) -> Prepared:
     """
     watch = Stopwatch()
     project = load(run.config.settings_module)
+    _require_commands(run, project)
     with database(run) as session:
         checked = follow_policy(run, project, session)
         ensured = _superuser_preflight(run)
@@ -104,6 +105,16 @@ def database(run: Run) -> Iterator[BaseDatabaseWrapper]:
             yield session
         finally:
             connections.close_all()
+
+
+def _require_commands(run: Run, project: Project) -> None:
+    """Raise ``Refused`` if .env schedules a command that this release does not have."""
+    for name, command in run.config.commands:
+        if not project.has_command(command):
+            raise Refused(
+                f"the project has no manage.py command {command}, which {name} in .env schedules",
+                f"correct the name in that line, or remove the line {name}",
+            )
 
 
 def _superuser_preflight(run: Run) -> Ensured | None:

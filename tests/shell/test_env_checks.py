@@ -120,6 +120,25 @@ RULES = [
     ("LOCK_TIMEOUT_MS", ["", "0", "0.3"], "a number of milliseconds"),
     ("LOCK_RETRY_SECONDS", ["", "-1", "1m"], "a number of seconds"),
     ("LOCK_SECONDS", ["", "five"], "a number of seconds"),
+    (
+        "SCHEDULE_REPORT",
+        [
+            "*/15 * * * * report",
+            "report",
+            "daily",
+            "daily 3:30 report",
+            "daily 24:00 report",
+            "monthly report",
+            "hourly 5 report",
+            "every 0m report",
+            "every 15 report",
+            "every 1000m report",
+            'daily report "two words"',
+            "daily report; reboot",
+        ],
+        "such as every 15m report, daily 03:30 report",
+    ),
+    ("JOB_TIMEOUT", ["", "0", "1h"], "a number of seconds"),
     ("BACKUP_KEEP", ["", "0", "all"], "a number of backups"),
     *[(key, ["0", "65536", "http", "80 80", "080", "-1", "1e3"], "1 to") for key in PORT_KEYS],
     *[(key, [""], "1 to") for key in PORT_KEYS if key != "HTTPS_PORT"],
@@ -144,7 +163,17 @@ def check(**changed: str) -> list[str]:
     empty = [key for key, value in values.items() if not value and IS_SECRET.search(key)]
     secrets = dict.fromkeys(empty, "a-secret-of-enough-characters-for-all")
     done = subprocess.run(
-        ["awk", "-v", "given= ", "-v", "mode=local", "-f", PROJECT / "lib" / "check.awk"],
+        [
+            "awk",
+            "-v",
+            "given= ",
+            "-v",
+            "mode=local",
+            "-v",
+            f"jobs={' '.join(changed)}",
+            "-f",
+            PROJECT / "lib" / "check.awk",
+        ],
         env={"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8", **values, **secrets, **changed},
         stdin=subprocess.DEVNULL,
         capture_output=True,
@@ -221,6 +250,14 @@ def test_run_sh_refuses_it_before_anything_is_touched(
         ("PROXY_MEMORY", "64m"),
         ("HTTP_PORT", "65535"),
         ("SMOKE_PATHS", "/ /shop/=200 /cart/=200:What%20is%20a=b? /search/?q=a=200 /search/?q=a"),
+        ("SCHEDULE_REPORT", ""),
+        ("SCHEDULE_REPORT", "hourly report"),
+        ("SCHEDULE_REPORT", "every 15m report --mail a.b@example.com --since=2026-01-01T00:00 x,y"),
+        ("SCHEDULE_REPORT", "daily 23:59  send_report"),
+        ("SCHEDULE_REPORT", "weekly report"),
+        ("SCHEDULE_REPORT", "weekly mon report"),
+        ("SCHEDULE_REPORT", "weekly sun 03:30 report"),
+        ("SCHEDULE_enabled", "the project's own"),
         ("WATCH_SECONDS", "0"),
         ("WATCH_SECONDS", "99999"),
         ("SECRET_KEY", '$ecret"with#all sorts of things in it'),
@@ -359,7 +396,7 @@ def test_every_known_key_that_has_rules_is_tried_here() -> None:
     checked = set(
         re.findall(r'(?:rule|memory)\("([A-Z_]+)"', (PROJECT / "lib" / "check.awk").read_text())
     )
-    assert checked | set(PORT_KEYS) == {rule[0] for rule in RULES}
+    assert checked | set(PORT_KEYS) | {"SCHEDULE_REPORT"} == {rule[0] for rule in RULES}
 
 
 def test_every_key_of_the_example_is_read_by_something() -> None:

@@ -196,7 +196,7 @@ def test_the_environment_wins_over_a_key_of_the_project_in_the_containers_too(
     compose = toolbox.real_docker()
     if compose is None:
         pytest.skip("needs docker compose")
-    for mode, services in (("-0", ("web", "web-blue", "web-green")), ("-1", ("web",))):
+    for mode, services in (("-0", ("web", "web-blue", "web-green", "web-job")), ("-1", ("web",))):
         dash_clone.run(mode, SHOP_TOKEN=given)
         call = next(c for c in docker.calls() if c.startswith("compose --project") and " up " in c)
         (docker.folder / "calls").write_text("")

@@ -12,7 +12,7 @@ import pytest
 
 from .machine import PROJECT, Toolbox
 
-KIT = " db web pgadmin copy web-blue web-green proxy "
+KIT = " db web pgadmin copy web-blue web-green web-job proxy "
 
 
 @pytest.fixture

@@ -12,7 +12,11 @@ from .conftest import fresh_clone
 from .machine import Clone, Shell, Toolbox
 
 FILL = """. "$ROOT/commands/service.sh"
-main() { prepare_environment; fill_unit >"$ROOT/site.service"; }"""
+main() {
+    prepare_environment
+    fill_unit production.service >"$ROOT/site.service"
+    for name in jobs.service jobs.timer; do fill_unit $name >"$ROOT/site-$name"; done
+}"""
 # The folder's name, and how it stands between quotes in a unit (systemd.service(5), COMMAND LINES).
 FOLDERS = [
     ("clone", "clone"),
@@ -46,11 +50,14 @@ def test_the_unit_names_the_clone_whatever_its_path(
     script = f'/bin/sh "{tmp_path}/{quoted}/run.sh"'
     assert f"ExecStart={script} -0 --no-build\n" in text
     assert f"ExecStop={script} -0 stop\n" in text
-    assert "@" not in text
+    jobs = (clone.root / "site-jobs.service").read_text()
+    assert f"ExecStart={script} jobs --due\n" in jobs
+    assert "@" not in text + jobs
     if shutil.which("systemd-analyze"):
-        copy = shutil.copy(unit, tmp_path / "site.service")
+        names = ("site.service", "site-jobs.service", "site-jobs.timer")
+        copies = [shutil.copy(clone.root / name, tmp_path / name) for name in names]
         done = subprocess.run(
-            ["systemd-analyze", "verify", "--man=no", copy],
+            ["systemd-analyze", "verify", "--man=no", *copies],
             capture_output=True,
             text=True,
             check=False,

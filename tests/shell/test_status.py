@@ -112,6 +112,11 @@ def shop(dash_clone: Clone, docker: FakeDocker) -> Clone:
             f"began=2026-11-30 09:00:0{number}\nby=ana\nversion=v{number}\n"
             f"image=sha256:{number - 1}\noutcome=live\n"
         )
+    (dash_clone.state / "jobs").mkdir(mode=0o700)
+    (dash_clone.state / "jobs/.checked").write_text(f"{time.time():.0f}\n")
+    (dash_clone.state / "jobs/clearsessions").write_text(
+        "began=2026-11-30 03:30:01\nlog=.postdo/log/x.log\nseconds=2\nexit=0\n"
+    )
     (dash_clone.root / "backups").mkdir()
     (dash_clone.root / "backups/shop.dump").write_text("x")
     return dash_clone
@@ -138,6 +143,9 @@ def test_a_production_that_is_well_says_what_it_uses_and_has_done(shop: Clone) -
     assert "  requests   3 in the last 5 minutes, of which 0 failed\n" in said
     assert "  release    2, of 2026-11-30 09:00:02 by ana\n" in said
     assert re.search(r"^  backup     backups/shop.dump, of \d{4}-\d\d-\d\d ", said, re.MULTILINE)
+    assert (
+        "  job        clearsessions (daily 03:30), done after 2 s, of 2026-11-30 03:30:01\n" in said
+    )
     assert re.search(r"^  disk       .* free \(/", said, re.MULTILINE)
 
 

@@ -25,7 +25,7 @@ from .waiting import eventually
 
 README = text_of("README.md")
 # What else a reader is sent to for a job that the README begins.
-FURTHER = ("docs/own-project.md", "docs/day-two.md", "docs/troubleshooting.md")
+FURTHER = ("docs/own-project.md", "docs/day-two.md", "docs/jobs.md", "docs/troubleshooting.md")
 OWN_PROJECT = text_of("docs/own-project.md")
 MODELS = """from django.db import models
 
@@ -280,6 +280,8 @@ STORY = (
     Line("sh run.sh -0", served_by("HTTP_PORT")),
     Line("sh run.sh -0 logs web", says("gunicorn")),
     Line("sh run.sh -0 logs db", says("database system is ready to accept connections")),
+    Line("sh run.sh jobs", says("clearsessions", "daily 03:30", "has not run yet")),
+    Line("sh run.sh jobs clearsessions", says("Run the job clearsessions ... done")),
     Line("sh run.sh -0 dump data.json", dumped),
     Line("sh run.sh -1 load data.json", says("Installed")),
     Line("sh run.sh -0 backup", says("wrote backups/")),

@@ -165,3 +165,27 @@ def test_a_stopped_start_leaves_no_server(shop: Project) -> None:
     process.communicate(timeout=20)
     assert process.returncode == 143
     assert not (shop.root / "started").exists()
+
+
+COMMAND = """from django.core.management.base import BaseCommand
+
+
+class Command(BaseCommand):
+    pass
+"""
+
+
+def test_a_scheduled_command_that_the_project_does_not_have_is_refused_before_anything_is_done(
+    shop: Project,
+) -> None:
+    schedule = {"POSTDO_COMMANDS": "SCHEDULE_CHECK=check SCHEDULE_REPORT=send_report "}
+
+    refused = shop.run("prepare", environment=schedule)
+
+    assert refused.code == 3
+    assert (
+        "no manage.py command send_report, which SCHEDULE_REPORT in .env schedules" in refused.err
+    )
+    assert "database ready" not in refused.out
+    shop.write("shop/management/commands/send_report.py", COMMAND)
+    assert shop.run("prepare", environment=schedule).code == 0

@@ -4,9 +4,12 @@ REST framework takes the number 5 for a text and the text "yes" for true. A docu
 a text or a boolean should be right about what is refused, too.
 """
 
-from typing import Any
+from typing import Any, ClassVar, TypeVar
 
+from django.db import models
 from rest_framework import serializers
+
+M = TypeVar("M", bound=models.Model)
 
 
 class TextField(serializers.CharField):
@@ -41,3 +44,14 @@ class FlagField(serializers.BooleanField):
             return False
         self.fail("invalid", input=data)
         raise AssertionError  # `fail` raises
+
+
+class ModelSerializer(serializers.ModelSerializer[M]):
+    """The base for serializers of models, with the fields above."""
+
+    serializer_field_mapping: ClassVar[dict[type[models.Field], type[serializers.Field]]] = {
+        **serializers.ModelSerializer.serializer_field_mapping,
+        models.CharField: TextField,
+        models.TextField: TextField,
+        models.BooleanField: FlagField,
+    }

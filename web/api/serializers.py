@@ -7,10 +7,10 @@ from django.core.exceptions import ValidationError
 from rest_framework import serializers
 
 from accounts.models import User
-from api.fields import PasswordField, TextField
+from api.fields import ModelSerializer, PasswordField, TextField
 
 
-class UserSerializer(serializers.ModelSerializer[User]):
+class UserSerializer(ModelSerializer[User]):
     """What users see and change of themselves."""
 
     class Meta:
@@ -21,7 +21,7 @@ class UserSerializer(serializers.ModelSerializer[User]):
         read_only_fields = ("id", "email", "created")
 
 
-class SignUpSerializer(serializers.ModelSerializer[User]):
+class SignUpSerializer(ModelSerializer[User]):
     """A new account."""
 
     password = PasswordField(min_length=8)

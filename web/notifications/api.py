@@ -11,16 +11,14 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from accounts.models import User
-from api.fields import FlagField, TextField
+from api.fields import FlagField, ModelSerializer
 from notifications.models import Notification, NotificationQuerySet
 
 LARGEST_ID = 2**63 - 1
 
 
-class NotificationSerializer(serializers.ModelSerializer[Notification]):
+class NotificationSerializer(ModelSerializer[Notification]):
     """A notification as its recipient sees it."""
-
-    text = TextField(max_length=500)
 
     class Meta:
         """The recipient is whoever asks."""
@@ -117,14 +115,13 @@ class NotificationView(APIView):
     @extend_schema(request=MarkSerializer, responses=NotificationSerializer)
     def patch(self, request: Request, pk: int) -> Response:
         """Mark it as read, or as not read."""
-        form = MarkSerializer(data=request.data)
+        form = MarkSerializer(data=request.data, partial=True)
         form.is_valid(raise_exception=True)
         notification = self.get_object(pk)
-        if not form.validated_data["read"]:
-            notification.read_at = None
-        elif notification.read_at is None:
-            notification.read_at = timezone.now()
-        notification.save(update_fields=["read_at"])
+        read = form.validated_data.get("read", notification.read_at is not None)
+        if read != (notification.read_at is not None):
+            notification.read_at = timezone.now() if read else None
+            notification.save(update_fields=["read_at"])
         return Response(NotificationSerializer(notification).data)
 
     @extend_schema(responses={204: None})

@@ -1,5 +1,6 @@
 """What a user is told."""
 
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
@@ -11,6 +12,8 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from accounts.models import User
+
+KEPT_DAYS = 90
 
 
 class NotificationQuerySet(models.QuerySet["Notification"]):
@@ -34,6 +37,12 @@ class NotificationQuerySet(models.QuerySet["Notification"]):
     def mark_read(self) -> int:
         """Mark those that were not read yet as read now; return how many there were."""
         return self.unread().update(read_at=timezone.now())
+
+    def delete_older_than(self, days: int) -> int:
+        """Delete what is older, read or not; return how many there were."""
+        old = self.filter(created__lt=timezone.now() - timedelta(days=days))
+        count: int = old.delete()[0]
+        return count
 
 
 class Notification(models.Model):

@@ -1,13 +1,23 @@
 """What the tests of the API share. Import it first: where the part is off, it skips the module."""
 
+from contextlib import AbstractContextManager
+from unittest.mock import patch
+
 from django.contrib.auth import get_user_model
 from django.core.cache import caches
 from rest_framework.test import APIClient, APITestCase
+from rest_framework.throttling import SimpleRateThrottle
 
 from accounts.models import User
 from api.models import Token
 
 PASSWORD = "correct horse battery staple"
+
+
+def without_throttles() -> AbstractContextManager[object]:
+    """Answer any number of requests."""
+    rates = SimpleRateThrottle.THROTTLE_RATES
+    return patch.dict(rates, dict.fromkeys(rates, "1000000/min"))
 
 
 class ApiTestCase(APITestCase):

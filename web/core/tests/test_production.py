@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from django.contrib.auth import get_user_model
 from django.db import connection
-from django.test import TransactionTestCase, override_settings
+from django.test import TransactionTestCase, override_settings, tag
 from django.urls import reverse
 
 from core.tests.site import (
@@ -24,6 +24,7 @@ from core.tests.site import (
 PASSWORD = "correct horse battery staple"
 
 
+@tag("slow")
 @override_settings(PASSWORD_HASHERS=["django.contrib.auth.hashers.PBKDF2PasswordHasher"])
 class ProductionCase(TransactionTestCase):
     """Collected static files, and an environment."""

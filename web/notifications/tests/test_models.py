@@ -1,9 +1,14 @@
 """The model and its questions."""
 
+from datetime import timedelta
+from io import StringIO
+
 from django.contrib.auth import get_user_model
+from django.core.management import call_command
 from django.db import connection, transaction
 from django.db.utils import OperationalError
 from django.test import TestCase, TransactionTestCase
+from django.utils import timezone
 
 from notifications.models import Notification
 
@@ -35,6 +40,16 @@ class NotificationTests(TestCase):
         self.assertEqual(Notification.objects.of(self.ada).mark_read(), 3)
         self.assertEqual(Notification.objects.of(self.ada).mark_read(), 0)
         self.assertEqual(Notification.objects.unread().get().recipient, self.eve)
+
+    def test_old_ones_are_deleted_whether_they_were_read_or_not(self) -> None:
+        both = Notification.objects.filter(pk__in=[self.first.pk, self.second.pk])
+        both.update(created=timezone.now() - timedelta(days=91))
+        Notification.objects.filter(pk=self.first.pk).mark_read()
+        call_command("delete_old_notifications", stdout=(output := StringIO()))
+        self.assertEqual(output.getvalue(), "2 deleted\n")
+        self.assertEqual(Notification.objects.count(), 2)
+        call_command("delete_old_notifications", days=0, stdout=StringIO())
+        self.assertEqual(Notification.objects.count(), 0)
 
     def test_a_user_can_be_deleted_by_a_site_that_does_not_know_of_notifications(self) -> None:
         with connection.cursor() as cursor:

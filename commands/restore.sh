@@ -1,5 +1,6 @@
 # commands/restore.sh: restore a backup as a second database, then swap it with the site's database.
 # usage: sh run.sh [-0|-1] restore BACKUP       restore a file of `backup`, or a folder of a release, as database "restored"
+#        sh run.sh -0 restore NAME-uploads.tar  put back the uploads that `backup` wrote; newer ones stay
 #        sh run.sh [-0|-1] restore --swap       swap the site's database with "restored"
 #        sh run.sh [-0|-1] restore --drop-old   remove the database that was replaced
 #
@@ -19,6 +20,7 @@ main() {
     case $1 in
     --swap) put_in_place ;;
     --drop-old) drop_old ;;
+    *-uploads.tar) restore_uploads "$1" ;;
     *) restore_beside "$1" ;;
     esac
 }
@@ -45,10 +47,19 @@ restore_beside() { # restore_beside NAME
     say "  swap it with the site's   sh run.sh $(mode_flag "$MODE") restore --swap"
 }
 
+# Each as it was, with its owner.
+restore_uploads() { # restore_uploads NAME
+    [ "$MODE" = prod ] || usage_error "uploads can be restored only to production; those of development are in web/media"
+    try "Restore $1" in_uploads rw tar -C /files -xpf - <"$BACKUP" || {
+        show_tail
+        fail "the uploads could not be restored; some of them may be as in the backup" "$FIX_LINES, then run the command again"
+    }
+}
+
 newest_backup() { # of this mode; NAME if there is none
     newest_mode="-$(mode_name dev)-"
     # shellcheck disable=SC2010,SC2012 # names of the kit's own, and by their time
-    newest_name=$(ls -t "$ROOT/backups" 2>/dev/null | grep -v '\.part$' |
+    newest_name=$(ls -t "$ROOT/backups" 2>/dev/null | grep -v -e '\.part$' -e '-uploads\.tar$' |
         if [ "$MODE" = prod ]; then grep -v -e "$newest_mode"; else grep -e "$newest_mode"; fi | head -n 1)
     printf '%s' "${newest_name:-NAME}"
 }

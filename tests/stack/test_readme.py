@@ -25,7 +25,13 @@ from .waiting import eventually
 
 README = text_of("README.md")
 # What else a reader is sent to for a job that the README begins.
-FURTHER = ("docs/own-project.md", "docs/day-two.md", "docs/jobs.md", "docs/troubleshooting.md")
+FURTHER = (
+    "docs/own-project.md",
+    "docs/day-two.md",
+    "docs/jobs.md",
+    "docs/troubleshooting.md",
+    "docs/uploads-and-mail.md",
+)
 OWN_PROJECT = text_of("docs/own-project.md")
 MODELS = """from django.db import models
 
@@ -56,6 +62,7 @@ ELSEWHERE = {
     "sh run.sh maintenance off": r"\"maintenance\", \"off\"",
     "sh run.sh hold COMMAND": r"\"hold\", \"docker\", \"restart\"",
     "sh run.sh hold docker restart postdo-prod-db-1": r"\"hold\", \"docker\", \"restart\"",
+    "sh run.sh -0 restore backups/NAME-uploads.tar": r"\"-0\", \"restore\", written",
     "sh run.sh -0 status": r"\"-0\", \"status\"",
     "sh run.sh -0 manage --yes migrate APP NAME": r"\"-0\", \"manage\", \"--yes\", \"migrate\"",
     # With the checksum of a plan, in a production that has data to lose.

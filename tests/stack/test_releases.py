@@ -47,6 +47,11 @@ HELD = (
     'list(iter(lambda: os.path.exists("/tmp/go") or threading.Event().wait(0.1), True))'
 )
 NOTHING = "pass"
+UPLOAD = """
+from django.core.files.base import ContentFile
+from django.core.files.storage import default_storage
+default_storage.save("cat.jpg", ContentFile(b"kept"))
+"""
 
 
 @pytest.fixture
@@ -228,6 +233,7 @@ def test_a_rollback_serves_the_version_before_and_loses_no_request(site: Clone) 
     version(site, "first")
     site.run("-0")
     first = site.run("releases").out.splitlines()[1].split()[0]
+    site.run("-0", "shell", "-c", UPLOAD)
     version(site, "second")
     site.run("-0")
 
@@ -239,6 +245,7 @@ def test_a_rollback_serves_the_version_before_and_loses_no_request(site: Clone) 
     assert releases(site)[int(first)] == "live"
     running = site.containers("prod")[site.live()]
     assert "first" in running.run("cat", "core/note.py")
+    assert site.visitor("HTTP_PORT").get("/media/cat.jpg").text == "kept"
     held = Background(site.visitor("HTTP_PORT"), "/?held")
     eventually(lambda: "held" in running.log(1000).splitlines(), "the request to begin")
     old = site.live().removeprefix("web-")

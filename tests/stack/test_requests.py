@@ -9,6 +9,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from urllib.parse import quote
 
 import pytest
 
@@ -273,6 +274,59 @@ def test_headers_for_security_come_once_and_none_tells_what_serves(site: Clone) 
     for answer in (page, missing, of_the_proxy):
         assert not {"Server", "Via"} & set(answer.headers)
         assert answer.headers.get_all("X-Content-Type-Options") == ["nosniff"]
+
+
+NAMES = ("cat.JPG", "page.html", "logo.svg", "script.js", "noname", "a b%#.pdf")
+SAVE = f"""
+from django.core.files.base import ContentFile
+from django.core.files.storage import default_storage, storages
+for name in {NAMES!r}: default_storage.save("kept/" + name, ContentFile(b"<script>"))
+storages["private"].save("invoices/ä 7.pdf", ContentFile(b"for Ada"))
+"""
+DELETE = """
+from django.core.files.storage import default_storage
+default_storage.delete("kept/page.html")
+"""
+
+
+def test_nothing_that_was_uploaded_can_run_and_private_files_are_for_who_may_have_them(
+    site: Clone,
+) -> None:
+    site.run("-0", "shell", "-c", SAVE)
+
+    found = {name: send(site, get(f"/media/kept/{quote(name)}")) for name in NAMES}
+    assert {answer.status for answer in found.values()} == {200}
+    shown = {
+        name: answer.headers["Content-Type"]
+        for name, answer in found.items()
+        if answer.headers["Content-Disposition"] == "inline"
+    }
+    assert shown == {"cat.JPG": "image/jpeg", "a b%#.pdf": "application/pdf"}
+    assert found["page.html"].headers["Content-Type"] == "application/octet-stream"
+    assert found["logo.svg"].headers["Content-Type"] == "image/svg+xml"
+    for name, answer in found.items():
+        assert answer.headers.get_all("X-Content-Type-Options") == ["nosniff"]
+        sandboxed = "sandbox" in answer.headers.get("Content-Security-Policy", "")
+        assert sandboxed == (name != "a b%#.pdf")
+    assert not {"Server", "Via"} & set(found["page.html"].headers)
+    for path in ("kept/", "kept", "none.jpg", "../../private/x", "%2e%2e/%2e%2e/private/x"):
+        assert send(site, get(f"/media/{path}")).status == 404
+
+    private = f"/private/invoices/{quote('ä 7.pdf')}"
+    assert send(site, get(private)).status == 302
+    assert send(site, get(f"/media{private}")).status == 404
+    answer = site.admin("HTTP_PORT").get(private)
+    assert (answer.status, answer.text) == (200, "for Ada")
+    assert answer.headers["Content-Type"] == "application/pdf"
+    assert "X-Accel-Redirect" not in answer.headers
+    assert site.admin("HTTP_PORT").get(private, Range="bytes=4-6").text == "Ada"
+
+    written = [word for word in site.run("-0", "backup").out.split() if word.startswith("backups/")]
+    assert len(written) == 2
+    site.run("-0", "shell", "-c", DELETE)
+    assert send(site, get("/media/kept/page.html")).status == 404
+    site.run("-0", "restore", written[1])
+    assert send(site, get("/media/kept/page.html")).status == 200
 
 
 def test_headers_that_are_too_large_are_431(site: Clone) -> None:

@@ -2,6 +2,9 @@
 
 from django.urls import path
 
-from core import views
+from core import files, views
 
-urlpatterns = [path("", views.home, name="home")]
+urlpatterns = [
+    path("", views.home, name="home"),
+    path("private/<path:name>", files.for_the_admin),
+]

@@ -118,6 +118,30 @@ STATIC_URL = "static/"
 STATIC_ROOT = Path(env.text("STATIC_ROOT", str(BASE_DIR / "staticfiles")))
 WHITENOISE_ROOT = BASE_DIR / "public"  # served from /: favicon.ico, robots.txt
 
+# --- Uploads: core/files.py ------------------------------------------------------------------
+
+# In production a volume, whose files below MEDIA_ROOT the proxy serves. Here, folders that git
+# ignores.
+MEDIA_URL = "media/"
+MEDIA_ROOT = Path(env.text("MEDIA_ROOT", str(BASE_DIR / "media")))
+PRIVATE_MEDIA_ROOT = Path(env.text("PRIVATE_MEDIA_ROOT", str(BASE_DIR / "media-private")))
+
+# Whether there is a proxy in front that sends the private file which a response names.
+X_ACCEL_REDIRECT = env.flag("X_ACCEL_REDIRECT", default=False)
+
+# The group may change them too: the migrations of a release run as another user of it.
+FILE_UPLOAD_PERMISSIONS = 0o664
+FILE_UPLOAD_DIRECTORY_PERMISSIONS = 0o775
+
+STORAGES: dict[str, dict[str, Any]] = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "private": {
+        "BACKEND": "django.core.files.storage.FileSystemStorage",
+        "OPTIONS": {"location": PRIVATE_MEDIA_ROOT, "base_url": "/private/"},
+    },
+    "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
+}
+
 # --- Security, where it does not depend on HTTPS ----------------------------------------------
 
 ALLOWED_HOSTS = env.words("ALLOWED_HOSTS")

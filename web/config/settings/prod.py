@@ -61,10 +61,9 @@ SILENCED_SYSTEM_CHECKS = [
 
 # --- Files and logs -----------------------------------------------------------------------------
 
-STORAGES = {
-    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
-    # Names with a hash, which a browser may keep for ever, compressed once, at build time.
-    "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
+# Names with a hash, which a browser may keep for ever, compressed once, at build time.
+STORAGES["staticfiles"] = {
+    "BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage",
 }
 
 LOGGING["handlers"]["console"]["formatter"] = "json"

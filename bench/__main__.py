@@ -8,7 +8,7 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -18,19 +18,28 @@ from bench.process import BenchError, end_on_signals, undisturbed
 from bench.story import Options, compare
 
 INTERRUPTED = 130  # as shells say it: 128 + SIGINT
+Command = Callable[[list[str]], int]
 
 
 def main() -> int:
-    """Measure and print; 0: done, 1: something failed, 2: wrong usage, 130: interrupted."""
-    others = {
-        "migrations": migrations.main,
-        "approvals": approvals.main,
-        "mutants": mutants.main,
-        "releases": releases_main,
-        "slow": slow_clients.main,
-    }
-    if sys.argv[1:2] and sys.argv[1] in others:
-        return others[sys.argv[1]](sys.argv[2:])
+    """Measure and print; 0: done, 1: failed or a loss, 2: wrong usage, 130: interrupted."""
+    arguments = sys.argv[1:]
+    command: Command = compare_stacks
+    if arguments and arguments[0] in COMMANDS:
+        command, arguments = COMMANDS[arguments[0]], arguments[1:]
+    end_on_signals()
+    try:
+        return command(arguments)
+    except BenchError as failure:
+        print(f"error: {failure}\n  next: {failure.remedy}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("interrupted; everything that was made is removed", file=sys.stderr)
+        return INTERRUPTED
+
+
+def compare_stacks(words: list[str]) -> int:
+    """`python3 -m bench` alone."""
     parser = argparse.ArgumentParser(
         prog="python3 -m bench",
         description="Measure this kit's production stack beside a plain tutorial stack "
@@ -51,20 +60,11 @@ def main() -> int:
         "for each; the first one is measured in full; default 0,50,500",
     )
     parser.add_argument("--json", action="store_true", help="print JSON, with every sample")
-    arguments = parser.parse_args()
-
-    end_on_signals()
-    try:
-        machine.require_tools()
-        with scratch_folder() as scratch:
-            options = Options(arguments.rounds, arguments.seconds, arguments.migrations)
-            report = compare(options, scratch, f"bench-{os.getpid()}")
-    except BenchError as failure:
-        print(f"error: {failure}\n  next: {failure.remedy}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("interrupted; everything that was made is removed", file=sys.stderr)
-        return INTERRUPTED
+    arguments = parser.parse_args(words)
+    machine.require_tools()
+    with scratch_folder() as scratch:
+        options = Options(arguments.rounds, arguments.seconds, arguments.migrations)
+        report = compare(options, scratch, f"bench-{os.getpid()}")
     print(json.dumps(report.as_json(), indent=2) if arguments.json else report.as_text())
     return 0
 
@@ -75,6 +75,15 @@ def releases_main(arguments: list[str]) -> int:
     from bench import releases  # noqa: PLC0415  # it needs httpx
 
     return releases.main(arguments)
+
+
+COMMANDS: dict[str, Command] = {
+    "approvals": approvals.main,
+    "migrations": migrations.main,
+    "mutants": mutants.main,
+    "releases": releases_main,
+    "slow": slow_clients.main,
+}
 
 
 @contextmanager

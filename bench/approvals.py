@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench import changes
-from bench.process import BenchError, end_on_signals
+from bench.process import BenchError
 from embedded_postgres import temporary_cluster
 from embedded_postgres.binaries import choose
 
@@ -117,13 +117,10 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--json", action="store_true", help="print JSON, with every sample")
     options = parser.parse_args(arguments)
     changes.use_test_environment("approvals", arguments)
-    end_on_signals()
     try:
         costs = measure_all(options.rounds, options.pending)
-    except (BenchError, OSError) as failure:
-        remedy = failure.remedy if isinstance(failure, BenchError) else "run it on Linux"
-        print(f"error: {failure}\n  next: {remedy}", file=sys.stderr)
-        return 1
+    except OSError as failure:
+        raise BenchError(str(failure), "run it on Linux") from failure
     if options.json:
         print(json.dumps({"pending": options.pending, "samples": costs.samples}, indent=2))
     else:

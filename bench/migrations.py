@@ -6,14 +6,12 @@ import argparse
 import json
 import os
 import statistics
-import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench import changes
-from bench.process import BenchError, end_on_signals
 from embedded_postgres import temporary_cluster
 from embedded_postgres.binaries import choose
 
@@ -98,12 +96,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--json", action="store_true", help="print JSON, with every sample")
     options = parser.parse_args(arguments)
     changes.use_test_environment("migrations", arguments)
-    end_on_signals()
-    try:
-        cells = [cell for size in options.megabytes for cell in measure_size(size, options.rounds)]
-    except BenchError as failure:
-        print(f"error: {failure}\n  next: {failure.remedy}", file=sys.stderr)
-        return 1
+    cells = [cell for size in options.megabytes for cell in measure_size(size, options.rounds)]
     load = f"load {os.getloadavg()[2]:.1f} on {os.cpu_count()} cores, {choose().version}"
     if options.json:
         values = [{**vars(cell)} for cell in cells]

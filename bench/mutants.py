@@ -12,7 +12,6 @@ import os
 import random
 import shutil
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -21,12 +20,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.faults import Fault, faults
-from bench.process import BenchError, end, end_on_signals, run, undisturbed
+from bench.process import BenchError, end, run, undisturbed
 
 ROOT = Path(__file__).resolve().parents[1]
 EXPLAINED = Path("bench/explained.txt")
 PYTHON = ROOT / ".postdo" / "test-venv" / "bin" / "python"
-INTERRUPTED = 130
 # A run of the tests that takes this many times as long as without a fault, and a minute, waits for
 # something that does not come: the fault is noticed.
 SLOWER = 5
@@ -142,32 +140,24 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--source", default="", help="only sources with this in their path")
     arguments = parser.parse_args(argv)
 
-    end_on_signals()
     table, unexplained = [], 0
-    try:
-        with copy_of(ROOT) as tree:
-            for name in arguments.target or TARGETS:
-                target = TARGETS[name]
-                chosen = [one for one in all_faults(tree, target) if arguments.source in one.path]
-                if arguments.sample and arguments.sample < len(chosen):
-                    # A choice over faults, and no secret.
-                    chosen = random.Random(arguments.seed).sample(chosen, arguments.sample)  # noqa: S311
-                tests = target.tests[:1] if arguments.quick else target.tests
-                left = list(unnoticed(tree, chosen, tests))
-                known = sum(one.name in explained() for one in left)
-                unexplained += len(left) - known
-                noticed = len(chosen) - len(left)
-                share = 100 * noticed // max(1, len(chosen))
-                table.append(
-                    f"{name:<14} {len(chosen):>6} {noticed:>8} {share:>4} % {known:>10} "
-                    f"{len(left) - known:>6}"
-                )
-    except BenchError as failure:
-        print(f"error: {failure}\n  next: {failure.remedy}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("interrupted; the copy is removed", file=sys.stderr)
-        return INTERRUPTED
+    with copy_of(ROOT) as tree:
+        for name in arguments.target or TARGETS:
+            target = TARGETS[name]
+            chosen = [one for one in all_faults(tree, target) if arguments.source in one.path]
+            if arguments.sample and arguments.sample < len(chosen):
+                # A choice over faults, and no secret.
+                chosen = random.Random(arguments.seed).sample(chosen, arguments.sample)  # noqa: S311
+            tests = target.tests[:1] if arguments.quick else target.tests
+            left = list(unnoticed(tree, chosen, tests))
+            known = sum(one.name in explained() for one in left)
+            unexplained += len(left) - known
+            noticed = len(chosen) - len(left)
+            share = 100 * noticed // max(1, len(chosen))
+            table.append(
+                f"{name:<14} {len(chosen):>6} {noticed:>8} {share:>4} % {known:>10} "
+                f"{len(left) - known:>6}"
+            )
     print("target         faults  noticed         explained    new", *table, sep="\n")
     return 1 if unexplained else 0
 

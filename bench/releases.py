@@ -15,12 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench import machine, project, reliability
-from bench.process import BenchError, end_on_signals
+from bench.process import BenchError
 from bench.release_runs import ReleasedSite, Run
 from bench.reliability import KILLED, OUTCOMES, RELEASED, Row
 from bench.traffic import CONNECTIONS, Tally, compare, traffic
 
-INTERRUPTED = 130
 BETWEEN_MIGRATIONS = 5  # releases; the third is the first with one
 BEFORE, AFTER = 2.0, 2.0  # seconds of traffic around the releases of a row
 REFUSED, UNDONE, FAILED = 3, 4, 1
@@ -62,20 +61,12 @@ class Options:
 def main(arguments: list[str]) -> int:
     """Release, count and print; 0: nothing was lost, 1: something was, or the bench failed."""
     options = read(arguments)
-    end_on_signals()
-    try:
-        machine.require_engine()
-        facts = facts_of(options)
-        with tempfile.TemporaryDirectory(prefix="bench-") as folder, ExitStack() as cleaning:
-            site = ReleasedSite(f"bench-{os.getpid()}", Path(folder) / "site", options.watch)
-            cleaning.callback(site.remove)
-            rows = Story(site, options).run()
-    except BenchError as failure:
-        print(f"error: {failure}\n  next: {failure.remedy}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("interrupted; everything that was made is removed", file=sys.stderr)
-        return INTERRUPTED
+    machine.require_engine()
+    facts = facts_of(options)
+    with tempfile.TemporaryDirectory(prefix="bench-") as folder, ExitStack() as cleaning:
+        site = ReleasedSite(f"bench-{os.getpid()}", Path(folder) / "site", options.watch)
+        cleaning.callback(site.remove)
+        rows = Story(site, options).run()
     for line in itertools.chain.from_iterable(row.told() for row in rows):
         print(line, file=sys.stderr)
     if options.write:

@@ -6,7 +6,6 @@ import argparse
 import asyncio
 import os
 import socket
-import sys
 import tempfile
 from collections import Counter
 from contextlib import ExitStack
@@ -15,7 +14,7 @@ from pathlib import Path
 from threading import Event, Thread
 
 from bench import engine, load, machine
-from bench.process import BenchError, end_on_signals, run, undisturbed
+from bench.process import run, undisturbed
 from bench.stacks import Kit
 
 KILOBYTE = 1000
@@ -111,21 +110,16 @@ def main(words: list[str]) -> int:
     parser.add_argument("--kilobytes", type=int, default=10, help="a second; default 10")
     parser.add_argument("--seconds", type=int, default=30, help="of load on a page; default 30")
     arguments = parser.parse_args(words)
-    end_on_signals()
-    try:
-        machine.require_tools()
-        with ExitStack() as cleaning:
-            scratch = Path(cleaning.enter_context(tempfile.TemporaryDirectory(prefix="bench-")))
-            kit = Kit(f"bench-{os.getpid()}", scratch / "kit", 0)
-            views = kit.source / "bench_pages" / "views.py"
-            size = f"LARGE = {arguments.megabytes}_000_000"
-            views.write_text(views.read_text().replace("LARGE = 5_000_000", size))
-            cleaning.callback(lambda: _undisturbed(kit))
-            kit.start()
-            measure(kit, arguments)
-    except BenchError as failure:
-        print(f"error: {failure}\n  next: {failure.remedy}", file=sys.stderr)
-        return 1
+    machine.require_tools()
+    with ExitStack() as cleaning:
+        scratch = Path(cleaning.enter_context(tempfile.TemporaryDirectory(prefix="bench-")))
+        kit = Kit(f"bench-{os.getpid()}", scratch / "kit", 0)
+        views = kit.source / "bench_pages" / "views.py"
+        size = f"LARGE = {arguments.megabytes}_000_000"
+        views.write_text(views.read_text().replace("LARGE = 5_000_000", size))
+        cleaning.callback(lambda: _undisturbed(kit))
+        kit.start()
+        measure(kit, arguments)
     return 0
 
 

@@ -6,9 +6,7 @@ import re
 import signal
 from collections import Counter
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from threading import Event
+from contextlib import AbstractContextManager
 
 import pytest
 
@@ -17,7 +15,7 @@ from .engine import docker
 from .test_errors import STILL_SERVING
 from .test_recovery import Background
 from .test_schema_changes import FIELDS, add_shop, change, with_fields
-from .visitor import answering
+from .visitor import answering, asking
 from .waiting import eventually
 
 VISITORS = 4
@@ -70,27 +68,9 @@ def site(own: Clone) -> Iterator[Clone]:
         yield own
 
 
-@contextmanager
-def load(clone: Clone) -> Iterator[Counter[int]]:
-    """Inside, several visitors ask all the time; how often which status came, 0 for no answer."""
-    over, statuses = Event(), Counter[int]()
-
-    def visit() -> None:
-        visitor = clone.visitor("HTTP_PORT")
-        while not over.wait(0.02):
-            try:
-                statuses[visitor.get("/").status] += 1
-            except OSError:
-                statuses[0] += 1
-
-    with ThreadPoolExecutor(VISITORS) as pool:
-        visits = [pool.submit(visit) for _ in range(VISITORS)]
-        try:
-            yield statuses
-        finally:
-            over.set()
-    for one in visits:
-        one.result()
+def load(clone: Clone) -> AbstractContextManager[Counter[str]]:
+    """Inside, several visitors ask all the time."""
+    return asking([clone.visitor("HTTP_PORT") for _ in range(VISITORS)], "/", pause=0.02)
 
 
 def fault(clone: Clone, text: str) -> None:
@@ -240,7 +220,7 @@ def test_a_rollback_serves_the_version_before_and_loses_no_request(site: Clone) 
     with load(site) as statuses:
         said = site.run("rollback")
 
-    assert set(statuses) == {200}, statuses
+    assert set(statuses) == {"200"}, statuses
     assert f"Release {first} (" in said.out
     assert releases(site)[int(first)] == "live"
     running = site.containers("prod")[site.live()]

@@ -2,11 +2,13 @@
 
 import ast
 import json
+import sys
 from collections import defaultdict
 from pathlib import Path
 
 import pytest
 
+from bench import __main__ as command_line
 from bench import load, project, report, stacks
 from bench.process import BenchError, run
 
@@ -98,3 +100,22 @@ def test_the_kit_is_not_configured_by_the_callers_environment(
 def test_a_failed_program_shows_its_last_lines() -> None:
     with pytest.raises(BenchError, match=r"status 3(.|\n)*what went wrong"):
         run(["sh", "-c", "echo what went wrong >&2; exit 3"])
+
+
+def test_a_bench_that_fails_or_is_interrupted_says_so_and_what_to_do(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fails(_: list[str]) -> int:
+        raise BenchError("it failed", "repeat it")
+
+    def is_interrupted(_: list[str]) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(command_line, "end_on_signals", lambda: None)
+    monkeypatch.setattr(sys, "argv", ["bench", "slow"])
+    for command, status, said in (
+        (fails, 1, "error: it failed\n  next: repeat it\n"),
+        (is_interrupted, 130, "interrupted; everything that was made is removed\n"),
+    ):
+        monkeypatch.setitem(command_line.COMMANDS, "slow", command)
+        assert (command_line.main(), capsys.readouterr().err) == (status, said)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import os
 import shutil
@@ -69,20 +70,24 @@ def compare_stacks(words: list[str]) -> int:
     return 0
 
 
-def releases_main(arguments: list[str]) -> int:
-    """`bench releases`, with the Python of `sh run.sh test` if this one has no httpx."""
-    use_test_environment("releases", arguments, "httpx")
-    from bench import releases  # noqa: PLC0415  # it needs httpx
+def with_visitors(name: str) -> Command:
+    """A command that needs httpx, so perhaps the Python of `sh run.sh test`."""
 
-    return releases.main(arguments)
+    def main(arguments: list[str]) -> int:
+        use_test_environment(name, arguments, "httpx")
+        command: Command = importlib.import_module(f"bench.{name}").main
+        return command(arguments)
+
+    return main
 
 
 COMMANDS: dict[str, Command] = {
     "approvals": approvals.main,
     "migrations": migrations.main,
     "mutants": mutants.main,
-    "releases": releases_main,
+    "releases": with_visitors("releases"),
     "slow": slow_clients.main,
+    "watch": with_visitors("watch"),
 }
 
 

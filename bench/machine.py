@@ -10,6 +10,7 @@ import subprocess
 from datetime import datetime
 from pathlib import Path
 
+from bench import project
 from bench.process import BenchError, run
 
 QUIET = 0.3  # load per core above which other work disturbs the numbers
@@ -64,6 +65,31 @@ def facts_without_wrk() -> dict[str, str]:
         + (" (NOT QUIET: other work is in the numbers)" if busy > QUIET else ""),
         "tools": f"Docker {engine}, Compose {compose}",
     }
+
+
+def facts_of_release(watch_seconds: int) -> dict[str, str]:
+    """Return what a reader needs to judge what was measured of the site of bench/released/."""
+    found = facts_without_wrk()
+    return {
+        "date": found["date"],
+        "commit": commit(),
+        "machine": found["machine"],
+        "load before": found["load before"],
+        "tools": found["tools"],
+        "settings": "those of `.env.example`, with `DOMAIN=localhost` and "
+        f"`WATCH_SECONDS={watch_seconds}`",
+    }
+
+
+def commit() -> str:
+    """Return which one is measured."""
+    described = subprocess.run(
+        ["git", "-C", str(project.CLONE), "describe", "--always", "--dirty"],
+        capture_output=True,
+        text=True,
+        check=False,
+    ).stdout.strip()
+    return described or "unknown"
 
 
 def versions(container_id: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -102,3 +103,8 @@ def end_on_signals() -> None:
 
     for number in ENDINGS:
         signal.signal(number, interrupt)
+
+
+def say(progress: str) -> None:
+    """Progress, for people: standard output is for the result."""
+    print(f"bench: {progress}", file=sys.stderr, flush=True)

@@ -25,7 +25,6 @@ PAUSE = 0.02  # seconds between two looks at what a run has said
 STEP = re.compile(r"^(\S.*?) \.\.\. (failed$)?", re.MULTILINE)
 COLOUR = re.compile(r" ?\b(blue|green)\b")
 FIELDS = "    # More fields come here with releases.\n"
-FAULT = re.compile(r"^EVERY = 0", re.MULTILINE)
 TABLE = "SELECT number, count(*) FROM bench_orders_order WHERE number >= {since} GROUP BY number"
 
 MIGRATION = """\

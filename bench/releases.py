@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import itertools
 import os
-import subprocess
 import sys
 import tempfile
 import time
@@ -14,8 +13,8 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench import machine, project, reliability
-from bench.process import BenchError
+from bench import machine, reliability
+from bench.process import BenchError, say
 from bench.release_runs import ReleasedSite, Run
 from bench.reliability import KILLED, OUTCOMES, RELEASED, Row
 from bench.traffic import CONNECTIONS, Tally, compare, traffic
@@ -70,17 +69,10 @@ def main(arguments: list[str]) -> int:
     for line in itertools.chain.from_iterable(row.told() for row in rows):
         print(line, file=sys.stderr)
     if options.write:
-        write(rows, facts)
+        reliability.write(reliability.as_page(reliability.written(), rows, facts))
     print(reliability.as_table(rows))
     print(reliability.verdict(rows))
     return 0 if all(row.is_clean for row in rows) else 1
-
-
-def write(rows: list[Row], facts: dict[str, str]) -> None:
-    """Into docs/reliability.md, where a part that was not measured now stays as it is."""
-    page = reliability.PAGE
-    before = page.read_text(encoding="utf-8") if page.exists() else ""
-    page.write_text(reliability.as_page(before, rows, facts), encoding="utf-8")
 
 
 def read(arguments: list[str]) -> Options:
@@ -105,22 +97,9 @@ def read(arguments: list[str]) -> Options:
 
 def facts_of(options: Options) -> dict[str, str]:
     """What a reader needs to judge the table."""
-    described = subprocess.run(
-        ["git", "-C", str(project.CLONE), "describe", "--always", "--dirty"],
-        capture_output=True,
-        text=True,
-        check=False,
-    ).stdout.strip()
-    found = machine.facts_without_wrk()
     return {
         "command": f"`python3 -m bench releases {options.words()}`".replace(" `", "`"),
-        "date": found["date"],
-        "commit": described or "unknown",
-        "machine": found["machine"],
-        "load before": found["load before"],
-        "tools": found["tools"],
-        "settings": "those of `.env.example`, with `DOMAIN=localhost` and "
-        f"`WATCH_SECONDS={options.watch}`",
+        **machine.facts_of_release(options.watch),
         "visitors": f"{options.connections}",
     }
 
@@ -250,7 +229,7 @@ class Story:
     def taken_back(self) -> None:
         """It answers with errors after the switch."""
         with self.failing("Watch", FAILED, WATCH_SECONDS="60"):
-            self.site.replace("faults.py", "\nEVERY = 0", "\nEVERY = 20")
+            self.site.replace("faults.py", "\nSHARE = 0.0 ", "\nSHARE = 0.05 ")
 
     @contextmanager
     def failing(self, step: str, status: int, **environment: str) -> Iterator[None]:
@@ -274,8 +253,3 @@ class Story:
         self.site.release("rollback")
         self.site.revision = after
         self.site.release()
-
-
-def say(progress: str) -> None:
-    """Progress, for people: standard output is for the result."""
-    print(f"bench: {progress}", file=sys.stderr, flush=True)

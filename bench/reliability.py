@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,10 +23,11 @@ COLUMNS = (
 HEAD = """\
 # Reliability: what is lost during a release
 
-`python3 -m bench releases` wrote this page. You can run it too ([bench](../bench/README.md)).
-Visitors use a site all the time while it is released, through the proxy by HTTPS: one half over
-HTTP/1.1, the other over HTTP/2, with up to four requests at once. Each keeps its connection over
-pauses of up to 20 seconds. Nothing is lost if *failed*, *done twice* and *missing* are 0.
+`python3 -m bench releases` and `python3 -m bench watch` wrote this page. You can run them too
+([bench](../bench/README.md)). Visitors use a site all the time while it is released, through the
+proxy by HTTPS: one half over HTTP/1.1, the other over HTTP/2, with up to four requests at once.
+Each keeps its connection over pauses of up to 20 seconds. Nothing is lost if *failed*, *done twice*
+and *missing* are 0.
 
 - *GET* is a page with a query. *POST* writes a number to a table. *3 s* is a request that takes
   3 seconds. *5 MB* is an upload that takes 5 to 10 seconds.
@@ -72,6 +74,9 @@ PARTS = {
         "release again.",
     ),
 }
+
+WATCH = "The watch"
+HEADINGS = [*(heading for heading, _ in PARTS.values()), WATCH]  # in the order of the page
 
 
 @dataclass(frozen=True)
@@ -136,8 +141,18 @@ def total(rows: list[Row]) -> list[str]:
 def as_table(rows: list[Row]) -> str:
     """In Markdown."""
     cells = [row.cells() for row in rows] + ([total(rows)] if len(rows) > 1 else [])
-    head = [" | ".join(COLUMNS), " | ".join(["---", *["---:"] * (len(COLUMNS) - 1)])]
-    return "\n".join(f"| {line} |" for line in [*head, *(" | ".join(line) for line in cells)])
+    return table(COLUMNS, cells)
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """In Markdown; all columns but the first are numbers."""
+    ruler = ["---", *["---:"] * (len(columns) - 1)]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in [columns, ruler, *rows])
+
+
+def listed(facts: Mapping[str, str]) -> str:
+    """In Markdown."""
+    return "\n".join(f"- {name}: {fact}" for name, fact in facts.items())
 
 
 def verdict(rows: list[Row]) -> str:
@@ -165,7 +180,7 @@ def as_section(part: str, rows: list[Row], facts: dict[str, str]) -> str:
         note=note.format(faults=sum(row.tally.faults for row in rows)),
         verdict=verdict(rows),
         table=as_table(rows),
-        facts="\n".join(f"- {name}: {fact}" for name, fact in (facts | counted).items()),
+        facts=listed(facts | counted),
     )
 
 
@@ -175,13 +190,34 @@ def seconds(rows: list[Row]) -> float:
 
 
 def as_page(before: str, rows: list[Row], facts: dict[str, str]) -> str:
-    """The whole of docs/reliability.md: what it said `before` of another part stays."""
-    _, *pieces = HEADING.split(before)
-    told = zip(pieces[::2], pieces[1::2], strict=True)
-    sections = {heading: f"## {heading}{text}" for heading, text in told}
-    for part, (heading, _) in PARTS.items():
-        measured = [row for row in rows if row.part == part]
-        if measured:
-            sections[heading] = as_section(part, measured, facts)
-    kept = [sections[heading] for heading, _ in PARTS.values() if heading in sections]
+    """The page with what was measured now; what it said `before` of another part stays."""
+    measured = {
+        heading: as_section(part, of_part, facts)
+        for part, (heading, _) in PARTS.items()
+        if (of_part := [row for row in rows if row.part == part])
+    }
+    return with_sections(before, measured)
+
+
+def with_sections(before: str, measured: Mapping[str, str]) -> str:
+    """The whole page, with these sections (heading to text) in place of those before."""
+    texts = {**sections(before), **measured}
+    kept = [texts[heading] for heading in HEADINGS if heading in texts]
     return "\n".join([HEAD, *(f"{text.strip()}\n" for text in kept)])
+
+
+def sections(page: str) -> dict[str, str]:
+    """Those of a page, by heading."""
+    _, *pieces = HEADING.split(page)
+    told = zip(pieces[::2], pieces[1::2], strict=True)
+    return {heading: f"## {heading}{text}" for heading, text in told}
+
+
+def written() -> str:
+    """What stands in docs/reliability.md."""
+    return PAGE.read_text(encoding="utf-8") if PAGE.exists() else ""
+
+
+def write(page: str) -> None:
+    """Into docs/reliability.md."""
+    PAGE.write_text(page, encoding="utf-8")

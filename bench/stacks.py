@@ -208,7 +208,8 @@ class Kit(Stack):
     def compose(self, *arguments: str) -> str:
         """Run Compose as lib/compose.sh does for production."""
         files = ("docker-compose.yml", "docker-compose.prod.yml", "docker-compose.override.yml")
-        named = [word for file in files for word in ("--file", file)]
+        there = [file for file in files if (self.folder / file).exists()]
+        named = [word for file in there for word in ("--file", file)]
         argv = [
             "docker",
             "compose",

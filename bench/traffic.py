@@ -144,15 +144,18 @@ def traffic(
     connections: int = CONNECTIONS,
     numbers: Iterator[int] | None = None,
     protocols: Sequence[str] = (HTTP1, HTTP2),
+    per_thousand: Mapping[str, int] = PER_THOUSAND,
 ) -> Iterator[None]:
     """Inside, visitors ask; at the end each waits for the answers that it has asked for.
 
     rate: requests per second of all together, about. numbers: of the orders, never the same twice.
-    protocols: the visitors take turns in them.
+    protocols: the visitors take turns in them. per_thousand: how many requests are of which kind;
+    the others are GETs.
     """
     over = threading.Event()
     spoken = [protocols[number % len(protocols)] for number in range(connections)]
-    visits = _Visits(address, tally, rate, spoken, numbers or itertools.count(1))
+    numbers = numbers or itertools.count(1)
+    visits = _Visits(address, tally, rate, spoken, numbers, per_thousand=per_thousand)
     with ThreadPoolExecutor(1) as pool:
         running = pool.submit(asyncio.run, visits.run(over))
         try:
@@ -172,11 +175,14 @@ class _Visits:
         rate: float,
         protocols: Sequence[str],
         numbers: Iterator[int],
+        *,
+        per_thousand: Mapping[str, int],
     ) -> None:
         self.address = address
         self.tally = tally
         self.numbers = numbers
         self.protocols = protocols
+        self.per_thousand = per_thousand
         at_once = sum((1 + AT_ONCE) / 2 if one == HTTP2 else 1 for one in protocols)
         # The mean of the short pauses, with which the long ones come to that rate.
         self.between = max(at_once / rate - LONG_PAUSE * sum(LONG_SECONDS) / 2, SHORTEST_MEAN)
@@ -251,7 +257,7 @@ class Visitor:
     def question(self) -> Question:
         """What is asked next."""
         drawn = random.randrange(1000)  # noqa: S311
-        for kind, share in PER_THOUSAND.items():
+        for kind, share in self.visits.per_thousand.items():
             if drawn < share:
                 return self.question_of(kind)
             drawn -= share

@@ -117,7 +117,7 @@ def test_tests_that_fail_without_a_fault_prove_nothing(
     clone: Path,
 ) -> None:
     (clone / "test_decide.py").write_text("def test_it():\n    assert False\n")
-    with pytest.raises(BenchError, match="these tests fail in a copy of the clone: test_decide.py"):
+    with pytest.raises(BenchError, match=r"fail in a copy of the clone: test_decide\.py"):
         mutants.main([])
 
 

@@ -19,7 +19,8 @@ from typing import ClassVar
 import pytest
 from waiting import until
 
-from bench import reliability, traffic
+from bench import reliability, traffic, watch
+from bench.process import BenchError
 from bench.release_runs import Run
 from bench.traffic import HTTP1, Address, Kept, Tally, compare
 
@@ -153,15 +154,22 @@ def visited(site: type[Site]) -> Iterator[Tally]:
         tally = Tally()
         try:
             address = Address(f"http://127.0.0.1:{server.server_port}", "")
-            with traffic.traffic(address, tally, rate=1000, connections=4, protocols=(HTTP1,)):
+            visits = traffic.traffic(
+                address,
+                tally,
+                rate=1000,
+                connections=4,
+                protocols=(HTTP1,),
+                per_thousand={"order": 500},
+            )
+            with visits:
                 yield tally
         finally:
             server.shutdown()
 
 
 @pytest.fixture(autouse=True)
-def only_quick_requests(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(traffic, "PER_THOUSAND", {"order": 500})
+def only_short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(traffic, "LONG_PAUSE", 0)
 
 
@@ -338,3 +346,52 @@ def test_the_page_of_the_repository_is_one_that_the_bench_wrote() -> None:
     assert reliability.as_page(page, [], {}) == page
     head = f"| {' | '.join(reliability.COLUMNS)} |"
     assert page.count(head) == page.count("none was lost") == len(reliability.PARTS)
+
+
+# --- The watch ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("kind", "taken_back", "right"),
+    [
+        (watch.ERRORS, 3, True),
+        (watch.ERRORS, 2, False),
+        (watch.GOOD, 0, True),
+        (watch.GOOD, 1, False),
+    ],
+)
+def test_a_bad_version_has_to_be_taken_back_each_time_and_a_good_one_never(
+    kind: str, taken_back: int, *, right: bool
+) -> None:
+    assert watch.Tries(kind, 3, [4.0] * taken_back).is_right is right
+
+
+def test_the_reason_is_read_and_what_failed_otherwise_is_no_try(tmp_path: Path) -> None:
+    taken = run(tmp_path, f"echo 'error: {watch.TAKEN_BACK} it stopped' >&2; exit 1\n")
+    assert watch.reason_of(taken) == "it stopped"
+    assert watch.reason_of(run(tmp_path, "exit 0\n")) == ""
+    with pytest.raises(BenchError, match="not by its watch"):
+        watch.reason_of(run(tmp_path, "echo 'error: the disk is full' >&2; exit 1\n"))
+
+
+def test_the_sentence_of_the_watch_is_what_run_sh_says() -> None:
+    library = (reliability.PAGE.parents[1] / "lib/watch.sh").read_text(encoding="utf-8")
+    assert f"{watch.TAKEN_BACK} $watch_reason" in library
+
+
+def test_kinds_that_are_tried_one_after_the_other_come_into_one_table(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reliability, "PAGE", tmp_path / "page.md")
+    for kind, seconds, add in (
+        (watch.GOOD, [], False),
+        (watch.ERRORS, [3.0], False),
+        (watch.ERRORS, [4.0, 8.0], False),
+        (watch.ERRORS, [9.0, 5.0], True),
+        (watch.GOOD, [], True),
+    ):
+        watch.write([watch.Tries(kind, 2, seconds).cells()], {"date": "today"}, add=add)
+
+    page = reliability.written()
+    assert "500 | 4 | 4 | 9 | 0 | 0 |\n| good | 4 | 0 |  | 0 | 0 |\n" in page
+    assert "**Of 4 bad versions 4 were taken back, of 4 good ones 0.**" in page

@@ -1,21 +1,34 @@
-"""The fault of a release, if it has one: for every so many requests of each process."""
+"""The fault of a release, if it has one."""
 
-import itertools
+import os
+import random
+import signal
+import threading
 from collections.abc import Callable
 
 from django.http import HttpRequest, HttpResponse
 
-EVERY = 0  # 50: answers every fiftieth request with a 500
+SHARE = 0.0  # 0.02: answers 2 % of the requests with a 500, by chance
+SECONDS = 0.0  # 10: ends so long after a visitor's first request
+SERVER = 1  # Gunicorn, in its container
 
 Answer = Callable[[HttpRequest], HttpResponse]
 
 
 def middleware(get_response: Answer) -> Answer:
-    """Count the requests, and fail some of them."""
-    numbers = itertools.count(1)
+    """Fail some requests, or all of them at once."""
+    visited = threading.Event()
 
     def answer(request: HttpRequest) -> HttpResponse:
-        if EVERY and next(numbers) % EVERY == 0:
+        # The smoke test asks for pages of the starter alone.
+        if not request.path.startswith("/bench/"):
+            return get_response(request)
+        if SECONDS and not visited.is_set():
+            visited.set()
+            end = threading.Timer(SECONDS, os.kill, (SERVER, signal.SIGQUIT))
+            end.daemon = True
+            end.start()
+        if random.random() < SHARE:  # noqa: S311
             # The header tells the bench that the answer comes from this release's own fault.
             return HttpResponse("wrong on purpose", status=500, headers={"X-Bench-Fault": "yes"})
         return get_response(request)

@@ -83,6 +83,8 @@ def with_visitors(name: str) -> Command:
 
 COMMANDS: dict[str, Command] = {
     "approvals": approvals.main,
+    "disk": with_visitors("disk"),
+    "latency": with_visitors("latency"),
     "migrations": migrations.main,
     "mutants": mutants.main,
     "releases": with_visitors("releases"),

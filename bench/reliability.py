@@ -75,8 +75,8 @@ PARTS = {
     ),
 }
 
-WATCH = "The watch"
-HEADINGS = [*(heading for heading, _ in PARTS.values()), WATCH]  # in the order of the page
+WATCH, LATENCY = "The watch", "How long visitors wait during a release"
+HEADINGS = [*(heading for heading, _ in PARTS.values()), WATCH, LATENCY]  # in the order of the page
 
 
 @dataclass(frozen=True)

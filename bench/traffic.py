@@ -79,7 +79,7 @@ class Tally:
     faults: int = 0  # answers with 500 by which a release shows its own fault
     repeated: int = 0  # GETs that were sent again on another connection
     connections: int = 0
-    slowest: float = 0.0  # seconds; of pages and orders
+    seconds: list[float] = field(default_factory=list)  # of each page and order, as they ended
     sent: set[int] = field(default_factory=set)  # numbers of orders
     acknowledged: set[int] = field(default_factory=set)
     moment: Callable[[], str] = lambda: ""  # what the release does just now, for failures
@@ -88,6 +88,11 @@ class Tally:
     def requests(self) -> int:
         """All that have ended, well or not."""
         return sum(self.answered.values()) + sum(self.failed.values()) + self.faults
+
+    @property
+    def slowest(self) -> float:
+        """The longest that a page or an order took, in seconds."""
+        return max(self.seconds, default=0.0)
 
     def of_kind(self, kind: str) -> int:
         """How many of a kind were answered well."""
@@ -301,7 +306,7 @@ class Visitor:
         if question.number is not None:
             self.tally.acknowledged.add(question.number)
         if question.kind in (PAGE, ORDER):
-            self.tally.slowest = max(self.tally.slowest, seconds)
+            self.tally.seconds.append(seconds)
 
     async def answer(self, client: httpx.AsyncClient, question: Question) -> httpx.Response:
         """The whole answer, or the error of the last try."""

@@ -102,6 +102,7 @@ remove_old_images() {
             docker image rm "$drop_image" || true # a container may still use it: the next release tries again
         done
         docker image prune --force --filter "label=com.docker.compose.project=$PROJECT_NAME-prod"
+        [ -n "$GIVEN_IMAGE" ] || remove_old_build_cache
     } >>"$LOG_FILE" 2>&1 || warn "could not remove old images; see $LOG_FILE"
 }
 
@@ -118,4 +119,22 @@ images_to_drop() {
                 for (i = 1; i <= count; i++)
                     if (rank[image[i]] > keep && !(image[i] in used)) print name number[i]
             }'
+}
+
+CACHE_AT_ONCE=40 # records that a release removes; Docker can take a quarter of a second for each
+
+# Docker does not know whose build cache is whose, and lets all of it grow to a share of the disk. Ours is known by the
+# instructions of our Dockerfile; that of other projects is left alone. What another site of this kit loses by it, it makes
+# anew with its next change of web/, or has not used for a month. (docs/decisions/disk.md)
+remove_old_build_cache() {
+    cache_records=$(docker buildx du --verbose 2>/dev/null) || return 0 # an old Docker, which then bounds it alone
+    remove_build_cache replaced "$KEEP_RELEASES" 5m                     # what another build just made is not old
+    remove_build_cache others 0 720h
+}
+
+remove_build_cache() { # remove_build_cache replaced|others KEEP UNUSED: but the KEEP newest of each, and what was used since
+    cache_ids=$(printf '%s\n' "$cache_records" | LC_ALL=C awk -v want="$1" -f "$ROOT/lib/build-cache.awk" | LC_ALL=C sort -r |
+        awk -F '\t' -v keep="$2" 'seen[$1]++ >= keep { print $2 "\t" $3 }' | LC_ALL=C sort | head -n "$CACHE_AT_ONCE" |
+        awk -F '\t' '{ printf "%s%s", (NR > 1 ? "|" : ""), $2 }')
+    [ -z "$cache_ids" ] || docker buildx prune --force --filter "id=^($cache_ids)\$" --filter "until=$3"
 }

@@ -69,6 +69,7 @@ docker() {
     *Id*) echo sha256:0 ;;
     "image inspect "*release-*) case " $IMAGES " in *" ${3##*-} "*) ;; *) return 1 ;; esac ;;
     "image ls "*) printf '%s' "$LISTED" ;;
+    "buildx du "*) cat "$FOLDER/cache" ;;
     "logs "*) cat "$FOLDER/logs" ;;
     *applied.sql) cat "$FOLDER/applied" ;;
     *RestartCount*Running*) printf '%s true' "$RESTARTS" ;;

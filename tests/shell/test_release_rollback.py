@@ -337,6 +337,65 @@ def test_only_what_nobody_would_go_back_to_is_removed(
     assert done.out.split() == [f"shop-web:release-{number}" for number in dropped.split()]
 
 
+COLLECT = (
+    "mount / from exec /bin/sh -c DJANGO_SETTINGS_MODULE=$PROD_SETTINGS sh /image/collect.sh "
+    "/opt/kit/check-stamp.json /static-cache"
+)
+INSTALL = "mount / from exec /bin/sh -c sh /image/install.sh production"
+RECORD = """\
+ID:\t\t{id}
+Parent:\t\tparent
+Created at:\t2026-11-30 07:46:{second:02}.846838878791 +0000 UTC
+Mutable:\ttrue
+Reclaimable:\ttrue
+Shared:\t\t{shared}
+Size:\t\t4.7MB
+Description:\t{made_by}
+Usage count:\t1
+Last used:\t7 hours ago
+Type:\t\t{kind}
+
+"""
+
+
+def record(number: int, made_by: str, shared: str = "false", kind: str = "regular") -> str:
+    """As `docker buildx du --verbose` prints it; the one with the higher number is newer."""
+    return RECORD.format(id=f"id{number}", second=number, made_by=made_by, shared=shared, kind=kind)
+
+
+def test_old_build_cache_of_this_kit_is_removed_and_that_of_nobody_else(
+    production: Production,
+) -> None:
+    (production.folder / "cache").write_text(
+        record(4, COLLECT)
+        + record(1, "[project 3/4] COPY web/ ./")
+        + record(2, COLLECT)
+        + record(3, COLLECT)
+        + record(5, COLLECT, shared="true")  # an image has it
+        + record(6, INSTALL)
+        + record(7, "[project 3/4] COPY app/ ./")
+        + record(8, "[production 6/7] COPY --from=project /app /app")
+        + record(9, "[project 3/4] COPY web/ ./")
+        + record(10, "[production 7/8] COPY --from=project /app /app")
+        + record(11, "mount / from exec /bin/sh -c sh /opt/theirs/collect.sh")
+        + record(12, "local source for context", kind="source.local")
+        + "Shared:\t\t1.56GB\nTotal:\t\t8.673GB\n"
+    )
+    done = production.run(MAIN="remove_old_build_cache", KEEP_RELEASES="1")
+
+    _, replaced, unused = done.calls
+    prune = "docker buildx prune --force --filter id=^({})$ --filter until={}"
+    assert replaced == prune.format("id1|id2|id3|id8", "5m")
+    assert unused == prune.format("id6", "720h")
+
+
+def test_without_build_cache_nothing_is_pruned(production: Production) -> None:
+    (production.folder / "cache").write_text("Total:\t\t0B\n")
+    done = production.run(MAIN="remove_old_build_cache")
+
+    assert done.calls == ["docker buildx du --verbose"]
+
+
 @pytest.mark.parametrize("arguments", [["--fast"], ["1", "2"], ["x"]])
 def test_a_rollback_takes_a_number_alone(production: Production, arguments: list[str]) -> None:
     done = production.run(*arguments, SCRIPT="rollback")

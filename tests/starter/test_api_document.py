@@ -1,0 +1,93 @@
+"""Each command of docs/api.md, as a reader runs it against a site with the part api."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from documents import blocks, commands, text_of
+from programs import needed
+from projects import Project
+
+WEB = Path(__file__).resolve().parents[2] / "web"
+DOCUMENT = text_of("docs/api.md")
+REQUESTS = blocks(DOCUMENT, "sh")[0]
+
+
+@contextmanager
+def served(project: Project) -> Iterator[str]:
+    """The address of the project, served by runserver on a port that the system chooses."""
+    code = (
+        "import django; django.setup(); "
+        "from django.test.testcases import LiveServerThread; "
+        "from django.contrib.staticfiles.handlers import StaticFilesHandler; "
+        "server = LiveServerThread('127.0.0.1', StaticFilesHandler); "
+        "server.start(); server.is_ready.wait(); print(server.port, flush=True); server.join()"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code],
+        cwd=project.root,
+        env=project.variables(),
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stdout is not None
+        yield f"http://127.0.0.1:{int(process.stdout.readline())}"
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(timeout=30)
+
+
+@pytest.fixture
+def site(database: str) -> Project:
+    environment = {"DJANGO_SETTINGS_MODULE": "config.settings.test", "COMPOSE_PROFILES": "api"}
+    project = Project(WEB, database, environment | {"ALLOWED_HOSTS": "127.0.0.1"})
+    migrated = project.execute([sys.executable, "manage.py", "migrate"])
+    assert migrated.code == 0, migrated
+    return project
+
+
+def test_the_requests_are_answered_as_it_says(site: Project) -> None:
+    needed("curl")
+    with served(site) as address:
+        script = REQUESTS.replace("http://127.0.0.1:8001", address)
+        with_status = re.sub(
+            r"^curl ", r"curl -sS -w '\\n%{http_code}\\n' ", script, flags=re.MULTILINE
+        )
+        ended = subprocess.run(
+            ["sh", "-eu", "-c", with_status],
+            env={"PATH": os.environ["PATH"]},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    statuses = re.findall(r"^\d{3}$", ended.stdout, re.MULTILINE)
+    assert " ".join(statuses) == "201 200 201 200 200 204 204", ended.stdout
+    assert '"email":"ada@example.com"' in ended.stdout
+    assert '"text":"Hello"' in ended.stdout
+    assert site.sql("SELECT count(*) FROM api_token") == [(0,)]
+
+
+def test_the_tables_are_dropped_by_the_last_commands(site: Project) -> None:
+    for line in blocks(DOCUMENT, "sh")[-1].splitlines():
+        words = line.removeprefix("sh run.sh -2 manage ").split()
+        ended = site.execute([sys.executable, "manage.py", *words])
+        assert ended.code == 0, ended
+    left = "SELECT to_regclass('api_token'), to_regclass('notifications_notification')"
+    assert site.sql(left) == [(None, None)]
+
+
+def test_no_other_command_is_told() -> None:
+    elsewhere = {"sh run.sh -0", "sh run.sh -1", "sh run.sh -2", "sh run.sh -2 manage test"}
+    here = {*REQUESTS.splitlines(), *blocks(DOCUMENT, "sh")[-1].splitlines()}
+    assert set(commands(DOCUMENT)) - here == elsewhere, "tests/stack/test_readme.py runs these"

@@ -4,55 +4,22 @@ from __future__ import annotations
 
 import os
 import re
-import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
 from documents import blocks, commands, text_of
 from programs import needed
 from projects import Project
+from starter_site import migrated, served
 
-WEB = Path(__file__).resolve().parents[2] / "web"
 DOCUMENT = text_of("docs/api.md")
 REQUESTS = blocks(DOCUMENT, "sh")[0]
 
 
-@contextmanager
-def served(project: Project) -> Iterator[str]:
-    """The address of the project, served by runserver on a port that the system chooses."""
-    code = (
-        "import django; django.setup(); "
-        "from django.test.testcases import LiveServerThread; "
-        "from django.contrib.staticfiles.handlers import StaticFilesHandler; "
-        "server = LiveServerThread('127.0.0.1', StaticFilesHandler); "
-        "server.start(); server.is_ready.wait(); print(server.port, flush=True); server.join()"
-    )
-    process = subprocess.Popen(
-        [sys.executable, "-c", code],
-        cwd=project.root,
-        env=project.variables(),
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        assert process.stdout is not None
-        yield f"http://127.0.0.1:{int(process.stdout.readline())}"
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(timeout=30)
-
-
 @pytest.fixture
 def site(database: str) -> Project:
-    environment = {"DJANGO_SETTINGS_MODULE": "config.settings.test", "COMPOSE_PROFILES": "api"}
-    project = Project(WEB, database, environment | {"ALLOWED_HOSTS": "127.0.0.1"})
-    migrated = project.execute([sys.executable, "manage.py", "migrate"])
-    assert migrated.code == 0, migrated
-    return project
+    return migrated(database)
 
 
 def test_the_requests_are_answered_as_it_says(site: Project) -> None:

@@ -121,14 +121,18 @@ images_to_drop() {
             }'
 }
 
-CACHE_AT_ONCE=40 # records that a release removes; Docker can take a quarter of a second for each
+CACHE_OLD=24h     # since a build last used it: none that runs now is about to
+CACHE_AT_ONCE=200 # records that are removed in one go, which takes a busy disk up to a second for each
 
 # Docker does not know whose build cache is whose, and lets all of it grow to a share of the disk. Ours is known by the
 # instructions of our Dockerfile; that of other projects is left alone. What another site of this kit loses by it, it makes
-# anew with its next change of web/, or has not used for a month. (docs/decisions/disk.md)
+# anew with its next change of web/, or has not used for a month. Once a day is enough. (docs/decisions/disk.md)
 remove_old_build_cache() {
+    cache_looked="$STATE/build-cache"
+    [ -z "$(find "$cache_looked" -mtime -1 2>/dev/null)" ] || return 0
+    : >"$cache_looked"
     cache_records=$(docker buildx du --verbose 2>/dev/null) || return 0 # an old Docker, which then bounds it alone
-    remove_build_cache replaced "$KEEP_RELEASES" 5m                     # what another build just made is not old
+    remove_build_cache replaced "$KEEP_RELEASES" "$CACHE_OLD"
     remove_build_cache others 0 720h
 }
 

@@ -385,8 +385,10 @@ def test_old_build_cache_of_this_kit_is_removed_and_that_of_nobody_else(
 
     _, replaced, unused = done.calls
     prune = "docker buildx prune --force --filter id=^({})$ --filter until={}"
-    assert replaced == prune.format("id1|id2|id3|id8", "5m")
+    assert replaced == prune.format("id1|id2|id3|id8", "24h")
     assert unused == prune.format("id6", "720h")
+    again = production.run(MAIN="remove_old_build_cache", KEEP_RELEASES="1")
+    assert again.calls == [], "once a day"
 
 
 def test_without_build_cache_nothing_is_pruned(production: Production) -> None:

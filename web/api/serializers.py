@@ -4,6 +4,7 @@ from typing import Any
 
 from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
+from django.db import IntegrityError, transaction
 from rest_framework import serializers
 
 from accounts.models import User
@@ -43,8 +44,13 @@ class SignUpSerializer(ModelSerializer[User]):
         return attrs
 
     def create(self, validated_data: dict[str, Any]) -> User:
-        """Make the user."""
-        user: User = User.objects.create_user(**validated_data)
+        """Make the user; somebody else may have taken the address since it was looked at."""
+        try:
+            with transaction.atomic():
+                user: User = User.objects.create_user(**validated_data)
+        except IntegrityError as error:
+            taken = "A user with this email address exists already."
+            raise serializers.ValidationError({"email": [taken]}) from error
         return user
 
 

@@ -62,7 +62,8 @@ class LoginView(APIView):
             raise WrongCredentials
         key, token = Token.objects.issue(found)
         user_logged_in.send(sender=User, request=request._request, user=found)
-        return Response(TokenSerializer({"token": key, "expires": token.expires}).data)
+        answer = TokenSerializer({"token": key, "expires": token.expires}).data
+        return Response(answer, headers={"Cache-Control": "no-store"})
 
 
 class LogoutView(APIView):

@@ -24,7 +24,9 @@ class LoginTests(ApiTestCase):
         return self.client.post("/api/login/", {"email": email, "password": password})
 
     def test_the_right_password_gets_a_token_that_works(self) -> None:
-        key = self.log_in(email="ADA@Example.com").json()["token"]
+        answer = self.log_in(email="ADA@Example.com")
+        self.assertEqual(answer["Cache-Control"], "no-store")
+        key = answer.json()["token"]
         response = self.client.get("/api/me/", headers={"authorization": f"Bearer {key}"})
         self.assertEqual(response.json()["email"], "ada@example.com")
 

@@ -1,6 +1,7 @@
 """POST /api/sign-up/."""
 
 from typing import Any
+from unittest.mock import patch
 
 from django.contrib.auth import get_user_model
 
@@ -32,6 +33,11 @@ class SignUpTests(ApiTestCase):
         response = self.sign_up(email="ADA@example.com")
         self.assertContains(response, "exists already", status_code=400)
         self.assertTrue(User.objects.get(email="ada@example.com").check_password(PASSWORD))
+
+    def test_an_address_that_somebody_else_takes_at_the_same_moment_is_refused(self) -> None:
+        with patch("rest_framework.validators.UniqueValidator.__call__"):
+            response = self.sign_up(email="ada@example.com")
+        self.assertContains(response, "exists already", status_code=400)
 
     def test_a_weak_password_is_refused_with_the_reason(self) -> None:
         for password, reason in (("12345678", "too common"), ("new@example.com", "too similar")):

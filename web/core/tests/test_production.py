@@ -1,7 +1,9 @@
 """The site as a process of its own, on the production settings, asked over HTTP."""
 
+import atexit
 import json
 import tempfile
+from functools import cache
 from pathlib import Path
 from typing import ClassVar
 
@@ -24,6 +26,14 @@ from core.tests.site import (
 PASSWORD = "correct horse battery staple"
 
 
+@cache  # it takes longer than all requests of a class
+def static_root() -> str:
+    """Collect the static files, which are removed when the tests end."""
+    folder = tempfile.TemporaryDirectory()
+    atexit.register(folder.cleanup)
+    return collected(Path(folder.name))
+
+
 @tag("slow")
 @override_settings(PASSWORD_HASHERS=["django.contrib.auth.hashers.PBKDF2PasswordHasher"])
 class ProductionCase(TransactionTestCase):
@@ -34,9 +44,7 @@ class ProductionCase(TransactionTestCase):
     @classmethod
     def setUpClass(cls) -> None:
         super().setUpClass()
-        folder = tempfile.TemporaryDirectory()
-        cls.addClassCleanup(folder.cleanup)
-        cls.static_root = collected(Path(folder.name))
+        cls.static_root = static_root()
 
     def production(self, **variables: str) -> dict[str, str]:
         """Return the environment of a production site on the database of this test."""

@@ -2,6 +2,8 @@
 # .ci/machine/bare.sh: `sh run.sh test` on a machine that has nothing.
 # usage: sh .ci/machine/bare.sh [quick | PYTEST_ARGUMENTS...]    without arguments: all tests that can be run there
 #
+# quick: `sh run.sh test quick` there, with the shorter list of .ci/machine/bare.txt in place of tests/quick.txt.
+#
 # The machine is a container of Debian 12 with python3, python3-venv and git,
 # and a user without privileges, who gets the files as they are here. Needs
 # root, the sources of trixie.sh and an engine.
@@ -20,6 +22,7 @@ main() {
     docker image inspect "$IMAGE" >/dev/null 2>&1 || bootstrap >"$WORK/log" 2>&1
     start
     hand_over
+    [ "$*" != quick ] || as_stranger 'cp clone/.ci/machine/bare.txt clone/tests/quick.txt'
     as_stranger "cd clone && sh run.sh test $*"
 }
 

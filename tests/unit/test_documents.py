@@ -66,7 +66,10 @@ def test_the_readme_sends_its_reader_to_env_example_for_the_keys() -> None:
 
 
 def test_the_quick_tests_are_there_and_every_folder_without_docker_has_some() -> None:
-    lines = [line for line in text_of("tests/quick.txt").splitlines() if not line.startswith("#")]
+    lines, bare = (
+        [line for line in text_of(name).splitlines() if not line.startswith("#")]
+        for name in ("tests/quick.txt", ".ci/machine/bare.txt")
+    )
 
     for line in lines:
         path, _, test = line.partition("::")
@@ -74,6 +77,8 @@ def test_the_quick_tests_are_there_and_every_folder_without_docker_has_some() ->
         assert (PROJECT / path).is_file(), line
     assert {Path(line).parts[1] for line in lines} == {"unit", "shell", "hazards"}
     assert sorted(set(lines)) == sorted(lines)
+    assert set(bare) < set(lines), "the shorter list for a machine that has nothing"
+    assert len(set(bare)) == len(bare)
 
 
 # --- The commands ---------------------------------------------------------------------------------

@@ -185,6 +185,7 @@ announce() {
     say "  site   $(production_address)"
     [ -n "$DOMAIN" ] || say "         plain HTTP, on every address of this machine; set DOMAIN in .env for HTTPS"
     [ -z "$DJANGO_SUPERUSER_EMAIL" ] || say "  admin  /admin/   $DJANGO_SUPERUSER_EMAIL, password in .env"
+    [ -n "$EMAIL_URL" ] || say "  mail   EMAIL_URL in .env is empty, so the starter cannot send mail (docs/uploads-and-mail.md)"
     remind_of_maintenance
     say "  logs   sh run.sh -0 logs        stop  sh run.sh -0 stop"
     [ -f "/etc/systemd/system/$PROJECT_NAME.service" ] || say "  boot   start at boot: sudo sh run.sh service install"

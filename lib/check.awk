@@ -13,7 +13,7 @@ function remedy_of(key, remedy) {
 function rule(key, pattern, allowed,    value) {
     value = ENVIRON[key]
     if (value ~ pattern) return
-    if (key ~ /PASSWORD$|SECRET/ && key !~ /UPDATE/) value = value == "" ? "is empty" : "is not valid (it is not shown here)"
+    if (key ~ /PASSWORD$|SECRET|EMAIL_URL/ && key !~ /UPDATE/) value = value == "" ? "is empty" : "is not valid (it is not shown here)"
     else value = value == "" ? "is empty" : "is '" value "'"
     refuse(key " in " place(key) " " value, remedy_of(key, "set it to " allowed))
 }
@@ -73,6 +73,10 @@ BEGIN {
     rule("ALLOWED_HOSTS", "^" host "(," host ")*$", "host names separated by commas without spaces, such as www.example.com,.example.org (the dot includes its subdomains), without http://, port, path and underscore")
     origin = "(https?://(\\*\\.)?" address "(:[0-9]+)?)?"
     rule("CSRF_TRUSTED_ORIGINS", "^" origin "(," origin ")*$", "origins separated by commas without spaces, such as https://shop.example.com: http:// or https://, a host name, and if needed a port")
+    # A password may have an @ of its own: the last one counts.
+    server = "([A-Za-z0-9.-]+|\\[[0-9A-Fa-f:.]+\\])(:[1-9][0-9]*)?/?"
+    rule("EMAIL_URL", "^(smtp(s|[+]tls|[+]ssl)?://([^/?# ]+@)?" server ")?$", "smtp+tls://USER:PASSWORD@HOST:587, or smtps:// for port 465 (.env.example says how to write a / in the password), or leave it empty")
+    rule("DEFAULT_FROM_EMAIL", "^([^<>]+<[^<>@ ]+@[^<>@ ]+>|[^<>@ ]+@[^<>@ ]+)?$", "an e-mail address, such as shop@example.com or Shop <shop@example.com>, or leave it empty")
     rule("DEV_BIND", "^([0-9]+\\.[0-9]+\\.[0-9]+\\.[0-9]+|\\[[0-9a-fA-F:.]+\\])$", "an address of this machine, such as 127.0.0.1 or [::1]")
     rule("MAKEMIGRATIONS", "^(write|check|off)?$", "write, check or off, or leave it empty")
     rule("DJANGO_SUPERUSER_UPDATE_PASSWORD", "^(on|off)?$", "on or off")

@@ -3,13 +3,17 @@
 # In the running container if there is one; else in one of its own, which ends with the command. The local mode uses
 # the virtual environment. A database that does not run is started for as long as the command runs.
 manage() { # manage ARGUMENTS...
+    python_in_mode manage.py "$@"
+}
+
+python_in_mode() { # python_in_mode PROGRAM ARGUMENTS...: a file in web/, or - for the input
     case $MODE in
-    local) manage_local "$@" ;;
-    *) manage_in_docker "$@" ;;
+    local) python_in_venv "$@" ;;
+    *) python_in_docker "$@" ;;
     esac
 }
 
-manage_in_docker() { # manage_in_docker ARGUMENTS...
+python_in_docker() { # python_in_docker PROGRAM ARGUMENTS...
     require_engine
     require_own_stack "$MODE"
     export_compose_facts
@@ -18,7 +22,7 @@ manage_in_docker() { # manage_in_docker ARGUMENTS...
     [ -t 0 ] && [ -t 1 ] || manage_terminal=-T
     if [ "$manage_service" != web- ] && is_running "$MODE" "$manage_service"; then
         ! manage_reads_input "$@" && input_is_a_loops || COMPOSE_INPUT=given
-        compose "$MODE" exec ${manage_terminal:+"$manage_terminal"} "$manage_service" python manage.py "$@"
+        compose "$MODE" exec ${manage_terminal:+"$manage_terminal"} "$manage_service" python "$@"
         return
     fi
     manage_service=$(service_of_a_stopped_site "$MODE")
@@ -29,11 +33,13 @@ manage_in_docker() { # manage_in_docker ARGUMENTS...
         start_additions "$MODE" >&2
     fi
     ! manage_reads_input "$@" && input_is_a_loops || COMPOSE_INPUT=given
-    run_to_its_end "$MODE" ${manage_terminal:+"$manage_terminal"} --entrypoint python "$manage_service" manage.py "$@"
+    run_to_its_end "$MODE" ${manage_terminal:+"$manage_terminal"} --entrypoint python "$manage_service" "$@"
 }
 
 # Those whose input is what they work on.
-manage_reads_input() { # manage_reads_input COMMAND ARGUMENTS...
+manage_reads_input() { # manage_reads_input PROGRAM ARGUMENTS...
+    [ "$1" != - ] || return 0
+    shift
     case " $* " in
     " shell"*" -c "* | " shell"*" --command"*) return 1 ;;
     " shell "* | " dbshell "* | " loaddata "*" - "*) ;;
@@ -50,7 +56,7 @@ warn_of_load() {
     warn "this overwrites rows in production that have the same key. To make a backup first, press Ctrl-C and run: sh run.sh -0 backup"
 }
 
-manage_local() { # manage_local ARGUMENTS...
+python_in_venv() { # python_in_venv PROGRAM ARGUMENTS...
     choose_local_database
     if ! local_server_runs; then
         make_state_folder "$STATE"
@@ -61,7 +67,7 @@ manage_local() { # manage_local ARGUMENTS...
         start_local_database >&2
     fi
     export_local_environment
-    in_web "$VENV/bin/python" manage.py "$@"
+    in_web "$VENV/bin/python" "$@"
 }
 
 require_image() { # require_image MODE SERVICE

@@ -30,7 +30,7 @@ HARNESS = """
 set -eu
 umask 077 # the proxy's own user reads what is live all the same
 ROOT=$PROJECT STATE=$FOLDER ENV_FILE=/dev/null MODE=prod COMMAND= BACKUP_KEEP=3
-HEALTH_PATH=/readyz
+HEALTH_PATH=/readyz EMAIL_URL=
 PROJECT_NAME=shop POSTGRES_USER=shop POSTGRES_DB=shop START_TIMEOUT=9
 APP_VERSION=1.5 APP_REVISION=abc WEB_MEMORY=512m
 for library in log result modes image compose parts explain prepare colours releases watch hooks \\

@@ -52,6 +52,24 @@ RULES = [
         ],
         "http:// or https://",
     ),
+    (
+        "EMAIL_URL",
+        [
+            "smtp.example.com",
+            "http://smtp.example.com",
+            "smtp://",
+            "smtp://user:pass word@smtp.example.com",
+            "smtp://user:pa/ss@smtp.example.com",
+            "smtp+tls://smtp.example.com:587?tls=1",
+            "smtp+tls://smtp.example.com:port",
+        ],
+        "smtp+tls://USER:PASSWORD@HOST:587",
+    ),
+    (
+        "DEFAULT_FROM_EMAIL",
+        ["shop", "a@b c@d", "Shop shop@example.com"],
+        "such as shop@example.com",
+    ),
     ("DEV_BIND", ["", "localhost", "127.0.0.1:80", "0.0.0.0/0", "::1"], "127.0.0.1 or [::1]"),
     ("MAKEMIGRATIONS", ["yes", "Write", "checkoff"], "write, check or off, or leave it empty"),
     ("DJANGO_SUPERUSER_UPDATE_PASSWORD", ["yes", "ON", "1"], "on or off"),
@@ -193,6 +211,7 @@ def test_a_value_that_cannot_work_is_refused_by_name(
             "POSTGRES_PASSWORD",
             "SECRET_KEY",
             "PGADMIN_DEFAULT_PASSWORD",
+            "EMAIL_URL",
         )
         found = "is not valid" if cannot_be_shown else f"is '{value}'" if value else "is "
         what, to_do = check(**{key: value})
@@ -235,6 +254,10 @@ def test_run_sh_refuses_it_before_anything_is_touched(
         ("ALLOWED_HOSTS", ".example.com,www.example.org,xn--bcher-kva.example,[::1],10.0.0.7,"),
         ("CSRF_TRUSTED_ORIGINS", "https://shop.example.com"),
         ("CSRF_TRUSTED_ORIGINS", "https://*.example.com,http://10.0.0.7:8080,https://[::1]:8443"),
+        ("EMAIL_URL", "smtp://localhost"),
+        ("EMAIL_URL", "smtp+tls://shop@example.com:p@ss%2Fword@smtp.example.com:587"),
+        ("EMAIL_URL", "smtps://[::1]:465/"),
+        ("DEFAULT_FROM_EMAIL", "The shop <shop@example.com>"),
         ("DEV_BIND", "192.168.1.7"),
         ("DEV_BIND", "[::1]"),
         ("MAKEMIGRATIONS", "check"),

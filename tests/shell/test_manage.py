@@ -144,3 +144,24 @@ def test_a_command_that_fails_fails_here_too_and_leaves_nothing_running(
     assert dash_clone.run(flag, "manage", "check").status == 7
 
     assert docker.compose_calls()[-1] == "stop db"
+
+
+# --- mail-test ------------------------------------------------------------------------------------
+
+
+def test_a_test_mail_is_sent_by_the_python_of_the_version_that_serves(
+    dash_clone: Clone, docker: FakeDocker
+) -> None:
+    make_live(dash_clone, "web-blue")
+    docker.has_container("web-blue")
+
+    dash_clone.run("-0", "mail-test", "ada@example.com").assert_ok()
+
+    assert runs(docker) == ["exec -T web-blue python - ada@example.com"]
+
+
+@pytest.mark.parametrize("arguments", [[], ["ada"], ["a@b.example", "c@d.example"]])
+def test_a_test_mail_needs_one_address(dash_clone: Clone, arguments: list[str]) -> None:
+    dash_clone.run("-0", "mail-test", *arguments).assert_refused(
+        "needs one e-mail", "help mail-test", 2
+    )

@@ -46,7 +46,8 @@ EMAILS = "SELECT email FROM accounts_user"
 NOT_HERE = {
     "git clone https://github.com/YOUR-NAME/PostDoDjango.git site && cd site": "no internet",
     "docker pull python:3.13-slim && docker pull postgres:18 && docker pull caddy:2": "no internet",
-    "sh run.sh -0 manage sendtestemail you@example.com": "no mail server",
+    "sh run.sh -0 mail-test YOU@EXAMPLE.COM": "no mail server, see tests/unit/test_mail_test.py",
+    "sh run.sh -0 mail-test you@example.com": "the same",
     "sh run.sh test": "this test is part of it",
     "sh run.sh lint": "and the linters, with all their options, are its first step",
 }
@@ -274,6 +275,7 @@ STORY = (
     Line("sh run.sh doctor", says("ok   -0 production", "ok   -1 development", "ok   -2 local")),
     Line("sh run.sh help manage", says("usage: sh run.sh")),
     Line("sh run.sh -2", says("/admin/", "admin@example.com / ")),
+    Line("sh run.sh -2 mail-test you@example.com", says("read it on the page /mail/")),
     Line("sh run.sh -2 manage startapp blog"),
     Line("sh run.sh -2 manage makemigrations", made_migration, first=write_a_model),
     Line("sh run.sh -2 manage migrate", says("Applying blog.0001_initial")),

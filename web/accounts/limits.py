@@ -25,6 +25,10 @@ TRIES_FOR_A_NAME = 10
 TRIES_FOR_AN_ADDRESS = 100
 FORGOTTEN_AFTER_SECONDS = 15 * 60
 
+# Mails that a visitor can have sent to one address, and to all together, in the same time.
+MAILS_TO_A_NAME = 3
+MAILS_FOR_AN_ADDRESS = 20
+
 IPV6_NETWORK = 64  # what one household or server has
 
 
@@ -83,6 +87,12 @@ class TooManyTriesMiddleware:
         response = render(request, "429.html", status=HTTPStatus.TOO_MANY_REQUESTS)
         response["Retry-After"] = str(FORGOTTEN_AFTER_SECONDS)
         return response
+
+
+def may_ask_for_mail(request: HttpRequest, name: str) -> bool:
+    """Count a mail that a visitor, who need not be logged in, wants sent to `name`."""
+    of_name, of_address = (f"mail|{key}" for key in _keys(request, name))
+    return _count(of_name) <= MAILS_TO_A_NAME and _count(of_address) <= MAILS_FOR_AN_ADDRESS
 
 
 @receiver(user_login_failed)

@@ -82,7 +82,7 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 AUTH_USER_MODEL = "accounts.User"
 AUTHENTICATION_BACKENDS = ["accounts.limits.LimitedBackend"]
-LOGIN_URL = "admin:login"
+LOGIN_URL = "login"
 LOGIN_REDIRECT_URL = "home"
 
 AUTH_PASSWORD_VALIDATORS = [
@@ -105,6 +105,12 @@ CACHES = {
         "OPTIONS": {"MAX_ENTRIES": 20_000},
     },
 }
+
+# Whether this site can send mail. Without, pages that would send one say so.
+MAIL_IS_SET_UP = True
+
+# Where development keeps the mail that it catches (devmail/).
+DEVMAIL_FOLDER = BASE_DIR / ".mail"
 
 # --- Language and time -----------------------------------------------------------------------
 

@@ -24,4 +24,6 @@ ALLOWED_HOSTS += ["localhost", ".localhost", "127.0.0.1", "[::1]"]
 SESSION_COOKIE_NAME = "dev_sessionid"
 CSRF_COOKIE_NAME = "dev_csrftoken"
 
-EMAIL_BACKEND = "django.core.mail.backends.console.EmailBackend"
+# Caught, and shown on the page /mail/.
+INSTALLED_APPS += ["devmail"]
+EMAIL_BACKEND = "devmail.backend.MailboxBackend"

@@ -1,6 +1,6 @@
 """Production: nothing works that is not configured, and with DOMAIN everything is HTTPS."""
 
-from config import env
+from config import env, mail
 from config.database import postgresql
 
 from .base import *
@@ -58,6 +58,22 @@ SILENCED_SYSTEM_CHECKS = [
     )
     if not decided
 ]
+
+# --- Mail ---------------------------------------------------------------------------------------
+
+MAIL_SERVER = mail.server(env.secret("EMAIL_URL", default=""))
+MAIL_IS_SET_UP = MAIL_SERVER is not None
+
+if MAIL_SERVER is None:
+    EMAIL_BACKEND = "config.mail.NotSetUp"
+else:
+    EMAIL_HOST, EMAIL_PORT = MAIL_SERVER.host, MAIL_SERVER.port
+    EMAIL_HOST_USER, EMAIL_HOST_PASSWORD = MAIL_SERVER.user, MAIL_SERVER.password
+    EMAIL_USE_TLS, EMAIL_USE_SSL = MAIL_SERVER.use_tls, MAIL_SERVER.use_ssl
+    EMAIL_TIMEOUT = mail.TIMEOUT
+
+DEFAULT_FROM_EMAIL = mail.sender(env.text("DEFAULT_FROM_EMAIL", ""), MAIL_SERVER, DOMAINS)
+SERVER_EMAIL = DEFAULT_FROM_EMAIL
 
 # --- Files and logs -----------------------------------------------------------------------------
 

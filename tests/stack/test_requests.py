@@ -315,9 +315,9 @@ def test_nothing_that_was_uploaded_can_run_and_private_files_are_for_who_may_hav
     private = f"/private/invoices/{quote('ä 7.pdf')}"
     assert send(site, get(private)).status == 302
     assert send(site, get(f"/media{private}")).status == 404
-    answer = site.admin("HTTP_PORT").get(private)
-    assert (answer.status, answer.text) == (200, "for Ada")
-    assert answer.headers["Content-Type"] == "application/pdf"
+    page = site.admin("HTTP_PORT").get(private)
+    assert (page.status, page.text) == (200, "for Ada")
+    assert page.headers["Content-Type"] == "application/pdf"
     assert "X-Accel-Redirect" not in answer.headers
     assert site.admin("HTTP_PORT").get(private, Range="bytes=4-6").text == "Ada"
 

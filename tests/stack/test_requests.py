@@ -318,7 +318,7 @@ def test_nothing_that_was_uploaded_can_run_and_private_files_are_for_who_may_hav
     page = site.admin("HTTP_PORT").get(private)
     assert (page.status, page.text) == (200, "for Ada")
     assert page.headers["Content-Type"] == "application/pdf"
-    assert "X-Accel-Redirect" not in answer.headers
+    assert "X-Accel-Redirect" not in page.headers
     assert site.admin("HTTP_PORT").get(private, Range="bytes=4-6").text == "Ada"
 
     written = [word for word in site.run("-0", "backup").out.split() if word.startswith("backups/")]

@@ -61,6 +61,7 @@ def main(arguments: list[str]) -> int:
             say(f"release {number} of {options.releases}: {took[-1]:.0f} s")
             if number % EVERY == 0 or number == options.releases:
                 rows.append([f"{number}", *weigh(site, before), f"{statistics.median(took):.0f}"])
+                say(" | ".join(rows[-1]))
                 took.clear()
     print(reliability.table(COLUMNS, rows))
     print(reliability.listed(facts))

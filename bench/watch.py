@@ -82,13 +82,15 @@ def main(arguments: list[str]) -> int:
         site = ReleasedSite(f"bench-{os.getpid()}", Path(folder) / "site", options.watch)
         cleaning.callback(site.remove)
         prepare(site, kinds)
-        found = [
-            tried(site, kind, options.tries, rate=options.rate, connections=options.connections)
-            for kind in kinds
-        ]
+        found = []
+        for kind in kinds:
+            tries = tried(
+                site, kind, options.tries, rate=options.rate, connections=options.connections
+            )
+            found.append(tries)
+            if options.write:  # at once: what comes after it may be interrupted
+                write([tries.cells()], facts, add=options.add)
     rows = [tries.cells() for tries in found]
-    if options.write:
-        write(rows, facts, add=options.add)
     print(reliability.table(COLUMNS, rows))
     return 0 if all(tries.is_right for tries in found) else 1
 

@@ -3,7 +3,7 @@
 #        sh run.sh [-0|-1|-2] status --watch   show it again every 2 s, until Ctrl-C
 #        sh run.sh [-0|-1|-2] status --json    for programs: docs/status-json.md
 #
-# Exits with 0 if the mode is healthy, 1 if it is unhealthy, 2 if nothing answers. It asks for the page HEALTH_PATH through
+# Exits with 0 if the mode is healthy, 1 if it is unhealthy or requests are held, 2 if nothing answers. It asks for the page HEALTH_PATH through
 # the proxy, as a visitor does. Without a mode, the worst of those that run counts, and production if it was ever released.
 
 WELL=0
@@ -57,11 +57,12 @@ look_at_modes() {
         at=$(mode_name "$status_mode")
         PROBLEMS=
         status_code=$WELL
+        status_ill=unhealthy
         "look_at_$status_mode" || status_code=$?
         note_problems
         case $status_code in
         "$WELL") note_text "$at.state" healthy ;;
-        "$ILL") note_text "$at.state" unhealthy ;;
+        "$ILL") note_text "$at.state" "$status_ill" ;;
         *) note_text "$at.state" down ;;
         esac
         count_mode "$status_mode" "$status_code"
@@ -89,8 +90,10 @@ look_at_prod() {
     ask_engine
     note_text "$at.live" "$(live_colour)"
     note_text "$at.since" "$(docker inspect --format '{{.State.StartedAt}}' "$(container_of prod "$web")" 2>/dev/null | sed 's/\.[0-9]*Z$/Z/')"
-    if maintenance_is_on; then
-        # Through the proxy there is the page alone.
+    status_held=
+    ! requests_are_held || status_held=yes
+    if [ -n "$status_held" ] || maintenance_is_on; then
+        # Through the proxy there is the page alone, or nothing until the end of the hold.
         ANSWER=$(ask_as_visitor prod "$web" 127.0.0.1 8000)
     else
         # shellcheck disable=SC2046 # split on purpose: a port, and a name if there is one
@@ -102,8 +105,14 @@ look_at_prod() {
     look_at_service prod db ""
     for beside_service in $beside; do look_at_service prod "$beside_service" ""; done
     prod_code=0
-    # shellcheck disable=SC2086 # split on purpose: a list of words
-    judge prod proxy "$web" db $beside || prod_code=$?
+    if [ -n "$status_held" ]; then
+        status_ill=held
+        prod_code=$ILL
+        look_at_hold
+    else
+        # shellcheck disable=SC2086 # split on purpose: a list of words
+        judge prod proxy "$web" db $beside || prod_code=$?
+    fi
     look_at_maintenance
     look_at_order prod
     look_at_requests
@@ -224,11 +233,18 @@ look_at_maintenance() {
     fi
 }
 
+look_at_hold() {
+    hold_since=${locked_by#* }
+    note_text "$at.visitors" "no answer yet: requests are held"
+    note_problem "requests are held since ${hold_since#* }, until process ${locked_by%% *} lets them through" "if that takes too long, stop it: kill ${locked_by%% *}"
+}
+
 look_at_requests() {
     requests=$(recent_answers)
     note_number "$at.requests.minutes" "$RECENTLY"
     note_number "$at.requests.answers" "${requests% *}"
     note_number "$at.requests.errors" "${requests#* }"
+    note_number "$at.requests.open" "$(open_at_proxy)"
     [ "${requests#* }" -lt 5 ] || [ "$((${requests#* } * 100))" -le "${requests% *}" ] ||
         note_problem "${requests#* } of ${requests% *} requests failed in the last $RECENTLY minutes" "find out why: sh run.sh -0 logs web"
 }

@@ -36,6 +36,14 @@ recent_answers() { # "ANSWERS ERRORS" that visitors got: from both colours, and 
     } | awk '{ all += $1; bad += $2 } END { print all + 0, bad + 0 }'
 }
 
+# What the proxy has passed on to the site, and has no answer to yet; nothing if Caddy cannot be asked. (It counts a hold's
+# tries too, at another port.)
+open_at_proxy() {
+    is_running prod proxy || return 0
+    in_time docker exec "$(container_of prod proxy)" wget -q -O - http://127.0.0.1:2019/reverse_proxy/upstreams 2>/dev/null |
+        tr '}' '\n' | awk -F '"num_requests":' '/^[[]/ { asked = 1 } /:8000"/ { open += $2 } END { if (asked) print open + 0 }'
+}
+
 # Docker measures for a second or two, so it begins before the rest is asked for.
 begin_memory() { # begin_memory MODE SERVICE...
     memory_mode=$1

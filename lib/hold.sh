@@ -34,6 +34,11 @@ hold_is_free() {
     ! is_locked hold
 }
 
+# By another run.sh, whose lock locked_by has then.
+requests_are_held() {
+    is_running prod proxy && is_locked hold && in_hold held 2>/dev/null
+}
+
 release_requests() {
     UNDO=${UNDO#release_requests }
     [ -n "$HOLD" ] || return 0

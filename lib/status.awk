@@ -49,7 +49,7 @@ function show(mode, at,    i, name) {
     for (i = 0; (at "jobs." i ".name") in value; i++)
         row("job", job(at "jobs." i "."))
     if ((at "requests.answers") in value)
-        row("requests", value[at "requests.answers"] " in the last " value[at "requests.minutes"] " minutes, of which " value[at "requests.errors"] " failed")
+        row("requests", value[at "requests.answers"] " in the last " value[at "requests.minutes"] " minutes, of which " value[at "requests.errors"] " failed" (value[at "requests.open"] != "" ? "; " value[at "requests.open"] " under way" : ""))
     if ((at "visitors") in value)
         row("visitors", "get " (value[at "visitors"] != "" ? value[at "visitors"] : "no answer"))
 }

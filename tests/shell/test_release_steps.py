@@ -65,6 +65,22 @@ def test_postgresql_restarts_while_requests_wait_and_they_are_let_through(
     assert production.live == "web-green"
 
 
+def test_a_release_under_maintenance_is_one_like_any_other_and_says_that_it_is_on(
+    production: Production,
+) -> None:
+    production.serves("blue")
+    page = production.folder / "live/maintenance/page.html"
+    page.parent.mkdir()
+    page.write_text("closed")
+    done = production.run(WATCH_SECONDS="30")
+
+    assert (done.status, done.err) == (0, "")
+    assert "watch_new_version green blue" in done.calls
+    assert production.live == "web-green"
+    assert "note   maintenance is on: visitors get its page" in done.out
+    assert page.read_text() == "closed"
+
+
 def test_a_colour_that_an_interrupted_run_left_is_stopped(production: Production) -> None:
     production.serves("blue", web_green="healthy")
     done = production.run(HAS_IMAGE="web-blue shop-web:next")

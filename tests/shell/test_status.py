@@ -13,7 +13,7 @@ import pytest
 from documents import text_of
 
 from .fakes import FakeDocker
-from .machine import Clone
+from .machine import Clone, start_of
 from .terminal import CTRL_C, Terminal
 from .test_starts import make_live
 
@@ -92,6 +92,10 @@ def test_without_an_engine_a_released_production_is_down(dash_clone: Clone) -> N
 ANSWERED = '{"logger": "gunicorn.access", "status": %s, "bytes": 1}'
 NOT_DELIVERED = '{"level":"error","logger":"http.log.error","request":{},"status":502}'
 GIGABYTE = 1073741824
+UPSTREAMS = (  # as Caddy's admin API answers; the second is a hold's
+    '[{"address":"172.18.0.4:8000","num_requests":3,"fails":0},'
+    '{"address":"172.18.0.4:18000","num_requests":7,"fails":0}]'
+)
 
 
 @pytest.fixture
@@ -105,6 +109,7 @@ def shop(dash_clone: Clone, docker: FakeDocker) -> Clone:
     docker.answer("stats *", out="id-web-blue 66.5MiB / 1GiB\nid-db 1.5GiB / 8GiB")
     answers = [ANSWERED % status for status in (200, 404, 200)]
     docker.answer("logs *--since 5m id-web-blue", out="\n".join(answers))
+    docker.answer("exec id-proxy wget *:2019/reverse_proxy/upstreams", out=UPSTREAMS)
     releases = dash_clone.state / "releases"
     releases.mkdir(mode=0o700)
     for number in (1, 2):
@@ -140,7 +145,7 @@ def test_a_production_that_is_well_says_what_it_uses_and_has_done(shop: Clone) -
 
     assert "  --  " not in said, "no problem"
     assert "  memory     web-blue 66 MB of 1.0 GB, db 1.5 GB of 8.0 GB\n" in said
-    assert "  requests   3 in the last 5 minutes, of which 0 failed\n" in said
+    assert "  requests   3 in the last 5 minutes, of which 0 failed; 3 under way\n" in said
     assert "  release    2, of 2026-11-30 09:00:02 by ana\n" in said
     assert re.search(r"^  backup     backups/shop.dump, of \d{4}-\d\d-\d\d ", said, re.MULTILINE)
     assert (
@@ -158,6 +163,25 @@ def test_what_is_wrong_stands_first_with_its_remedy(shop: Clone, docker: FakeDoc
         "  --   db is stopped",
         "       next: start it: sh run.sh -0; why it stopped: sh run.sh -0 logs db",
     ]
+
+
+def test_while_requests_are_held_the_site_is_held_and_not_down(
+    shop: Clone, docker: FakeDocker
+) -> None:
+    held = shop.state / "lock-hold"
+    held.write_text(f"{os.getpid()} {start_of(os.getpid())} 2026-11-30 10:00:00\n")
+    no_answer(shop, docker)
+
+    found = as_json(shop)["production"]
+    docker.answer("exec id-proxy sh */hold.sh held", status=1)
+    after = shop.run("-0", "status")
+
+    assert found["state"] == "held"
+    assert found["visitors"] == "no answer yet: requests are held"
+    (problem,) = (one for one in found["problems"] if "held" in one["what"])
+    assert problem["what"].startswith("requests are held since 2026-11-30 10:00:00, until process ")
+    assert problem["next"].endswith(f"kill {os.getpid()}")
+    assert after.status == DOWN
 
 
 def no_backup(clone: Clone, _: FakeDocker) -> None:

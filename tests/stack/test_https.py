@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import json
 import os
 import socket
 import ssl
@@ -131,6 +132,29 @@ def test_the_bare_domain_leads_to_the_one_with_www(secure: Clone, tmp_path: Path
     assert ask(secure, name, "/")[0] == 200
     before = secure.visitor("HTTP_PORT").get("/admin/?page=2", Host="localhost")
     assert before.headers["Location"] == location, "what DOMAIN was before leads to it too"
+
+
+def test_with_the_certificate_at_a_proxy_in_front_its_word_counts_and_nobody_elses(
+    secure: Clone,
+) -> None:
+    """HTTPS_PORT is empty: all of it comes by plain HTTP."""
+    secure.run("-0", HTTPS_PORT="")
+    proxy = secure.containers("prod")["proxy"]
+    ports = proxy.facts()["NetworkSettings"]["Ports"]
+    told = {"Host": "localhost", "X-Forwarded-Proto": "https", "X-Forwarded-For": "192.0.2.7"}
+    headers = [word for name in told for word in ("--header", f"{name}: {told[name]}")]
+
+    page = proxy.run("wget", "-q", "-O", "-", *headers, "http://127.0.0.1/admin/login/?front")
+    claims = {name.replace("-", "_"): text for name, text in told.items()}
+    claimed = secure.visitor("HTTP_PORT").get("/admin/login/?claimed", **claims)
+
+    assert [port for port, hosts in ports.items() if hosts] == ["80/tcp"]
+    assert "csrfmiddlewaretoken" in page, "Django takes it for HTTPS, and redirects nowhere"
+    assert claimed.status in (301, 308), claimed
+    log = secure.containers("prod")[secure.live()].log().splitlines()
+    (line,) = (json.loads(line) for line in log if "?front" in line)
+    assert line["client"] == "192.0.2.7"
+    assert not [line for line in log if "?claimed" in line and "192.0.2.7" in line]
 
 
 def ask(clone: Clone, name: str, path: str) -> tuple[int, str | None]:

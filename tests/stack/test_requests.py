@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import re
 import signal
 import socket
 import threading
@@ -344,6 +345,18 @@ def test_what_gunicorn_never_sees_is_in_the_log_of_the_proxy(site: Clone) -> Non
     assert "?unseen" not in live(site).log()
 
 
+def test_the_log_does_not_let_anyone_in_under_maintenance(site: Clone) -> None:
+    link = re.search(r"/\?maintenance_key=(\S+)", site.run("maintenance", "on").out)
+    assert link
+    try:
+        assert site.visitor("HTTP_PORT").get(link[0], Referer=link[0]).status == 303
+        proxy = site.containers("prod")["proxy"]
+        eventually(lambda: proxy.log().count("maintenance_key=REDACTED") == 2, "the line")
+        assert link[1] not in proxy.log()
+    finally:
+        site.run("maintenance", "off")
+
+
 # ---- Who asks ----
 
 
@@ -466,6 +479,9 @@ def test_a_hold_ends_with_what_began_it_also_by_kill(site: Clone) -> None:
     is_held = ("sh", "/etc/caddy/site/hold.sh", "held")
     run = site.start("hold", "sleep", "600")
     eventually(lambda: proxy.try_run(*is_held).returncode == 0, "requests to be held")
+    assert (
+        "visitors   get no answer yet: requests are held" in site.run("-0", "status", ok=False).out
+    )
 
     run.send(signal.SIGKILL)
 

@@ -12,14 +12,14 @@ from shell.machine import PROJECT
 from .engine import docker
 from .runs import PATIENCE
 
-RELEASES, REQUESTS = 3, 3000
+RELEASES, REQUESTS = 3, 1500
 
 
 @pytest.mark.usefixtures("engine")
 def test_releases_one_with_a_migration_lose_no_request_and_do_none_twice(tmp_path: Path) -> None:
     """GET, POST, slow requests and uploads over HTTP/1.1 and HTTP/2, whose answers are checked."""
     # So many come while it is released: the test takes no longer for them.
-    asked = {"--releases": RELEASES, "--requests": REQUESTS, "--rate": 60, "--watch": 2}
+    asked = {"--releases": RELEASES, "--requests": REQUESTS, "--rate": 30, "--watch": 2}
     words = [word for name, value in asked.items() for word in (name, str(value))]
     command = [sys.executable, "-m", "bench", "releases", *words]
     with (tmp_path / "out").open("w") as out, (tmp_path / "err").open("w") as err:

@@ -15,6 +15,7 @@ from django.contrib.staticfiles import finders
 from django.core.management import call_command
 from django.test import LiveServerTestCase, tag
 
+from api.finders import SwaggerUiFinder
 from api.tests.client import PASSWORD, ApiTestCase, without_throttles
 
 CONFIG = Path(__file__).with_name("schemathesis.toml")
@@ -46,6 +47,15 @@ class SchemaTests(ApiTestCase):
         for file in files:
             with self.subTest(file):
                 self.assertIsNotNone(finders.find(file))
+
+    def test_swagger_ui_is_complete_without_its_other_files(self) -> None:
+        files = {name: storage.open(name).read() for name, storage in SwaggerUiFinder().list()}
+        told = {
+            found.decode()
+            for content in files.values()
+            for found in re.findall(rb"# sourceMappingURL=([\w.-]+)", content)
+        }
+        self.assertLessEqual(told, files.keys(), "collectstatic would refuse the others")
 
 
 @tag("slow")

@@ -2,7 +2,13 @@
 
 from typing import Any
 
-API_APPS = ["api", "rest_framework", "drf_spectacular", "drf_spectacular_sidecar"]
+API_APPS = ["api", "rest_framework", "drf_spectacular"]
+
+STATICFILES_FINDERS = [
+    "django.contrib.staticfiles.finders.FileSystemFinder",
+    "django.contrib.staticfiles.finders.AppDirectoriesFinder",
+    "api.finders.SwaggerUiFinder",
+]
 
 REST_FRAMEWORK: dict[str, Any] = {
     "DEFAULT_AUTHENTICATION_CLASSES": [

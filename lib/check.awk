@@ -77,6 +77,12 @@ BEGIN {
     server = "([A-Za-z0-9.-]+|\\[[0-9A-Fa-f:.]+\\])(:[1-9][0-9]*)?/?"
     rule("EMAIL_URL", "^(smtp(s|[+]tls|[+]ssl)?://([^/?# ]+@)?" server ")?$", "smtp+tls://USER:PASSWORD@HOST:587, or smtps:// for port 465 (.env.example says how to write a / in the password), or leave it empty")
     rule("DEFAULT_FROM_EMAIL", "^([^<>]+<[^<>@ ]+@[^<>@ ]+>|[^<>@ ]+@[^<>@ ]+)?$", "an e-mail address, such as shop@example.com or Shop <shop@example.com>, or leave it empty")
+    s3 = index("," ENVIRON["COMPOSE_PROFILES"] ",", ",s3,") && mode == "prod" # then none of them may be empty
+    rule("S3_ENDPOINT", "^(https?://[A-Za-z0-9.-]+(:[1-9][0-9]*)?/?)" (s3 ? "" : "?") "$", "the address of the object store, such as https://s3.eu-central-1.amazonaws.com")
+    rule("S3_REGION", "^[a-z0-9-]+$", "a region, such as eu-central-1; us-east-1 where the store has none")
+    rule("S3_BUCKET", "^[a-z0-9.-]" (s3 ? "+" : "*") "$", "the name of a bucket: lower-case letters, digits, - and .")
+    rule("S3_ACCESS_KEY", "^[^ ]" (s3 ? "+" : "*") "$", "the access key of the object store")
+    rule("S3_SECRET_KEY", "^[^ ]" (s3 ? "+" : "*") "$", "the secret key of the object store")
     rule("DEV_BIND", "^([0-9]+\\.[0-9]+\\.[0-9]+\\.[0-9]+|\\[[0-9a-fA-F:.]+\\])$", "an address of this machine, such as 127.0.0.1 or [::1]")
     rule("MAKEMIGRATIONS", "^(write|check|off)?$", "write, check or off, or leave it empty")
     rule("DJANGO_SUPERUSER_UPDATE_PASSWORD", "^(on|off)?$", "on or off")

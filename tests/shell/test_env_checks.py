@@ -70,6 +70,11 @@ RULES = [
         ["shop", "a@b c@d", "Shop shop@example.com"],
         "such as shop@example.com",
     ),
+    ("S3_ENDPOINT", ["s3.example.com", "https://", "https://s3.example.com/b"], "such as https://"),
+    ("S3_REGION", ["", "eu central", "EU"], "such as eu-central-1"),
+    ("S3_BUCKET", ["My bucket", "a/b", "Shop"], "lower-case letters"),
+    ("S3_ACCESS_KEY", ["a b"], "the access key"),
+    ("S3_SECRET_KEY", ["a b"], "the secret key"),
     ("DEV_BIND", ["", "localhost", "127.0.0.1:80", "0.0.0.0/0", "::1"], "127.0.0.1 or [::1]"),
     ("MAKEMIGRATIONS", ["yes", "Write", "checkoff"], "write, check or off, or leave it empty"),
     ("DJANGO_SUPERUSER_UPDATE_PASSWORD", ["yes", "ON", "1"], "on or off"),
@@ -175,7 +180,7 @@ def ready(dash_clone: Clone) -> Clone:
     return dash_clone
 
 
-def check(**changed: str) -> list[str]:
+def check(mode: str = "local", **changed: str) -> list[str]:
     """What lib/check.awk finds in the values of .env.example with these changes; empty: nothing."""
     values = dict(KEY_LINE.findall((PROJECT / ".env.example").read_text()))
     empty = [key for key, value in values.items() if not value and IS_SECRET.search(key)]
@@ -186,7 +191,7 @@ def check(**changed: str) -> list[str]:
             "-v",
             "given= ",
             "-v",
-            "mode=local",
+            f"mode={mode}",
             "-v",
             f"jobs={' '.join(changed)}",
             "-f",
@@ -212,6 +217,7 @@ def test_a_value_that_cannot_work_is_refused_by_name(
             "SECRET_KEY",
             "PGADMIN_DEFAULT_PASSWORD",
             "EMAIL_URL",
+            "S3_SECRET_KEY",
         )
         found = "is not valid" if cannot_be_shown else f"is '{value}'" if value else "is "
         what, to_do = check(**{key: value})
@@ -417,9 +423,25 @@ def test_what_the_patterns_need_of_awk_each_awk_can_do(clone: Clone) -> None:
 
 def test_every_known_key_that_has_rules_is_tried_here() -> None:
     checked = set(
-        re.findall(r'(?:rule|memory)\("([A-Z_]+)"', (PROJECT / "lib" / "check.awk").read_text())
+        re.findall(r'(?:rule|memory)\("([A-Z0-9_]+)"', (PROJECT / "lib" / "check.awk").read_text())
     )
     assert checked | set(PORT_KEYS) | {"SCHEDULE_REPORT"} == {rule[0] for rule in RULES}
+
+
+def test_production_with_the_part_s3_needs_all_that_reaches_the_store() -> None:
+    store = {
+        "S3_ENDPOINT": "https://s3.example.com",
+        "S3_BUCKET": "uploads.shop",
+        "S3_ACCESS_KEY": "AKIA+/=",
+        "S3_SECRET_KEY": "a/b+c=",
+    }
+    assert check("prod", COMPOSE_PROFILES="s3", **store) == []
+    for key in store:
+        what, remedy = check("prod", COMPOSE_PROFILES="api,s3", **(store | {key: ""}))
+        assert what.startswith(f"{key} in .env is empty")
+        assert remedy
+        assert check("prod", COMPOSE_PROFILES="api", **(store | {key: ""})) == []
+        assert check("local", COMPOSE_PROFILES="s3", **(store | {key: ""})) == []
 
 
 def test_every_key_of_the_example_is_read_by_something() -> None:

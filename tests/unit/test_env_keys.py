@@ -11,12 +11,12 @@ from projects import REPOSITORY
 from embedded_postgres.binaries import PRODUCTION_MAJOR
 from postdo.base import config
 
-EXAMPLE = dict(re.findall(r"^([A-Z_]+)=(.*)$", (REPOSITORY / ".env.example").read_text(), re.M))
+EXAMPLE = dict(re.findall(r"^([A-Z0-9_]+)=(.*)$", (REPOSITORY / ".env.example").read_text(), re.M))
 COMPOSE = sorted(REPOSITORY.glob("docker-compose*.yml"))
-COMPOSE_DEFAULT = re.compile(r"\$\{([A-Z_]+):-([^${}]*)\}")
+COMPOSE_DEFAULT = re.compile(r"\$\{([A-Z0-9_]+):-([^${}]*)\}")
 PYTHON_DEFAULTS = (
-    re.compile(r'get\("([A-Z_]+)"(?:, |\) or )"([^"]+)"'),
-    re.compile(r'env\.[a-z_]+\("([A-Z_]+)", (?:default=)?"?([^" ()*]+)"?\)'),  # the starter's
+    re.compile(r'get\("([A-Z0-9_]+)"(?:, |\) or )"([^"]+)"'),
+    re.compile(r'env\.[a-z_]+\("([A-Z0-9_]+)", (?:default=)?"?([^" ()*]+)"?\)'),  # the starter's
 )
 # What stands for "empty" where a program takes no empty value. Key: value.
 EMPTY = {
@@ -85,7 +85,7 @@ def test_postdo_decides_by_default_as_the_example_says() -> None:
 def test_every_key_is_checked_before_anything_starts() -> None:
     """Where one is missing: a rule in lib/check.awk, or FREE_TEXT above."""
     rules = (REPOSITORY / "lib/check.awk").read_text()
-    checked = set(re.findall(r'(?:rule|memory)\("([A-Z_]+)"', rules))
+    checked = set(re.findall(r'(?:rule|memory)\("([A-Z0-9_]+)"', rules))
     checked |= {key for key in EXAMPLE if key.startswith("SCHEDULE_")}  # by one rule for all
     ports = {key for key in EXAMPLE if key.endswith("_PORT") and "_PORT" in rules}
     assert set(EXAMPLE) - checked - ports == FREE_TEXT

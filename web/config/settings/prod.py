@@ -77,6 +77,12 @@ SERVER_EMAIL = DEFAULT_FROM_EMAIL
 
 # --- Files and logs -----------------------------------------------------------------------------
 
+if env.part("s3"):
+    from .s3 import storage, with_store
+
+    STORAGES |= {"default": storage("media"), "private": storage("private")}
+    CONTENT_SECURITY_POLICY = with_store(CONTENT_SECURITY_POLICY)
+
 # Names with a hash, which a browser may keep for ever, compressed once, at build time.
 STORAGES["staticfiles"] = {
     "BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage",

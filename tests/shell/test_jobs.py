@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 import subprocess
@@ -174,6 +175,28 @@ def test_the_version_that_serves_runs_it(shop: Clone, docker: FakeDocker) -> Non
     assert "green" in (docker.folder / "colours").read_text().split()
     prod = (PROJECT / "docker-compose.prod.yml").read_text()
     assert "image: ${PROJECT_NAME:-postdo}-web:${POSTDO_JOB_COLOUR:-blue}" in prod
+
+
+PARTS = sorted(PROJECT.glob("docker-compose.*.prod.yml"))
+
+
+@pytest.mark.parametrize("part", [None, *PARTS], ids=lambda part: part.name if part else "no part")
+def test_it_has_what_the_site_has(has_compose: None, part: Path | None) -> None:
+    """Settings, uploads and networks, also those of an optional part."""
+    files = [PROJECT / "docker-compose.yml", PROJECT / "docker-compose.prod.yml"]
+    options = [word for path in [*files, part] if path for word in ("-f", str(path))]
+    read = ["docker", "compose", *options, "--profile", "*", "config", "--format", "json"]
+    surroundings = {"PATH": os.environ["PATH"], "POSTDO_RUN": "yes"}
+    done = subprocess.run(read, env=surroundings, capture_output=True, text=True, check=True)
+    services = json.loads(done.stdout)["services"]
+    job, site = services["web-job"], services["web-blue"]
+
+    for key in ("environment", "networks", "mem_limit", "read_only", "tmpfs"):
+        assert job[key] == site[key], key
+    mounts = {(one["source"], one["target"]) for one in site["volumes"]}
+    assert {(one["source"], one["target"]) for one in job["volumes"]} == {
+        (source, target) for source, target in mounts if target != "/uploads"
+    }
 
 
 def test_jobs_that_are_due_run_one_after_another_whether_or_not_one_fails(

@@ -17,6 +17,7 @@ main() {
     require_port DEV_PORT dev
     require_port PGADMIN_PORT dev
     require_port DEV_DB_PORT dev
+    [ -z "$DEBUG_PORT" ] || require_port DEBUG_PORT dev
     export_compose_facts
     require_volume_major dev
     require_roles dev
@@ -51,6 +52,7 @@ announce() {
     say "  site     http://127.0.0.1:$DEV_PORT/"
     say "  admin    http://127.0.0.1:$DEV_PORT/admin/   $(superuser_login)"
     say "  pgAdmin  http://127.0.0.1:$PGADMIN_PORT/$(pgadmin_login)$(is_well dev pgadmin || printf '   (still starting, which takes a minute)')"
+    [ -z "$DEBUG_PORT" ] || say "  debugger 127.0.0.1:$DEBUG_PORT"
     say "  logs     sh run.sh -1 logs        stop  sh run.sh -1 stop"
     say ""
 }

@@ -22,7 +22,9 @@ call_compose() { # call_compose prod|dev ARGUMENTS...
     [ ! -f "$OVERRIDE_FILE" ] || set -- -f "$OVERRIDE_FILE" "$@"
     [ -z "$OWN_GIVEN" ] || set -- -f "$(own_keys_file)" "$@"
     for compose_file in $(part_files "$compose_mode"); do set -- -f "$ROOT/$compose_file" "$@"; done
-    if [ "$compose_mode" = prod ]; then
+    if [ "$compose_mode" = dev ]; then
+        [ -z "$DEBUG_PORT" ] || set -- -f "$ROOT/docker-compose.debug.yml" "$@"
+    else
         [ -z "$PROD_DB_PORT" ] || set -- -f "$ROOT/docker-compose.db-port.yml" "$@"
         ! serves_https || set -- -f "$ROOT/docker-compose.https.yml" "$@"
     fi

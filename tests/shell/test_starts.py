@@ -91,6 +91,23 @@ def test_the_first_development_start_goes_its_way_with_a_fake_docker(
     assert clone.env()["DJANGO_SUPERUSER_PASSWORD"] in result.out, "made for development, so shown"
 
 
+def test_debug_port_runs_development_under_a_debugger_and_production_as_ever_with_a_fake_docker(
+    dash_clone: Clone, docker: FakeDocker
+) -> None:
+    def debugs(flag: str, port: str) -> bool:
+        before = len(docker.calls())
+        said = dash_clone.run(flag, DEBUG_PORT=port).assert_ok().out
+        found = any("docker-compose.debug.yml" in call for call in docker.calls()[before:])
+        assert (f"debugger 127.0.0.1:{port}\n" in said) == found
+        return found
+
+    assert debugs("-1", "5678")
+    assert not debugs("-1", "")
+    assert not debugs("-0", "5678")
+    taken = dash_clone.run("-1", DEBUG_PORT=dash_clone.environment["DEV_PORT"])
+    taken.assert_refused("DEBUG_PORT and DEV_PORT in the environment", "give each its own port")
+
+
 def test_the_two_modes_never_meet_with_a_fake_docker(dash_clone: Clone, docker: FakeDocker) -> None:
     project = dash_clone.environment["PROJECT_NAME"]
     for flag, mine, other in (("-0", "prod", "dev"), ("-1", "dev", "prod")):

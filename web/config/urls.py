@@ -25,3 +25,7 @@ if apps.is_installed("notifications"):
     urlpatterns.append(path("", include("notifications.urls")))
 if settings.DEBUG and apps.is_installed("devmail"):
     urlpatterns.append(path("mail/", include("devmail.urls")))
+
+# In development (config/settings/dev.py).
+if apps.is_installed("debug_toolbar"):
+    urlpatterns.append(path("__debug__/", include("debug_toolbar.urls")))

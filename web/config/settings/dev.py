@@ -1,5 +1,7 @@
 """Development: errors with all their details, no HTTPS, plain logs."""
 
+from importlib.util import find_spec
+
 from config import env
 from config.database import postgresql
 
@@ -27,3 +29,15 @@ CSRF_COOKIE_NAME = "dev_csrftoken"
 # Caught, and shown on the page /mail/.
 INSTALLED_APPS += ["devmail"]
 EMAIL_BACKEND = "devmail.backend.MailboxBackend"
+
+# A handle at the edge of each page opens it: queries, templates, settings, time. It is in
+# requirements/dev.in alone; remove it there and nothing here is missing.
+if find_spec("debug_toolbar"):
+    INSTALLED_APPS.append("debug_toolbar")
+    MIDDLEWARE.insert(1, "debug_toolbar.middleware.DebugToolbarMiddleware")  # behind the health
+    INTERNAL_IPS = ["127.0.0.1", "::1"]
+    DEBUG_TOOLBAR_CONFIG = {
+        "SHOW_COLLAPSED": True,
+        # In Docker, this machine is the gateway of the container.
+        "SHOW_TOOLBAR_CALLBACK": "debug_toolbar.middleware.show_toolbar_with_docker",
+    }

@@ -1,9 +1,12 @@
 """The settings modules, each loaded by a process of its own."""
 
 import json
+import re
 import tempfile
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+from unittest import skipUnless
 
 from django.test import SimpleTestCase
 
@@ -120,3 +123,23 @@ class DevelopmentSettingsTests(SimpleTestCase):
         self.assertNotEqual(
             setting(env, "SESSION_COOKIE_NAME"), setting(production(), "SESSION_COOKIE_NAME")
         )
+
+    @skipUnless(find_spec("debug_toolbar"), "django-debug-toolbar is not installed")
+    def test_its_pages_have_the_toolbar_within_their_content_security_policy(self) -> None:
+        """Nothing inline, and nothing of another site; in production there is none."""
+        code = (
+            "import django; django.setup(); from django.test import Client; "
+            "page = Client().get('/', headers={'host': 'localhost'}); "
+            "print(page.headers['Content-Security-Policy']); print(page.text)"
+        )
+        env = environment("config.settings.dev", DATABASE_URL=NOBODY_LISTENS)
+        result = python(env, "-c", code)
+        policy, _, page = result.stdout.partition("\n")
+        self.assertIn("default-src 'self'", policy, result.stderr)
+        _, _, toolbar = page.partition('id="djDebugRoot"')
+        self.assertIn("toolbar.js", toolbar)
+        scripts = re.findall(r"<script[^>]*>", toolbar)
+        self.assertEqual([tag for tag in scripts if 'src="/static/' not in tag], [])
+        self.assertNotRegex(toolbar, r"<style|\sstyle=|\son[a-z]+=")
+        for name in ("INSTALLED_APPS", "MIDDLEWARE"):
+            self.assertNotIn("debug_toolbar", str(setting(production(), name)))

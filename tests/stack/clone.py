@@ -231,8 +231,9 @@ def make_clone(origin: Path, *, owner: int | None = None, open_folder: bool = Tr
     name = f"postdo-stack-{os.getpid()}-{folder.name[-8:].lower().replace('_', 'x')}"
     ports = {key: str(_free_port()) for key in PORT_KEYS}
     # The watch after a switch has a test of its own; it would cost every other one half a minute.
-    own = {"PROJECT_NAME": name, "WATCH_SECONDS": "0", "LC_ALL": "C.UTF-8", **ports}
-    return Clone(root, name, {**_surroundings(), **own})
+    # And old images: all clones have one build cache, in which each would look for what is old.
+    own = {"PROJECT_NAME": name, "WATCH_SECONDS": "0", "KEEP_RELEASES": "1000"}
+    return Clone(root, name, {**_surroundings(), **own, "LC_ALL": "C.UTF-8", **ports})
 
 
 def _surroundings() -> dict[str, str]:

@@ -36,12 +36,14 @@ recent_answers() { # "ANSWERS ERRORS" that visitors got: from both colours, and 
     } | awk '{ all += $1; bad += $2 } END { print all + 0, bad + 0 }'
 }
 
-# What the proxy has passed on to the site, and has no answer to yet; nothing if Caddy cannot be asked. (It counts a hold's
-# tries too, at another port.)
+# What the proxy has passed on to the site, and has no answer to yet; nothing if Caddy cannot tell. (It names a busy address
+# twice, and those to which a hold tries to connect, at another port; none before 2.11, or if nobody has asked lately.)
 open_at_proxy() {
     is_running prod proxy || return 0
     in_time docker exec "$(container_of prod proxy)" wget -q -O - http://127.0.0.1:2019/reverse_proxy/upstreams 2>/dev/null |
-        tr '}' '\n' | awk -F '"num_requests":' '/^[[]/ { asked = 1 } /:8000"/ { open += $2 } END { if (asked) print open + 0 }'
+        tr '}' '\n' | awk -F '"' '
+            $4 ~ /:8000$/ && !seen[$4]++ { known = 1; open += substr($7, 2) }
+            END { if (known) print open }'
 }
 
 # Docker measures for a second or two, so it begins before the rest is asked for.

@@ -92,8 +92,10 @@ def test_without_an_engine_a_released_production_is_down(dash_clone: Clone) -> N
 ANSWERED = '{"logger": "gunicorn.access", "status": %s, "bytes": 1}'
 NOT_DELIVERED = '{"level":"error","logger":"http.log.error","request":{},"status":502}'
 GIGABYTE = 1073741824
-UPSTREAMS = (  # as Caddy's admin API answers; the second is a hold's
-    '[{"address":"172.18.0.4:8000","num_requests":3,"fails":0},'
+UPSTREAMS = (  # as Caddy's admin API answers: what is busy twice; the last is a hold's
+    '[{"address":"172.18.0.4:8000","num_requests":2,"fails":0},'
+    '{"address":"172.18.0.4:8000","num_requests":2,"fails":0},'
+    '{"address":"172.18.0.5:8000","num_requests":1,"fails":0},'
     '{"address":"172.18.0.4:18000","num_requests":7,"fails":0}]'
 )
 

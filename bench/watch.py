@@ -84,12 +84,13 @@ def main(arguments: list[str]) -> int:
         prepare(site, kinds)
         found = []
         for kind in kinds:
-            tries = tried(
-                site, kind, options.tries, rate=options.rate, connections=options.connections
-            )
+            tries = Tries(kind, tally=Tally(moment=site.moment))
             found.append(tries)
-            if options.write:  # at once: what comes after it may be interrupted
-                write([tries.cells()], facts, add=options.add)
+            try:
+                tried(site, tries, options)
+            finally:  # what was tried counts, also if it is interrupted
+                if options.write and tries.count:
+                    write([tries.cells()], facts, add=options.add)
     rows = [tries.cells() for tries in found]
     print(reliability.table(COLUMNS, rows))
     return 0 if all(tries.is_right for tries in found) else 1
@@ -139,24 +140,27 @@ def tag(site: ReleasedSite, version: str) -> None:
     run(["docker", "tag", image(site, "next"), image(site, version)])
 
 
-def tried(site: ReleasedSite, kind: str, count: int, *, rate: float, connections: int) -> Tries:
+def tried(site: ReleasedSite, tries: Tries, options: argparse.Namespace) -> None:
     """Release that kind of version so often, under traffic."""
-    tries = Tries(kind, count, tally=Tally(moment=site.moment))
-    images = itertools.cycle(IMAGES[kind])
+    images = itertools.cycle(IMAGES[tries.kind])
     visits = traffic(
-        site.address(), tries.tally, rate=rate, connections=connections, per_thousand=PER_THOUSAND
+        site.address(),
+        tries.tally,
+        rate=options.rate,
+        connections=options.connections,
+        per_thousand=PER_THOUSAND,
     )
     with visits:
         time.sleep(SETTLED)
-        for number in range(1, count + 1):
+        for number in range(1, options.tries + 1):
             released = site.begin("-0", IMAGE=image(site, next(images)))
             reason = reason_of(released)
+            tries.count += 1
             if reason:
                 tries.seconds.append(watched_seconds(released))
-            say(f"{TITLES[kind]}, {number} of {count}: {reason or 'it serves'}")
-    for line in tries.tally.failures if kind != ENDS else ():  # where nobody is there to answer
+            say(f"{TITLES[tries.kind]}, {number} of {options.tries}: {reason or 'it serves'}")
+    for line in tries.tally.failures if tries.kind != ENDS else ():  # where nobody is there
         say(line)
-    return tries
 
 
 def reason_of(released: Run) -> str:

@@ -111,12 +111,12 @@ FROM base AS production
 RUN python -c 'import pathlib, pip, shutil; shutil.rmtree(pathlib.Path(pip.__file__).parent)' && rm -f "$(command -v pip)"*
 COPY --from=requirements-production /venv /venv
 COPY --from=postgresql /opt/postgresql /opt/postgresql
-# Where uploads are while they come in. On disk: Compose mounts a volume there, which takes its owner from here.
+# Where uploads are while they come in, on disk, and where they stay: for everyone (/files/public/media), and for whom the site
+# says. Compose mounts volumes there, which take their owner from here. The group of the latter may write: a release's
+# migrations run as whoever owns backups/, and are of that group.
 ENV POSTDO_UPLOADS=/uploads
-RUN install -d -m 700 -o app -g app /uploads
-# Where they stay, in a volume of both colours: for everyone (/files/public/media), and for whom the site says. Their group
-# may write: a release's migrations run as whoever owns backups/, and are of that group.
-RUN install -d -m 2775 -o app -g app /files /files/public /files/public/media /files/private
+RUN install -d -m 700 -o app -g app /uploads \
+    && install -d -m 2775 -o app -g app /files /files/public /files/public/media /files/private
 # One that does not start here (another C library) is found now, and not at the first release that changes the schema.
 RUN /opt/postgresql/bin/pg_dump --version && /opt/postgresql/bin/pg_restore --version
 COPY --from=project /opt/kit /opt/kit

@@ -55,13 +55,15 @@ show_migrations() {
     say "  migrations  to see the plan, get the image and rehearse them: sh run.sh plan"
     dry_served=$(release_fact "$dry_number" migration)
     [ -z "$GIVEN_IMAGE" ] && [ -n "$dry_served" ] || return 0
-    dry_new=$(migration_files | lines_not_in "$dry_served" | sort | paste -s -d ' ' -)
+    # An app of a part that is off (COMPOSE_PROFILES) is in web/ and not installed.
+    dry_files=$(release_fact "$dry_number" file)
+    dry_new=$(migration_files | lines_not_in "$dry_served" | lines_not_in "$dry_files" | sort | paste -s -d ' ' -)
     say "              files in web/ that the release that serves does not have: ${dry_new:-none}"
 }
 
 migration_files() { # of web/, as app.name
     find "$ROOT/web" \( -name node_modules -o -name '.?*' -o -name site-packages \) -prune -o \
-        -path '*/migrations/[!_~]*.py' -type f -print | awk -F / '$(NF - 1) == "migrations" { sub(/\.py$/, ""); print $(NF - 2) "." $NF }'
+        -path '*/migrations/[!_~]*.py' -type f -print 2>/dev/null | awk -F / '$(NF - 1) == "migrations" { sub(/\.py$/, ""); print $(NF - 2) "." $NF }'
 }
 
 show_hooks() {

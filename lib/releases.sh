@@ -2,7 +2,8 @@
 #
 # Release 12 is .postdo/releases/12, KEY=VALUE a line, and its image has the tag release-12. Keys: began, seconds, by,
 # version, revision, smoke (its SMOKE_PATHS), from (the IMAGE that was built elsewhere), image, replaces (the number of the release that served before it), applied (one
-# line for each migration), migration (one line for each that its code has) and outcome, which is "unfinished" until there is one. An image has its tag from just before the
+# line for each migration), migration (one line for each that its code has), file (one for each that web/ had, also of apps that
+# are not installed) and outcome, which is "unfinished" until there is one. An image has its tag from just before the
 # switch on, so that a run that is killed leaves no live release without one.
 
 RELEASES="$STATE/releases"
@@ -54,6 +55,7 @@ begin_release() {
         [ -z "$GIVEN_IMAGE" ] || printf 'from=%s\n' "$GIVEN_IMAGE"
         printf 'image=%s\n' "$(docker image inspect --format '{{.Id}}' "$PROJECT_NAME-web:next" 2>/dev/null)"
         printf 'replaces=%s\noutcome=unfinished\n' "$release_replaces"
+        [ "${build-}" != yes ] || [ -n "$GIVEN_IMAGE" ] || migration_files | sed 's/^/file=/'
     } >"$RELEASES/$release_number" || warn "cannot write $RELEASES/$release_number"
     undo_with record_failure
 }

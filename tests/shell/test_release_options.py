@@ -105,8 +105,10 @@ def test_a_dry_run_tells_each_step_and_does_nothing(production: Production, scri
         with (production.folder / f"releases/{number}").open("a") as record:
             record.write(f"seconds={seconds}\nrevision=abc\n")
     production.has_migrations(4, "auth.0001_initial", "shop.0001_initial")
+    with (production.folder / "releases/4").open("a") as record:
+        record.write("file=shop.0001_initial\nfile=api.0001_initial\n")  # of a part that is off
     (production.folder / "migration-files").write_text(
-        "shop.0003_c\nshop.0001_initial\nshop.0002_b\n"
+        "shop.0003_c\nshop.0001_initial\napi.0001_initial\nshop.0002_b\n"
     )
     before = production.files()
     done = production.run(

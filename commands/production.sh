@@ -72,6 +72,7 @@ require_ports() {
     require_port HTTP_PORT prod
     ! serves_https || require_port HTTPS_PORT prod
     [ -z "$PROD_DB_PORT" ] || require_port PROD_DB_PORT prod
+    ! has_part tasks || require_port FLOWER_PORT prod
 }
 
 release() {
@@ -186,6 +187,7 @@ announce() {
     [ -n "$DOMAIN" ] || say "         plain HTTP, on every address of this machine; set DOMAIN in .env for HTTPS"
     [ -z "$DJANGO_SUPERUSER_EMAIL" ] || say "  admin  /admin/   $DJANGO_SUPERUSER_EMAIL, password in .env"
     [ -n "$EMAIL_URL" ] || say "  mail   EMAIL_URL in .env is empty, so the starter cannot send mail (docs/uploads-and-mail.md)"
+    ! has_part tasks || say "  tasks  http://127.0.0.1:$FLOWER_PORT/ (Flower, on this machine alone)"
     remind_of_maintenance
     say "  logs   sh run.sh -0 logs        stop  sh run.sh -0 stop"
     [ -f "/etc/systemd/system/$PROJECT_NAME.service" ] || say "  boot   start at boot: sudo sh run.sh service install"

@@ -103,7 +103,7 @@ look_at_prod() {
     look_at_service prod proxy "$(production_address)"
     look_at_service prod "$web" live
     look_at_service prod db ""
-    for beside_service in $beside; do look_at_service prod "$beside_service" ""; done
+    for beside_service in $beside; do look_at_service prod "$beside_service" "$(where_is "$beside_service")"; done
     prod_code=0
     if [ -n "$status_held" ]; then
         status_ill=held
@@ -116,6 +116,7 @@ look_at_prod() {
     look_at_maintenance
     look_at_order prod
     look_at_requests
+    look_at_tasks prod
     look_at_disk
     look_at_certificates
     look_at_release
@@ -133,7 +134,8 @@ look_at_dev() {
     look_at_service dev pgadmin "http://127.0.0.1:$PGADMIN_PORT/"
     look_at_service dev db "127.0.0.1:$DEV_DB_PORT"
     beside=$(services_beside dev)
-    for beside_service in $beside; do look_at_service dev "$beside_service" ""; done
+    for beside_service in $beside; do look_at_service dev "$beside_service" "$(where_is "$beside_service")"; done
+    look_at_tasks dev
     look_at_order dev
     # shellcheck disable=SC2086 # split on purpose: a list of words
     judge dev web db $beside
@@ -205,6 +207,31 @@ LINES
 # Of the parts that are on: the companions of the live color, and the rest.
 services_beside() { # services_beside MODE: in one line
     part_services "$1" | awk -v colour="$(live_colour)" '{ printf "%s ", $1 == "companion" ? $2 "-" colour : $2 }'
+}
+
+where_is() { # where_is SERVICE: what it publishes, if anything
+    case $1 in flower) printf 'http://127.0.0.1:%s/' "$FLOWER_PORT" ;; esac
+}
+
+LONG_WAIT=600 # seconds that a task waits before it is a problem
+
+# Of the part tasks: its queues, as Redis has them.
+look_at_tasks() { # look_at_tasks prod|dev
+    has_part tasks && is_running "$1" redis || return 0
+    tasks_facts=$(in_time docker exec "$(container_of "$1" redis)" redis-cli --raw eval "$(cat "$ROOT/broker/tasks.lua")" 0 2>/dev/null) || return 0
+    for tasks_fact in waiting running oldest failed unknown; do
+        tasks_value=$(printf '%s\n' "$tasks_facts" | fact "$tasks_fact")
+        note_number "$at.tasks.$tasks_fact" "$tasks_value"
+        case $tasks_fact-$tasks_value in
+        *- | *-0) ;;
+        oldest-*)
+            [ "$tasks_value" -le "$LONG_WAIT" ] ||
+                note_problem "a task has been waiting for $tasks_value s" "find out what the worker does: sh run.sh $(mode_flag "$1") logs worker; for more at once, raise TASKS_CONCURRENCY in .env"
+            ;;
+        failed-*) note_problem "$tasks_value tasks failed in the last 24 hours" "find out why: sh run.sh $(mode_flag "$1") logs worker" ;;
+        unknown-*) note_problem "$tasks_value tasks are kept that no worker knows by name" "release the code that has them: sh run.sh $(mode_flag "$1") (docs/tasks.md)" ;;
+        esac
+    done
 }
 
 # A site that gives no visitor the page is not healthy, whatever Docker has last seen.

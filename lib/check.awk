@@ -91,6 +91,11 @@ BEGIN {
     rule("PROD_SETTINGS", "^[A-Za-z_][A-Za-z0-9_.]*$", "a Python module, such as config.settings.prod")
     rule("DEV_SETTINGS", "^[A-Za-z_][A-Za-z0-9_.]*$", "a Python module, such as config.settings.dev")
     rule("COMPOSE_PROFILES", "^([a-z0-9][a-zA-Z0-9_.-]*(,[a-z0-9][a-zA-Z0-9_.-]*)*)?$", "names separated by commas without spaces, or leave it empty")
+    rule("CELERY_APP", "^[A-Za-z_][A-Za-z0-9_.:]*$", "a Python module or package, such as config")
+    rule("TASKS_POOL", "^(prefork|threads|gevent)$", "prefork, threads or gevent")
+    rule("TASKS_CONCURRENCY", "^([1-9][0-9]*)?$", "a number of tasks, from 1, or leave it empty")
+    rule("TASKS_QUEUES", "^([A-Za-z0-9_.-]+(,[A-Za-z0-9_.-]+)*)?$", "names separated by commas without spaces, or leave it empty")
+    rule("TASK_SECONDS", "^[1-9][0-9]*$", "a number of seconds, from 1")
     rule("WSGI_APPLICATION", "^[A-Za-z_][A-Za-z0-9_.]*:[A-Za-z_][A-Za-z0-9_.]*$", "MODULE:NAME, such as config.wsgi:application")
     rule("PYTHON_IMAGE", "^([a-z0-9][A-Za-z0-9._/:@-]*[A-Za-z0-9])?$", "the name of an image, such as python:3.13-slim, or leave it empty")
     rule("POSTGRES_IMAGE", "^[a-z0-9][a-z0-9._/:-]*[:@][A-Za-z0-9._:-]+$", "the name of an image with its version, such as postgres:18")
@@ -135,6 +140,9 @@ BEGIN {
     # Up to 24m Caddy starts, but not a second time beside itself, which is how it is told of a change; 32m do. As much
     # again for visitors and TLS.
     memory("PROXY_MEMORY", 64, "128m")
+    # Tried out with the starter: at 128m a worker of two processes is killed at its start; Redis needs 10m for itself.
+    memory("WORKER_MEMORY", 256, "512m or 2g")
+    memory("REDIS_MEMORY", 64, "256m")
     rule("REHEARSE", "^(full|schema|off)$", "full, schema or off")
     host = "[][A-Za-z0-9_./-]*[.:/][][A-Za-z0-9_.:/-]*"
     rule("REHEARSE_NETWORK", "^(block|allow|" host "(," host ")*)$", "block, allow, or hosts such as redis:6379")
@@ -151,5 +159,5 @@ BEGIN {
     rule("LOCK_RETRY_SECONDS", "^[0-9]+$", "a number of seconds")
     rule("LOCK_SECONDS", "^[0-9]+$", "a number of seconds")
     rule("BACKUP_KEEP", "^[1-9][0-9]*$", "a number of backups, from 1")
-    ports("HTTP_PORT" (ENVIRON["HTTPS_PORT"] == "" ? "" : " HTTPS_PORT") " DEV_PORT LOCAL_PORT PGADMIN_PORT DEV_DB_PORT" (ENVIRON["PROD_DB_PORT"] == "" ? "" : " PROD_DB_PORT") (ENVIRON["DEBUG_PORT"] == "" ? "" : " DEBUG_PORT"))
+    ports("HTTP_PORT" (ENVIRON["HTTPS_PORT"] == "" ? "" : " HTTPS_PORT") " DEV_PORT LOCAL_PORT PGADMIN_PORT DEV_DB_PORT" (ENVIRON["PROD_DB_PORT"] == "" ? "" : " PROD_DB_PORT") (ENVIRON["DEBUG_PORT"] == "" ? "" : " DEBUG_PORT") " FLOWER_PORT")
 }

@@ -74,7 +74,7 @@ export_compose_facts() {
     serves_https || FRONT_NAMES=$(own_domains | tail -n +2 | paste -s -d ' ' -)
     # In the containers other users read these, and the proxy's root may not read what is not for everybody: a clone
     # made under umask 077 has nothing that is.
-    chmod -R a+rX "$ROOT/db" "$ROOT/pgadmin" "$ROOT/proxy" 2>/dev/null || true
+    chmod -R a+rX "$ROOT/broker" "$ROOT/db" "$ROOT/pgadmin" "$ROOT/proxy" 2>/dev/null || true
     # A project need not know of DOMAIN to answer under it, and to accept forms from its own pages.
     if [ -n "$DOMAIN" ]; then
         # Until the proxy redirects them, the site itself gets requests for the other names too.

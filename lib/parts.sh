@@ -39,8 +39,8 @@ part_services() { # part_services MODE: "KIND NAME" a line; KIND: companion, ear
     part_files "$1" | while IFS= read -r part_file; do
         awk '
             function end_of_service() {
-                if (service ~ /-blue$/) print "companion", substr(service, 1, length(service) - 5)
-                else if (service != "" && service !~ /-green$/) print kind, service
+                if (service ~ /-blue$/ && service !~ /^web/) print "companion", substr(service, 1, length(service) - 5)
+                else if (service != "" && service !~ /^web/ && service !~ /-green$/) print kind, service
                 service = ""
             }
             /^[^ #]/ { end_of_service(); services = $1 == "services:" }

@@ -48,6 +48,8 @@ function show(mode, at,    i, name) {
         row("backup", value[at "backup.path"] ", of " value[at "backup.time"] " (" bytes(value[at "backup.size"]) ")")
     for (i = 0; (at "jobs." i ".name") in value; i++)
         row("job", job(at "jobs." i "."))
+    if ((at "tasks.waiting") in value)
+        row("tasks", value[at "tasks.waiting"] " waiting" (value[at "tasks.oldest"] != "" ? " (the oldest for " value[at "tasks.oldest"] " s)" : "") ", " value[at "tasks.running"] " running, " value[at "tasks.failed"] " failed in the last 24 hours")
     if ((at "requests.answers") in value)
         row("requests", value[at "requests.answers"] " in the last " value[at "requests.minutes"] " minutes, of which " value[at "requests.errors"] " failed" (value[at "requests.open"] != "" ? "; " value[at "requests.open"] " under way" : ""))
     if ((at "visitors") in value)

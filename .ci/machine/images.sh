@@ -20,7 +20,7 @@ WORK=$(mktemp -d)
 
 main() {
     trap finish EXIT
-    [ $# -gt 0 ] || set -- debian python postgres postgres18 caddy pgadmin systemd
+    [ $# -gt 0 ] || set -- debian python postgres postgres18 caddy pgadmin redis systemd
     for name; do
         image=$(image_of "$name")
         if is_real "$image" || pull "$image"; then
@@ -52,6 +52,7 @@ image_of() {
     postgres18) echo postgres:18 ;;
     caddy) echo caddy:2 ;;
     pgadmin) echo dpage/pgadmin4:9 ;;
+    redis) echo redis:8 ;;
     systemd) echo postdo-test/systemd ;;
     *) fail "unknown image '$1'" "use a name from .ci/images, or debian" ;;
     esac

@@ -17,7 +17,15 @@ from programs import needed
 from results import Result
 
 PROJECT = Path(__file__).resolve().parents[2]
-PORT_KEYS = ("HTTP_PORT", "HTTPS_PORT", "DEV_PORT", "LOCAL_PORT", "PGADMIN_PORT", "DEV_DB_PORT")
+PORT_KEYS = (
+    "HTTP_PORT",
+    "HTTPS_PORT",
+    "DEV_PORT",
+    "LOCAL_PORT",
+    "PGADMIN_PORT",
+    "DEV_DB_PORT",
+    "FLOWER_PORT",
+)
 AWKS = ("mawk", "gawk", "original-awk", "busybox")
 IS_ROOT = os.geteuid() == 0
 NOBODY = 65534

@@ -238,6 +238,7 @@ class Production:
             **dict.fromkeys(("FAILS", "HAS_IMAGE", "ADDITIONS", "DOMAIN", "PROD_DB_PORT"), ""),
             **dict.fromkeys(("DJANGO_SUPERUSER_EMAIL", "SAYS", "SIGNAL"), ""),
             "COMPOSE_PROFILES": "",
+            "FLOWER_PORT": "5555",
             "WORKER_RESTARTS": "0",
             "HTTPS_PORT": "443",
             "MAIN": "main",

@@ -31,7 +31,7 @@ def test_a_companion_starts_before_the_switch_and_stops_with_its_colour(
     done = production.run(**ON)
 
     assert (done.status, done.err) == (0, "")
-    assert done.calls == [
+    assert [call for call in done.calls if "FLOWER_PORT" not in call] == [
         *[*START, *BUILD, LIVE, NUMBERED, *PREPARED, *started("green", "worker")],
         *[*served("green"), *around("redis", "beat")],
         *["drain blue", "compose prod stop web-blue worker-blue"],

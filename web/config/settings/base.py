@@ -148,6 +148,25 @@ STORAGES: dict[str, dict[str, Any]] = {
     "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
 }
 
+# --- Tasks (docs/tasks.md of the kit) ----------------------------------------------------------
+
+# `task.enqueue()` runs the task at once, in the process, where no part of the kit is on that has
+# a worker. No list of queues: each name is one.
+TASKS: dict[str, Any] = {
+    "default": {"BACKEND": "django_tasks.backends.immediate.ImmediateBackend", "QUEUES": []},
+}
+
+# Celery reads the names that begin with CELERY_ (config/celery.py). Where it keeps its queues,
+# CELERY_BROKER_URL, it reads from the environment itself.
+CELERY_TASK_DEFAULT_QUEUE = "default"
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_TIMEZONE = TIME_ZONE
+CELERY_BROKER_TRANSPORT_OPTIONS = {"socket_timeout": 10, "socket_connect_timeout": 5}
+CELERY_BEAT_SCHEDULE: dict[str, dict[str, Any]] = {}
+
+if env.part("tasks") and env.text("CELERY_BROKER_URL", ""):
+    TASKS["default"]["BACKEND"] = "config.task_backend.CeleryBackend"
+
 # --- Security, where it does not depend on HTTPS ----------------------------------------------
 
 ALLOWED_HOSTS = env.words("ALLOWED_HOSTS")

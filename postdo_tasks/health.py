@@ -1,0 +1,55 @@
+"""Health check of the containers: `python -I -S health.py worker|beat|flower`.
+
+A worker is healthy while it has noted in Redis that it hears its queues (watch.py), beat while it
+holds its lock, Flower while it answers. Nothing of the project is loaded, so that it stays cheap.
+Exit code 0 healthy, 1 not.
+"""
+
+import http.client
+import os
+import socket
+import sys
+from urllib.parse import urlsplit
+
+TIMEOUT_SECONDS = 4  # below the `timeout` of the health check
+
+
+def main(program: str) -> str:
+    """What is wrong; empty if nothing is."""
+    if program == "flower":
+        connection = http.client.HTTPConnection("127.0.0.1", 5555, timeout=TIMEOUT_SECONDS)
+        connection.request("GET", "/healthcheck")
+        status = connection.getresponse().status
+        return "" if status == http.client.OK else f"Flower answers {status}"
+    worker = os.environ.get("POSTDO_WORKER") or "one"
+    key = f"postdo:alive:{worker}" if program == "worker" else "redbeat::lock"
+    if exists(os.environ["CELERY_BROKER_URL"], key):
+        return ""
+    return "it does not hear its queues" if program == "worker" else "it does not hold its lock"
+
+
+def exists(url: str, key: str) -> bool:
+    """Whether Redis has `key`, asked in its protocol (RESP)."""
+    parts = urlsplit(url)
+    address = (parts.hostname or "redis", parts.port or 6379)
+    with socket.create_connection(address, timeout=TIMEOUT_SECONDS) as plain:
+        for name, value in (("AUTH", parts.password), ("SELECT", parts.path[1:]), ("EXISTS", key)):
+            if value:
+                plain.sendall(command(name, value))
+                answer = plain.recv(200)
+    return answer.startswith(b":1")
+
+
+def command(*words: str) -> bytes:
+    """As Redis reads it."""
+    texts = [word.encode() for word in words]
+    return b"*%d\r\n" % len(texts) + b"".join(b"$%d\r\n%s\r\n" % (len(t), t) for t in texts)
+
+
+if __name__ == "__main__":
+    try:
+        problem = main(sys.argv[1])
+    except (OSError, http.client.HTTPException) as error:
+        problem = f"no answer: {error}"
+    print(problem or "well")
+    sys.exit(1 if problem else 0)

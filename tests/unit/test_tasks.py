@@ -1,0 +1,83 @@
+"""postdo_tasks/: how Celery's programs are started, and what their health check asks."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from pathlib import Path
+
+import pytest
+
+from postdo_tasks import __main__ as program
+from postdo_tasks import health
+
+
+@pytest.mark.parametrize(
+    ("quota", "cpus"), [("max 100000", 4), ("150000 100000", 2), ("50000 100000", 1), ("?", 4)]
+)
+def test_a_worker_has_a_process_for_each_cpu_that_it_may_use(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quota: str, cpus: int
+) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(4)))
+    (tmp_path / "cpu.max").write_text(quota)
+
+    assert program.usable_cpus(tmp_path) == cpus
+
+
+def test_the_options_of_a_worker_are_those_of_the_environment() -> None:
+    environment = {
+        "TASKS_POOL": "threads",
+        "TASKS_CONCURRENCY": "7",
+        "TASKS_QUEUES": "default,slow",
+        "POSTDO_WORKER": "blue",
+        "LOG_LEVEL": "WARNING",
+    }
+    given = program.options("worker", environment)
+
+    assert given[:3] == ["-A", "postdo_tasks.app", "worker"]
+    assert {"--pool=threads", "--concurrency=7", "--queues=default,slow"} <= set(given)
+    assert {"--hostname=celery@worker-blue", "--loglevel=WARNING"} <= set(given)
+
+
+def test_without_queues_those_of_the_app_are_served() -> None:
+    assert not [word for word in program.options("worker", {}) if word.startswith("--queues")]
+
+
+def test_a_pool_that_is_not_installed_is_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    with pytest.raises(SystemExit, match="2"):
+        program.options("worker", {"TASKS_POOL": "gevent"})
+    said = capsys.readouterr().err
+    assert "the package gevent is not installed" in said
+    assert "web/requirements/tasks.in" in said
+
+
+@pytest.mark.parametrize(("program_name", "key"), [("worker", "alive:blue"), ("beat", "lock")])
+@pytest.mark.parametrize(("answer", "problem"), [(b":1\r\n", False), (b":0\r\n", True)])
+def test_healthy_is_who_has_its_key_in_redis(
+    monkeypatch: pytest.MonkeyPatch, program_name: str, key: str, answer: bytes, problem: bool
+) -> None:
+    """With a Redis that gives one answer."""
+    asked: list[bytes] = []
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            connection, _ = server.accept()
+            with connection:
+                for reply in (b"+OK\r\n", answer):  # SELECT, EXISTS
+                    asked.append(connection.recv(200))
+                    connection.sendall(reply)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        url = f"redis://127.0.0.1:{server.getsockname()[1]}/2"
+        monkeypatch.setenv("CELERY_BROKER_URL", url)
+        monkeypatch.setenv("POSTDO_WORKER", "blue")
+        assert bool(health.main(program_name)) is problem
+        thread.join()
+
+    assert asked[0] == b"*2\r\n$6\r\nSELECT\r\n$1\r\n2\r\n"
+    assert asked[1].startswith(b"*2\r\n$6\r\nEXISTS\r\n")
+    assert key.encode() in asked[1]

@@ -253,13 +253,34 @@ def paths(value: object, path: str = "") -> Iterator[tuple[str, object]]:
             yield from paths(inner, f"{path}[]")
 
 
+TASKS = "waiting=3\nrunning=1\noldest=700\nfailed=2\nunknown=1\n"
+
+
+def test_what_is_wrong_with_the_tasks_is_told(shop: Clone, docker: FakeDocker) -> None:
+    for service in ("redis", "worker-blue", "beat", "flower"):
+        docker.has_container(service)
+    docker.answer("exec id-redis redis-cli *", out=TASKS)
+    shop.set_in_env(COMPOSE_PROFILES="tasks")
+
+    said = shop.run("-0", "status").out
+
+    assert "3 waiting (the oldest for 700 s), 1 running, 2 failed in the last 24 hours" in said
+    assert problems(shop).keys() == {
+        "a task has been waiting for 700 s",
+        "2 tasks failed in the last 24 hours",
+        "1 tasks are kept that no worker knows by name",
+    }
+
+
 def test_every_key_is_documented_and_of_its_type_and_every_documented_key_is_written(
     shop: Clone, docker: FakeDocker
 ) -> None:
     documented = dict(ROW.findall(text_of("docs/status-json.md")))
     whole = as_json(shop)
     docker.answer("*/data/caddy/certificates/*", out="")
-    shop.set_in_env(DOMAIN="www.shop.example")
+    docker.has_container("redis")
+    docker.answer("exec id-redis redis-cli *", out=TASKS)
+    shop.set_in_env(DOMAIN="www.shop.example", COMPOSE_PROFILES="tasks")
     with_problems = as_json(shop)
     shop.first.clear()
     without_engine = as_json(shop)

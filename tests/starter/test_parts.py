@@ -40,7 +40,7 @@ def test_without_the_sample_the_starters_tests_pass_and_the_api_works(
     shutil.rmtree(web / "notifications")
     # As web/README.md says.
     for path, lines in (
-        (SETTINGS, r"^# The sample to copy from.*\n(#.*\n)*if .*\n    .*\"notifications\"\)\n"),
+        (SETTINGS, r"^# --- The sample application.*\n\n#.*\nif .*\n(    .*\n)+"),
         (URLS, r"^if .*\"notifications\"\):\n    .*\n"),
     ):
         file = web / path

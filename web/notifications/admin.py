@@ -14,4 +14,4 @@ class NotificationAdmin(admin.ModelAdmin):
     list_select_related = ("recipient",)
     search_fields = ("text", "recipient__email")
     autocomplete_fields = ("recipient",)
-    readonly_fields = ("created",)
+    readonly_fields = ("created", "delivered_at")

@@ -24,8 +24,8 @@ class NotificationSerializer(ModelSerializer[Notification]):
         """The recipient is whoever asks."""
 
         model = Notification
-        fields = ("id", "text", "created", "read_at")
-        read_only_fields = ("id", "created", "read_at")
+        fields = ("id", "text", "created", "delivered_at", "read_at")
+        read_only_fields = ("id", "created", "delivered_at", "read_at")
 
 
 class MarkSerializer(serializers.Serializer[Any]):

@@ -8,6 +8,8 @@ from django.contrib.auth import get_user_model
 from django.db import models, transaction
 from django.utils import timezone
 
+from notifications import tasks
+
 if TYPE_CHECKING:
     from typing_extensions import Self
 
@@ -64,6 +66,7 @@ class Notification(models.Model):
     )
     text = models.CharField(max_length=500)
     created = models.DateTimeField(auto_now_add=True)
+    delivered_at = models.DateTimeField(null=True, editable=False)  # by a task: tasks.py
     read_at = models.DateTimeField(null=True, blank=True)
 
     objects = NotificationQuerySet.as_manager()
@@ -84,13 +87,15 @@ class Notification(models.Model):
         return self.text
 
     def save(self, *args: Any, **kwargs: Any) -> None:
-        """Save; a new one waits for another one to the same user, until that is committed.
+        """Save and deliver. A new one waits for another to the same user until that is committed.
 
         A transaction that commits late has a low id. Without the lock, a client that has seen a
         higher one would never be shown it.
         """
         with transaction.atomic():
-            if self._state.adding:
+            if new := self._state.adding:
                 users = get_user_model().objects.select_for_update(no_key=True)
                 users.only("pk").get(pk=self.recipient_id)
             super().save(*args, **kwargs)
+            if new:
+                tasks.deliver.enqueue(self.pk)

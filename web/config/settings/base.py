@@ -1,5 +1,6 @@
 """What is true in every environment. Use `dev`, `prod` or `test`, which build on this."""
 
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -31,11 +32,6 @@ INSTALLED_APPS = [
     "django.contrib.messages",
     "django.contrib.staticfiles",
 ]
-
-# The sample to copy from, with any of the parts that it uses. To delete it: these lines, those in
-# config/urls.py, and the folder.
-if any(env.part(name) for name in ("api", "live", "tasks", "tasks-db")):
-    INSTALLED_APPS.append("notifications")
 
 MIDDLEWARE = [
     "core.middleware.HealthMiddleware",  # first: no redirect and no host check before it
@@ -211,3 +207,13 @@ LOGGING: dict[str, Any] = {
         "django.utils.autoreload": {"level": "INFO"},
     },
 }
+
+# --- The sample application, with any of the parts that it uses --------------------------------
+
+# To delete it: these lines, those in config/urls.py, and the folder.
+if any(env.part(name) for name in ("api", "live", "tasks", "tasks-db")):
+    INSTALLED_APPS.append("notifications")
+    CELERY_BEAT_SCHEDULE["delete-old-notifications"] = {
+        "task": "notifications.tasks.delete_old",
+        "schedule": timedelta(days=1),
+    }

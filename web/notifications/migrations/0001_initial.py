@@ -20,6 +20,7 @@ class Migration(migrations.Migration):
                 ('id', models.BigAutoField(primary_key=True, serialize=False)),
                 ('text', models.CharField(max_length=500)),
                 ('created', models.DateTimeField(auto_now_add=True)),
+                ('delivered_at', models.DateTimeField(editable=False, null=True)),
                 ('read_at', models.DateTimeField(blank=True, null=True)),
                 ('recipient', models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='notifications', to=settings.AUTH_USER_MODEL)),
             ],

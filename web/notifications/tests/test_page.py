@@ -1,6 +1,8 @@
 """The page."""
 
+from django.conf import settings
 from django.contrib.auth import get_user_model
+from django.shortcuts import resolve_url
 from django.test import TestCase
 from django.urls import reverse
 
@@ -23,7 +25,7 @@ class PageTests(TestCase):
     def test_strangers_are_sent_to_the_login(self) -> None:
         self.client.logout()
         response = self.client.get(PAGE)
-        self.assertRedirects(response, f"{reverse('admin:login')}?next={PAGE}")
+        self.assertRedirects(response, f"{resolve_url(settings.LOGIN_URL)}?next={PAGE}")
 
     def test_users_see_their_own_the_newest_first(self) -> None:
         page = self.client.get(PAGE).content.decode()

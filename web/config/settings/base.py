@@ -211,7 +211,7 @@ LOGGING: dict[str, Any] = {
 # --- The sample application, with any of the parts that it uses --------------------------------
 
 # To delete it: these lines, those in config/urls.py, and the folder.
-if any(env.part(name) for name in ("api", "live", "tasks", "tasks-db")):
+if any(env.part(name) for name in ("api", "live", "tasks")):
     INSTALLED_APPS.append("notifications")
     CELERY_BEAT_SCHEDULE["delete-old-notifications"] = {
         "task": "notifications.tasks.delete_old",

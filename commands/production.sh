@@ -153,6 +153,7 @@ start_last_release() {
     try "Start $live, PostgreSQL and the proxy" compose prod up -d --no-build --wait --wait-timeout "$START_TIMEOUT" "$@" ||
         explain_unhealthy prod "$@"
     UNDO=
+    tell_of_streams "$live"
     stop_other_colour "$live"
 }
 

@@ -51,9 +51,19 @@ put_database_back() {
 # not leave an empty file.
 switch_to() { # switch_to COLOUR
     switch_file=$(live_file)
-    make_live_folder &&
+    make_live_folder && tell_of_streams "$1" &&
         printf 'web-%s' "$1" >"$switch_file.new" && chmod 644 "$switch_file.new" && write_out "$switch_file.new" &&
         mv "$switch_file.new" "$switch_file" && write_out "$(live_folder)"
+}
+
+# The proxy sends streams to a colour that has a server for them. The file has the name of the colour, so the rename above is
+# all that visitors see of a switch.
+tell_of_streams() { # tell_of_streams COLOUR: whose services have started
+    if is_running prod "live-$1"; then
+        : >"$(live_folder)/live-web-$1"
+    else
+        rm -f "$(live_folder)/live-web-$1"
+    fi
 }
 
 write_out() { # write_out PATH: to the disk. Where sync(1) takes no path, all is written out.
@@ -106,19 +116,29 @@ lead_to_https() {
 # A new request goes to the new colour from the switch on. SIGTERM comes when the old one has answered what it had, and lets
 # end what is open even then. It is kept, stopped.
 stop_old_version() { # stop_old_version COLOUR
+    drain_began=$(date +%s)
     drain_open=0
     step "Drain $1" drain "$1"
     [ "$drain_open" -eq 0 ] ||
         warn "requests still open on $1 after $DRAIN_SECONDS s (DRAIN_SECONDS): $drain_open. They have $WEB_TIMEOUT s more to end."
+    ! has_part live || ! is_running prod "live-$1" || let_streams_end "$1"
     step "Stop $1" stop_colour "$1"
 }
 
+# WebSockets and server-sent events seldom end by themselves. They stay for what is left of DRAIN_SECONDS; then their server
+# is stopped, which closes them with code 1012, and the pages come back to the new one.
+let_streams_end() { # let_streams_end COLOUR
+    drain_open=0
+    step "Let streams on $1 end" drain "$1" "$((drain_began + DRAIN_SECONDS - $(date +%s)))" open_streams
+    [ "$drain_open" -eq 0 ] || say "closing $drain_open streams on $1 with code 1012, upon which pages reconnect"
+}
+
 # Until it has no request left, or the time is over. Two looks: at the first one a request may be on its way to it.
-drain() { # drain COLOUR [SECONDS]: of DRAIN_SECONDS, if they are not given
+drain() { # drain COLOUR [SECONDS [COUNT]]: of DRAIN_SECONDS, if they are not given; COUNT: open_requests or open_streams
     drain_until=$(($(date +%s) + ${2-$DRAIN_SECONDS}))
     drain_quiet=0
     while :; do
-        drain_open=$(open_requests "$1")
+        drain_open=$("${3-open_requests}" "$1")
         if [ "$drain_open" -eq 0 ]; then drain_quiet=$((drain_quiet + 1)); else drain_quiet=0; fi
         [ "$drain_quiet" -lt 2 ] && [ "$(date +%s)" -lt "$drain_until" ] || return 0
         sleep 0.2
@@ -129,6 +149,14 @@ drain() { # drain COLOUR [SECONDS]: of DRAIN_SECONDS, if they are not given
 # are not a visitor's. State 08: the visitor has left, and the site still works for them; 04: the site has ended, and its
 # last bytes are on their way. (docs/decisions/releases.md)
 open_requests() { # open_requests COLOUR: how many; 0 if it does not run
-    docker exec "$(container_of prod "web-$1")" cat /proc/net/tcp /proc/net/tcp6 2>/dev/null |
+    open_connections "web-$1"
+}
+
+open_streams() { # open_streams COLOUR
+    open_connections "live-$1"
+}
+
+open_connections() { # open_connections SERVICE
+    docker exec "$(container_of prod "$1")" cat /proc/net/tcp /proc/net/tcp6 2>/dev/null |
         awk '$2 ~ /:1F40$/ && $3 !~ /0100007F:/ && $4 ~ /^0[148]$/ { open++ } END { print open + 0 }'
 }

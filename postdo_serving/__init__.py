@@ -1,1 +1,1 @@
-"""What stands between Gunicorn and the Django project: whole requests in, no files left behind."""
+"""Between the proxy and the Django project: Gunicorn's worker, and the server of streams."""

@@ -55,7 +55,7 @@ compose() {
     case " $* " in *" up "*) becomes=healthy ;; *" stop "*) becomes=stopped ;; *) return 0 ;; esac
     for word; do
         case $word in
-        db | proxy | web-* | worker-*) printf %s "$becomes" >"$FOLDER/states/$word" ;;
+        db | proxy | web-* | live-* | worker-*) printf %s "$becomes" >"$FOLDER/states/$word" ;;
         esac
     done
 }
@@ -99,7 +99,10 @@ container_of() { [ ! -e "$FOLDER/states/$2" ] || printf 'id-%s' "$2"; }
 has_image() { [ "$HAS_IMAGE" = "web-${2#*-} $3" ]; }
 planned_for() { printf '%s' "$PLANNED"; }
 additions() { printf '%s' "$ADDITIONS"; }
-part_services() { ! has_part tasks || printf 'early redis\ncompanion worker\nlate beat\n'; }
+part_services() {
+    ! has_part tasks || printf 'early redis\ncompanion worker\nlate beat\n'
+    ! has_part live || printf 'companion live\n'
+}
 has_certificate() { [ -e "$FOLDER/certificate-$1" ]; }
 wait_until() {
     note wait_until "$@" || return 1

@@ -57,7 +57,7 @@ def test_without_the_sample_the_starters_tests_pass_and_the_api_works(
         ended = subprocess.run(
             [sys.executable, "manage.py", *command],
             cwd=web,
-            env=project.variables({"COMPOSE_PROFILES": "api"}),
+            env=project.variables({"COMPOSE_PROFILES": "api,live"}),
             capture_output=True,
             text=True,
             timeout=300,

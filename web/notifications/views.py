@@ -2,6 +2,7 @@
 
 from typing import cast
 
+from django.apps import apps
 from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
@@ -25,6 +26,7 @@ def notifications(request: HttpRequest) -> HttpResponse:
         "notifications": newest,
         "unread": own.unread().count(),
         "last": newest[0].pk if newest else 0,  # a script that is told of news begins here
+        "live": apps.is_installed("live"),
     }
     return render(request, "notifications/notifications.html", context)
 

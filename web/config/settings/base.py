@@ -53,6 +53,9 @@ if env.part("api"):
     INSTALLED_APPS += API_APPS
     MIDDLEWARE.insert(2, "api.errors.JsonErrorsMiddleware")  # around all that answers with a page
 
+if env.part("live"):
+    INSTALLED_APPS.insert(0, "live")  # before the others that have a runserver
+
 ROOT_URLCONF = "config.urls"
 WSGI_APPLICATION = "config.wsgi.application"
 ASGI_APPLICATION = "config.asgi.application"

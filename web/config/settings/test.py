@@ -7,7 +7,7 @@ from config.database import postgresql
 
 # The tests, and the type checker, look at each optional part whose packages are installed, unless
 # COMPOSE_PROFILES names others. requirements/test.txt has those of all parts.
-PACKAGES = {"api": "rest_framework"}
+PACKAGES = {"api": "rest_framework", "live": "channels"}
 env.assume("COMPOSE_PROFILES", ",".join(part for part in PACKAGES if find_spec(PACKAGES[part])))
 
 from .base import *

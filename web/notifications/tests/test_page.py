@@ -1,5 +1,7 @@
 """The page."""
 
+from unittest import mock
+
 from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.shortcuts import resolve_url
@@ -38,6 +40,12 @@ class PageTests(TestCase):
         self.assertContains(self.client.get(PAGE), f'data-last="{last.pk}"')
         self.client.force_login(User.objects.create_user("new@example.com"))
         self.assertContains(self.client.get(PAGE), 'data-last="0"')
+
+    def test_with_the_part_live_the_page_is_told_of_new_ones(self) -> None:
+        for on in (True, False):
+            with mock.patch("django.apps.apps.is_installed", return_value=on):
+                told = "live/live.js" in self.client.get(PAGE).content.decode()
+            self.assertEqual(told, on)
 
     def test_all_are_marked_read_at_once_and_only_the_users_own(self) -> None:
         response = self.client.post(reverse("notifications-read"), follow=True)

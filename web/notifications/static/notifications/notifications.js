@@ -1,4 +1,4 @@
-// Times in the visitor's own time zone, and new notifications at the top of the list.
+// Times in the visitor's own time zone, and with the part live new notifications at the top of the list, as they come.
 
 const list = document.getElementById("notifications");
 const template = document.getElementById("notification");
@@ -8,7 +8,7 @@ function showTime(time) {
 }
 
 /** Put a notification ({id, text, created}) at the top, once: whatever arrives twice is shown once. */
-export function show(notification) {
+function show(notification) {
   if (list.querySelector(`[data-id="${Number(notification.id)}"]`)) return;
   const item = template.content.firstElementChild.cloneNode(true);
   item.dataset.id = notification.id;
@@ -16,12 +16,11 @@ export function show(notification) {
   item.querySelector("time").dateTime = notification.created;
   showTime(item.querySelector("time"));
   list.prepend(item);
-  list.dataset.last = Math.max(Number(list.dataset.last), notification.id);
-}
-
-/** The id after which to ask for what was missed. */
-export function last() {
-  return Number(list.dataset.last);
 }
 
 list.querySelectorAll("time").forEach(showTime);
+
+if (list.dataset.live) {
+  const { live } = await import(list.dataset.live);
+  live("/ws/notifications/", "/events/notifications/", Number(list.dataset.last), show);
+}

@@ -1,0 +1,100 @@
+"""The server of what stays open: `python -m postdo_serving.live [HOST [PORT]]`, in web/.
+
+Runs the project's ASGI_APPLICATION by uvicorn, beside Gunicorn. SIGTERM ends it: WebSockets are
+closed with code 1012 ("service restart"), upon which clients come back, to the next version. Other
+streams are told by an event, `scope["state"]["closing"]`, and have a moment to end.
+What was measured for these choices: docs/decisions/live.md.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import resource
+import socket
+import sys
+
+import django
+import uvicorn
+from django.conf import settings
+
+PORT = 8000
+WAITING = 2048  # connections that are not accepted yet: after a release all clients come at once
+PING_SECONDS = 20.0  # shorter than what routers and proxies allow an idle connection
+STALLED_SECONDS = 30  # a client that takes nothing for this long is cut off
+LARGEST_MESSAGE = 64 * 1024  # bytes, from a client
+END_SECONDS = 20  # for streams to end in, at most; stop_grace_period is longer
+
+
+class Server(uvicorn.Server):
+    """uvicorn, which tells streams other than WebSockets that it ends."""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin. Whatever is asked from now on finds the event in its scope."""
+        self.lifespan.state["closing"] = asyncio.Event()
+        await super().startup(sockets)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """End: uvicorn itself closes WebSockets with 1012."""
+        self.lifespan.state["closing"].set()
+        await super().shutdown(sockets)
+
+
+def configuration() -> uvicorn.Config:
+    """Return how uvicorn runs the project, which must have been set up."""
+    module, _, name = settings.ASGI_APPLICATION.rpartition(".")
+    return uvicorn.Config(
+        f"{module}:{name}",
+        loop="asyncio",
+        http="h11",
+        ws="websockets-sansio",
+        lifespan="auto",
+        ws_max_size=LARGEST_MESSAGE,
+        ws_ping_interval=PING_SECONDS,
+        ws_ping_timeout=PING_SECONDS,
+        # 30 KB less for each client, and what is sent is short.
+        ws_per_message_deflate=False,
+        timeout_graceful_shutdown=END_SECONDS,
+        # Only the proxy reaches this port, and it sets these headers anew.
+        proxy_headers=True,
+        forwarded_allow_ips="*",
+        server_header=False,
+        # Django's own logging is set up already. A line for each of 1,000 clients that come back
+        # would say nothing.
+        log_config=None,
+        log_level="warning",
+        access_log=False,
+    )
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Return a listening socket; the connections that it accepts inherit its options."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    # Who does not read what was sent would hold its memory for ever: pings do not end it, since
+    # a close waits for its turn behind what is not read.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, STALLED_SECONDS * 1000)
+    listener.bind((host, port))
+    listener.listen(WAITING)
+    listener.setblocking(False)
+    return listener
+
+
+def allow_many_clients() -> None:
+    """Each client is an open file, of which some engines allow 1,024 unless one asks."""
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
+def main(arguments: list[str]) -> int:
+    """Serve until a signal ends it; return the exit code."""
+    host, port = (*arguments, *("0.0.0.0", str(PORT))[len(arguments) :])  # noqa: S104
+    django.setup()
+    allow_many_clients()
+    Server(configuration()).run([listen(host, int(port))])
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

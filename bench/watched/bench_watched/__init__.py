@@ -1,0 +1,1 @@
+"""Users who watch their notifications, and somebody who sends them."""

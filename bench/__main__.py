@@ -87,6 +87,7 @@ COMMANDS: dict[str, Command] = {
     "latency": with_visitors("latency"),
     "migrations": migrations.main,
     "mutants": mutants.main,
+    "proxy": with_visitors("proxy"),
     "releases": with_visitors("releases"),
     "slow": slow_clients.main,
     "sockets": sockets.main,

@@ -150,11 +150,16 @@ start_last_release() {
     start_database prod
     # shellcheck disable=SC2046 # split on purpose: a list of words
     set -- db $(services_of_colour "$live") proxy $(additions prod)
-    try "Start $live, PostgreSQL and the proxy" compose prod up -d --no-build --wait --wait-timeout "$START_TIMEOUT" "$@" ||
-        explain_unhealthy prod "$@"
+    try "Start $live, PostgreSQL and the proxy" start_all "$@" || explain_unhealthy prod "$@"
     UNDO=
     tell_of_streams "$live"
     stop_other_colour "$live"
+}
+
+start_all() { # start_all SERVICE...: where nothing serves
+    write_proxy_settings "$SETTINGS" &&
+        compose prod up -d --no-build --wait --wait-timeout "$START_TIMEOUT" "$@" &&
+        limit_proxy_memory 1
 }
 
 # The previous version keeps serving, over plain HTTP. The one that redirects to HTTPS replaces it when there is a

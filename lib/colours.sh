@@ -82,7 +82,6 @@ start_proxy_and_database() { # start_proxy_and_database COLOUR
 # For a changed .env, which was announced (lib/restarts.sh): while requests wait.
 restart_database() {
     case "$TO_RESTART " in *" db "*) ;; *) return 0 ;; esac
-    let_proxy_know /tmp/hold
     try "Restart PostgreSQL while requests wait" while_held compose prod up -d --no-build --no-deps --wait --wait-timeout "$START_TIMEOUT" db ||
         explain_unhealthy prod db
 }
@@ -97,12 +96,6 @@ stop_other_colour() { # stop_other_colour LIVE
 start_all_but_web() {
     # shellcheck disable=SC2046 # split on purpose: a list of words
     start_proxy db $(additions prod) && lead_to_https
-}
-
-# A change of the Caddyfile is no change of the container, so Caddy is asked; the same file again changes nothing.
-start_proxy() { # start_proxy [SERVICE...]: and these
-    compose prod up -d --no-build --no-deps --wait --wait-timeout "$START_TIMEOUT" "$@" proxy &&
-        in_proxy reload
 }
 
 # With this file Caddy sends plain HTTP on to HTTPS, and other names to DOMAIN (proxy/Caddyfile).

@@ -72,6 +72,9 @@ export_compose_facts() {
     # If a proxy in front has the certificates, other names arrive here by plain HTTP.
     FRONT_NAMES=
     serves_https || FRONT_NAMES=$(own_domains | tail -n +2 | paste -s -d ' ' -)
+    # Where the kernel can, connections that nobody has accepted yet are handed on when a Caddy ends: Linux 5.14.
+    POSTDO_PROXY_SYSCTL=net.ipv4.ip_unprivileged_port_start=0 # what Docker sets anyway
+    [ ! -e /proc/sys/net/ipv4/tcp_migrate_req ] || POSTDO_PROXY_SYSCTL=net.ipv4.tcp_migrate_req=1
     # In the containers other users read these, and the proxy's root may not read what is not for everybody: a clone
     # made under umask 077 has nothing that is.
     chmod -R a+rX "$ROOT/broker" "$ROOT/db" "$ROOT/pgadmin" "$ROOT/proxy" 2>/dev/null || true
@@ -94,7 +97,7 @@ export_compose_facts() {
     127.* | '[::1]') PGADMIN_CONFIG_SERVER_MODE=False ;;
     *) PGADMIN_CONFIG_SERVER_MODE=True ;;
     esac
-    export POSTDO_PYTHON_IMAGE ALLOWED_HOSTS CSRF_TRUSTED_ORIGINS SITE_ADDRESS SITE_URL TRUSTED_RANGES FRONT_NAMES HOST_UID HOST_GID PGADMIN_CONFIG_SERVER_MODE
+    export POSTDO_PYTHON_IMAGE ALLOWED_HOSTS CSRF_TRUSTED_ORIGINS SITE_ADDRESS SITE_URL TRUSTED_RANGES FRONT_NAMES POSTDO_PROXY_SYSCTL HOST_UID HOST_GID PGADMIN_CONFIG_SERVER_MODE
 }
 
 with_item() { # with_item LIST ITEM: a list with commas that has the item, once

@@ -48,6 +48,8 @@ show_restarts() {
     for restart_service in db proxy; do
         ! is_well prod "$restart_service" || [ "$(planned_for "$restart_service")" != replace ] || tell_restart "$restart_service"
     done
+    ! is_well prod proxy || [ "$(planned_for proxy)" = replace ] || ! proxy_will_change || tell_exchange
+    rm -f "$(live_folder)/settings.new"
 }
 
 # By the names of files, because the plan takes the image. Whose app has another label than its folder is taken for new.

@@ -40,7 +40,7 @@ recent_answers() { # "ANSWERS ERRORS" that visitors got: from both colours, and 
 # twice, and those to which a hold tries to connect, at another port; none before 2.11, or if nobody has asked lately.)
 open_at_proxy() {
     is_running prod proxy || return 0
-    in_time docker exec "$(container_of prod proxy)" wget -q -O - http://127.0.0.1:2019/reverse_proxy/upstreams 2>/dev/null |
+    in_time docker exec "$(container_of prod proxy)" sh "$PROXY_SCRIPT" upstreams 2>/dev/null |
         tr '}' '\n' | awk -F '"' '
             $4 ~ /:8000$/ && !seen[$4]++ { known = 1; open += substr($7, 2) }
             END { if (known) print open }'

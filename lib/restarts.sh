@@ -1,7 +1,5 @@
 # lib/restarts.sh: what a changed .env will restart in production. The new settings are checked first, and the user is told.
 
-CADDYFILE=/etc/caddy/site/Caddyfile # in the container
-
 # Measured on two busy CPUs with a small database (docs/decisions/changed-env.md): PostgreSQL is away for 0.5 to 1.8 s, and
 # before that requests wait for those that are under way, for a second or two; the proxy is away for 1.1 to 2.0 s.
 DATABASE_RESTART_SECONDS=4
@@ -18,8 +16,9 @@ try_what_restarts() {
             "try_new_$restart_service"
             tell_restart "$restart_service"
             TO_RESTART="$TO_RESTART $restart_service"
-        elif [ "$restart_service" = proxy ]; then
-            try "Check the proxy's configuration" in_proxy validate || refuse_configuration "the proxy" proxy/Caddyfile
+        elif [ "$restart_service" = proxy ] && proxy_will_change; then
+            try "Check the proxy's new settings" in_proxy validate "$NEW_SETTINGS" || refuse_configuration "the proxy" proxy/Caddyfile
+            tell_exchange
         fi
     done
 }
@@ -30,7 +29,8 @@ try_new_db() {
 }
 
 try_new_proxy() {
-    try "Check the proxy's new settings" run_to_its_end prod -T --entrypoint caddy proxy validate --config "$CADDYFILE" --adapter caddyfile ||
+    write_proxy_settings "$NEW_SETTINGS"
+    try "Check the proxy's new settings" run_to_its_end prod -T --entrypoint sh proxy "$PROXY_SCRIPT" validate "$NEW_SETTINGS" ||
         refuse_configuration "the proxy" proxy/Caddyfile
 }
 
@@ -67,40 +67,10 @@ changed_keys() { # changed_keys SERVICE: the keys of .env whose values are not t
             case $changed_name in
             POSTGRES_USER) continue ;; # the superuser there (docker-compose.yml)
             POSTDO_SITE_ROLE) changed_name=POSTGRES_USER ;;
-            DOMAIN) [ "$1-$changed_value" != proxy-none ] || changed_value= ;; # what the proxy has for an empty one
             esac
             case $env_known in *" $changed_name "*) ;; *) continue ;; esac
             eval "changed_now=\${$changed_name-}"
             [ "$changed_value" = "$changed_now" ] || printf ' %s' "$changed_name"
         done
-    case $1 in
-    db) changed_limit=$DB_MEMORY changed_name=DB_MEMORY ;;
-    proxy) changed_limit=$PROXY_MEMORY changed_name=PROXY_MEMORY ;;
-    esac
-    [ "$(docker inspect --format '{{.HostConfig.Memory}}' "$changed_container")" = "$(in_bytes "$changed_limit")" ] || printf ' %s' "$changed_name"
-}
-
-in_bytes() { # in_bytes SIZE: 512m or 2g, as lib/check.awk lets through
-    awk -v size="$1" 'BEGIN { printf "%.0f\n", (size + 0) * (size ~ /k$/ ? 1024 : size ~ /m$/ ? 1048576 : size ~ /g$/ ? 1073741824 : 1) }'
-}
-
-in_proxy() { # in_proxy validate|reload: of the Caddyfile, by the Caddy that runs
-    docker exec "$(container_of prod proxy)" caddy "$1" --config "$CADDYFILE" --adapter caddyfile
-}
-
-# A proxy that an older kit started does not do what the Caddyfile of this one says until it has read that. One that does
-# not run will have read it when it does.
-require_proxy_knows() { # require_proxy_knows WORD: its configuration has it
-    { engine_answers && is_running prod proxy; } || return 0
-    let_proxy_know "$1"
-    proxy_knows "$1" ||
-        fail "the proxy was started by an older version of this kit and cannot do this yet" "release once, which updates it: sh run.sh -0"
-}
-
-let_proxy_know() { # let_proxy_know WORD
-    proxy_knows "$1" || { in_hold end && in_proxy reload; } >/dev/null 2>&1 || true
-}
-
-proxy_knows() { # proxy_knows WORD
-    docker exec "$(container_of prod proxy)" wget -q -O - http://127.0.0.1:2019/config/ 2>/dev/null | grep -qF -e "$1"
+    [ "$1" != db ] || [ "$(docker inspect --format '{{.HostConfig.Memory}}' "$changed_container")" = "$(in_bytes "$DB_MEMORY")" ] || printf ' DB_MEMORY'
 }

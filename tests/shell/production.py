@@ -22,7 +22,7 @@ export_compose_facts require_volume_major require_roles
 require_disk build_image try_what_restarts start_database start_additions stop_additions
 stop_database copy_for_rehearsal drop_copy keep_logs note_name in_proxy show_tail
 smoke_test remove_old_images watch_new_version drain hold_requests release_requests
-let_proxy_know
+limit_proxy_memory stop_accepting
 """
 
 
@@ -33,15 +33,15 @@ ROOT=$PROJECT STATE=$FOLDER ENV_FILE=/dev/null MODE=prod COMMAND= BACKUP_KEEP=3
 HEALTH_PATH=/readyz EMAIL_URL=
 PROJECT_NAME=shop POSTGRES_USER=shop POSTGRES_DB=shop START_TIMEOUT=9
 APP_VERSION=1.5 APP_REVISION=abc WEB_MEMORY=512m
-for library in log result modes image compose parts explain prepare colours releases watch hooks \\
-    dry_run hold maintenance copy; do
+for library in log result modes image compose parts explain prepare proxy colours releases watch \\
+    hooks dry_run hold maintenance copy $LIBRARIES; do
     . "$ROOT/lib/$library.sh"
 done
 . "$ROOT/commands/$SCRIPT.sh"
 
 note() {
     printf '%s\\n' "$*" >>"$FOLDER/calls"
-    case $* in $FAILS) return 1 ;; esac
+    case $* in $FAILS | $ALSO_FAILS) return 1 ;; esac
 }
 for name in $NOTED; do eval "$name() { note $name \\"\\$@\\"; }"; done
 sleep() {
@@ -254,9 +254,13 @@ class Production:
             "SERVES": "none",
             "IMAGES": "",
             "LISTED": "",
+            "ALSO_FAILS": "",
+            "LIBRARIES": "",
+            "PROXY_MEMORY": "256m",
             "RESTARTS": "0",
             "TO_RESTART": "",
             "WATCH_SECONDS": "0",
+            "DRAIN_SECONDS": "30",
             "KEEP_RELEASES": "5",
             "PLANNED": "keep",
             "ONE_OFF": "0",
@@ -291,7 +295,12 @@ def served(colour: str) -> list[str]:
 
 
 def around(*additions: str) -> list[str]:
-    return [f"{UP} {WAIT} {' '.join(('db', *additions, 'proxy'))}", "in_proxy reload"]
+    return [
+        f"{UP} {WAIT} {' '.join(('db', *additions, 'proxy'))}",
+        "limit_proxy_memory 1",
+        "in_proxy leave 30",
+        "in_proxy current /etc/caddy/live/settings",
+    ]
 
 
 NUMBERED = "docker image inspect --format {{.Id}} shop-web:next"

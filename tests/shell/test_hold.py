@@ -29,7 +29,6 @@ def can_hold(clone: Clone, docker: FakeDocker) -> FakeDocker:
     make_live(clone, "web-blue")
     docker.has_container("proxy")
     docker.has_container("web-blue")
-    docker.answer("exec id-proxy wget *", out='"port":"{file./tmp/hold}8000"')
     return docker
 
 

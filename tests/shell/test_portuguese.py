@@ -44,6 +44,8 @@ NOT_SAID = {
     "\\n== The roles in PostgreSQL",
     "copying production's database server (up to %s MB)",
     "the requests could not be held",
+    "connections that were being opened may have been lost: the old Caddy accepted until its end",
+    "PROXY_MEMORY has no effect: the engine has not set the limit",
 }
 ENGLISH_WORD = re.compile(r"\b(the|is|are|of|to|with|without|such|from|then|set|or|not|in|it)\b")
 ENGLISH = {"LC_ALL": "", "LANG": "en_US.UTF-8"}

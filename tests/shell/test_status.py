@@ -111,7 +111,7 @@ def shop(dash_clone: Clone, docker: FakeDocker) -> Clone:
     docker.answer("stats *", out="id-web-blue 66.5MiB / 1GiB\nid-db 1.5GiB / 8GiB")
     answers = [ANSWERED % status for status in (200, 404, 200)]
     docker.answer("logs *--since 5m id-web-blue", out="\n".join(answers))
-    docker.answer("exec id-proxy wget *:2019/reverse_proxy/upstreams", out=UPSTREAMS)
+    docker.answer("exec id-proxy sh /etc/caddy/site/start.sh upstreams", out=UPSTREAMS)
     releases = dash_clone.state / "releases"
     releases.mkdir(mode=0o700)
     for number in (1, 2):

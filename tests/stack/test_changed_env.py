@@ -8,7 +8,9 @@ from contextlib import contextmanager
 import pytest
 
 from .clone import Clone
-from .visitor import answering
+from .engine import docker
+from .visitor import answering, crowded
+from .waiting import eventually
 
 STILL_SERVING = "The previous version is still serving."
 
@@ -106,13 +108,29 @@ def test_what_restarts_and_for_how_long_is_said_before(released: Clone) -> None:
 
     database = "PostgreSQL will restart at the end (changed in .env: DB_MEMORY): requests will wait"
     assert said.index(database) < said.index("Restart PostgreSQL while requests wait ... ")
-    released.set_in_env(MAX_REQUEST_BODY="50MB", DB_MEMORY="700m")
+    assert started(released)["db"] != before["db"]
+    assert started(released)["proxy"] == before["proxy"]
 
-    said = released.run("-0", "--no-build").out
 
-    proxy = "The proxy will restart at the end (changed in .env: MAX_REQUEST_BODY): visitors will"
-    assert said.index(proxy) < said.index("Start the proxy and PostgreSQL ... ")
-    after = started(released)
-    assert after["db"] != before["db"]
-    assert after["proxy"] != before["proxy"]
-    assert released.visitor("HTTP_PORT").is_up()
+def test_the_proxy_gets_new_settings_and_another_limit_without_losing_a_request(
+    released: Clone,
+) -> None:
+    """Of visitors that come anew, and of those that keep a connection."""
+    before = started(released)["proxy"]
+    changed = {"ACCESS_LOG": "on", "TRUSTED_PROXIES": "192.0.2.1", "PROXY_MEMORY": "300m"}
+    usual = {name: released.env()[name] for name in changed}
+
+    with crowded(released.visitor("HTTP_PORT"), "/healthz") as answered:
+        released.set_in_env(**changed)
+        said = released.run("-0", "--no-build").out
+        proxy = released.containers("prod")["proxy"]
+        eventually(lambda: '"uri":"/healthz"' in proxy.log(), "a line of the access log")
+        limit = docker("inspect", "--format", "{{.HostConfig.Memory}}", proxy.id)
+        released.set_in_env(**usual)
+        released.run("-0", "--no-build")
+
+    assert len(answered) > 100
+    told = "new settings at the end (changed in .env: ACCESS_LOG TRUSTED_PROXIES PROXY_MEMORY): no"
+    assert told in said
+    assert int(limit) == 300 * 1024 * 1024
+    assert started(released)["proxy"] == before

@@ -21,6 +21,8 @@ PATIENCE = 30.0  # seconds for one answer
 # Shorter than any restart, of which the shortest takes 0.5 s (docs/decisions/changed-env.md). A
 # visit costs 0.01 s of CPU, here and in the containers.
 BETWEEN_VISITS = 0.1
+CROWD = 8
+BETWEEN_REQUESTS = 0.05
 
 
 @dataclass(frozen=True)
@@ -137,3 +139,43 @@ def answering(visitor: Visitor, path: str) -> Iterator[None]:
     with asking([visitor], path, BETWEEN_VISITS) as outcomes:
         yield
     assert set(outcomes) <= {"200"}, outcomes
+
+
+@contextmanager
+def crowded(visitor: Visitor, path: str) -> Iterator[list[int]]:
+    """Inside, many ask at once, and always get the page: half of them keep their connection.
+
+    Yields a list of the answers' statuses, which grows.
+    """
+    address = urllib.parse.urlsplit(visitor.base).netloc
+    over = threading.Event()
+    answered: list[int] = []
+    failed: list[str] = []
+
+    def visit(headers: dict[str, str]) -> None:
+        connection = http.client.HTTPConnection(address, timeout=PATIENCE)
+        while not over.wait(BETWEEN_REQUESTS):
+            try:
+                connection.request("GET", path, headers=headers)
+                with connection.getresponse() as answer:
+                    answer.read()
+                    answered.append(answer.status)
+                    failed.extend([] if answer.status == 200 else [str(answer.status)])
+            except (OSError, http.client.HTTPException) as error:
+                failed.append(repr(error))
+                connection.close()
+        connection.close()
+
+    kinds: list[dict[str, str]] = [{}, {"Connection": "close"}] * (CROWD // 2)
+    threads = [threading.Thread(target=visit, args=(headers,)) for headers in kinds]
+    for thread in threads:
+        thread.start()
+    try:
+        yield answered
+    finally:
+        over.set()
+        for thread in threads:
+            thread.join()
+    assert not failed, (
+        f"{len(failed)} of {len(answered)} requests failed, the first with {failed[0]}"
+    )

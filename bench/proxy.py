@@ -1,0 +1,95 @@
+"""`python3 -m bench proxy`: is a request lost while production's proxy gets new settings?"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import os
+import sys
+import tempfile
+import time
+from contextlib import ExitStack
+from pathlib import Path
+
+from bench import engine, machine, reliability
+from bench.process import BenchError, end_on_signals, run
+from bench.release_runs import ReleasedSite
+from bench.reliability import RELEASED, Row
+from bench.traffic import CONNECTIONS, HTTP1, Tally, compare, traffic
+
+INTERRUPTED = 130
+AROUND = 2.0  # seconds of traffic before and after
+# One after the other, of the proxy alone: the site is not released for them.
+CHANGES: tuple[dict[str, str], ...] = (
+    {"ACCESS_LOG": "on"},
+    {"ACCESS_LOG": "off"},
+    {"PROXY_MEMORY": "300m"},
+    {},
+)
+
+
+def main(arguments: list[str]) -> int:
+    """Exchange, count and print; 0: nothing was lost, 1: something was, or the bench failed."""
+    parser = argparse.ArgumentParser(
+        prog="python3 -m bench proxy",
+        description="Change the proxy's settings again and again while visitors use the site by "
+        "HTTPS, and count what is lost. Needs Docker and the environment of `sh run.sh test`; "
+        "removes everything that it makes, but for build caches.",
+    )
+    add = parser.add_argument
+    add("--changes", type=int, default=12, help="how many; default 12")
+    add("--connections", type=int, default=CONNECTIONS, help=f"default {CONNECTIONS}")
+    add("--rate", type=float, default=150, help="requests per second, about; default 150")
+    options = parser.parse_args(arguments)
+    end_on_signals()
+    try:
+        machine.require_engine()
+        with tempfile.TemporaryDirectory(prefix="bench-") as folder, ExitStack() as cleaning:
+            site = ReleasedSite(f"bench-{os.getpid()}", Path(folder) / "site", 0)
+            cleaning.callback(site.remove)
+            row = exchange(site, options.changes, options.rate, options.connections)
+    except BenchError as failure:
+        print(f"error: {failure}\n  next: {failure.remedy}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("interrupted; everything that was made is removed", file=sys.stderr)
+        return INTERRUPTED
+    for line in row.told():
+        print(line, file=sys.stderr)
+    print(reliability.as_table([row]))
+    return 0 if row.is_clean else 1
+
+
+def exchange(site: ReleasedSite, changes: int, rate: float, connections: int) -> Row:
+    """Start the site, and change its proxy so many times under traffic."""
+    say("build the site and start it")
+    site.start()
+    before = started_at(site)
+    tally = Tally(moment=site.moment)
+    began = time.monotonic()
+    # Not over HTTP/2, where httpx gives up what is under way when a server asks it to connect
+    # anew (docs/decisions/lost-requests.md).
+    with traffic(site.address(), tally, rate=rate, connections=connections, protocols=(HTTP1,)):
+        time.sleep(AROUND)
+        for number, change in zip(range(1, changes + 1), itertools.cycle(CHANGES), strict=False):
+            one = site.begin("-0", "--no-build", **change)
+            if one.wait() != 0:
+                raise one.error(f"failed with status {one.process.returncode}")
+            failed = sum(tally.failed.values())
+            say(f"{number} of {changes}: {tally.requests} requests, {failed} failed")
+        time.sleep(AROUND)
+    if started_at(site) != before:
+        raise BenchError("the proxy's container was started again", "read what run.sh said")
+    kept = compare(tally, site.table(1))
+    return Row(RELEASED, "the proxy's settings", changes, time.monotonic() - began, tally, kept)
+
+
+def started_at(site: ReleasedSite) -> str:
+    """When the proxy's container was started."""
+    wanted = "{{.Id}} {{.State.StartedAt}}"
+    return run(["docker", "inspect", "--format", wanted, engine.container(site.name, "proxy")])
+
+
+def say(progress: str) -> None:
+    """Progress, for people: standard output is for the result."""
+    print(f"bench: {progress}", file=sys.stderr, flush=True)

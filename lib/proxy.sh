@@ -1,0 +1,102 @@
+# lib/proxy.sh: production's proxy: its settings, its limit, and how another Caddy takes over from one that serves.
+#
+# The container stays, with its ports: within it another Caddy is started beside the one that serves (proxy/start.sh), with
+# the Caddyfile and the settings of now. No request is lost by that (docs/decisions/proxy-exchange.md).
+
+PROXY_SCRIPT=/etc/caddy/site/start.sh # in the container, as are these
+SETTINGS=/etc/caddy/live/settings
+NEW_SETTINGS=$SETTINGS.new # to be tried
+
+start_proxy() { # start_proxy [SERVICE...]: and these
+    write_proxy_settings "$SETTINGS" &&
+        compose prod up -d --no-build --no-deps --wait --wait-timeout "$START_TIMEOUT" "$@" proxy &&
+        limit_proxy_memory 1 &&
+        in_proxy leave "$DRAIN_SECONDS" && # what a run that was interrupted has left
+        { in_proxy current "$SETTINGS" || exchange_proxy; }
+}
+
+in_proxy() { # in_proxy COMMAND...: of proxy/start.sh
+    docker exec "$(container_of prod proxy)" sh "$PROXY_SCRIPT" "$@"
+}
+
+write_proxy_settings() { # write_proxy_settings PATH: in the container, of the live folder
+    settings_path="$(live_folder)/${1##*/}"
+    make_live_folder &&
+        proxy_settings >"$settings_path.$$" && chmod 644 "$settings_path.$$" && mv "$settings_path.$$" "$settings_path"
+}
+
+# For the shell in the container. What is in .env is a name of it; the others are made of it (export_compose_facts). Caddy
+# would take GOMEMLIMIT from the limit of the container, which is another one while there are two of it.
+proxy_settings() {
+    printf 'GOMEMLIMIT=%s\n' $(($(in_bytes "$PROXY_MEMORY") / 10 * 9))
+    for settings_name in SITE_ADDRESS SITE_URL DOMAIN ACME_EMAIL WEB_TIMEOUT MAX_REQUEST_BODY ACCESS_LOG TRUSTED_PROXIES TRUSTED_RANGES FRONT_NAMES PROXY_MEMORY; do
+        eval "settings_value=\${$settings_name-}"
+        case $settings_name in DOMAIN | FRONT_NAMES) settings_value=${settings_value:-none} ;; esac
+        printf "%s='%s'\n" "$settings_name" "$(printf '%s' "$settings_value" | sed "s/'/'\\\\''/g")"
+    done
+}
+
+# The limit of a container can be changed while it runs. Swap as Docker has it by default: as much again.
+limit_proxy_memory() { # limit_proxy_memory FACTOR
+    limit_bytes=$(($(in_bytes "$PROXY_MEMORY") * $1))
+    docker update --memory "$limit_bytes" --memory-swap $((limit_bytes * 2)) "$(container_of prod proxy)" ||
+        printf 'PROXY_MEMORY has no effect: the engine has not set the limit\n'
+}
+
+# Browsers that speak HTTP/3 would send to both, so the first one to take over has none, and is itself taken over from
+# when the old one is gone.
+exchange_proxy() {
+    ! serves_https || take_over_proxy "h1 h2" || return
+    take_over_proxy
+}
+
+take_over_proxy() {      # take_over_proxy [PROTOCOLS]
+    limit_proxy_memory 2 # there are two for a while
+    in_proxy next ${1:+"$1"} || {
+        docker logs --tail 20 "$(container_of prod proxy)" 2>&1
+        return 1
+    }
+    stop_accepting "$(in_proxy old)" ||
+        printf 'connections that were being opened may have been lost: the old Caddy accepted until its end\n'
+    in_proxy leave "$DRAIN_SECONDS"
+    limit_proxy_memory 1
+}
+
+# In a container of its own, which sees the processes of the proxy's: for Python, and for the right to do this.
+stop_accepting() { # stop_accepting PID
+    docker run --rm -i --network none --pid "container:$(container_of prod proxy)" --user 0 --read-only \
+        --cap-drop ALL --cap-add SYS_PTRACE --entrypoint python "$PROJECT_NAME-web:$(live_colour)" -I -S - "$1" <"$ROOT/lib/stop_accepting.py"
+}
+
+in_bytes() { # in_bytes SIZE: 512m or 2g, as lib/check.awk lets through
+    awk -v size="$1" 'BEGIN { printf "%.0f\n", (size + 0) * (size ~ /k$/ ? 1024 : size ~ /m$/ ? 1048576 : size ~ /g$/ ? 1073741824 : 1) }'
+}
+
+# --- What a changed .env or Caddyfile means for it ------------------------------------------------------------------
+
+proxy_will_change() {
+    write_proxy_settings "$NEW_SETTINGS"
+    ! in_proxy current "$NEW_SETTINGS"
+}
+
+tell_exchange() {
+    exchange_keys=$(changed_settings)
+    exchange_reason="proxy/Caddyfile has changed"
+    [ -z "$exchange_keys" ] || exchange_reason="changed in .env:$exchange_keys"
+    say "The proxy will take on its new settings at the end ($exchange_reason): no request will be lost"
+}
+
+changed_settings() { # the keys of .env of which the proxy has another value now
+    lines_not_in "$(cat "$(live_folder)/settings" 2>/dev/null)" <"$(live_folder)/settings.new" | while IFS='=' read -r changed_name _; do
+        case $env_known in *" $changed_name "*) printf ' %s' "$changed_name" ;; esac
+    done
+}
+
+# A proxy that an older kit started does not do what this one's Caddyfile says. One that does not run will have read it when
+# it does.
+require_proxy_knows() { # require_proxy_knows WORD: its configuration has it
+    { engine_answers && is_running prod proxy; } || return 0
+    # shellcheck disable=SC2016 # for the shell in the container
+    docker exec "$(container_of prod proxy)" sh -c 'grep -qF -e "$1" "/tmp/config-$(cat /tmp/slot)"' sh "$1" >/dev/null 2>&1 ||
+        fail "the proxy was started by an older version of this kit and cannot do this yet" "release once, which updates it: sh run.sh -0"
+}

@@ -28,7 +28,7 @@ write_proxy_settings() { # write_proxy_settings PATH: in the container, of the l
 # For the shell in the container. What is in .env is a name of it; the others are made of it (export_compose_facts). Caddy
 # would take GOMEMLIMIT from the limit of the container, which is another one while there are two of it.
 proxy_settings() {
-    printf 'GOMEMLIMIT=%s\n' $(($(in_bytes "$PROXY_MEMORY") / 10 * 9))
+    printf 'GOMEMLIMIT=%s\n' $(($(in_bytes "$PROXY_MEMORY") * 9 / 10))
     for settings_name in SITE_ADDRESS SITE_URL DOMAIN ACME_EMAIL WEB_TIMEOUT MAX_REQUEST_BODY ACCESS_LOG TRUSTED_PROXIES TRUSTED_RANGES FRONT_NAMES PROXY_MEMORY; do
         eval "settings_value=\${$settings_name-}"
         case $settings_name in DOMAIN | FRONT_NAMES) settings_value=${settings_value:-none} ;; esac

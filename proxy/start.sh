@@ -118,7 +118,7 @@ current() { # current SETTINGS
     [ "$(adapt)" = "$(cat "/tmp/config-$(cat /tmp/slot)")" ]
 }
 
-next() {                         # next [PROTOCOLS]
+next() { # next [PROTOCOLS]
     [ -s /tmp/slot ] || return 1 # where docker-compose.override.yml has another command for the proxy
     printf '%s' "${1:-$ALL_PROTOCOLS}" >/tmp/protocols
     rm -f /tmp/outcome

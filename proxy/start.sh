@@ -119,7 +119,8 @@ current() { # current SETTINGS
 }
 
 next() { # next [PROTOCOLS]
-    [ -s /tmp/slot ] || return 1 # where docker-compose.override.yml has another command for the proxy
+    # Not there where docker-compose.override.yml has another command for the proxy.
+    [ -s /tmp/slot ] || return 1
     printf '%s' "${1:-$ALL_PROTOCOLS}" >/tmp/protocols
     rm -f /tmp/outcome
     kill -s HUP 1

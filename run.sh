@@ -6,8 +6,8 @@
 #
 # POSIX sh: dash, bash and busybox sh all run it.
 # Until the line ends are checked, each line ends in a comment: it takes the carriage return of a line that has one.
-set -eu                                                                                                                                           #
-ROOT=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd -P)                                                                                            #
+set -eu                                                                                                                                                    #
+ROOT=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd -P)                                                                                                     #
 KIT="run.sh entrypoint.sh .env.example Dockerfile lib/* commands/* image/* broker/* db/*.sh db/*.conf db/init/00-site-role.sh pgadmin/* proxy/* service/*" #
 # shellcheck disable=SC2086 # split on purpose: a list of patterns
 if (cd "$ROOT" && grep -qs "$(printf '\r')" $KIT); then                                                        #

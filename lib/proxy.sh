@@ -28,7 +28,7 @@ write_proxy_settings() { # write_proxy_settings PATH: in the container, of the l
 # For the shell in the container. What is in .env is a name of it; the others are made of it (export_compose_facts). Caddy
 # would take GOMEMLIMIT from the limit of the container, which is another one while there are two of it.
 proxy_settings() {
-    printf 'GOMEMLIMIT=%s\n' $(($(in_bytes "$PROXY_MEMORY") * 9 / 10))
+    printf 'GOMEMLIMIT=%s\n' $(($(proxy_memory) * 9 / 10))
     for settings_name in SITE_ADDRESS SITE_URL DOMAIN ACME_EMAIL WEB_TIMEOUT MAX_REQUEST_BODY ACCESS_LOG TRUSTED_PROXIES TRUSTED_RANGES FRONT_NAMES PROXY_MEMORY; do
         eval "settings_value=\${$settings_name-}"
         case $settings_name in DOMAIN | FRONT_NAMES) settings_value=${settings_value:-none} ;; esac
@@ -38,9 +38,16 @@ proxy_settings() {
 
 # The limit of a container can be changed while it runs. Swap as Docker has it by default: as much again.
 limit_proxy_memory() { # limit_proxy_memory FACTOR
-    limit_bytes=$(($(in_bytes "$PROXY_MEMORY") * $1))
+    limit_bytes=$(($(proxy_memory) * $1))
     docker update --memory "$limit_bytes" --memory-swap $((limit_bytes * 2)) "$(container_of prod proxy)" ||
         printf 'PROXY_MEMORY has no effect: the engine has not set the limit\n'
+}
+
+# No limit (0) is the memory of the machine: `docker update` takes a 0 for "as it was", and Go one for "never enough".
+proxy_memory() { # in bytes
+    memory_bytes=$(in_bytes "$PROXY_MEMORY")
+    [ "$memory_bytes" -gt 0 ] || memory_bytes=$(in_bytes "$(awk '/^MemTotal:/ { print $2 }' /proc/meminfo)k")
+    printf '%s' "$memory_bytes"
 }
 
 # Browsers that speak HTTP/3 would send to both, so the first one to take over has none, and is itself taken over from

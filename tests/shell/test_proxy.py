@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from pathlib import Path
 
@@ -87,6 +88,18 @@ def test_the_limit_of_memory_needs_no_other_container(production: Production) ->
     megabytes = 1024 * 1024
     limit = f"--memory {300 * megabytes} --memory-swap {600 * megabytes}"
     assert done.calls[1] == f"docker update {limit} id-proxy"
+
+
+def test_no_limit_of_memory_is_all_of_the_machine(production: Production) -> None:
+    production.serves("blue")
+    noted = NOTED.replace("limit_proxy_memory", "")
+
+    done = production.run(MAIN="start_proxy", NOTED=noted, PROXY_MEMORY="0")
+
+    machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    assert f"docker update --memory {machine} --memory-swap {2 * machine} id-proxy" in done.calls
+    settings = (production.folder / "live/settings").read_text()
+    assert f"GOMEMLIMIT={machine * 9 // 10}\n" in settings
 
 
 def test_its_settings_are_read_as_they_are(production: Production, tmp_path: Path) -> None:

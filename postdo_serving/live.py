@@ -48,6 +48,7 @@ def configuration() -> uvicorn.Config:
         http="h11",
         ws="websockets-sansio",
         lifespan="auto",
+        workers=1,  # else it reads WEB_CONCURRENCY, which is Gunicorn's
         ws_max_size=LARGEST_MESSAGE,
         ws_ping_interval=PING_SECONDS,
         ws_ping_timeout=PING_SECONDS,

@@ -37,6 +37,8 @@ class LiveSite:
             "DJANGO_SETTINGS_MODULE": "config.settings.dev",
             "DJANGO_SUPERUSER_PASSWORD": PASSWORD,
             "DEBUG": "1",
+            # As -2 hands on the lines of .env that are empty.
+            "WEB_CONCURRENCY": "",
         }
         with socket.create_server(("127.0.0.1", 0)) as free:
             self.port = free.getsockname()[1]

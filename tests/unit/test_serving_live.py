@@ -65,7 +65,11 @@ def server(tmp_path: Path) -> Iterator[Server]:
     with subprocess.Popen(
         [sys.executable, "-m", "postdo_serving.live", "127.0.0.1", str(number)],
         cwd=tmp_path,
-        env={"DJANGO_SETTINGS_MODULE": "settings", "PYTHONPATH": str(REPOSITORY)},
+        env={
+            "DJANGO_SETTINGS_MODULE": "settings",
+            "PYTHONPATH": str(REPOSITORY),
+            "WEB_CONCURRENCY": "",  # of Gunicorn
+        },
         stdout=log,
         stderr=subprocess.STDOUT,
     ) as process:

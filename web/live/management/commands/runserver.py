@@ -22,7 +22,12 @@ class UvicornServer(WSGIServer):
         warnings.filterwarnings("ignore", "StreamingHttpResponse must consume synchronous")
         application: Any = self.get_app()
         config = uvicorn.Config(
-            application, loop="asyncio", http="h11", ws="websockets-sansio", log_config=None
+            application,
+            loop="asyncio",
+            http="h11",
+            ws="websockets-sansio",
+            log_config=None,
+            workers=1,  # else it reads WEB_CONCURRENCY, which is Gunicorn's and may be empty
         )
         uvicorn.Server(config).run([self.socket])
 

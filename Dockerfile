@@ -130,8 +130,10 @@ CMD ["gunicorn", "--config", "/opt/kit/gunicorn.conf.py"]
 ARG APP_VERSION=unversioned
 ARG APP_REVISION=unversioned
 ENV APP_VERSION=$APP_VERSION APP_REVISION=$APP_REVISION
-# postdo.image: what IMAGE= is recognized by (lib/image.sh).
+# postdo.image: what IMAGE= is recognized by (lib/image.sh). postdo.parts: what it has packages for (lib/parts.sh).
+ARG COMPOSE_PROFILES=""
 LABEL postdo.image=production \
+      postdo.parts=$COMPOSE_PROFILES \
       org.opencontainers.image.title="Django site" \
       org.opencontainers.image.version=$APP_VERSION \
       org.opencontainers.image.revision=$APP_REVISION

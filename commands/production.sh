@@ -72,7 +72,8 @@ require_ports() {
     require_port HTTP_PORT prod
     ! serves_https || require_port HTTPS_PORT prod
     [ -z "$PROD_DB_PORT" ] || require_port PROD_DB_PORT prod
-    ! has_part tasks || require_port FLOWER_PORT prod
+    # At a boot the site is not to wait for it: start_parts.
+    [ "$build" = no ] || ! has_part tasks || require_port FLOWER_PORT prod
 }
 
 release() {
@@ -136,6 +137,8 @@ release_what_was_built() {
 start_last_release() {
     live=$(live_colour)
     last_version_is_left || not_built prod
+    leave_out_parts "$PROJECT_NAME-web:$live"
+    warn_of_parts_left_out
     # Services of your own that have the site's image run what the site runs, and not what was built and never released.
     docker tag "$PROJECT_NAME-web:$live" "$PROJECT_NAME-web:next"
     # While it serves, a changed .env comes as a release of the same image, not as a restart.
@@ -149,11 +152,13 @@ start_last_release() {
     is_running prod proxy || undo_with stop_what_was_started
     start_database prod
     # shellcheck disable=SC2046 # split on purpose: a list of words
-    set -- db $(services_of_colour "$live") proxy $(additions prod)
+    set -- db "web-$live" proxy $(own_additions prod)
     try "Start $live, PostgreSQL and the proxy" start_all "$@" || explain_unhealthy prod "$@"
     UNDO=
     tell_of_streams "$live"
     stop_other_colour "$live"
+    remove_left_parts prod
+    start_parts "$live"
 }
 
 start_all() { # start_all SERVICE...: where nothing serves

@@ -78,6 +78,7 @@ put_in_place() {
     database_exists "$MODE" restored || fail "there is no database \"restored\"" "restore a backup first: sh run.sh $(mode_flag "$MODE") restore backups/$(newest_backup)"
     ! database_exists "$MODE" replaced || fail "the database \"replaced\" of an earlier restore still exists" "remove it: sh run.sh $(mode_flag "$MODE") restore --drop-old"
     require_database_unused "$MODE"
+    [ "$MODE" != prod ] || leave_out_parts "$PROJECT_NAME-web:$(live_colour)"
     if [ "$MODE" = prod ] && site_is_well prod && has_same_migrations; then
         swap_while_requests_wait
         say "the site now serves the restored data. Its former data is in the database \"replaced\"."

@@ -24,6 +24,8 @@ main() {
     serving=$(live_release)
     target=${1:-$(release_before "$serving")}
     require_release "$target"
+    leave_out_parts "$(release_image "$target")"
+    warn_of_parts_left_out
     new=$(other_colour "$live")
     db_was=$(state_of prod db)
     start_release
@@ -82,6 +84,7 @@ start_release() {
     if is_running prod proxy; then
         stop_old_version "$live"
         start_additions prod late
+        remove_left_parts prod
     else
         undo_with stop_what_was_started
         start_proxy_and_database "$new"

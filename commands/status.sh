@@ -84,6 +84,7 @@ count_mode() { # count_mode MODE CODE
 look_at_prod() {
     begin_in_docker prod || return "$DOWN"
     web=$(web_service prod)
+    leave_out_parts "$PROJECT_NAME-web:$(live_colour)"
     beside=$(services_beside prod)
     # shellcheck disable=SC2086 # split on purpose: a list of words
     begin_memory prod proxy "$web" db $beside
@@ -116,6 +117,8 @@ look_at_prod() {
     look_at_maintenance
     look_at_order prod
     look_at_requests
+    [ -z "$PARTS_LEFT_OUT" ] ||
+        note_problem "COMPOSE_PROFILES has $PARTS_LEFT_OUT, which the version that serves was built without" "release web/ to have it: sh run.sh -0; or take it out of COMPOSE_PROFILES"
     look_at_tasks prod
     look_at_disk
     look_at_certificates
@@ -202,11 +205,6 @@ note_problems() {
     done <<LINES
 $PROBLEMS
 LINES
-}
-
-# Of the parts that are on: the companions of the live color, and the rest.
-services_beside() { # services_beside MODE: in one line
-    part_services "$1" | awk -v colour="$(live_colour)" '{ printf "%s ", $1 == "companion" ? $2 "-" colour : $2 }'
 }
 
 where_is() { # where_is SERVICE: what it publishes, if anything

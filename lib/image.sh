@@ -22,6 +22,9 @@ take_image() {
     fi
     [ "$(image_label "$GIVEN_IMAGE" postdo.image)" = production ] ||
         fail "$GIVEN_IMAGE (IMAGE in the environment) is not a production image of this kit" "build it from a clone of your site, as \"An image that was built elsewhere\" in docs/releases.md says; to build web/ here, unset IMAGE"
+    take_missing=$(parts_missing_in "$GIVEN_IMAGE")
+    [ -z "$take_missing" ] ||
+        fail "$GIVEN_IMAGE (IMAGE in the environment) was built without $take_missing, which COMPOSE_PROFILES has" "build it with --build-arg COMPOSE_PROFILES=$COMPOSE_PROFILES (docs/releases.md), or take it out of .env here"
     export_version_of_image "$GIVEN_IMAGE"
     step "Take $GIVEN_IMAGE, version $APP_VERSION" docker tag "$GIVEN_IMAGE" "$PROJECT_NAME-web:next"
     [ -z "$take_downloaded" ] || docker image rm "$GIVEN_IMAGE" >>"$LOG_FILE" 2>&1 || true

@@ -48,6 +48,11 @@ override_adds_services() { # override_adds_services MODE
     case $OVERRIDE in *'early '* | *'late '*) ;; *) return 1 ;; esac
 }
 
+own_additions() { # own_additions MODE: those of the override file, in one line
+    read_override "$1"
+    printf '%s\n' "$OVERRIDE" | awk '/^(early|late) / { printf "%s ", $2 }'
+}
+
 # With the database, since preparing it may need them; those of the site's own image when it is prepared.
 start_additions() { # start_additions MODE [late]
     start_added=$(additions "$1" "${2-early}")

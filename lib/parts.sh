@@ -26,6 +26,33 @@ check_parts() {
     done
 }
 
+# An image has the packages of the parts that it was built with, and runs no others. A rollback and a boot serve one that is
+# there already: what it was built without is left out while it serves, so that the site itself is there.
+leave_out_parts() { # leave_out_parts IMAGE: of COMPOSE_PROFILES, in this run
+    PARTS_LEFT_OUT=$(parts_missing_in "$1")
+    for part in $PARTS_LEFT_OUT; do
+        COMPOSE_PROFILES=$(printf '%s\n' "$COMPOSE_PROFILES" | tr ',' '\n' | grep -vxF -e "$part" | paste -s -d , -)
+        OVERRIDE_MODE= # the file is read anew: it may have a service of that name
+    done
+}
+
+PARTS_LEFT_OUT= # in one line
+
+parts_missing_in() { # parts_missing_in IMAGE: of those that are on, in one line
+    parts_built=not-asked
+    parts_space=
+    for part in $PARTS; do
+        has_part "$part" || continue
+        [ "$parts_built" != not-asked ] || parts_built=",$(image_label "$1" postdo.parts 2>/dev/null),"
+        case $parts_built in *",$part,"*) ;; *) printf '%s%s' "$parts_space" "$part" && parts_space=' ' ;; esac
+    done
+}
+
+warn_of_parts_left_out() {
+    [ -z "$PARTS_LEFT_OUT" ] ||
+        warn "COMPOSE_PROFILES has $PARTS_LEFT_OUT, which this image was built without, so it runs without. To have it again: sh run.sh -0"
+}
+
 # The Compose files of the parts that are on: their names below the root, a line each.
 part_files() { # part_files prod|dev|colours
     for part in $PARTS; do
@@ -64,6 +91,24 @@ services_of_colour() { # services_of_colour COLOUR: the site, then its companion
 stop_colour() { # stop_colour COLOUR
     # shellcheck disable=SC2046 # split on purpose: a list of words
     compose prod stop $(services_of_colour "$1") && stop_left_parts prod "-$1"
+}
+
+# Of the parts that are on: the companions of the live color, and the rest.
+services_beside() { # services_beside MODE: in one line
+    part_services "$1" | awk -v colour="$(live_colour)" '{ printf "%s ", $1 == "companion" ? $2 "-" colour : $2 }'
+}
+
+# Where nothing serves yet the site comes first: a part that does not start leaves it as it is.
+start_parts() { # start_parts COLOUR
+    start_services=$(services_beside prod)
+    [ -n "$start_services" ] || return 0
+    ! has_part tasks || require_port FLOWER_PORT prod
+    start_status=0
+    # shellcheck disable=SC2086 # split on purpose: a list of words
+    try "Start the services beside the site" compose prod up -d --no-build --no-deps --wait --wait-timeout "$START_TIMEOUT" $start_services || start_status=$?
+    tell_of_streams "$1"
+    # shellcheck disable=SC2086 # split on purpose: a list of words
+    [ "$start_status" -eq 0 ] || explain_unhealthy prod $start_services
 }
 
 colour_runs() { # colour_runs COLOUR: any service of it

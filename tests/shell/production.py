@@ -62,6 +62,7 @@ compose() {
 docker() {
     note docker "$@" || return 1
     case "$*" in
+    *postdo.parts*) printf '%s' "$BUILT_WITH" ;;
     *postdo.image*) printf '%s' "$LABEL" ;;
     *image.version*) echo 2.0 ;;
     *image.revision*) echo def ;;
@@ -99,6 +100,7 @@ container_of() { [ ! -e "$FOLDER/states/$2" ] || printf 'id-%s' "$2"; }
 has_image() { [ "$HAS_IMAGE" = "web-${2#*-} $3" ]; }
 planned_for() { printf '%s' "$PLANNED"; }
 additions() { printf '%s' "$ADDITIONS"; }
+own_additions() { printf '%s' "$OWN_ADDITIONS"; }
 part_services() {
     ! has_part tasks || printf 'early redis\ncompanion worker\nlate beat\n'
     ! has_part live || printf 'companion live\n'
@@ -239,7 +241,7 @@ class Production:
             "SWITCH_SECONDS": str(self.folder / "switch-seconds"),
             "PATH": os.environ["PATH"],
             **dict.fromkeys(("FAILS", "HAS_IMAGE", "ADDITIONS", "DOMAIN", "PROD_DB_PORT"), ""),
-            **dict.fromkeys(("DJANGO_SUPERUSER_EMAIL", "SAYS", "SIGNAL"), ""),
+            **dict.fromkeys(("DJANGO_SUPERUSER_EMAIL", "SAYS", "SIGNAL", "OWN_ADDITIONS"), ""),
             "COMPOSE_PROFILES": "",
             "FLOWER_PORT": "5555",
             "WORKER_RESTARTS": "0",
@@ -265,6 +267,7 @@ class Production:
             "PLANNED": "keep",
             "ONE_OFF": "0",
         }
+        usual["BUILT_WITH"] = variables.get("COMPOSE_PROFILES", "")
         return {**usual, **variables}
 
 

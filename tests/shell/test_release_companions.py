@@ -115,3 +115,83 @@ def test_a_part_that_was_switched_off_is_stopped_with_the_colour_that_had_it(
     assert done.status == 0, done.err
     stopped = ["docker stop id-worker-blue", "docker rm id-worker-blue"]
     assert done.calls[-3:] == ["compose prod stop web-blue", *stopped]
+
+
+# --- An image that was built without the part -----------------------------------------------------
+
+LEFT_OUT = "COMPOSE_PROFILES has tasks, which this image was built without"
+
+
+def test_a_rollback_to_before_a_part_serves_without_it(production: Production) -> None:
+    """Its worker could not start, and neither could its site, whose settings would look for it."""
+    production.serves("blue", worker_blue="healthy", redis="healthy", beat="healthy")
+    production.released("live", "live")
+    production.has_migrations(1, "shop.0001")
+    (production.folder / "applied").write_text("shop.0001\n")
+    done = production.run(
+        **{**ON, "COMPOSE_PROFILES": "tasks,mine", "ADDITIONS": ""},
+        **{"SCRIPT": "rollback", "SERVES": "blue", "IMAGES": "1 2", "BUILT_WITH": "mine,live"},
+    )
+
+    assert done.status == 0, done.err
+    assert LEFT_OUT in done.err
+    assert f"{UP} web-green" in done.calls
+    assert production.live == "web-green"
+    # Nobody would do what beat goes on to send.
+    for left in ("worker-blue", "redis", "beat"):
+        assert f"docker stop id-{left}" in done.calls
+
+
+@pytest.mark.parametrize("web", ["stopped", "healthy"])
+def test_a_part_that_waits_for_its_release_does_not_keep_the_site_from_booting(
+    production: Production, web: str
+) -> None:
+    production.serves("blue", web_blue=web, db=web, proxy=web)
+    done = production.run("--no-build", **{**ON, "ADDITIONS": ""}, BUILT_WITH="")
+
+    assert done.status == 0, done.err
+    assert LEFT_OUT in done.err
+    assert not any("worker" in call for call in done.calls if " up " in call)
+
+
+BOOTED = f"compose prod up -d --no-build {WAIT} db web-blue proxy"
+PARTS = f"{UP} {WAIT} redis worker-blue beat"
+
+
+def test_a_boot_starts_the_site_before_its_parts(production: Production) -> None:
+    production.serves("blue", db="stopped", proxy="stopped", web_blue="stopped")
+    done = production.run("--no-build", **ON)
+
+    assert done.status == 0, done.err
+    site, port, parts = (
+        done.calls.index(c) for c in (BOOTED, "require_port FLOWER_PORT prod", PARTS)
+    )
+    assert site < port < parts
+
+
+@pytest.mark.parametrize("fails", [PARTS, "require_port FLOWER_PORT*"])
+def test_a_part_that_does_not_start_leaves_a_booted_site_as_it_is(
+    production: Production, fails: str
+) -> None:
+    production.serves("blue", db="stopped", proxy="stopped", web_blue="stopped")
+    done = production.run("--no-build", **ON, FAILS=fails)
+
+    assert done.status == 1
+    assert not any(" stop " in call or " rm " in call for call in done.calls)
+    assert (production.folder / "states/proxy").read_text() == "healthy"
+
+
+@pytest.mark.parametrize(
+    ("built", "missing"), [("tasks", ""), ("", "live tasks"), ("live", "tasks")]
+)
+def test_an_image_that_was_built_elsewhere_has_the_parts_that_are_on(
+    production: Production, built: str, missing: str
+) -> None:
+    on = "live,tasks" if missing else "tasks,mine"
+    done = production.run(COMPOSE_PROFILES=on, IMAGE="registry/shop:7", BUILT_WITH=built)
+
+    assert (done.status == 0) is not bool(missing)
+    assert (
+        f"registry/shop:7 (IMAGE in the environment) was built without {missing}," in done.err
+    ) is bool(missing)
+    assert not any("up -d" in call for call in done.calls if missing)

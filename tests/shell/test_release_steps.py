@@ -261,7 +261,7 @@ NO_BUILD = [
 
 def test_the_boot_starts_what_served_last_all_at_once(production: Production) -> None:
     production.serves("blue", db="stopped", proxy="stopped", web_blue="stopped")
-    done = production.run("--no-build", DOMAIN="", ADDITIONS="worker")
+    done = production.run("--no-build", DOMAIN="", OWN_ADDITIONS="worker")
 
     assert (done.status, done.err) == (0, "")
     assert done.calls == [

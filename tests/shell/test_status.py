@@ -108,6 +108,7 @@ def shop(dash_clone: Clone, docker: FakeDocker) -> Clone:
     site(docker, PAGE)
     docker.answer("inspect --format {{.State.StartedAt}}*", out="2026-11-30T09:00:00.123456Z")
     docker.answer("image inspect --format {{.Id}} *:blue", out="sha256:1")
+    docker.answer("image inspect --format *postdo.parts*", out="live,tasks")
     docker.answer("stats *", out="id-web-blue 66.5MiB / 1GiB\nid-db 1.5GiB / 8GiB")
     answers = [ANSWERED % status for status in (200, 404, 200)]
     docker.answer("logs *--since 5m id-web-blue", out="\n".join(answers))
@@ -270,6 +271,20 @@ def test_what_is_wrong_with_the_tasks_is_told(shop: Clone, docker: FakeDocker) -
         "2 tasks failed in the last 24 hours",
         "1 tasks are kept that no worker knows by name",
     }
+
+
+def test_a_part_that_the_version_was_built_without_is_named_once(
+    shop: Clone, docker: FakeDocker
+) -> None:
+    docker.answer("image inspect --format *postdo.parts*", out="live")
+    docker.has_container("live-blue")
+    shop.set_in_env(COMPOSE_PROFILES="live,tasks")
+
+    found = problems(shop)
+
+    (what,) = found
+    assert what == "COMPOSE_PROFILES has tasks, which the version that serves was built without"
+    assert "sh run.sh -0" in found[what]
 
 
 def test_every_key_is_documented_and_of_its_type_and_every_documented_key_is_written(

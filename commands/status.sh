@@ -283,7 +283,16 @@ look_at_memory() { # look_at_memory SERVICE
     note_number "$at.memory.$1.used" "$memory_used"
     note_number "$at.memory.$1.limit" "$memory_limit"
     [ "$((memory_used / 95))" -lt "$((memory_limit / 100))" ] ||
-        note_problem "$1 uses more than 95 % of its memory" "raise $(printf '%s' "${1%%-*}" | tr '[:lower:]' '[:upper:]')_MEMORY in .env, then run: sh run.sh -0"
+        note_problem "$1 uses more than 95 % of its memory" "$(memory_remedy "$1")"
+}
+
+memory_remedy() { # memory_remedy SERVICE: by what its limit is set
+    memory_key=$(printf '%s' "${1%%-*}" | tr '[:lower:]' '[:upper:]')_MEMORY
+    [ "$memory_key" != LIVE_MEMORY ] || memory_key=WEB_MEMORY
+    case $env_known in
+    *" $memory_key "*) printf 'raise %s in .env, then run: sh run.sh -0' "$memory_key" ;;
+    *) printf 'give it more with mem_limit of %s in docker-compose.override.yml, then run: sh run.sh -0' "$1" ;;
+    esac
 }
 
 look_at_certificates() {

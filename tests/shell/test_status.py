@@ -287,6 +287,26 @@ def test_a_part_that_the_version_was_built_without_is_named_once(
     assert "sh run.sh -0" in found[what]
 
 
+@pytest.mark.parametrize(
+    ("service", "remedy"),
+    [
+        ("worker-blue", "raise WORKER_MEMORY in .env"),
+        ("redis", "raise REDIS_MEMORY in .env"),
+        ("live-blue", "raise WEB_MEMORY in .env"),
+        ("beat", "mem_limit of beat in docker-compose.override.yml"),
+    ],
+)
+def test_each_service_gets_more_memory_where_its_limit_is_set(
+    shop: Clone, docker: FakeDocker, service: str, remedy: str
+) -> None:
+    for name in ("redis", "worker-blue", "live-blue", "beat", "flower"):
+        docker.has_container(name)
+    docker.answer("stats *", out=f"id-{service} 1000MiB / 1GiB")
+    shop.set_in_env(COMPOSE_PROFILES="live,tasks")
+
+    assert remedy in problems(shop)[f"{service} uses more than 95 % of its memory"]
+
+
 def test_every_key_is_documented_and_of_its_type_and_every_documented_key_is_written(
     shop: Clone, docker: FakeDocker
 ) -> None:

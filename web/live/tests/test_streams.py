@@ -102,7 +102,8 @@ class StreamTests(TransactionTestCase):
             with connection.cursor() as cursor:
                 cursor.execute(
                     "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-                    "WHERE query = 'LISTEN live' AND pid <> pg_backend_pid()"
+                    "WHERE datname = current_database() AND query = 'LISTEN live' "
+                    "AND pid <> pg_backend_pid()"
                 )
 
         async with served(self.rows) as site:

@@ -68,8 +68,9 @@ start_release() {
     if [ "$db_was" = stopped ]; then
         require_volume_major prod
         start_database prod
-        start_additions prod
     fi
+    # Also those of a part that the live version does not have.
+    additions_run prod || start_additions prod
     require_nothing_pending
     keep_logs "$new"
     try "Start release $target as $new" start_kept_image || explain_rollback

@@ -133,6 +133,7 @@ run_job() { # run_job NAME: returns its exit code
     undo_with note_interrupted_job
     POSTDO_JOB_COLOUR=$(live_colour)
     export POSTDO_JOB_COLOUR
+    leave_out_parts "$PROJECT_NAME-web:$POSTDO_JOB_COLOUR" # .env may be newer than the version that serves
     job_status=0
     # shellcheck disable=SC2046 # split on purpose: a list of words
     try "Run the job $1" run_named prod "$(job_container "$1")" -T --entrypoint timeout web-job \

@@ -118,6 +118,12 @@ colour_runs() { # colour_runs COLOUR: any service of it
     return 1
 }
 
+additions_run() { # additions_run MODE: all that start with the database
+    for part_service in $(additions "$1" early); do
+        is_running "$1" "$part_service" || return 1
+    done
+}
+
 # What parts that are off have left. Their volumes stay.
 stop_left_parts() { # stop_left_parts MODE [END: of the names of the services, such as -blue]
     for part_left in $(left_of_parts "$@"); do

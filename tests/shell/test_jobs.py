@@ -177,6 +177,18 @@ def test_the_version_that_serves_runs_it(shop: Clone, docker: FakeDocker) -> Non
     assert "image: ${PROJECT_NAME:-postdo}-web:${POSTDO_JOB_COLOUR:-blue}" in prod
 
 
+def test_it_runs_without_a_part_that_was_not_released_yet(shop: Clone, docker: FakeDocker) -> None:
+    """A changed .env counts at once, but the image of the version that serves has no Celery."""
+    docker.answer("compose *manage.py*", status=0)
+    docker.answer("image inspect --format *postdo.parts*", out="api")
+    shop.set_in_env(COMPOSE_PROFILES="api,tasks")
+
+    shop.run("jobs", "clearsessions").assert_ok()
+
+    (call,) = [call for call in docker.calls() if "web-job" in call]
+    assert "docker-compose.tasks.prod.yml" not in call
+
+
 PARTS = sorted(PROJECT.glob("docker-compose.*.prod.yml"))
 
 

@@ -142,6 +142,19 @@ def test_a_rollback_to_before_a_part_serves_without_it(production: Production) -
         assert f"docker stop id-{left}" in done.calls
 
 
+def test_a_rollback_to_a_version_with_a_part_starts_what_its_worker_needs(
+    production: Production,
+) -> None:
+    """The live version does not have the part, so its Redis does not run."""
+    production.serves("blue")
+    production.released("live", "live")
+    done = production.run(**ON, SCRIPT="rollback", SERVES="blue", IMAGES="1 2")
+
+    assert done.status == 0, done.err
+    started = done.calls.index(f"{UP} web-green worker-green")
+    assert done.calls.index("start_additions prod") < started
+
+
 @pytest.mark.parametrize("web", ["stopped", "healthy"])
 def test_a_part_that_waits_for_its_release_does_not_keep_the_site_from_booting(
     production: Production, web: str

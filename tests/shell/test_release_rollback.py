@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
+
 import pytest
 
+from .machine import PROJECT
 from .production import NOTED, STOPPED, UP, WAIT, Production
 
 HEALTH_CHECK = "docker exec id-web-green python -I -S /opt/kit/healthcheck.py"
@@ -379,6 +383,11 @@ def test_old_build_cache_of_this_kit_is_removed_and_that_of_nobody_else(
         + record(10, "[production 7/8] COPY --from=project /app /app")
         + record(11, "mount / from exec /bin/sh -c sh /opt/theirs/collect.sh")
         + record(12, "local source for context", kind="source.local")
+        # Theirs, by chance with the same words.
+        + record(13, "[build 3/4] COPY web/ ./")
+        + record(14, "[3/4] COPY web/ ./")
+        + record(15, "[final 2/9] COPY --from=project /app /app")
+        + record(16, "mount / from exec /bin/sh -c sh /image/install.sh")
         + "Shared:\t\t1.56GB\nTotal:\t\t8.673GB\n"
     )
     done = production.run(MAIN="remove_old_build_cache", KEEP_RELEASES="1")
@@ -389,6 +398,57 @@ def test_old_build_cache_of_this_kit_is_removed_and_that_of_nobody_else(
     assert unused == prune.format("id6", "720h")
     again = production.run(MAIN="remove_old_build_cache", KEEP_RELEASES="1")
     assert again.calls == [], "once a day"
+
+
+def instructions() -> list[tuple[str, str]]:
+    """Those of the Dockerfile: the stage that each is in, and what it says on one line."""
+    text = (PROJECT / "Dockerfile").read_text()
+    lines = "".join(line for line in text.splitlines(keepends=True) if not line.startswith("#"))
+    stage = ""
+    found = []
+    for line in re.sub(r"\\\n\s*", "", lines).splitlines():
+        if line.startswith("FROM "):
+            stage = line.split()[-1]
+        elif line.startswith(("COPY ", "RUN ")):
+            found.append((stage, line))
+    return found
+
+
+def as_described(stage: str, instruction: str) -> str:
+    """What BuildKit writes of it."""
+    if instruction.startswith("COPY "):
+        return f"[{stage} 7/9] {instruction}"
+    return "mount / from exec /bin/sh -c " + re.sub(r"^RUN (--\S+ )*", "", instruction)
+
+
+def test_the_build_cache_that_is_removed_is_that_of_this_dockerfile() -> None:
+    """Each change of web/ makes anew what is copied from there, and all that follows it."""
+    of_web: set[str] = set()  # the stages whose later steps do
+    replaced, others, descriptions = [], [], []
+    for stage, instruction in instructions():
+        described = as_described(stage, instruction)
+        descriptions.append(described)
+        source = (re.findall(r"^COPY --from=(\S+)", instruction) or [""])[0]
+        if instruction == "COPY web/ ./" or source in of_web:
+            of_web.add(stage)
+        if stage in of_web:
+            replaced.append(described)
+        elif "/image/install.sh" in instruction or source.startswith(("requirements", "kit")):
+            others.append(described)
+    listed = "".join(record(number, one) for number, one in enumerate(descriptions))
+
+    assert len(replaced) >= 4
+    assert len(others) >= 4
+    for want, expected in (("replaced", replaced), ("others", others)):
+        printed = subprocess.run(
+            ["awk", "-v", f"want={want}", "-f", str(PROJECT / "lib/build-cache.awk")],
+            input=listed,
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        ids = [line.split("\t")[2] for line in printed.splitlines()]
+        assert [descriptions[int(one.removeprefix("id"))] for one in ids] == expected
 
 
 def test_without_build_cache_nothing_is_pruned(production: Production) -> None:

@@ -6,6 +6,7 @@ CELERY_APP, CELERY_BROKER_URL, TASK_SECONDS (the longest that a task may run), P
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import os
 import sys
@@ -14,8 +15,10 @@ from typing import Any
 from celery.app.utils import find_app
 
 from . import watch
+from .health import BEAT_LOCK
 
 DAY = 24 * 3600
+BROKER = os.environ.get("CELERY_BROKER_URL", "")
 WORKER = os.environ.get("POSTDO_WORKER") or "one"
 
 
@@ -66,13 +69,22 @@ def transport_options(worker: str) -> dict[str, Any]:
     }
 
 
+def beat_lock(app: Any) -> str:
+    """The name of RedBeat's lock in the broker; empty with another scheduler, or elsewhere."""
+    conf = app.conf
+    if "redbeat" not in str(conf.beat_scheduler).lower() or conf.redbeat_redis_url != BROKER:
+        return ""
+    key = importlib.import_module("redbeat.schedulers").RedBeatConfig(app).lock_key
+    return key or ""
+
+
 app = find_app(os.environ.get("CELERY_APP") or "config")
-app.add_defaults(
-    settings(os.environ.get("CELERY_BROKER_URL", ""), int(os.environ.get("TASK_SECONDS") or 3600))
-)
+app.add_defaults(settings(BROKER, int(os.environ.get("TASK_SECONDS") or 3600)))
 app.conf.broker_transport_options = {
     **app.conf.broker_transport_options,
     **transport_options(WORKER),
 }
 if "worker" in sys.argv:
     watch.install(app, WORKER)
+if "beat" in sys.argv:
+    BEAT_LOCK.write_text(beat_lock(app))

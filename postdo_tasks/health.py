@@ -1,7 +1,8 @@
 """Health check of the containers: `python -I -S health.py worker|beat|flower`.
 
 A worker is healthy while it has noted in Redis that it hears its queues (watch.py), beat while it
-holds its lock, Flower while it answers. Nothing of the project is loaded, so that it stays cheap.
+holds its lock (with a scheduler that has none, while it runs), Flower while it answers. Nothing of
+the project is loaded, so that it stays cheap.
 Exit code 0 healthy, 1 not.
 """
 
@@ -9,7 +10,11 @@ import http.client
 import os
 import socket
 import sys
+from pathlib import Path
 from urllib.parse import urlsplit
+
+# The name of beat's lock, which beat writes when it starts (app.py); nothing if it has none there.
+BEAT_LOCK = Path("/tmp/postdo-beat-lock")  # noqa: S108 - of this container
 
 TIMEOUT_SECONDS = 4  # below the `timeout` of the health check
 
@@ -22,7 +27,9 @@ def main(program: str) -> str:
         status = connection.getresponse().status
         return "" if status == http.client.OK else f"Flower answers {status}"
     worker = os.environ.get("POSTDO_WORKER") or "one"
-    key = f"postdo:alive:{worker}" if program == "worker" else "redbeat::lock"
+    key = f"postdo:alive:{worker}" if program == "worker" else BEAT_LOCK.read_text()
+    if not key:
+        return ""
     if exists(os.environ["CELERY_BROKER_URL"], key):
         return ""
     return "it does not hear its queues" if program == "worker" else "it does not hold its lock"

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import socket
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -10,6 +13,7 @@ import pytest
 
 from postdo_tasks import __main__ as program
 from postdo_tasks import health
+from tests.documents import PROJECT
 
 
 @pytest.mark.parametrize(
@@ -54,6 +58,15 @@ def test_a_pool_that_is_not_installed_is_named(
     assert "web/requirements/tasks.in" in said
 
 
+@pytest.fixture(autouse=True)
+def lock(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """Where a beat with RedBeat has written the name of its lock."""
+    path = tmp_path / "lock"
+    path.write_text("redbeat::lock")
+    monkeypatch.setattr(health, "BEAT_LOCK", path)
+    return path
+
+
 @pytest.mark.parametrize(("program_name", "key"), [("worker", "alive:blue"), ("beat", "lock")])
 @pytest.mark.parametrize(("answer", "problem"), [(b":1\r\n", False), (b":0\r\n", True)])
 def test_healthy_is_who_has_its_key_in_redis(
@@ -81,3 +94,56 @@ def test_healthy_is_who_has_its_key_in_redis(
     assert asked[0] == b"*2\r\n$6\r\nSELECT\r\n$1\r\n2\r\n"
     assert asked[1].startswith(b"*2\r\n$6\r\nEXISTS\r\n")
     assert key.encode() in asked[1]
+
+
+def test_beat_with_a_scheduler_without_a_lock_is_healthy_once_it_has_started(
+    monkeypatch: pytest.MonkeyPatch, lock: Path
+) -> None:
+    """Such as the one whose schedule is edited in the admin."""
+    monkeypatch.setenv("CELERY_BROKER_URL", "redis://127.0.0.1:1/0")
+    lock.unlink()
+    with pytest.raises(OSError, match="lock"):
+        health.main("beat")
+    lock.write_text("")
+
+    assert health.main("beat") == ""
+
+
+@pytest.mark.parametrize(
+    ("settings", "key"),
+    [
+        ("", "redbeat::lock"),
+        ("redbeat_key_prefix='shop:'", "shop::lock"),
+        ("redbeat_redis_url='redis://elsewhere'", ""),
+        ("beat_scheduler='django_celery_beat.schedulers:DatabaseScheduler'", ""),
+    ],
+)
+def test_beat_says_which_lock_it_holds(tmp_path: Path, lock: Path, settings: str, key: str) -> None:
+    """`celery -A postdo_tasks.app beat` imports the project's app, here that of a file."""
+    (tmp_path / "shop.py").write_text(
+        f"import celery\napp = celery.Celery('shop')\napp.conf.update({settings})\n"
+    )
+    code = (
+        "import pathlib, sys\n"
+        "from postdo_tasks import health\n"
+        "health.BEAT_LOCK = pathlib.Path('lock')\n"
+        "sys.argv = ['celery', 'beat']\n"
+        "import postdo_tasks.app\n"
+    )
+    environment = {
+        "PATH": os.environ["PATH"],
+        "PYTHONPATH": f"{PROJECT}:{tmp_path}",
+        "CELERY_APP": "shop",
+        "CELERY_BROKER_URL": "redis://127.0.0.1:1/0",
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.stderr == ""
+    assert lock.read_text() == key

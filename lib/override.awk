@@ -8,6 +8,7 @@
 #     web-ports               ... and ports of it
 #     early NAME              a service of its own, which starts with the database
 #     late NAME               the same, of the site's own image (PREFIX): it starts when the database is prepared
+#     manual NAME             a service of its own with a profile that is not on, which the user starts and stops
 # What it reads was written by Compose itself: services are indented by 2, their keys by 4.
 
 function bad(what, remedy) {
@@ -19,7 +20,7 @@ function own() {
 }
 
 function end_of_service() {
-    if (service != "" && own() && !has_profile) print (is_site ? "late" : "early"), service
+    if (service != "" && own()) print (has_profile ? "manual" : is_site ? "late" : "early"), service
     service = ""
     has_profile = is_site = in_profiles = 0
 }

@@ -48,6 +48,11 @@ override_adds_services() { # override_adds_services MODE
     case $OVERRIDE in *'early '* | *'late '*) ;; *) return 1 ;; esac
 }
 
+manual_services() { # manual_services MODE: those that are the user's to start and stop, in one line
+    read_override "$1"
+    printf '%s\n' "$OVERRIDE" | awk '/^manual / { printf "%s ", $2 }'
+}
+
 own_additions() { # own_additions MODE: those of the override file, in one line
     read_override "$1"
     printf '%s\n' "$OVERRIDE" | awk '/^(early|late) / { printf "%s ", $2 }'

@@ -137,7 +137,7 @@ remove_left_parts() { # remove_left_parts MODE
 }
 
 left_of_parts() { # left_of_parts MODE [END]: the names of such services
-    part_now=" $(services_of_colour blue) $(services_of_colour green) $(additions "$1")"
+    part_now=" $(services_of_colour blue) $(services_of_colour green) $(additions "$1") $(manual_services "$1") "
     for part in $PARTS; do
         (COMPOSE_PROFILES=$part && part_services "$1")
     done | awk '!seen[$2]++ { if ($1 == "companion") print $2 "-blue\n" $2 "-green"; else print $2 }' |

@@ -100,6 +100,7 @@ container_of() { [ ! -e "$FOLDER/states/$2" ] || printf 'id-%s' "$2"; }
 has_image() { [ "$HAS_IMAGE" = "web-${2#*-} $3" ]; }
 planned_for() { printf '%s' "$PLANNED"; }
 additions() { printf '%s' "$ADDITIONS"; }
+manual_services() { printf '%s' "$MANUAL"; }
 own_additions() { printf '%s' "$OWN_ADDITIONS"; }
 part_services() {
     ! has_part tasks || printf 'early redis\ncompanion worker\nlate beat\n'
@@ -241,7 +242,9 @@ class Production:
             "SWITCH_SECONDS": str(self.folder / "switch-seconds"),
             "PATH": os.environ["PATH"],
             **dict.fromkeys(("FAILS", "HAS_IMAGE", "ADDITIONS", "DOMAIN", "PROD_DB_PORT"), ""),
-            **dict.fromkeys(("DJANGO_SUPERUSER_EMAIL", "SAYS", "SIGNAL", "OWN_ADDITIONS"), ""),
+            **dict.fromkeys(
+                ("DJANGO_SUPERUSER_EMAIL", "SAYS", "SIGNAL", "OWN_ADDITIONS", "MANUAL"), ""
+            ),
             "COMPOSE_PROFILES": "",
             "FLOWER_PORT": "5555",
             "WORKER_RESTARTS": "0",

@@ -58,7 +58,7 @@ volumes:
     for mode in ("prod", "dev"):
         found = seen(awk, tmp_path, text, mode)
         early = ["early 9", "early redis", "early sonic"]
-        assert sorted(found) == [*early, "late worker", "web"], mode
+        assert sorted(found) == [*early, "late worker", "manual once", "web"], mode
 
 
 @pytest.mark.usefixtures("has_compose")

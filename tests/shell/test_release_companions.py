@@ -117,6 +117,15 @@ def test_a_part_that_was_switched_off_is_stopped_with_the_colour_that_had_it(
     assert done.calls[-3:] == ["compose prod stop web-blue", *stopped]
 
 
+def test_a_service_of_the_users_own_is_none_of_a_part_that_is_off(production: Production) -> None:
+    """They have started their redis themselves, with a profile in docker-compose.override.yml."""
+    production.serves("blue", redis="healthy", beat="healthy")
+    done = production.run(MANUAL="redis")
+
+    assert done.status == 0, done.err
+    assert [call for call in done.calls if call.startswith("docker rm")] == ["docker rm id-beat"]
+
+
 # --- An image that was built without the part -----------------------------------------------------
 
 LEFT_OUT = "COMPOSE_PROFILES has tasks, which this image was built without"

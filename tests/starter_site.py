@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,7 +14,11 @@ from projects import Project
 WEB = Path(__file__).resolve().parents[1] / "web"
 # As runserver, on a port that the system chooses, which it prints.
 SERVER = """
+import sys
 import django
+from django.conf import settings
+settings.EMAIL_BACKEND = "django.core.mail.backends.filebased.EmailBackend"
+settings.EMAIL_FILE_PATH = sys.argv[1]
 django.setup()
 from django.contrib.staticfiles.handlers import StaticFilesHandler
 from django.test.testcases import LiveServerThread
@@ -35,10 +40,10 @@ def migrated(database: str) -> Project:
 
 
 @contextmanager
-def served(project: Project) -> Iterator[str]:
-    """The address of the project, for as long as the block lasts."""
+def served(project: Project, mails: Path) -> Iterator[str]:
+    """The address of the project, for as long as the block lasts. It puts mail into that folder."""
     process = subprocess.Popen(
-        [sys.executable, "-c", SERVER],
+        [sys.executable, "-c", SERVER, str(mails)],
         cwd=project.root,
         env=project.variables(),
         stdout=subprocess.PIPE,
@@ -50,3 +55,10 @@ def served(project: Project) -> Iterator[str]:
     finally:
         process.terminate()
         process.wait(timeout=30)
+
+
+def link_in(mails: Path) -> str:
+    """The one link in the one mail."""
+    (mail,) = mails.iterdir()
+    (link,) = re.findall(r"^http\S+", mail.read_text(), re.MULTILINE)
+    return str(link)

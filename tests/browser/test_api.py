@@ -2,41 +2,50 @@
 
 from __future__ import annotations
 
-import sys
+from pathlib import Path
 
-from playwright.sync_api import expect
-from starter_site import migrated, served
+from playwright.sync_api import Page, expect
+from starter_site import link_in, migrated, served
 
 from .chromium import Desktop
 
-ADMIN = {
-    "DJANGO_SUPERUSER_EMAIL": "ada@example.com",
-    "DJANGO_SUPERUSER_PASSWORD": "correct horse battery",
-}
+EMAIL, PASSWORD = "ada@example.com", "correct horse battery"
 
 
-def test_an_endpoint_is_tried_on_the_page_and_the_answer_is_on_the_users_own(
-    desktop: Desktop, database: str
+def try_endpoint(page: Page, operation: str, body: str, status: str) -> None:
+    """Open an operation of the page to try the API, send `body`, and expect that status."""
+    page.locator(f"#operations-{operation}").click()
+    page.get_by_role("button", name="Try it out").click()
+    page.locator("textarea").fill(body)
+    page.get_by_role("button", name="Execute").click()
+    answer = page.locator(".live-responses-table .response .response-col_status")
+    expect(answer).to_contain_text(status)
+
+
+def test_who_signs_up_on_the_page_gets_an_account_by_mail_and_tries_an_endpoint(
+    desktop: Desktop, database: str, tmp_path: Path
 ) -> None:
-    project = migrated(database)
-    made = project.execute([sys.executable, "manage.py", "createsuperuser", "--noinput"], ADMIN)
-    assert made.code == 0, made
-    with served(project) as address:
+    with served(migrated(database), tmp_path) as address:
         tab = desktop.open()
-        tab.go(f"{address}/notifications/")
         page = tab.page
-        page.get_by_label("Email address").fill(ADMIN["DJANGO_SUPERUSER_EMAIL"])
-        page.get_by_label("Password").fill(ADMIN["DJANGO_SUPERUSER_PASSWORD"])
+        tab.go(f"{address}/api/docs/")
+        try_endpoint(page, "sign-up-sign_up_create", f'{{"email": "{EMAIL}"}}', "202")
+
+        tab.go(link_in(tmp_path))
+        page.get_by_label("Password:", exact=True).fill(PASSWORD)
+        page.get_by_label("Password confirmation:").fill(PASSWORD)
+        page.get_by_role("button", name="Create the account").click()
+        expect(page.get_by_role("heading", name="Your account is ready")).to_be_visible()
+
+        tab.go(f"{address}/notifications/")
+        page.get_by_label("Email address").fill(EMAIL)
+        page.get_by_label("Password").fill(PASSWORD)
         page.get_by_role("button", name="Log in").click()
         expect(page.get_by_text("You have read everything.")).to_be_visible()
 
         tab.go(f"{address}/api/docs/")
-        page.locator("#operations-notifications-notifications_create").click()
-        page.get_by_role("button", name="Try it out").click()
-        page.locator("textarea").fill('{"text": "from the page"}')
-        page.get_by_role("button", name="Execute").click()
-        answer = page.locator(".live-responses-table .response")
-        expect(answer.locator(".response-col_status")).to_contain_text("201")
+        text = '{"text": "from the page"}'
+        try_endpoint(page, "notifications-notifications_create", text, "201")
 
         tab.go(f"{address}/notifications/")
         expect(page.get_by_text("1 not read yet.")).to_be_visible()

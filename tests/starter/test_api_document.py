@@ -6,15 +6,19 @@ import os
 import re
 import subprocess
 import sys
+from pathlib import Path
+from urllib.parse import urlencode
+from urllib.request import HTTPCookieProcessor, build_opener
 
 import pytest
 from documents import blocks, commands, text_of
 from programs import needed
 from projects import Project
-from starter_site import migrated, served
+from starter_site import link_in, migrated, served
 
 DOCUMENT = text_of("docs/api.md")
-REQUESTS = blocks(DOCUMENT, "sh")[0]
+SIGN_UP, REQUESTS = blocks(DOCUMENT, "sh")[:2]
+PASSWORD = "correct horse battery"
 
 
 @pytest.fixture
@@ -22,26 +26,46 @@ def site(database: str) -> Project:
     return migrated(database)
 
 
-def test_the_requests_are_answered_as_it_says(site: Project) -> None:
-    needed("curl")
-    with served(site) as address:
-        script = REQUESTS.replace("http://127.0.0.1:8001", address)
-        with_status = re.sub(
-            r"^curl ", r"curl -sS -w '\\n%{http_code}\\n' ", script, flags=re.MULTILINE
-        )
-        ended = subprocess.run(
-            ["sh", "-eu", "-c", with_status],
-            env={"PATH": os.environ["PATH"]},
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
+def asked(script: str, address: str) -> tuple[str, str]:
+    """What the site answers to the requests of the document: the output, and all statuses."""
+    with_status = re.sub(
+        r"^curl ", r"curl -sS -w '\\n%{http_code}\\n' ", script, flags=re.MULTILINE
+    )
+    ended = subprocess.run(
+        ["sh", "-eu", "-c", f"SITE={address}\n{with_status}"],
+        env={"PATH": os.environ["PATH"]},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
     assert ended.returncode == 0, ended.stdout + ended.stderr
-    statuses = re.findall(r"^\d{3}$", ended.stdout, re.MULTILINE)
-    assert " ".join(statuses) == "201 200 201 200 200 204 204", ended.stdout
-    assert '"email":"ada@example.com"' in ended.stdout
-    assert '"text":"Hello"' in ended.stdout
+    return ended.stdout, " ".join(re.findall(r"^\d{3}$", ended.stdout, re.MULTILINE))
+
+
+def choose_password(link: str) -> None:
+    """What a person does on the page behind the link."""
+    browser = build_opener(HTTPCookieProcessor())
+    page = browser.open(link, timeout=60).read().decode()
+    form = dict(re.findall(r'name="(csrf\w+)" value="(\w+)"', page))
+    form |= {"password1": PASSWORD, "password2": PASSWORD}
+    answer = browser.open(link, urlencode(form).encode(), timeout=60).read().decode()
+    assert "Your account is ready" in answer
+
+
+def test_the_requests_are_answered_as_it_says(site: Project, tmp_path: Path) -> None:
+    needed("curl")
+    first, sign_up = SIGN_UP.splitlines()
+    assert first == "SITE=http://127.0.0.1:8001"
+    with served(site, tmp_path) as address:
+        output, statuses = asked(sign_up, address)
+        assert statuses == "202", output
+        assert f"password `{PASSWORD}`" in DOCUMENT
+        choose_password(link_in(tmp_path))
+        output, statuses = asked(REQUESTS, address)
+    assert statuses == "200 201 200 200 204 204", output
+    assert '"email":"ada@example.com"' in output
+    assert '"text":"Hello"' in output
     assert site.sql("SELECT count(*) FROM api_token") == [(0,)]
 
 
@@ -56,5 +80,5 @@ def test_the_tables_are_dropped_by_the_last_commands(site: Project) -> None:
 
 def test_no_other_command_is_told() -> None:
     elsewhere = {"sh run.sh -0", "sh run.sh -1", "sh run.sh -2", "sh run.sh -2 manage test"}
-    here = {*REQUESTS.splitlines(), *blocks(DOCUMENT, "sh")[-1].splitlines()}
+    here = {*SIGN_UP.splitlines(), *REQUESTS.splitlines(), *blocks(DOCUMENT, "sh")[-1].splitlines()}
     assert set(commands(DOCUMENT)) - here == elsewhere, "tests/stack/test_readme.py runs these"

@@ -1,4 +1,4 @@
-"""The forms with which the admin adds and changes users."""
+"""The forms with which the admin adds and changes users, and with which they sign up."""
 
 from django.contrib.auth import forms
 
@@ -23,3 +23,13 @@ class UserChangeForm(forms.UserChangeForm):
 
         model = User
         fields = "__all__"
+
+
+class SignUpForm(forms.BaseUserCreationForm):
+    """Complete one's own account, whose address is known by then."""
+
+    class Meta:
+        """Nothing that gives rights."""
+
+        model = User
+        fields = ("name",)

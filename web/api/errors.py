@@ -30,6 +30,13 @@ class WrongCredentials(exceptions.APIException):
     auth_header = "Bearer"
 
 
+class MailNotSent(exceptions.APIException):
+    """What was asked for needs a mail, and there is none."""
+
+    status_code = status.HTTP_503_SERVICE_UNAVAILABLE
+    default_detail = "The mail could not be sent. Check the address, or try again later."
+
+
 class JsonErrorsMiddleware:
     """Answer in JSON where Django would show a page: no such URL, a wrong host name, a crash."""
 

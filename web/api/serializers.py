@@ -2,9 +2,7 @@
 
 from typing import Any
 
-from django.contrib.auth.password_validation import validate_password
-from django.core.exceptions import ValidationError
-from django.db import IntegrityError, transaction
+from django.utils.encoding import punycode
 from rest_framework import serializers
 
 from accounts.models import User
@@ -22,36 +20,18 @@ class UserSerializer(ModelSerializer[User]):
         read_only_fields = ("id", "email", "created")
 
 
-class SignUpSerializer(ModelSerializer[User]):
-    """A new account."""
+class SignUpSerializer(serializers.Serializer[Any]):
+    """Who wants an account. A link in a mail leads to the rest."""
 
-    password = PasswordField(min_length=8)
+    email = serializers.EmailField(max_length=254)
 
-    class Meta:
-        """Nothing that gives rights."""
-
-        model = User
-        fields = ("id", "email", "name", "password")
-
-    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        """Refuse a password that Django's validators find too weak."""
-        password = attrs["password"]
-        user = User(**{key: value for key, value in attrs.items() if key != "password"})
+    def validate_email(self, email: str) -> str:
+        """Refuse a domain that no mail can be sent to, because its name in ASCII is too long."""
         try:
-            validate_password(password, user)
-        except ValidationError as error:
-            raise serializers.ValidationError({"password": error.messages}) from error
-        return attrs
-
-    def create(self, validated_data: dict[str, Any]) -> User:
-        """Make the user; somebody else may have taken the address since it was looked at."""
-        try:
-            with transaction.atomic():
-                user: User = User.objects.create_user(**validated_data)
-        except IntegrityError as error:
-            taken = "A user with this email address exists already."
-            raise serializers.ValidationError({"email": [taken]}) from error
-        return user
+            punycode(email.rpartition("@")[2])
+        except UnicodeError as error:
+            raise serializers.ValidationError("Enter a valid email address.") from error
+        return email
 
 
 class LoginSerializer(serializers.Serializer[Any]):
@@ -66,6 +46,12 @@ class TokenSerializer(serializers.Serializer[Any]):
 
     token = serializers.CharField(read_only=True)
     expires = serializers.DateTimeField(read_only=True)
+
+
+class DetailSerializer(serializers.Serializer[Any]):
+    """What happens next, in words."""
+
+    detail = serializers.CharField(read_only=True)
 
 
 class ErrorSerializer(serializers.Serializer[Any]):

@@ -47,6 +47,6 @@ class LoginThrottle(AddressThrottle):
 
 
 class SignUpThrottle(AddressThrottle):
-    """New accounts."""
+    """Mails with a link to a new account."""
 
     scope = "sign-up"

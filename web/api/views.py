@@ -1,23 +1,29 @@
 """Sign up, log in, log out, and who am I?"""
 
+import logging
 from typing import cast
 
+from django.conf import settings
 from django.contrib.auth import authenticate
 from django.contrib.auth.signals import user_logged_in, user_logged_out
+from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
+from django.utils.decorators import method_decorator
 from django.views.decorators.http import require_safe
 from drf_spectacular.utils import extend_schema
-from rest_framework import generics, permissions, status
+from rest_framework import exceptions, generics, permissions, status
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from accounts import limits, sign_up
 from accounts.models import User
 from api.authentication import TokenAuthentication
-from api.errors import WrongCredentials
+from api.errors import MailNotSent, WrongCredentials
 from api.models import Token
 from api.serializers import (
+    DetailSerializer,
     ErrorSerializer,
     LoginSerializer,
     SignUpSerializer,
@@ -26,14 +32,41 @@ from api.serializers import (
 )
 from api.throttles import LoginThrottle, RequestThrottle, SignUpThrottle
 
+logger = logging.getLogger(__name__)
 
-class SignUpView(generics.CreateAPIView[User]):
-    """Make an account. Log in with it at /api/login/."""
+
+# No transaction is open, and keeps others waiting, while the mail server is waited for.
+@method_decorator(transaction.non_atomic_requests, name="dispatch")
+class SignUpView(APIView):
+    """A mail with a link to a page that makes an account."""
 
     authentication_classes = ()
     permission_classes = (permissions.AllowAny,)
     throttle_classes = (RequestThrottle, SignUpThrottle)
-    serializer_class = SignUpSerializer
+
+    @extend_schema(
+        request=SignUpSerializer, responses={202: DetailSerializer, 503: ErrorSerializer}
+    )
+    def post(self, request: Request) -> Response:
+        """Send a mail with a link. It leads to a page on which to choose a password.
+
+        Then log in at /api/login/. The answer is the same whether the address has an account or
+        not; if it has one, the mail says so. 503: this site could not send it.
+        """
+        form = SignUpSerializer(data=request.data)
+        form.is_valid(raise_exception=True)
+        if not settings.MAIL_IS_SET_UP:
+            raise MailNotSent("This site cannot send mail yet, so nobody can sign up.")
+        email = form.validated_data["email"]
+        if not limits.may_ask_for_mail(request._request, email):
+            raise exceptions.Throttled(wait=limits.FORGOTTEN_AFTER_SECONDS)
+        try:
+            sign_up.send_link(request._request, email)
+        except OSError as error:
+            logger.exception("Sign-up: the mail was not sent.")
+            raise MailNotSent from error
+        sent = DetailSerializer({"detail": "A mail with a link is on its way to this address."})
+        return Response(sent.data, status=status.HTTP_202_ACCEPTED)
 
 
 class LoginView(APIView):

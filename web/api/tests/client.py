@@ -1,6 +1,7 @@
 """What the tests of the API share. Import it first: where the part is off, it skips the module."""
 
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from unittest.mock import patch
 
 from django.contrib.auth import get_user_model
@@ -8,16 +9,23 @@ from django.core.cache import caches
 from rest_framework.test import APIClient, APITestCase
 from rest_framework.throttling import SimpleRateThrottle
 
+from accounts import limits
 from accounts.models import User
 from api.models import Token
 
 PASSWORD = "correct horse battery staple"
 
 
-def without_throttles() -> AbstractContextManager[object]:
-    """Answer any number of requests."""
+@contextmanager
+def without_throttles() -> Iterator[None]:
+    """Answer any number of requests, and send any number of mails."""
     rates = SimpleRateThrottle.THROTTLE_RATES
-    return patch.dict(rates, dict.fromkeys(rates, "1000000/min"))
+    many = 1_000_000
+    with (
+        patch.dict(rates, dict.fromkeys(rates, f"{many}/min")),
+        patch.multiple(limits, MAILS_TO_A_NAME=many, MAILS_FOR_AN_ADDRESS=many),
+    ):
+        yield
 
 
 class ApiTestCase(APITestCase):

@@ -40,7 +40,7 @@ announce() {
     say "  site      http://127.0.0.1:$LOCAL_PORT/"
     say "  admin     http://127.0.0.1:$LOCAL_PORT/admin/   $(superuser_login)"
     say "  database  $LOCAL_DATABASE PostgreSQL on 127.0.0.1:$DEV_DB_PORT"
-    ! has_part tasks || say "  tasks     run in the process of the site: -2 has no worker"
+    ! { has_part tasks || has_part tasks-db; } || say "  tasks     run in the process of the site: -2 has no worker"
     say "  stop      Ctrl-C"
     say ""
 }

@@ -213,10 +213,16 @@ where_is() { # where_is SERVICE: what it publishes, if anything
 
 LONG_WAIT=600 # seconds that a task waits before it is a problem
 
-# Of the part tasks: its queues, as Redis has them.
+# Of the parts tasks and tasks-db: the queues, as Redis or PostgreSQL has them.
 look_at_tasks() { # look_at_tasks prod|dev
-    has_part tasks && is_running "$1" redis || return 0
-    tasks_facts=$(in_time docker exec "$(container_of "$1" redis)" redis-cli --raw eval "$(cat "$ROOT/broker/tasks.lua")" 0 2>/dev/null) || return 0
+    if has_part tasks && is_running "$1" redis; then
+        tasks_facts=$(in_time docker exec "$(container_of "$1" redis)" redis-cli --raw eval "$(cat "$ROOT/broker/tasks.lua")" 0 2>/dev/null) || return 0
+    elif has_part tasks-db && is_running "$1" db; then
+        tasks_facts=$(in_time docker exec -u postgres "$(container_of "$1" db)" \
+            psql -XqAt -U "$POSTGRES_USER" -d "$POSTGRES_DB" -f /etc/postdo/tasks.sql </dev/null 2>/dev/null) || return 0
+    else
+        return 0
+    fi
     for tasks_fact in waiting running oldest failed unknown; do
         tasks_value=$(printf '%s\n' "$tasks_facts" | fact "$tasks_fact")
         note_number "$at.tasks.$tasks_fact" "$tasks_value"

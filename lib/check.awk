@@ -91,6 +91,8 @@ BEGIN {
     rule("PROD_SETTINGS", "^[A-Za-z_][A-Za-z0-9_.]*$", "a Python module, such as config.settings.prod")
     rule("DEV_SETTINGS", "^[A-Za-z_][A-Za-z0-9_.]*$", "a Python module, such as config.settings.dev")
     rule("COMPOSE_PROFILES", "^([a-z0-9][a-zA-Z0-9_.-]*(,[a-z0-9][a-zA-Z0-9_.-]*)*)?$", "names separated by commas without spaces, or leave it empty")
+    if (("," ENVIRON["COMPOSE_PROFILES"] ",") ~ /,tasks,/ && ("," ENVIRON["COMPOSE_PROFILES"] ",") ~ /,tasks-db,/)
+        refuse("COMPOSE_PROFILES in " place("COMPOSE_PROFILES") " has both tasks and tasks-db", remedy_of("COMPOSE_PROFILES", "keep one of them: tasks has its queues in Redis, tasks-db in PostgreSQL"))
     rule("CELERY_APP", "^[A-Za-z_][A-Za-z0-9_.:]*$", "a Python module or package, such as config")
     rule("TASKS_POOL", "^(prefork|threads|gevent)$", "prefork, threads or gevent")
     rule("TASKS_CONCURRENCY", "^([1-9][0-9]*)?$", "a number of tasks, from 1, or leave it empty")
@@ -140,7 +142,7 @@ BEGIN {
     # Up to 24m Caddy starts, but not a second time beside itself, which is how it is told of a change; 32m do. As much
     # again for visitors and TLS.
     memory("PROXY_MEMORY", 64, "128m")
-    # Tried out with the starter: at 128m a worker of two processes is killed at its start; Redis needs 10m for itself.
+    # Chosen, not measured: a worker has Django once for each process, and whatever its tasks load.
     memory("WORKER_MEMORY", 256, "512m or 2g")
     memory("REDIS_MEMORY", 64, "256m")
     rule("REHEARSE", "^(full|schema|off)$", "full, schema or off")

@@ -196,9 +196,9 @@ last_lines() {
 }
 
 # The kernel's doing: what it kills has no time to write a line.
-explain_memory() { # explain_memory db|web|proxy|pgadmin, which has no limit, or a companion, which has that of web
+explain_memory() { # explain_memory db|web|proxy|pgadmin, which has no limit, or live, which has that of web
     explain_key=$(printf '%s_MEMORY' "$1" | tr '[:lower:]' '[:upper:]')
-    case " $(companions)" in *" $1 "*) explain_key=WEB_MEMORY ;; esac
+    [ "$1" != live ] || explain_key=WEB_MEMORY
     eval "explain_limit=\${$explain_key-0}"
     if [ "$explain_limit" = 0 ]; then
         fail_site "$explain_service was killed because this machine ran out of memory" "free or add memory, $explain_end"

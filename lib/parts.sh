@@ -8,7 +8,7 @@
 # Of its services, NAME-blue and NAME-green are companions of a colour: they run its image, start with it before the switch,
 # and stop with it. The others are additions, as those of docker-compose.override.yml (lib/override.sh).
 
-PARTS="api live s3 tasks"
+PARTS="api live s3 tasks tasks-db"
 
 has_part() { # has_part NAME
     case ",${COMPOSE_PROFILES-}," in *",$1,"*) ;; *) return 1 ;; esac

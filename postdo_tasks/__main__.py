@@ -1,5 +1,7 @@
 """`python -m postdo_tasks worker|beat|flower`: becomes that program of Celery, with our options.
 
+`python -m postdo_tasks database`: the workers of django-tasks-db (database.py).
+
 Environment in: TASKS_POOL (prefork, threads, gevent), TASKS_CONCURRENCY (how many tasks at once;
 empty: one for each CPU of the quota), TASKS_QUEUES (names with commas; empty: those of the
 project's app), LOG_LEVEL, POSTDO_WORKER (the name of this worker).
@@ -7,6 +9,7 @@ project's app), LOG_LEVEL, POSTDO_WORKER (the name of this worker).
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import math
 import os
@@ -59,7 +62,7 @@ def options(program: str, environment: Mapping[str, str]) -> list[str]:
         return ["-A", APP, "beat", "--pidfile=", "--schedule=/tmp/celerybeat-schedule", level]
     if program == "flower":
         return ["-A", APP, "flower", f"--port={FLOWER_PORT}", "--address=0.0.0.0"]
-    return fail(f"unknown program {program!r}", "give worker, beat or flower")
+    return fail(f"unknown program {program!r}", "give worker, beat, flower or database")
 
 
 def fail(what: str, remedy: str) -> NoReturn:
@@ -68,7 +71,23 @@ def fail(what: str, remedy: str) -> NoReturn:
     raise SystemExit(2)
 
 
+def run_database_workers(environment: Mapping[str, str]) -> None:
+    """Until SIGTERM."""
+    if importlib.util.find_spec("django_tasks_db") is None:
+        fail(
+            "the package django-tasks-db is not installed",
+            "add it to web/requirements/tasks-db.txt, and django_tasks_db to INSTALLED_APPS",
+        )
+    # Not above: Celery's programs do not need it.
+    database = importlib.import_module("postdo_tasks.database")
+    count = int(environment.get("TASKS_CONCURRENCY") or usable_cpus())
+    database.run(environment.get("POSTDO_WORKER") or "one", count)
+
+
 if __name__ == "__main__":
+    if sys.argv[1:2] == ["database"]:
+        run_database_workers(os.environ)
+        raise SystemExit
     arguments = options("".join(sys.argv[1:2]), os.environ)
     if importlib.util.find_spec("celery") is None:
         fail("Celery is not installed", "add celery[redis] to web/requirements/tasks.txt")

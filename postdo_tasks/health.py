@@ -1,15 +1,16 @@
-"""Health check of the containers: `python -I -S health.py worker|beat|flower`.
+"""Health check of the containers: `python -I -S health.py worker|beat|flower|database`.
 
 A worker is healthy while it has noted in Redis that it hears its queues (watch.py), beat while it
-holds its lock (with a scheduler that has none, while it runs), Flower while it answers. Nothing of
-the project is loaded, so that it stays cheap.
-Exit code 0 healthy, 1 not.
+holds its lock (with a scheduler that has none, while it runs), Flower while it answers, the workers
+of PostgreSQL while they have noted in a file that they reach it (database.py). Nothing of the
+project is loaded, so that it stays cheap. Exit code 0 healthy, 1 not.
 """
 
 import http.client
 import os
 import socket
 import sys
+import time
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -17,10 +18,19 @@ from urllib.parse import urlsplit
 BEAT_LOCK = Path("/tmp/postdo-beat-lock")  # noqa: S108 - of this container
 
 TIMEOUT_SECONDS = 4  # below the `timeout` of the health check
+YOUNG_SECONDS = 15  # for which a note in the file counts
+
+
+def alive_file() -> Path:
+    """What database.py touches while all is well."""
+    return Path(os.environ.get("TMPDIR") or "/tmp", "postdo-worker")  # noqa: S108  # a container's
 
 
 def main(program: str) -> str:
     """What is wrong; empty if nothing is."""
+    if program == "database":
+        age = time.time() - alive_file().stat().st_mtime
+        return "" if age < YOUNG_SECONDS else "its workers do not run, or do not reach the database"
     if program == "flower":
         connection = http.client.HTTPConnection("127.0.0.1", 5555, timeout=TIMEOUT_SECONDS)
         connection.request("GET", "/healthcheck")

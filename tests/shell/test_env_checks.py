@@ -325,6 +325,13 @@ def test_a_part_that_does_not_exist_is_refused_with_the_nearest_name(
     )
 
 
+def test_tasks_are_kept_by_one_part_alone() -> None:
+    what, remedy = check(COMPOSE_PROFILES="tasks-db,api,tasks")
+    assert what == "COMPOSE_PROFILES in .env has both tasks and tasks-db"
+    assert remedy.startswith("keep one of them")
+    assert check(COMPOSE_PROFILES="api,tasks-db") == []
+
+
 def test_a_profile_of_the_override_file_is_as_good_as_a_part(ready: Clone) -> None:
     ready.set_in_env(COMPOSE_PROFILES="search")
     override = ready.root / "docker-compose.override.yml"

@@ -307,6 +307,18 @@ def test_each_service_gets_more_memory_where_its_limit_is_set(
     assert remedy in problems(shop)[f"{service} uses more than 95 % of its memory"]
 
 
+def test_the_tasks_of_postgresql_are_told_in_the_same_way(shop: Clone, docker: FakeDocker) -> None:
+    docker.answer("image inspect --format *postdo.parts*", out="tasks-db")
+    docker.has_container("worker-blue")
+    docker.answer("exec -u postgres id-db psql *tasks.sql", out=TASKS)
+    shop.set_in_env(COMPOSE_PROFILES="tasks-db")
+
+    said = shop.run("-0", "status").out
+
+    assert "3 waiting (the oldest for 700 s), 1 running, 2 failed in the last 24 hours" in said
+    assert re.search(r"^  worker-blue +healthy", said, re.MULTILINE), said
+
+
 def test_every_key_is_documented_and_of_its_type_and_every_documented_key_is_written(
     shop: Clone, docker: FakeDocker
 ) -> None:

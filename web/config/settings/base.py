@@ -166,6 +166,12 @@ CELERY_BEAT_SCHEDULE: dict[str, dict[str, Any]] = {}
 if env.part("tasks") and env.text("CELERY_BROKER_URL", ""):
     TASKS["default"]["BACKEND"] = "config.task_backend.CeleryBackend"
 
+if env.part("tasks-db"):
+    # A table of the site's database: a task commits with what it is about.
+    INSTALLED_APPS.append("django_tasks_db")
+    if APP_MODE != "local":  # -2 has no worker
+        TASKS["default"]["BACKEND"] = "django_tasks_db.DatabaseBackend"
+
 # --- Security, where it does not depend on HTTPS ----------------------------------------------
 
 ALLOWED_HOSTS = env.words("ALLOWED_HOSTS")
@@ -214,7 +220,7 @@ LOGGING: dict[str, Any] = {
 # --- The sample application, with any of the parts that it uses --------------------------------
 
 # To delete it: these lines, those in config/urls.py, and the folder.
-if any(env.part(name) for name in ("api", "live", "tasks")):
+if any(env.part(name) for name in ("api", "live", "tasks", "tasks-db")):
     INSTALLED_APPS.append("notifications")
     CELERY_BEAT_SCHEDULE["delete-old-notifications"] = {
         "task": "notifications.tasks.delete_old",

@@ -79,6 +79,8 @@ class InTheProcessTests(SimpleTestCase):
             ("", url, "ImmediateBackend"),
             ("tasks", {}, "ImmediateBackend"),
             ("api,tasks", url, "CeleryBackend"),
+            ("tasks-db", {}, "DatabaseBackend"),
+            ("tasks-db", {"POSTDO_MODE": "local"}, "ImmediateBackend"),
         ):
             with self.subTest(parts):
                 said = subprocess.run(

@@ -40,10 +40,15 @@ function ports(names,    count, list, i, value, seen) {
         value = ENVIRON[list[i]]
         if (value !~ /^[1-9][0-9]*$/ || value + 0 > 65535)
             refuse(list[i] " in " place(list[i]) " is '" value "'", remedy_of(list[i], "set it to a port from 1 to 65535"))
+        if (list[i] == "FLOWER_PORT" && !part_is_on("tasks")) continue
         if (value in seen)
             refuse(list[i] (place(list[i]) == place(seen[value]) ? "" : " in " place(list[i])) " and " seen[value] " in " place(seen[value]) " are both " value, "give each its own port")
         seen[value] = list[i]
     }
+}
+
+function part_is_on(name) {
+    return index("," ENVIRON["COMPOSE_PROFILES"] ",", "," name ",") > 0
 }
 
 BEGIN {
@@ -77,7 +82,7 @@ BEGIN {
     server = "([A-Za-z0-9.-]+|\\[[0-9A-Fa-f:.]+\\])(:[1-9][0-9]*)?/?"
     rule("EMAIL_URL", "^(smtp(s|[+]tls|[+]ssl)?://([^/?# ]+@)?" server ")?$", "smtp+tls://USER:PASSWORD@HOST:587, or smtps:// for port 465 (.env.example says how to write a / in the password), or leave it empty")
     rule("DEFAULT_FROM_EMAIL", "^([^<>]+<[^<>@ ]+@[^<>@ ]+>|[^<>@ ]+@[^<>@ ]+)?$", "an e-mail address, such as shop@example.com or Shop <shop@example.com>, or leave it empty")
-    s3 = index("," ENVIRON["COMPOSE_PROFILES"] ",", ",s3,") && mode == "prod" # then none of them may be empty
+    s3 = part_is_on("s3") && mode == "prod" # then none of them may be empty
     rule("S3_ENDPOINT", "^(https?://[A-Za-z0-9.-]+(:[1-9][0-9]*)?/?)" (s3 ? "" : "?") "$", "the address of the object store, such as https://s3.eu-central-1.amazonaws.com")
     rule("S3_REGION", "^[a-z0-9-]+$", "a region, such as eu-central-1; us-east-1 where the store has none")
     rule("S3_BUCKET", "^[a-z0-9.-]" (s3 ? "+" : "*") "$", "the name of a bucket: lower-case letters, digits, - and .")

@@ -18,7 +18,9 @@ has_part() { # has_part NAME
 check_parts() {
     for part in $(printf '%s' "$COMPOSE_PROFILES" | tr ',' ' '); do
         case " $PARTS " in *" $part "*) continue ;; esac
-        ! grep -v '^ *#' "$OVERRIDE_FILE" 2>/dev/null | grep -qw -e "$part" || continue
+        # As a word of its own, and not in the name of an image, say.
+        ! grep -v '^ *#' "$OVERRIDE_FILE" 2>/dev/null | tr "[]{},\"'" '       ' |
+            grep -qE "(^|[[:space:]])$(printf '%s' "$part" | sed 's/\./[.]/g')([[:space:]]|\$)" || continue
         # shellcheck disable=SC2086 # split on purpose: a list of words
         part_nearest=$(printf '%s\n' $PARTS | awk -v word="$part" -f "$ROOT/lib/nearest.awk")
         fail "COMPOSE_PROFILES in $(place_of COMPOSE_PROFILES) has '$part', which is neither a part of the kit nor a profile in docker-compose.override.yml" \

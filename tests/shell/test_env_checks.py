@@ -337,6 +337,10 @@ def test_a_profile_of_the_override_file_is_as_good_as_a_part(ready: Clone) -> No
     override = ready.root / "docker-compose.override.yml"
     override.write_text("services:\n  find:\n    image: sonic:1\n    # profiles: [search]\n")
     ready.run("init").assert_refused("has 'search'", "one of api, live")
+    override.write_text("services:\n  search:\n    image: my-search:1\n    profiles: [search-x]\n")
+    ready.run("init").assert_refused("has 'search'", "one of api, live")
+    override.write_text("services:\n  find:\n    image: sonic:1\n    profiles:\n      - 'search'\n")
+    ready.run("init").assert_ok()
     override.write_text("services:\n  find:\n    image: sonic:1\n    profiles: [search]\n")
     ready.run("init").assert_ok()
 
@@ -349,6 +353,7 @@ def test_run_sh_lets_through_a_secret_of_any_characters(ready: Clone) -> None:
 
 
 def test_two_services_on_one_port_are_refused_with_both_names(ready: Clone) -> None:
+    ready.set_in_env(COMPOSE_PROFILES="tasks")
     for key, other in zip(PORT_KEYS[1:], PORT_KEYS, strict=False):
         ready.environment = {key: "4711", other: "4711"}
         ready.run("init").assert_refused(
@@ -363,6 +368,13 @@ def test_two_services_on_one_port_are_refused_with_both_names(ready: Clone) -> N
     ready.run("init").assert_ok()
     ready.set_in_env(PROD_DB_PORT="127.0.0.1:5432")
     ready.run("init").assert_refused("PROD_DB_PORT in .env is '127.0.0.1:5432'", "1 to 65535")
+
+
+def test_the_port_of_a_part_that_is_off_is_in_nobodys_way(ready: Clone) -> None:
+    ready.set_in_env(FLOWER_PORT=ready.env()["DEV_PORT"])
+    ready.run("init").assert_ok()
+    ready.set_in_env(COMPOSE_PROFILES="tasks")
+    ready.run("init").assert_refused("FLOWER_PORT and DEV_PORT", "give each its own port")
 
 
 def test_a_value_of_the_shell_is_not_blamed_on_the_file(clone: Clone) -> None:

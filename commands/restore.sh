@@ -101,8 +101,12 @@ migrations_of() { # migrations_of DATABASE
 
 # The processes of the site start anew: they may remember something of the former data.
 swap_while_requests_wait() {
+    # Before the hold, in which requests wait for HELD_SECONDS at most: a worker lets its tasks end for that long.
+    undo_with start_site
+    [ -z "$(companions)" ] || step "Stop the services beside the site" stop_companions "$(live_colour)"
     restore_status=0
     try "Swap the databases while requests wait" while_held swap_under_site || restore_status=$?
+    UNDO=${UNDO#start_site }
     if [ "$restore_status" -ne 0 ]; then
         run_sql prod names.sql >/dev/null 2>&1 ||
             fail_site "PostgreSQL does not answer, so nobody knows whether the databases were swapped" "list them when it runs again: sh run.sh -0 psql -l"

@@ -84,6 +84,11 @@ companions() { # the companions that a colour has, in one line
     part_services prod | awk '$1 == "companion" { printf "%s ", $2 }'
 }
 
+stop_companions() { # stop_companions COLOUR
+    # shellcheck disable=SC2046 # split on purpose: a list of words
+    compose prod stop $(for part_companion in $(companions); do printf '%s-%s ' "$part_companion" "$1"; done)
+}
+
 services_of_colour() { # services_of_colour COLOUR: the site, then its companions
     printf 'web-%s' "$1"
     for part_companion in $(companions); do printf ' %s-%s' "$part_companion" "$1"; done

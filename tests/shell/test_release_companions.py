@@ -126,6 +126,33 @@ def test_a_service_of_the_users_own_is_none_of_a_part_that_is_off(production: Pr
     assert [call for call in done.calls if call.startswith("docker rm")] == ["docker rm id-beat"]
 
 
+SWAP = {"SCRIPT": "restore", "MAIN": "swap_while_requests_wait", "LIBRARIES": "database"}
+
+
+@pytest.mark.parametrize("on", [True, False])
+def test_a_restore_lets_tasks_end_before_it_holds_the_requests(
+    production: Production, on: bool
+) -> None:
+    production.serves("blue", worker_blue="healthy")
+    done = production.run(**(ON if on else {}), **SWAP)
+
+    assert done.status == 0, done.err
+    held = done.calls.index("hold_requests")
+    assert done.calls[:held] == (["compose prod stop worker-blue"] if on else [])
+    started = f"{UP} --no-recreate {WAIT} web-blue" + (" worker-blue redis beat" if on else "")
+    assert done.calls.count(started) == 1
+
+
+@pytest.mark.parametrize("fails", ["compose prod stop worker-blue", "compose prod exec *"])
+def test_a_restore_that_fails_starts_the_worker_again(production: Production, fails: str) -> None:
+    production.serves("blue", worker_blue="healthy")
+    done = production.run(**ON, **SWAP, FAILS=fails)
+
+    assert done.status != 0
+    started = [call for call in done.calls if "--no-recreate" in call]
+    assert started == [f"{UP} --no-recreate {WAIT} web-blue worker-blue redis beat"]
+
+
 # --- An image that was built without the part -----------------------------------------------------
 
 LEFT_OUT = "COMPOSE_PROFILES has tasks, which this image was built without"

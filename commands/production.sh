@@ -144,6 +144,8 @@ start_last_release() {
     # While it serves, a changed .env comes as a release of the same image, not as a restart.
     if is_well prod "web-$live"; then
         export_version_of_image "$PROJECT_NAME-web:next" # which need not be that of web/
+        # A worker takes longer to start than the site. One that is about to is no reason for a release.
+        [ -z "$(companions)" ] || wait_until "$START_TIMEOUT" companions_have_started "$live" || true
         begin_hooks
         release_what_was_built
         return

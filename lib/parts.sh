@@ -45,8 +45,8 @@ parts_missing_in() { # parts_missing_in IMAGE: of those that are on, in one line
     parts_space=
     for part in $PARTS; do
         has_part "$part" || continue
-        [ "$parts_built" != not-asked ] || parts_built=",$(image_label "$1" postdo.parts 2>/dev/null),"
-        case $parts_built in *",$part,"*) ;; *) printf '%s%s' "$parts_space" "$part" && parts_space=' ' ;; esac
+        [ "$parts_built" != not-asked ] || parts_built=$(image_label "$1" postdo.parts 2>/dev/null) || return 0
+        case ,$parts_built, in *",$part,"*) ;; *) printf '%s%s' "$parts_space" "$part" && parts_space=' ' ;; esac
     done
 }
 
@@ -82,6 +82,12 @@ part_services() { # part_services MODE: "KIND NAME" a line; KIND: companion, ear
 
 companions() { # the companions that a colour has, in one line
     part_services prod | awk '$1 == "companion" { printf "%s ", $2 }'
+}
+
+companions_have_started() { # companions_have_started COLOUR: well or not
+    for part_companion in $(companions); do
+        [ "$(state_of prod "$part_companion-$1")" != starting ] || return 1
+    done
 }
 
 stop_companions() { # stop_companions COLOUR

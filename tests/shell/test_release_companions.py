@@ -153,6 +153,31 @@ def test_a_restore_that_fails_starts_the_worker_again(production: Production, fa
     assert started == [f"{UP} --no-recreate {WAIT} web-blue worker-blue redis beat"]
 
 
+@pytest.mark.parametrize("on", [True, False])
+def test_a_boot_waits_for_a_companion_that_is_starting(production: Production, on: bool) -> None:
+    """Docker has started both, and the site was faster: that is no reason for a release."""
+    production.serves("blue", worker_blue="healthy")
+    done = production.run("--no-build", **(ON if on else {}), HAS_IMAGE="web-blue shop-web:next")
+
+    waited = "wait_until 9 companions_have_started blue"
+    assert done.status == 0, done.err
+    assert "Already up to date" in done.out
+    assert (waited in done.calls[: done.calls.index("try_what_restarts")]) is on
+
+
+@pytest.mark.parametrize(
+    ("state", "started"),
+    [("starting", False), ("healthy", True), ("unhealthy", True), ("stopped", True)],
+)
+def test_a_companion_has_started_when_it_is_well_or_ill(
+    production: Production, state: str, started: bool
+) -> None:
+    production.runs(worker_blue=state, web_blue="healthy")
+    done = production.run("blue", **ON, MAIN="companions_have_started")
+
+    assert (done.status == 0) is started
+
+
 # --- An image that was built without the part -----------------------------------------------------
 
 LEFT_OUT = "COMPOSE_PROFILES has tasks, which this image was built without"
@@ -244,3 +269,10 @@ def test_an_image_that_was_built_elsewhere_has_the_parts_that_are_on(
         f"registry/shop:7 (IMAGE in the environment) was built without {missing}," in done.err
     ) is bool(missing)
     assert not any("up -d" in call for call in done.calls if missing)
+
+
+def test_an_engine_that_cannot_tell_leaves_no_part_out(production: Production) -> None:
+    asked = {**ON, "MAIN": "parts_missing_in", "BUILT_WITH": ""}
+
+    assert production.run("shop-web:blue", **asked).out == "tasks"
+    assert production.run("shop-web:blue", **asked, FAILS="docker image inspect *").out == ""

@@ -27,6 +27,7 @@ python_in_docker() { # python_in_docker PROGRAM ARGUMENTS...
     fi
     manage_service=$(service_of_a_stopped_site "$MODE")
     require_image "$MODE" "$manage_service"
+    [ "$MODE" != prod ] || leave_out_parts "$PROJECT_NAME-web:$(if [ "$manage_service" = web ]; then printf next; else live_colour; fi)"
     [ "$MODE-$manage_service" != prod-web ] || prepare_backups_folder
     if ! is_running "$MODE" db; then
         require_database "$MODE"

@@ -112,6 +112,7 @@ look_at_production() { # look_at_production build|keep POSTDO_ARGUMENTS...
         get_image >&2
     else
         require_image prod web
+        leave_out_parts "$PROJECT_NAME-web:next" # which need not have what .env has by now
     fi
     lend_database prod
     case $1 in plan | rehearse) copy_for_rehearsal "$1" >&2 || refuse_without_copy fail ;; esac

@@ -109,6 +109,22 @@ def test_a_stopped_site_is_looked_at_in_the_image_that_served_last(
     assert not (dash_clone.state / "lock-prod").exists()
 
 
+@pytest.mark.parametrize("command", ["manage check", "drift"])
+def test_an_image_is_looked_at_without_a_part_that_it_was_built_without(
+    dash_clone: Clone, docker: FakeDocker, command: str
+) -> None:
+    """With tasks in .env and not released yet, its settings would look for a Celery."""
+    make_live(dash_clone, "web-green")
+    docker.answer("image inspect --format *postdo.parts*", out="api")
+    dash_clone.first_start()
+    dash_clone.set_in_env(COMPOSE_PROFILES="api,tasks")
+
+    assert dash_clone.run("-0", *command.split()).status == 0
+
+    (call,) = [call for call in docker.calls() if " run " in call and "compose" in call]
+    assert "docker-compose.tasks.prod.yml" not in call
+
+
 def test_before_the_first_release_there_is_only_what_was_built(
     dash_clone: Clone, docker: FakeDocker
 ) -> None:

@@ -67,6 +67,18 @@ def register(request):
 def who(request):
     from django.http import HttpResponse
     return HttpResponse(f"{request.META['REMOTE_ADDR']} {request.scheme}")
+
+
+@csrf_exempt
+def invoice(request):
+    """Answers a form with a private file."""
+    from core.files import private_file
+    from django.core.files.storage import storages
+    from django.db.models.fields.files import FieldFile
+    from django.db.models import FileField
+    field = FileField(storage=storages["private"])
+    field.attname = field.name = "invoice"
+    return private_file(FieldFile(None, field, "invoices/ä 7.pdf"))
 '''
 URLS = "\nurlpatterns += [path(f'{name}/', getattr(views, name)) for name in %r]\n"
 
@@ -78,7 +90,7 @@ def site(own: Clone) -> Clone:
     own.environment["ACCESS_LOG"] = "on"
     own.environment["TRUSTED_PROXIES"] = "127.0.0.1"  # of the proxy's own container
     own.write("web/core/views.py", VIEWS, add=True)
-    names = ["echo", "upload", "order", "late", "who", "register"]
+    names = ["echo", "upload", "order", "late", "who", "register", "invoice"]
     own.write("web/core/urls.py", URLS % (names,), add=True)
     own.run("-0")
     return own
@@ -321,6 +333,13 @@ def test_nothing_that_was_uploaded_can_run_and_private_files_are_for_who_may_hav
     assert page.headers["Content-Type"] == "application/pdf"
     assert "X-Accel-Redirect" not in page.headers
     assert site.admin("HTTP_PORT").get(private, Range="bytes=4-6").text == "Ada"
+    # Also in answer to a form. Of the connection to Gunicorn nothing is said: HTTP/3 forbids it.
+    connection = http.client.HTTPConnection("127.0.0.1", int(site.environment["HTTP_PORT"]))
+    connection.request("POST", "/invoice/", headers={"Host": "localhost"})
+    answer = connection.getresponse()
+    assert (answer.status, answer.read()) == (200, b"for Ada")
+    assert answer.getheader("Connection") is None
+    assert len(answer.headers.get_all("Date", [])) == 1
 
     written = [word for word in site.run("-0", "backup").out.split() if word.startswith("backups/")]
     assert len(written) == 2

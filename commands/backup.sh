@@ -33,11 +33,12 @@ write_backup() {
     (umask 077 && in_database "$MODE" pg_dump --format=custom -d "$POSTGRES_DB" </dev/null >"$backup_file.part")
 }
 
-# After the database: what a row names was there before it. A file that changes meanwhile is no reason to fail (1).
+# After the database: what a row names was there before it. That a file changes meanwhile is no reason to fail. tar says it by
+# a 1, which is looked at in the container: out here it may be docker's, of a disk that is full.
 write_uploads() {
-    write_status=0
-    (umask 077 && in_uploads ro tar -C /files -cf - . </dev/null >"$backup_file.part") || write_status=$?
-    [ "$write_status" -le 1 ]
+    # shellcheck disable=SC2016 # for the shell in the container
+    (umask 077 && in_uploads ro sh -c 'tar -C /files -cf - . || [ $? -eq 1 ]' </dev/null >"$backup_file.part") &&
+        is_whole_tar "$backup_file.part"
 }
 
 remove_part() {

@@ -50,6 +50,13 @@ restore_beside() { # restore_beside NAME
 # Each as it was, with its owner.
 restore_uploads() { # restore_uploads NAME
     [ "$MODE" = prod ] || usage_error "uploads can be restored only to production; those of development are in web/media"
+    restore_foreign="$1 is not a whole backup of uploads; nothing was changed"
+    restore_another="copy the file again from where it was made, or restore another one: ls backups"
+    is_whole_tar "$BACKUP" || fail "$restore_foreign" "$restore_another"
+    try "Check $1" holds_uploads "$BACKUP" || {
+        show_tail
+        fail "$restore_foreign" "$restore_another"
+    }
     try "Restore $1" in_uploads rw tar -C /files -xpf - <"$BACKUP" || {
         show_tail
         fail "the uploads could not be restored; some of them may be as in the backup" "$FIX_LINES, then run the command again"

@@ -9,7 +9,21 @@ in_uploads() { # in_uploads ro|rw COMMAND ARGUMENTS...
         "$(docker inspect --format '{{.Image}}' "$(container_of prod db)")" "$@"
 }
 
+# A look that fails is no empty volume.
 has_uploads() {
-    docker volume inspect "$PROJECT_NAME-prod_prod-media" >/dev/null 2>&1 &&
-        [ -n "$(in_uploads ro find /files -type f </dev/null | head -n 1)" ]
+    docker volume inspect "$PROJECT_NAME-prod_prod-media" >/dev/null 2>&1 || return 1
+    uploads_first=$(in_uploads ro sh -c 'find /files -type f | head -n 1' </dev/null) ||
+        fail "the volume with the uploads could not be read; only the database was backed up" "$FIX_ABOVE"
+    [ -n "$uploads_first" ]
+}
+
+# tar ends what it writes with two empty blocks: what was cut off anywhere else has none.
+is_whole_tar() { # is_whole_tar FILE
+    [ -s "$1" ] && [ "$(tail -c 1024 "$1" | tr -d '\000' | wc -c | tr -d ' ')" = 0 ]
+}
+
+# Can be read to its end, and every name in it is as `backup` writes it: below the folder. No device, and no link that leads
+# out of the volume, which the proxy would follow into its own container.
+holds_uploads() { # holds_uploads FILE
+    in_uploads ro sh -c 'tar -tvf - && echo whole' <"$1" | awk -f "$ROOT/lib/uploads.awk"
 }

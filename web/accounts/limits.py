@@ -4,6 +4,7 @@ import hashlib
 import ipaddress
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from http import HTTPStatus
 from typing import Any
 
@@ -61,7 +62,11 @@ class LimitedBackend(ModelBackend):
             raise TooManyTriesError
         user = super().authenticate(request, username, password, **kwargs)
         if user is not None:
-            caches["logins"].delete_many([of_name, of_address])
+            # The address gets back this one try, and no more: else whoever has an account could
+            # log in to it now and then, and try passwords of all others without end.
+            caches["logins"].delete(of_name)
+            with suppress(ValueError):  # forgotten in between
+                caches["logins"].decr(of_address)
         return user
 
     async def aauthenticate(self, request: HttpRequest | None, **credentials: Any) -> User | None:  # type: ignore[override]
@@ -111,13 +116,15 @@ def _address(request: HttpRequest) -> str:
 
 def network(request: HttpRequest) -> str:
     """Return what counts as one visitor: an address of IPv4, a network of IPv6."""
-    address = _address(request)
     try:
-        if ipaddress.ip_address(address).version == 6:  # noqa: PLR2004
-            return str(ipaddress.ip_network(f"{address}/{IPV6_NETWORK}", strict=False))
+        address = ipaddress.ip_address(_address(request))
     except ValueError:
-        pass
-    return address
+        return _address(request)
+    if not isinstance(address, ipaddress.IPv6Address):
+        return str(address)
+    if address.ipv4_mapped:  # all of these are in one network
+        return str(address.ipv4_mapped)
+    return str(ipaddress.ip_network((address, IPV6_NETWORK), strict=False))
 
 
 def _keys(request: HttpRequest, name: str) -> tuple[str, str]:

@@ -71,6 +71,21 @@ class LoginLimitTests(TestCase):
             statuses = [self.try_wrong(1, name=name)[0] for name in names]
         self.assertEqual(statuses, [200] * 5 + [429] * 3)
 
+    def test_a_login_to_an_account_of_ones_own_allows_no_more_tries_of_others(self) -> None:
+        with patch.object(limits, "TRIES_FOR_AN_ADDRESS", 5):
+            statuses = []
+            for n in range(4):
+                statuses += self.try_wrong(1, name=f"user{n}@example.com")
+                self.assertEqual(self.log_in(PASSWORD, name="eve@example.com").status_code, 302)
+                self.client.logout()
+            statuses += [self.try_wrong(1, name=f"{name}@example.com")[0] for name in "abc"]
+        self.assertEqual(statuses, [200] * 5 + [429] * 2)
+
+    def test_an_address_of_ipv4_that_is_written_as_ipv6_is_itself(self) -> None:
+        self.try_wrong(11, f"::ffff:{HERE}")
+        self.assertEqual(self.try_wrong(1, f"::ffff:{THERE}"), [200])
+        self.assertEqual(self.try_wrong(1, HERE), [429])
+
     def test_one_network_of_ipv6_is_one_address(self) -> None:
         statuses = [self.try_wrong(1, f"2001:db8::{n:x}")[0] for n in range(1, 13)]
         self.assertEqual(statuses, [200] * 10 + [429] * 2)

@@ -16,8 +16,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.generic import FormView
 
-from accounts import limits, sign_up
-from accounts.forms import SignUpForm
+from accounts import forms, limits, sign_up
 from accounts.models import User
 
 logger = logging.getLogger(__name__)
@@ -36,7 +35,7 @@ class SignUp(FormView):
     Not by opening it: programs that check the links in mail do that, but they send no form.
     """
 
-    form_class = SignUpForm
+    form_class = forms.SignUpForm
     template_name = "accounts/sign_up.html"
     success_url = reverse_lazy("sign_up_complete")
     email: str
@@ -57,7 +56,7 @@ class SignUp(FormView):
         """Add whose account it will be."""
         return super().get_context_data(email=self.email, **kwargs)
 
-    def form_valid(self, form: SignUpForm) -> HttpResponse:
+    def form_valid(self, form: forms.SignUpForm) -> HttpResponse:
         """Make the account, unless the link was used a moment ago."""
         try:
             with transaction.atomic():
@@ -77,6 +76,7 @@ class PasswordReset(auth.PasswordResetView):
     The answer is the same whether there is such a user or not.
     """
 
+    form_class = forms.PasswordResetForm
     template_name = "accounts/password_reset.html"
     email_template_name = "accounts/password_reset_email.txt"
     subject_template_name = "accounts/password_reset_subject.txt"

@@ -1,16 +1,38 @@
 """A new password for whoever has forgotten the old one."""
 
 import re
+import threading
+from collections.abc import Sequence
+from typing import ClassVar
 
 from django.contrib.auth import get_user_model
 from django.core import mail
 from django.core.cache import caches
+from django.core.mail.backends import locmem
 from django.test import TestCase, override_settings
 from django.urls import reverse
 
-from accounts import limits
+from accounts import forms, limits
 
 NEW = "another correct horse battery"
+
+
+class SlowServer(locmem.EmailBackend):
+    """A mail server that takes nothing before `ready` is set."""
+
+    ready: ClassVar[threading.Event]
+
+    def send_messages(self, messages: Sequence[mail.EmailMessage]) -> int:
+        """Wait, and send."""
+        self.ready.wait(60)
+        return int(super().send_messages(messages))
+
+
+def wait_for_mail() -> None:
+    """Until everything is sent that was asked for."""
+    for thread in threading.enumerate():
+        if thread.name == forms.SENDER:
+            thread.join()
 
 
 class PasswordResetTests(TestCase):
@@ -24,6 +46,7 @@ class PasswordResetTests(TestCase):
         """Fill in the form, whose answer is the same for everyone."""
         answer = self.client.post(reverse("password_reset"), {"email": address}, follow=True)
         self.assertContains(answer, "Look into your mail")
+        wait_for_mail()
 
     def link(self) -> str:
         """Return the link in the one mail that was sent."""
@@ -57,6 +80,15 @@ class PasswordResetTests(TestCase):
     def test_a_stranger_does_not_learn_who_has_an_account(self) -> None:
         self.ask("nobody@example.com")
         self.assertEqual(mail.outbox, [])
+
+    @override_settings(EMAIL_BACKEND="accounts.tests.test_password_reset.SlowServer")
+    def test_the_time_that_a_mail_takes_does_not_tell_that_there_is_an_account(self) -> None:
+        SlowServer.ready = threading.Event()
+        answer = self.client.post(reverse("password_reset"), {"email": "ada@example.com"})
+        self.assertEqual((answer.status_code, mail.outbox), (302, []))
+        SlowServer.ready.set()
+        wait_for_mail()
+        self.assertEqual(len(mail.outbox), 1)
 
     def test_nobody_can_have_a_mailbox_flooded(self) -> None:
         with self.assertLogs("accounts.views", "WARNING"):

@@ -78,9 +78,9 @@ BEGIN {
     rule("ALLOWED_HOSTS", "^" host "(," host ")*$", "host names separated by commas without spaces, such as www.example.com,.example.org (the dot includes its subdomains), without http://, port, path and underscore")
     origin = "(https?://(\\*\\.)?" address "(:[0-9]+)?)?"
     rule("CSRF_TRUSTED_ORIGINS", "^" origin "(," origin ")*$", "origins separated by commas without spaces, such as https://shop.example.com: http:// or https://, a host name, and if needed a port")
-    # A password may have an @ of its own: the last one counts.
+    # A password may have an @ of its own: the last one counts. Brackets are of addresses of IPv6: no reader of URLs takes others.
     server = "([A-Za-z0-9.-]+|\\[[0-9A-Fa-f:.]+\\])(:[1-9][0-9]*)?/?"
-    rule("EMAIL_URL", "^(smtp(s|[+]tls|[+]ssl)?://([^/?# ]+@)?" server ")?$", "smtp+tls://USER:PASSWORD@HOST:587, or smtps:// for port 465 (.env.example says how to write a / in the password), or leave it empty")
+    rule("EMAIL_URL", "^(smtp(s|[+]tls|[+]ssl)?://([^][/?# ]+@)?" server ")?$", "smtp+tls://USER:PASSWORD@HOST:587, or smtps:// for port 465 (.env.example says how to write a / in the password), or leave it empty")
     rule("DEFAULT_FROM_EMAIL", "^([^<>]+<[^<>@ ]+@[^<>@ ]+>|[^<>@ ]+@[^<>@ ]+)?$", "an e-mail address, such as shop@example.com or Shop <shop@example.com>, or leave it empty")
     s3 = part_is_on("s3") && mode == "prod" # then none of them may be empty
     rule("S3_ENDPOINT", "^(https?://[A-Za-z0-9.-]+(:[1-9][0-9]*)?/?)" (s3 ? "" : "?") "$", "the address of the object store, such as https://s3.eu-central-1.amazonaws.com")

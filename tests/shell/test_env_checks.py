@@ -60,6 +60,7 @@ RULES = [
             "smtp://",
             "smtp://user:pass word@smtp.example.com",
             "smtp://user:pa/ss@smtp.example.com",
+            "smtp://user:pa[ss@smtp.example.com",
             "smtp+tls://smtp.example.com:587?tls=1",
             "smtp+tls://smtp.example.com:port",
         ],

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from urllib.parse import unquote, urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
@@ -30,7 +30,7 @@ class MailServer:
     host: str
     port: int
     user: str
-    password: str
+    password: str = field(repr=False)  # a page of errors shows settings
     use_tls: bool
     use_ssl: bool
 
@@ -79,5 +79,5 @@ class NotSetUp(BaseEmailBackend):
 
 _HINT = (
     "EMAIL_URL is not the URL of a mail server. Set it to smtp+tls://user:password@host:587, or "
-    "with smtps:// for port 465, with %40 for an @ and %2F for a / in the password."
+    "with smtps:// for port 465, with %40 for an @, %2F for a / and %5B for a [ in the password."
 )

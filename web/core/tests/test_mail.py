@@ -30,6 +30,7 @@ class EmailUrlTests(SimpleTestCase):
             found = mail.server(url)
             assert found
             self.assertEqual((found.user, found.password), ("shop@example.com", "p@ss/w:%"))
+            self.assertNotIn("p@ss", repr(found))
 
     def test_without_a_url_there_is_none(self) -> None:
         self.assertIsNone(mail.server(""))
@@ -41,6 +42,7 @@ class EmailUrlTests(SimpleTestCase):
             "smtp://user:pa55@",
             "smtp://user:pa55@mail.example.com:port",
             "smtp://user:pa55/@mail.example.com",
+            "smtp://user:pa55[@mail.example.com",
             "smtp://user:pa55@mail.example.com?tls=1",
         ):
             with self.subTest(url), self.assertRaises(ImproperlyConfigured) as caught:

@@ -33,6 +33,7 @@ main() {
     ! serves_https || [ "$build" = no ] || { require_domain_leads_here && note_twin; }
     warn_of_trusted_visitors
     export_compose_facts
+    warn_of_other_uploads
     require_volume_major prod
     require_roles prod
 

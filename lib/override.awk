@@ -6,6 +6,7 @@
 #     bad WHAT [REMEDY]       it cannot be so
 #     web                     it has something for the site
 #     web-ports               ... and ports of it
+#     media PATH              ... and a mount whose name says that uploads are in it, without a MEDIA_ROOT
 #     early NAME              a service of its own, which starts with the database
 #     late NAME               the same, of the site's own image (PREFIX): it starts when the database is prepared
 #     manual NAME             a service of its own with a profile that is not on, which the user starts and stops
@@ -20,6 +21,7 @@ function own() {
 }
 
 function end_of_service() {
+    if (service == "web" && media != "" && !has_media_root) print "media", media
     if (service != "" && own()) print (has_profile ? "manual" : is_site ? "late" : "early"), service
     service = ""
     has_profile = is_site = in_profiles = 0
@@ -38,6 +40,7 @@ function end_of_service() {
     service = $1
     sub(/:$/, "", service)
     gsub(/"/, "", service)
+    key = ""
     if (service == "web") print "web"
     if (mode == "prod" && service == "copy")
         bad("changes copy, which only rehearsals use", "remove copy from the file")
@@ -50,6 +53,9 @@ in_profiles && /^      - / {
     gsub(/"/, "", profile)
     if (index(on, "," profile ",")) has_profile = 0
 }
+
+service == "web" && key == "volumes" && $1 == "target:" && $2 ~ /(media|uploads|mediafiles)$/ { media = $2 }
+service == "web" && key == "environment" && $1 == "MEDIA_ROOT:" { has_media_root = 1 }
 
 /^    [^ ]/ {
     in_profiles = 0

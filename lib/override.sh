@@ -72,3 +72,11 @@ stop_additions() { # stop_additions MODE
     # shellcheck disable=SC2086 # split on purpose: a list of words
     [ -z "$stop_added" ] || compose "$1" stop $stop_added
 }
+
+# Who had a volume for uploads before the kit had one, and whose settings take MEDIA_ROOT from the environment, would find
+# none of them.
+warn_of_other_uploads() {
+    override_media=$(printf '%s\n' "$OVERRIDE" | sed -n 's/^media //p')
+    [ -z "$override_media" ] || is_set MEDIA_ROOT ||
+        warn "docker-compose.override.yml mounts $override_media, but MEDIA_ROOT is the kit's own volume now. If your uploads are in $override_media, set MEDIA_ROOT=$override_media in .env."
+}

@@ -16,7 +16,7 @@ from .machine import PROJECT, Toolbox
 
 NOTED = """
 require_engine prepare_environment read_environment require_own_stack take_lock
-remove_left_copy require_port warn_of_trusted_visitors
+remove_left_copy require_port warn_of_trusted_visitors warn_of_other_uploads
 require_domain_leads_here note_twin get_other_certificates
 export_compose_facts require_volume_major require_roles
 require_disk build_image try_what_restarts start_database start_additions stop_additions
@@ -140,6 +140,7 @@ START = [
     "require_port HTTP_PORT prod",
     "warn_of_trusted_visitors",
     "export_compose_facts",
+    "warn_of_other_uploads",
     "require_volume_major prod",
     "require_roles prod",
 ]

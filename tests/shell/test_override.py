@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from .machine import PROJECT, Toolbox
+from .machine import PROJECT, Clone, Toolbox
 
 KIT = " db web pgadmin copy web-blue web-green web-job proxy "
 
@@ -58,7 +58,45 @@ volumes:
     for mode in ("prod", "dev"):
         found = seen(awk, tmp_path, text, mode)
         early = ["early 9", "early redis", "early sonic"]
-        assert sorted(found) == [*early, "late worker", "manual once", "web"], mode
+        assert sorted(found) == [*early, "late worker", "manual once", "media /media", "web"], mode
+
+
+@pytest.mark.usefixtures("has_compose")
+@pytest.mark.parametrize(
+    ("web", "media"),
+    [
+        ('{volumes: ["files:/app/media", "search:/search"]}', ["media /app/media"]),
+        ("{volumes: [{type: bind, source: ./x, target: /x/uploads}]}", ["media /x/uploads"]),
+        ('{volumes: ["media:/search"]}', []),
+        ('{environment: {MEDIA_ROOT: /app/media}, volumes: ["files:/app/media"]}', []),
+        ('{volumes: ["files:/app/media"], environment: [MEDIA_ROOT=/app/media]}', []),
+    ],
+)
+def test_a_place_for_uploads_that_the_site_is_not_told_of_is_seen(
+    awk: str, tmp_path: Path, web: str, media: list[str]
+) -> None:
+    text = f"services: {{web: {web}, a: {{image: x, volumes: ['./x:/media']}}}}\n"
+    text += "volumes: {files: {}, search: {}, media: {}}\n"
+    assert [line for line in seen(awk, tmp_path, text) if line.startswith("media")] == media
+
+
+OTHER_UPLOADS = """
+main() {
+    prepare_environment
+    OVERRIDE="media /app/media"
+    warn_of_other_uploads
+}
+"""
+
+
+def test_uploads_in_a_volume_of_ones_own_are_not_lost_without_a_word(dash_clone: Clone) -> None:
+    dash_clone.first_start()
+    dash_clone.add_command("trial", OTHER_UPLOADS)
+
+    assert "set MEDIA_ROOT=/app/media in .env" in dash_clone.run("trial").err
+
+    dash_clone.set_in_env(MEDIA_ROOT="/app/media")
+    dash_clone.run("trial").assert_ok()
 
 
 @pytest.mark.usefixtures("has_compose")

@@ -14,6 +14,7 @@ import json
 import logging
 import math
 import os
+import re
 import signal
 import sys
 from collections.abc import Mapping
@@ -31,6 +32,8 @@ COLOURS = 2  # while a new version takes over, the old one holds its connections
 OTHER_CONNECTIONS = 20  # migrations, psql, backups, and PostgreSQL's own reserve of 3
 LONGEST_LOGGED = 2048  # characters of anything that a client chose
 HEALTH_PATH = os.environ.get("HEALTH_PATH") or "/readyz"
+# What counts for days in links: Django's token for a new password, and the end of what it signs.
+TOKEN = re.compile(r"\b[0-9a-z]{6,7}-[0-9a-f]{32}\b|:[0-9A-Za-z]{6}:[0-9A-Za-z_-]{43}")
 UNHEALTHY = 500  # as healthcheck.py counts: a project without such a page says 404, and serves
 
 
@@ -132,7 +135,7 @@ class JsonLogger(Logger):  # type: ignore[misc]  # Gunicorn has no types
         if status < UNHEALTHY and is_health_check(environ):
             return
         method = text_of(environ, "REQUEST_METHOD")
-        target = text_of(environ, "RAW_URI")
+        target = without_token(text_of(environ, "RAW_URI"))
         facts = {
             "method": method,
             "path": target,
@@ -141,7 +144,7 @@ class JsonLogger(Logger):  # type: ignore[misc]  # Gunicorn has no types
             "seconds": round(request_time.total_seconds(), 4),
             "client": text_of(environ, "REMOTE_ADDR"),  # the visitor's: postdo_serving/clients.py
             "host": text_of(environ, "HTTP_HOST"),
-            "referer": text_of(environ, "HTTP_REFERER"),
+            "referer": without_token(text_of(environ, "HTTP_REFERER")),
             "agent": text_of(environ, "HTTP_USER_AGENT"),
         }
         self.access_log.info("%s %s %s", method, target, status, extra={"request_facts": facts})
@@ -154,6 +157,11 @@ def is_health_check(environ: Environment) -> bool:
         and environ.get("REMOTE_ADDR") == "127.0.0.1"
         and "HTTP_X_FORWARDED_FOR" not in environ
     )
+
+
+def without_token(target: str) -> str:
+    """The same address; nobody who reads it in a log can set a user's password with it."""
+    return TOKEN.sub("REDACTED", target)
 
 
 def text_of(environ: Environment, name: str) -> str:

@@ -364,6 +364,16 @@ def test_what_gunicorn_never_sees_is_in_the_log_of_the_proxy(site: Clone) -> Non
     assert "?unseen" not in live(site).log()
 
 
+def test_no_link_that_sets_a_password_is_in_the_logs(site: Clone) -> None:
+    token = f"d0n7aa-{'0123456789abcdef' * 2}"
+    site.visitor("HTTP_PORT").get(f"/accounts/reset/MQ/{token}/", Referer=f"http://x/{token}/")
+
+    proxy, web = site.containers("prod")["proxy"], live(site)
+    said = "/accounts/reset/MQ/REDACTED/"
+    eventually(lambda: said in proxy.log() and said in web.log(), "a line in each")
+    assert token not in proxy.log() + web.log()
+
+
 def test_the_log_does_not_let_anyone_in_under_maintenance(site: Clone) -> None:
     link = re.search(r"/\?maintenance_key=(\S+)", site.run("maintenance", "on").out)
     assert link

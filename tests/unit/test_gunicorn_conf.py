@@ -10,9 +10,11 @@ import threading
 from collections.abc import Iterator
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import pytest
+from django.contrib.auth.tokens import PasswordResetTokenGenerator
+from django.core.signing import TimestampSigner
 from gunicorns import APPLICATION, CONFIGURATION, ENVIRONMENT, GUNICORN, Server, serving, wait_for
 
 
@@ -139,6 +141,26 @@ def test_no_request_can_break_or_forge_a_line_of_the_log(server: Server) -> None
     refused = [entry for entry in entries if entry["message"].startswith("Invalid request")]
     served = [entry for entry in answered if entry["status"] == 200]
     assert len(served) + len(refused) == len(NASTY) + 1
+
+
+def test_no_link_that_sets_a_password_is_in_the_log(server: Server) -> None:
+    user = SimpleNamespace(
+        pk=1, password="hash", last_login=None, email="", get_email_field_name=lambda: "email"
+    )
+    tokens, signer = PasswordResetTokenGenerator(), TimestampSigner(key="any", fallback_keys=[])
+    tokens.secret = "any"
+    reset = f"/accounts/reset/MQ/{tokens.make_token(user)}/"  # type: ignore[arg-type]
+    sign_up = f"/accounts/sign-up/{signer.sign_object('a@b.example')}/"
+
+    server.get(reset, Referer=f"https://shop.example{reset}")
+    server.get(sign_up)
+    server.stop()
+
+    first, second = (entry for entry in server.lines() if "/accounts" in entry.get("path", ""))
+    assert first["path"] == "/accounts/reset/MQ/REDACTED/"
+    assert first["referer"] == "https://shop.example/accounts/reset/MQ/REDACTED/"
+    assert second["path"] == f"{sign_up.partition(':')[0]}REDACTED/"
+    assert not any(link[-33:-1] in f"{first}{second}" for link in (reset, sign_up))
 
 
 def test_a_health_check_is_logged_only_when_it_comes_from_outside(server: Server) -> None:

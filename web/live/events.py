@@ -11,7 +11,7 @@ from django.db import Error
 
 from live.hub import hub
 from live.stream import Item, Stream, as_json
-from live.watch import BehindError, LoggedOutError, Scope, first, watch
+from live.watch import BehindError, LoggedOutError, Scope, TooManyPagesError, first, watch
 
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
@@ -66,7 +66,8 @@ async def stream_to(scope: Scope, receive: Receive, send: Send, stream: Stream) 
         }
     )
     await write(f"retry: {random.randint(*RETRY_MS)}\n\n")  # noqa: S311 - no secret
-    with contextlib.suppress(LoggedOutError, BehindError, Error):  # told when it comes again
+    # Told when it comes again.
+    with contextlib.suppress(LoggedOutError, BehindError, TooManyPagesError, Error):
         await first(watch(scope, stream, send_items), ping(), until_gone(), wait(closing))
     await write("", more=False)
 

@@ -17,6 +17,7 @@ from live.stream import Item, Stream
 Scope = dict[str, Any]
 
 CHECK_SECONDS = 60.0  # who has logged out elsewhere, or was deactivated, sees no more than that
+PAGES = 100  # of one user, open at once: else one who opens thousands takes the memory of all
 SEND_SECONDS = 30.0  # a client that takes nothing for this long is closed, and may come again
 
 
@@ -26,6 +27,10 @@ class LoggedOutError(Exception):
 
 class BehindError(Exception):
     """The client does not take what it is sent."""
+
+
+class TooManyPagesError(Exception):
+    """The user has as many pages open as there may be."""
 
 
 def last_seen(scope: Scope) -> int | None:
@@ -42,7 +47,8 @@ async def watch(
 ) -> None:
     """Send a client what it has not seen, and what is new, until it is cancelled.
 
-    Raise LoggedOutError, BehindError, or Django's Error while the database is away.
+    Raise LoggedOutError, BehindError, TooManyPagesError, or Django's Error while the database is
+    away.
     """
     await first(_send(scope, stream, send), _check(scope))
 
@@ -65,6 +71,8 @@ async def _send(
 ) -> None:
     last = last_seen(scope)
     async with hub.feed(stream, scope["user"].pk, last) as feed:
+        if feed.readers > PAGES:
+            raise TooManyPagesError
         async for items in feed.items(last):
             try:
                 await asyncio.wait_for(send(items), SEND_SECONDS)

@@ -11,7 +11,7 @@ from channels.generic.websocket import AsyncWebsocketConsumer
 from django.db import Error
 
 from live.stream import Item, Stream, as_json
-from live.watch import BehindError, LoggedOutError, watch
+from live.watch import BehindError, LoggedOutError, TooManyPagesError, watch
 
 logger = logging.getLogger(__name__)
 
@@ -63,7 +63,7 @@ class StreamConsumer(AsyncWebsocketConsumer):
             raise
         except LoggedOutError:
             return UNAUTHORIZED
-        except (BehindError, Error):
+        except (BehindError, TooManyPagesError, Error):
             # A client that does not read may never get the code. Then TCP ends it: live.py in
             # postdo_serving/.
             return TRY_AGAIN_LATER

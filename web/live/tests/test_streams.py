@@ -167,6 +167,24 @@ class WhoTests(TransactionTestCase):
                         pass
                     await socket.disconnect()
 
+    async def test_nobody_has_more_pages_open_than_there_may_be(self) -> None:
+        (_, ada), (_, bob) = await log_in(), await log_in("bob@example.com")
+        async with served(self.rows) as site:
+            with mock.patch.object(watch, "PAGES", 2):
+                sockets = [Socket(site, cookie) for cookie in (ada, ada, bob)]
+                for socket in sockets:
+                    await socket.connect()
+                await until(lambda: sum(feed.readers for feed in hub.feeds.values()) == 3)
+                events, third = Events(site, ada), Socket(site, ada)
+                await third.connect()
+                self.assertEqual(await third.code(), TRY_AGAIN_LATER)
+                self.assertEqual(await events.status(), HTTPStatus.OK)
+                self.assertTrue((await events.body())[1])
+                self.assertEqual(await events.body(), ("", False))
+                for socket in (*sockets, third):
+                    await socket.disconnect()
+        self.assertEqual(hub.feeds, {})
+
     async def test_a_client_that_takes_nothing_is_closed(self) -> None:
         ada, cookie = await log_in()
         self.rows.of[ada] = [{"id": 1}]

@@ -9,13 +9,19 @@ What was measured for these choices: docs/decisions/live.md.
 from __future__ import annotations
 
 import asyncio
+import os
 import resource
 import socket
 import sys
+from typing import Any
 
 import django
 import uvicorn
 from django.conf import settings
+from django.utils.module_loading import import_string
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
+
+from postdo_serving.clients import SPOKEN_FOR, Proxies
 
 PORT = 8000
 WAITING = 2048  # connections that are not accepted yet: after a release all clients come at once
@@ -39,11 +45,35 @@ class Server(uvicorn.Server):
         await super().shutdown(sockets)
 
 
+class NamedByTheProxy:
+    """An ASGI application that is told who asks by the proxy and by nobody else (clients.py)."""
+
+    def __init__(self, application: Any, proxies: Proxies) -> None:
+        """Keep the application."""
+        self.proxies = proxies
+        self.as_asked = application
+        self.as_told = ProxyHeadersMiddleware(application, "*")
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Believe or remove what the headers say of the visitor."""
+        if scope["type"] == "lifespan" or await self.comes_from_proxy(scope):
+            await self.as_told(scope, receive, send)
+        else:
+            spoken_for = tuple(name.lower().encode() for name in SPOKEN_FOR)
+            asked = [field for field in scope["headers"] if not field[0].startswith(spoken_for)]
+            await self.as_asked({**scope, "headers": asked}, receive, send)
+
+    async def comes_from_proxy(self, scope: Any) -> bool:
+        """Whether it does. A name may have to be looked up, and others not wait for that."""
+        client = scope.get("client")
+        return client is not None and await asyncio.to_thread(self.proxies.include, client[0])
+
+
 def configuration() -> uvicorn.Config:
     """Return how uvicorn runs the project, which must have been set up."""
-    module, _, name = settings.ASGI_APPLICATION.rpartition(".")
+    application = import_string(settings.ASGI_APPLICATION)
     return uvicorn.Config(
-        f"{module}:{name}",
+        NamedByTheProxy(application, Proxies(os.environ)),
         loop="asyncio",
         http="h11",
         ws="websockets-sansio",
@@ -55,9 +85,8 @@ def configuration() -> uvicorn.Config:
         # 30 KB less for each client, and what is sent is short.
         ws_per_message_deflate=False,
         timeout_graceful_shutdown=END_SECONDS,
-        # Only the proxy reaches this port, and it sets these headers anew.
-        proxy_headers=True,
-        forwarded_allow_ips="*",
+        interface="asgi3",
+        proxy_headers=False,
         server_header=False,
         # Django's own logging is set up already. A line for each of 1,000 clients that come back
         # would say nothing.

@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from projects import REPOSITORY
@@ -18,6 +19,7 @@ from waiting import PATIENCE_SECONDS, until
 
 from bench import websocket
 from postdo_serving import live
+from postdo_serving.clients import Proxies
 
 HEADERS = {"Host": "localhost"}
 SETTINGS = 'SECRET_KEY = "for a test"\nASGI_APPLICATION = "app.application"\n'
@@ -116,6 +118,28 @@ def test_the_visitor_is_whom_the_proxy_names(server: Server) -> None:
         return await (await server.socket(**headers)).receive()
 
     assert asyncio.run(ask()) == "203.0.113.7 wss"
+
+
+@pytest.mark.parametrize("kind", ["http", "websocket"])
+def test_nobody_else_says_who_the_visitor_is(kind: str) -> None:
+    """Every user of the host, and every container beside this one, reaches its port."""
+    seen: list[Any] = []
+
+    async def application(scope: Any, _receive: Any, _send: Any) -> None:
+        seen.append(scope)
+
+    told = [(b"x-forwarded-for", b"203.0.113.7"), (b"x-forwarded-proto", b"https")]
+    told += [(b"forwarded", b"for=203.0.113.7"), (b"x-real-ip", b"203.0.113.7")]
+    scheme = {"http": "http", "websocket": "ws"}[kind]
+    scope = {"type": kind, "scheme": scheme, "headers": [(b"host", b"x"), *told]}
+    named = live.NamedByTheProxy(application, Proxies({}))
+    for address in ("192.0.2.9", "127.0.0.1"):
+        asyncio.run(named({**scope, "client": (address, 1)}, None, None))
+
+    stranger, proxy = seen
+    assert stranger["headers"] == [(b"host", b"x")]
+    assert (stranger["client"][0], stranger["scheme"]) == ("192.0.2.9", scheme)
+    assert (proxy["client"][0], proxy["scheme"]) == ("203.0.113.7", f"{scheme}s")
 
 
 def test_a_client_that_reads_nothing_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,10 +10,10 @@ import threading
 from pathlib import Path
 
 import pytest
+from documents import PROJECT
 
 from postdo_tasks import __main__ as program
 from postdo_tasks import health
-from tests.documents import PROJECT
 
 
 @pytest.mark.parametrize(

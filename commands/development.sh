@@ -18,7 +18,7 @@ main() {
     require_port PGADMIN_PORT dev
     require_port DEV_DB_PORT dev
     [ -z "$DEBUG_PORT" ] || require_port DEBUG_PORT dev
-    ! has_part tasks || require_port FLOWER_PORT dev
+    ! has_part tasks || require_port DEV_FLOWER_PORT dev
     export_compose_facts
     require_volume_major dev
     require_roles dev
@@ -54,7 +54,7 @@ announce() {
     say "  admin    http://127.0.0.1:$DEV_PORT/admin/   $(superuser_login)"
     say "  pgAdmin  http://127.0.0.1:$PGADMIN_PORT/$(pgadmin_login)$(is_well dev pgadmin || printf '   (still starting, which takes a minute)')"
     [ -z "$DEBUG_PORT" ] || say "  debugger 127.0.0.1:$DEBUG_PORT"
-    ! has_part tasks || say "  tasks    http://127.0.0.1:$FLOWER_PORT/ (Flower)"
+    ! has_part tasks || say "  tasks    http://127.0.0.1:$DEV_FLOWER_PORT/ (Flower)"
     say "  logs     sh run.sh -1 logs        stop  sh run.sh -1 stop"
     say ""
 }

@@ -104,7 +104,7 @@ look_at_prod() {
     look_at_service prod proxy "$(production_address)"
     look_at_service prod "$web" live
     look_at_service prod db ""
-    for beside_service in $beside; do look_at_service prod "$beside_service" "$(where_is "$beside_service")"; done
+    for beside_service in $beside; do look_at_service prod "$beside_service" "$(where_is prod "$beside_service")"; done
     prod_code=0
     if [ -n "$status_held" ]; then
         status_ill=held
@@ -137,7 +137,7 @@ look_at_dev() {
     look_at_service dev pgadmin "http://127.0.0.1:$PGADMIN_PORT/"
     look_at_service dev db "127.0.0.1:$DEV_DB_PORT"
     beside=$(services_beside dev)
-    for beside_service in $beside; do look_at_service dev "$beside_service" "$(where_is "$beside_service")"; done
+    for beside_service in $beside; do look_at_service dev "$beside_service" "$(where_is dev "$beside_service")"; done
     look_at_tasks dev
     look_at_order dev
     # shellcheck disable=SC2086 # split on purpose: a list of words
@@ -207,8 +207,11 @@ $PROBLEMS
 LINES
 }
 
-where_is() { # where_is SERVICE: what it publishes, if anything
-    case $1 in flower) printf 'http://127.0.0.1:%s/' "$FLOWER_PORT" ;; esac
+where_is() { # where_is MODE SERVICE: what it publishes, if anything
+    case $1-$2 in
+    prod-flower) printf 'http://127.0.0.1:%s/' "$FLOWER_PORT" ;;
+    dev-flower) printf 'http://127.0.0.1:%s/' "$DEV_FLOWER_PORT" ;;
+    esac
 }
 
 LONG_WAIT=600 # seconds that a task waits before it is a problem

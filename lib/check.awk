@@ -166,5 +166,5 @@ BEGIN {
     rule("LOCK_RETRY_SECONDS", "^[0-9]+$", "a number of seconds")
     rule("LOCK_SECONDS", "^[0-9]+$", "a number of seconds")
     rule("BACKUP_KEEP", "^[1-9][0-9]*$", "a number of backups, from 1")
-    ports("HTTP_PORT" (ENVIRON["HTTPS_PORT"] == "" ? "" : " HTTPS_PORT") " DEV_PORT LOCAL_PORT PGADMIN_PORT DEV_DB_PORT" (ENVIRON["PROD_DB_PORT"] == "" ? "" : " PROD_DB_PORT") (ENVIRON["DEBUG_PORT"] == "" ? "" : " DEBUG_PORT") " FLOWER_PORT")
+    ports("HTTP_PORT" (ENVIRON["HTTPS_PORT"] == "" ? "" : " HTTPS_PORT") " DEV_PORT LOCAL_PORT PGADMIN_PORT DEV_DB_PORT" (ENVIRON["PROD_DB_PORT"] == "" ? "" : " PROD_DB_PORT") (ENVIRON["DEBUG_PORT"] == "" ? "" : " DEBUG_PORT") " FLOWER_PORT DEV_FLOWER_PORT")
 }

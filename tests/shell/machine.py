@@ -25,6 +25,7 @@ PORT_KEYS = (
     "PGADMIN_PORT",
     "DEV_DB_PORT",
     "FLOWER_PORT",
+    "DEV_FLOWER_PORT",
 )
 AWKS = ("mawk", "gawk", "original-awk", "busybox")
 IS_ROOT = os.geteuid() == 0

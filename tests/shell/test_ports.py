@@ -108,6 +108,19 @@ def test_docker_is_not_let_run_into_a_taken_port_with_a_fake_docker(
     assert docker.compose_calls() == []
 
 
+def test_production_and_development_have_a_flower_each_with_a_fake_docker(
+    dash_clone: Clone, docker: FakeDocker
+) -> None:
+    """Both modes run on one machine, at the same time and from one .env."""
+    keys = ("FLOWER_PORT", "DEV_FLOWER_PORT")
+    for flag, (taken, other) in (("-0", keys), ("-1", keys[::-1])):
+        with listener(int(dash_clone.environment[other])):
+            assert dash_clone.run(flag, COMPOSE_PROFILES="tasks").status == 0
+        with listener(int(dash_clone.environment[taken])):
+            done = dash_clone.run(flag, COMPOSE_PROFILES="tasks")
+            done.assert_refused(f"({taken}) is taken", f"set {taken}")
+
+
 def test_https_needs_its_port_only_with_a_domain_with_a_fake_docker(
     dash_clone: Clone, docker: FakeDocker
 ) -> None:

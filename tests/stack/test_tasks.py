@@ -123,6 +123,7 @@ def test_no_task_is_lost_by_kills_restarts_and_releases(site: Clone) -> None:
 
 
 def test_flower_listens_on_this_machine_alone() -> None:
-    text = (Path(__file__).parents[2] / "docker-compose.tasks.prod.yml").read_text()
-    assert text.count("ports:") == 1
-    assert '"127.0.0.1:${FLOWER_PORT:-5555}:5555"' in text
+    for mode, port in (("prod", "FLOWER_PORT:-5555"), ("dev", "DEV_FLOWER_PORT:-5556")):
+        text = (Path(__file__).parents[2] / f"docker-compose.tasks.{mode}.yml").read_text()
+        assert text.count("ports:") == 1
+        assert f'"127.0.0.1:${{{port}}}:5555"' in text

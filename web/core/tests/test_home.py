@@ -1,5 +1,6 @@
 """The home page, in each mode, for each kind of visitor."""
 
+from django.apps import apps
 from django.contrib.auth import get_user_model
 from django.test import TestCase, override_settings
 from django.urls import reverse
@@ -69,6 +70,10 @@ class DevelopmentHomeTests(TestCase):
     def test_pgadmin_is_linked_only_where_there_is_one(self) -> None:
         with override_settings(PGADMIN_URL=""):
             self.assertNotContains(self.client.get("/"), "pgAdmin")
+
+    def test_the_page_to_try_the_api_is_linked_only_where_there_is_one(self) -> None:
+        on = int(apps.is_installed("api"))
+        self.assertContains(self.client.get("/"), 'href="/api/docs/"', count=on)
 
 
 class ErrorPageTests(TestCase):

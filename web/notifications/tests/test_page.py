@@ -5,7 +5,7 @@ from unittest import mock
 from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.shortcuts import resolve_url
-from django.test import TestCase
+from django.test import TestCase, override_settings
 from django.urls import reverse
 
 from notifications.models import Notification
@@ -34,6 +34,10 @@ class PageTests(TestCase):
         self.assertLess(page.index("&lt;b&gt;newer&lt;/b&gt;"), page.index("older"))
         self.assertNotIn("for eve", page)
         self.assertIn("2 not read yet", page)
+
+    @override_settings(DEBUG=True)
+    def test_the_home_page_leads_there(self) -> None:
+        self.assertContains(self.client.get("/"), f'href="{PAGE}"')
 
     def test_the_page_names_the_last_one_for_whoever_asks_for_more(self) -> None:
         last = Notification.objects.of(self.ada)[0]

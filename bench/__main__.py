@@ -91,6 +91,7 @@ COMMANDS: dict[str, Command] = {
     "releases": with_visitors("releases"),
     "slow": slow_clients.main,
     "sockets": sockets.main,
+    "tasks": with_visitors("tasks"),
     "watch": with_visitors("watch"),
 }
 

@@ -23,7 +23,7 @@ COLUMNS = (
 HEAD = """\
 # Reliability: what is lost during a release
 
-`python3 -m bench releases` and `python3 -m bench watch` wrote this page. You can run them too
+`python3 -m bench releases`, `watch`, `latency` and `tasks` write this page. You can run them too
 ([bench](../bench/README.md)). Visitors use a site all the time while it is released, through the
 proxy by HTTPS: one half over HTTP/1.1, the other over HTTP/2, with up to four requests at once.
 Each keeps its connection over pauses of up to 20 seconds. Nothing is lost if *failed*, *done twice*
@@ -76,7 +76,13 @@ PARTS = {
 }
 
 WATCH, LATENCY = "The watch", "How long visitors wait during a release"
-HEADINGS = [*(heading for heading, _ in PARTS.values()), WATCH, LATENCY]  # in the order of the page
+TASKS = "Tasks"
+HEADINGS = [
+    *(heading for heading, _ in PARTS.values()),
+    WATCH,
+    LATENCY,
+    TASKS,
+]  # in the order of the page
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""Tasks that note that they ran, and somebody who sends them."""

@@ -1,0 +1,31 @@
+# mypy: disable-error-code="import-not-found, import-untyped, no-untyped-def, untyped-decorator"
+"""What the workers do."""
+
+import time
+
+from celery import shared_task
+from celery.signals import before_task_publish
+from django_tasks import task
+
+from bench_queued.models import Tick, Work
+
+
+@task()
+def work(number):
+    """Note that it ran."""
+    began = time.time()
+    Work.objects.create(number=number, began=began, ended=time.time())
+
+
+@shared_task(bind=True)
+def tick(self):
+    """Note when beat sent it."""
+    Tick.objects.create(task=self.request.id, sent=self.request.get("ticked"))
+
+
+def note_tick(headers, **_):
+    """When it is sent, to the millisecond."""
+    headers["ticked"] = time.time()
+
+
+before_task_publish.connect(note_tick)

@@ -13,6 +13,7 @@ import sys
 from typing import Any
 
 from celery.app.utils import find_app
+from kombu.transport import TRANSPORT_ALIASES
 
 from . import watch
 from .health import BEAT_LOCK
@@ -85,6 +86,9 @@ app.conf.broker_transport_options = {
     **transport_options(WORKER),
 }
 if "worker" in sys.argv:
+    # Not for other programs: what they read, such as the answers of `inspect`, nobody acknowledges.
+    for scheme in ("redis", "rediss"):
+        TRANSPORT_ALIASES[scheme] = "postdo_tasks.transport:Transport"
     watch.install(app, WORKER)
 if "beat" in sys.argv:
     BEAT_LOCK.write_text(beat_lock(app))

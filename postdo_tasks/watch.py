@@ -68,6 +68,7 @@ class Watch:
         self.heard = self.consuming = time.monotonic()
         self.consumer: Any = None
         self.queues: set[str] = set()  # that it has to consume
+        self.missed: set[str] = set()  # tasks below its name that it did not know of, a look ago
         self.stopping = False
         self.client = redis.Redis.from_url(
             app.conf.broker_url,
@@ -119,6 +120,7 @@ class Watch:
             os._exit(DEAF_STATUS)
         if silent <= EVERY * 2:
             self.client.set(alive_key(self.worker), 1, ex=ALIVE)
+        self.restore_missed()
         self.restore_of_the_dead()
 
     def send_probe(self) -> None:
@@ -137,6 +139,24 @@ class Watch:
             other = str(name)
             if other != self.worker and not self.client.exists(alive_key(other)):
                 self.restore(other)
+
+    def restore_missed(self) -> None:
+        """What a break of the connection has left below this worker's name, unknown to it.
+
+        Redis had given it, and the answer did not come; or it ran, and could not be acknowledged.
+        """
+        channel = getattr(self.consumer.task_consumer, "channel", None)
+        if self.stopping or channel is None or channel.is_taking:
+            return  # what is on its way now will be known
+        noted = {str(tag) for tag in self.client.zrange(f"unacked_index.{self.worker}", 0, -1)}
+        running = {request.message.delivery_tag for request in tuple(state.active_requests)}
+        unknown = noted - set(channel.qos._delivered) - running
+        if found := unknown & self.missed:
+            with self.app.connection_for_write() as connection:
+                for tag in found:
+                    connection.default_channel.qos.restore_by_tag(tag)
+            logger.warning("%s tasks that did not reach this worker are done again", len(found))
+        self.missed = unknown - found
 
     def restore(self, worker: str) -> None:
         """Back into their queues: the tasks that `worker` took and did not acknowledge."""

@@ -33,9 +33,10 @@ def test_every_awk_can_read_every_program(toolbox: Toolbox, name: str) -> None:
     awk = toolbox.awks()[name]
     for program in PROJECT.glob("lib/*.awk"):
         done = subprocess.run(
-            [awk, "-f", program], input=b"", capture_output=True, check=True, env={}
+            [awk, "-f", program], input=b"", capture_output=True, check=False, env={}
         )
-        assert done.stderr == b"", program.name
+        # 1 is an answer of some. What an awk cannot read, it complains about.
+        assert (done.returncode in (0, 1), done.stderr) == (True, b""), program.name
 
 
 def test_no_variable_is_unused_or_never_set(tmp_path: Path) -> None:

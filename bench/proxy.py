@@ -12,12 +12,11 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from bench import engine, machine, reliability
-from bench.process import BenchError, end_on_signals, run
+from bench.process import BenchError, run, say
 from bench.release_runs import ReleasedSite
 from bench.reliability import RELEASED, Row
 from bench.traffic import CONNECTIONS, HTTP1, Tally, compare, traffic
 
-INTERRUPTED = 130
 AROUND = 2.0  # seconds of traffic before and after
 # One after the other, of the proxy alone: the site is not released for them.
 CHANGES: tuple[dict[str, str], ...] = (
@@ -29,7 +28,7 @@ CHANGES: tuple[dict[str, str], ...] = (
 
 
 def main(arguments: list[str]) -> int:
-    """Exchange, count and print; 0: nothing was lost, 1: something was, or the bench failed."""
+    """Exchange, count and print; 0: nothing was lost, 1: something was."""
     parser = argparse.ArgumentParser(
         prog="python3 -m bench proxy",
         description="Change the proxy's settings again and again while visitors use the site by "
@@ -41,19 +40,11 @@ def main(arguments: list[str]) -> int:
     add("--connections", type=int, default=CONNECTIONS, help=f"default {CONNECTIONS}")
     add("--rate", type=float, default=150, help="requests per second, about; default 150")
     options = parser.parse_args(arguments)
-    end_on_signals()
-    try:
-        machine.require_engine()
-        with tempfile.TemporaryDirectory(prefix="bench-") as folder, ExitStack() as cleaning:
-            site = ReleasedSite(f"bench-{os.getpid()}", Path(folder) / "site", 0)
-            cleaning.callback(site.remove)
-            row = exchange(site, options.changes, options.rate, options.connections)
-    except BenchError as failure:
-        print(f"error: {failure}\n  next: {failure.remedy}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("interrupted; everything that was made is removed", file=sys.stderr)
-        return INTERRUPTED
+    machine.require_engine()
+    with tempfile.TemporaryDirectory(prefix="bench-") as folder, ExitStack() as cleaning:
+        site = ReleasedSite(f"bench-{os.getpid()}", Path(folder) / "site", 0)
+        cleaning.callback(site.remove)
+        row = exchange(site, options.changes, options.rate, options.connections)
     for line in row.told():
         print(line, file=sys.stderr)
     print(reliability.as_table([row]))
@@ -88,8 +79,3 @@ def started_at(site: ReleasedSite) -> str:
     """When the proxy's container was started."""
     wanted = "{{.Id}} {{.State.StartedAt}}"
     return run(["docker", "inspect", "--format", wanted, engine.container(site.name, "proxy")])
-
-
-def say(progress: str) -> None:
-    """Progress, for people: standard output is for the result."""
-    print(f"bench: {progress}", file=sys.stderr, flush=True)

@@ -54,10 +54,26 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_runtest_protocol(item: pytest.Item) -> bool | None:
-    """Leave out what another row runs, without a word."""
-    queue = item.config.stash[QUEUE]
-    return None if queue is None or queue.takes(_name(item)) else True
+def pytest_runtestloop(session: pytest.Session) -> bool | None:
+    """Run this row's tests, each with the one that really comes next.
+
+    By that one pytest decides which fixtures of files and folders end with a test. So the next file
+    is taken when the last test of one begins.
+    """
+    queue = session.config.stash[QUEUE]
+    if queue is None or session.config.option.collectonly or session.testsfailed:
+        return None  # as pytest does it
+    ours = (item for item in session.items if queue.takes(_name(item)))
+    item = next(ours, None)
+    while item is not None:
+        following = next(ours, None)
+        item.ihook.pytest_runtest_protocol(item=item, nextitem=following)
+        if session.shouldfail:
+            raise session.Failed(session.shouldfail)
+        if session.shouldstop:
+            raise session.Interrupted(session.shouldstop)
+        item = following
+    return True
 
 
 def _name(item: pytest.Item) -> str:

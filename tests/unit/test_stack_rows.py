@@ -48,3 +48,23 @@ def test_two_rows_run_each_file_once_and_those_of_the_shared_clone_in_one_row(
     assert ran["test_b"] == ran["test_d"]
     passed = [int(text.rpartition(" passed")[0].split()[-1]) for text in said]
     assert sum(passed) == len(marks), said
+
+
+def test_a_folder_that_another_row_goes_on_with_ends_in_this_row(tmp_path: Path) -> None:
+    """By the next test that it runs itself, pytest decides which fixtures end."""
+    for name in ("one/test_a", "one/test_b", "two/test_c"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / f"{name}.py").write_text("def test_one(): pass\n")
+    (tmp_path / "queue" / "test_b.py").mkdir(parents=True)
+
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "stack.rows", "-c", os.devnull, "."],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(TESTS), "TEST_QUEUE": str(tmp_path / "queue")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert "2 passed" in done.stdout, done.stdout
+    assert done.returncode == 0

@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import re
 import statistics
-import tempfile
 import time
-from contextlib import ExitStack
-from pathlib import Path
 
 from bench import machine, project, reliability
 from bench.process import BenchError, run, say
-from bench.release_runs import ReleasedSite
+from bench.release_runs import ReleasedSite, temporary_site
 
 KILO, MEGA = 1e3, 1e6
 UNITS = {"B": 1.0, "kB": KILO, "MB": MEGA, "GB": 1e9, "TB": 1e12}  # as Docker writes sizes
@@ -43,9 +39,7 @@ def main(arguments: list[str]) -> int:
     options = parser.parse_args(arguments)
     machine.require_engine()
     facts = machine.facts_of_release(0)
-    with tempfile.TemporaryDirectory(prefix="bench-") as folder, ExitStack() as cleaning:
-        site = ReleasedSite(f"bench-{os.getpid()}", Path(folder) / "site", watch_seconds=0)
-        cleaning.callback(site.remove)
+    with temporary_site(0) as site:
         let_cache_grow_old(site)
         before = set(build_cache())
         rows = []

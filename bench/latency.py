@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import os
 import statistics
-import tempfile
 import time
-from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
 
 from bench import machine, reliability
 from bench.process import say
-from bench.release_runs import ReleasedSite
+from bench.release_runs import ReleasedSite, temporary_site
 from bench.traffic import ORDER, Tally, traffic
 
 PER_THOUSAND = {ORDER: 350}  # the others are pages with a query
@@ -77,9 +73,7 @@ def main(arguments: list[str]) -> int:
         **machine.facts_of_release(0),
         "visitors": f"{options.connections}, {options.rate:g} requests per second together",
     }
-    with tempfile.TemporaryDirectory(prefix="bench-") as folder, ExitStack() as cleaning:
-        site = ReleasedSite(f"bench-{os.getpid()}", Path(folder) / "site", watch_seconds=0)
-        cleaning.callback(site.remove)
+    with temporary_site(0) as site:
         say("build the site and start it")
         site.start()
         tally = Tally(moment=site.moment)

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import os
 import sys
-import tempfile
 import time
-from contextlib import ExitStack
-from pathlib import Path
 
 from bench import engine, machine, reliability
 from bench.process import BenchError, run, say
-from bench.release_runs import ReleasedSite
+from bench.release_runs import ReleasedSite, temporary_site
 from bench.reliability import RELEASED, Row
 from bench.traffic import CONNECTIONS, HTTP1, Tally, compare, traffic
 
@@ -41,9 +37,7 @@ def main(arguments: list[str]) -> int:
     add("--rate", type=float, default=150, help="requests per second, about; default 150")
     options = parser.parse_args(arguments)
     machine.require_engine()
-    with tempfile.TemporaryDirectory(prefix="bench-") as folder, ExitStack() as cleaning:
-        site = ReleasedSite(f"bench-{os.getpid()}", Path(folder) / "site", 0)
-        cleaning.callback(site.remove)
+    with temporary_site(0) as site:
         row = exchange(site, options.changes, options.rate, options.connections)
     for line in row.told():
         print(line, file=sys.stderr)

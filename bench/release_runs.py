@@ -8,6 +8,7 @@ import shutil
 import signal
 import ssl
 import subprocess
+import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -243,3 +244,14 @@ class ReleasedSite(Kit):
         for one in self.runs:
             one.remove()
         super().remove()
+
+
+@contextmanager
+def temporary_site(watch_seconds: int) -> Iterator[ReleasedSite]:
+    """A site of this process alone, not yet started; at the end all that it has made is removed."""
+    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+        site = ReleasedSite(f"bench-{os.getpid()}", Path(folder) / "site", watch_seconds)
+        try:
+            yield site
+        finally:
+            site.remove()

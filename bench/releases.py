@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import os
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 from bench import machine, reliability
 from bench.process import BenchError, say
-from bench.release_runs import ReleasedSite, Run
+from bench.release_runs import ReleasedSite, Run, temporary_site
 from bench.reliability import KILLED, OUTCOMES, RELEASED, Row
 from bench.traffic import CONNECTIONS, Tally, compare, traffic
 
@@ -62,9 +59,7 @@ def main(arguments: list[str]) -> int:
     options = read(arguments)
     machine.require_engine()
     facts = facts_of(options)
-    with tempfile.TemporaryDirectory(prefix="bench-") as folder, ExitStack() as cleaning:
-        site = ReleasedSite(f"bench-{os.getpid()}", Path(folder) / "site", options.watch)
-        cleaning.callback(site.remove)
+    with temporary_site(options.watch) as site:
         rows = Story(site, options).run()
     for line in itertools.chain.from_iterable(row.told() for row in rows):
         print(line, file=sys.stderr)

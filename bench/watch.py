@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import os
 import re
-import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from bench import machine, reliability
 from bench.process import run, say
-from bench.release_runs import ReleasedSite, Run
+from bench.release_runs import ReleasedSite, Run, temporary_site
 from bench.traffic import ORDER, Tally, traffic
 
 ERRORS, ENDS, GOOD = "errors", "ends", "good"
@@ -78,9 +74,7 @@ def main(arguments: list[str]) -> int:
         **machine.facts_of_release(options.watch),
         "visitors": f"{options.connections}, {options.rate:g} requests per second together",
     }
-    with tempfile.TemporaryDirectory(prefix="bench-") as folder, ExitStack() as cleaning:
-        site = ReleasedSite(f"bench-{os.getpid()}", Path(folder) / "site", options.watch)
-        cleaning.callback(site.remove)
+    with temporary_site(options.watch) as site:
         prepare(site, kinds)
         found = []
         for kind in kinds:

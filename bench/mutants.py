@@ -108,7 +108,7 @@ TARGETS = {
             "lib/colours.sh",
             "lib/hooks.sh",
             "lib/prepare.sh",
-            "lib/watch.sh",
+            "lib/release_watch.sh",
         ),
         (
             "tests/shell/test_release_hooks.py",

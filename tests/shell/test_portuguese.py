@@ -25,7 +25,7 @@ SHELL = [
 # The shell prints what these find, as parts of its messages.
 PROGRAMS = [PROJECT / "lib" / name for name in ("check.awk", "dotenv.awk", "override.awk")]
 # What these print by themselves is a table.
-TABLES = ("run.sh", "status.sh", "releases.sh")
+TABLES = ("run.sh", "status.sh", "look.sh", "checks.sh", "releases.sh")
 PROSE = re.compile(r"[a-z]{2,} [a-z(%-]")
 COMMENT = re.compile(r"(^|\s)#.*$", re.MULTILINE)
 AWK_TEXT = re.compile(r'"((?:[^"\\\n]|\\.)*)"')

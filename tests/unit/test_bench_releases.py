@@ -375,7 +375,7 @@ def test_the_reason_is_read_and_what_failed_otherwise_is_no_try(tmp_path: Path) 
 
 
 def test_the_sentence_of_the_watch_is_what_run_sh_says() -> None:
-    library = (reliability.PAGE.parents[1] / "lib/watch.sh").read_text(encoding="utf-8")
+    library = (reliability.PAGE.parents[1] / "lib/release_watch.sh").read_text(encoding="utf-8")
     assert f"{watch.TAKEN_BACK} $watch_reason" in library
 
 

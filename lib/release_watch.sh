@@ -1,4 +1,4 @@
-# lib/watch.sh: whether a new version may serve: a smoke test before the switch, a watch after it.
+# lib/release_watch.sh: whether a new version may serve: a smoke test before the switch, a watch after it.
 
 # In the container of the new version, before any visitor reaches it.
 smoke_test() { # smoke_test COLOUR

@@ -1,4 +1,4 @@
-# commands/jobs.sh: list production's scheduled jobs (SCHEDULE_... in .env) and how they ended, or run one now.
+# commands/jobs.sh: list production's scheduled jobs (SCHEDULE_... and BACKUP_AT in .env) and how they ended, or run one now.
 # usage: sh run.sh jobs          list them
 #        sh run.sh jobs NAME     run this one now, in the version that serves
 #        sh run.sh jobs --due    run those that are due, one after another: for a timer, which calls it every minute
@@ -25,7 +25,7 @@ list_jobs() {
         printf '%-20s %-16s %s\n' "$list_name" "$(job_when "$list_name")" "$(job_command "$list_name")"
         printf '%-20s %s\n' "" "$(last_run_of "$list_name")"
     done
-    ! nothing_starts_jobs || warn "nothing starts these jobs; set up the timer: sudo sh run.sh service install"
+    ! nothing_starts_jobs || warn "nothing starts these jobs; $(timer_remedy)"
 }
 
 last_run_of() { # last_run_of NAME
@@ -51,9 +51,13 @@ $hand_name
     ! job_runs "$hand_name" || fail "the job $hand_name is running already" "wait until it ends, or stop it: docker stop $(job_container "$hand_name")"
     export_compose_facts
     hand_status=0
-    run_job "$hand_name" || hand_status=$?
+    if [ "$hand_name" = "$NIGHTLY" ]; then
+        run_nightly || hand_status=$?
+    else
+        run_job "$hand_name" || hand_status=$?
+    fi
     [ "$hand_status" -ne 0 ] || return 0
-    show_tail
+    [ "$hand_name" = "$NIGHTLY" ] || show_tail
     hand_problem=$(job_problem "$hand_name")
     fail "$(printf '%s\n' "$hand_problem" | head -n 1)" "$(printf '%s\n' "$hand_problem" | tail -n 1)"
 }
@@ -66,19 +70,30 @@ run_due_jobs() {
     make_state_folder "$JOBS"
     date +%s >"$JOBS_CHECKED" || cannot_write "$JOBS"
     note_schedules
-    # An earlier call is at work, which a timer of cron does not wait for.
-    [ -n "$(due_jobs)" ] && ! is_locked jobs || return 0
-    take_lock jobs
+    due_found=$(due_jobs)
+    [ -n "$due_found" ] || return 0
     require_engine
     require_own_stack prod
     jobs_can_run || return 0
+    # It takes long, and the other jobs go on meanwhile: beside this call, or at its end, when the next one can begin.
+    due_at_end=
+    if nightly_is_due; then start_nightly_beside || due_at_end=yes; fi
+    # An earlier call is at work, which a timer of cron does not wait for.
+    is_locked jobs || run_due_own_jobs
+    [ -z "$due_at_end" ] || ! nightly_is_due || start_nightly_here
+}
+
+run_due_own_jobs() {
+    take_lock jobs
     export_compose_facts
-    for due_job in $(due_jobs); do
-        job_runs "$due_job" || run_job "$due_job" || {
+    for due_job in $due_found; do
+        if [ "$due_job" = "$NIGHTLY" ] || job_runs "$due_job"; then continue; fi
+        run_job "$due_job" || {
             show_tail
             warn "$(job_problem "$due_job" | head -n 1)"
         }
     done
+    release_lock jobs
 }
 
 # While the site is stopped, or its database only starting, they wait.

@@ -1,4 +1,4 @@
-# commands/service.sh: start production at boot, and its jobs on time, with systemd.
+# commands/service.sh: start production at boot, and its jobs and nightly backup on time, with systemd.
 # usage: sudo sh run.sh service install|remove|status
 #
 # install writes a unit that runs `sh run.sh -0 --no-build` at boot and `sh run.sh -0 stop` at shutdown, and a timer that
@@ -73,7 +73,7 @@ show_unit() {
 
 require_systemd() {
     [ -d /run/systemd/system ] ||
-        fail "this machine was not booted with systemd" "make its init system run this at boot: sh $ROOT/run.sh -0 --no-build; and cron run this every minute: sh $ROOT/run.sh jobs --due"
+        fail "this machine was not booted with systemd" "make its init system run this at boot: sh $ROOT/run.sh -0 --no-build; and add this line to the crontab (crontab -e): $(cron_line)"
 }
 
 require_root() {

@@ -121,6 +121,7 @@ BEGIN {
     for (i = 1; i <= count; i++)
         if (job[i] ~ /^SCHEDULE_[A-Z0-9_]+$/)
             rule(job[i], "^(" when " +[A-Za-z_][A-Za-z0-9_]*( +[A-Za-z0-9_@%+=:,./-]+)*)?$", "a time and a manage.py command without quotes, such as every 15m report, daily 03:30 report or weekly sun 03:30 report (docs/jobs.md)")
+    rule("BACKUP_AT", "^(" clock ")?$", "a time such as 03:30, or leave it empty")
     rule("JOB_TIMEOUT", "^[1-9][0-9]*$", "a number of seconds, from 1")
     rule("KEEP_RELEASES", "^[1-9][0-9]*$", "a number of releases, from 1")
     rule("HSTS_SECONDS", "^[0-9]+$", "a number of seconds")

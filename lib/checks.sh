@@ -111,14 +111,26 @@ look_at_backup() {
     backup_path=$(last_backup)
     if [ -z "$backup_path" ]; then
         note_nothing empty "$at.backup"
-        note_problem backup "there is no backup in backups/" "take one now, and one every night (docs/day-two.md): sh run.sh -0 backup"
+        note_problem backup "there is no backup in backups/" "$(backup_remedy)"
         return
     fi
     note_text "$at.backup.path" "${backup_path#"$ROOT"/}"
     note_text "$at.backup.time" "$(date -r "$backup_path" '+%Y-%m-%d %H:%M' 2>/dev/null)"
     note_number "$at.backup.size" "$(du -sk "$backup_path" 2>/dev/null | awk '{ printf "%.0f", $1 * 1024 }')"
-    [ -z "$(find "$backup_path" -prune -mtime +1)" ] ||
-        note_problem backup "the last backup is more than two days old" "take one now, and one every night (docs/day-two.md): sh run.sh -0 backup"
+    # A night may take two hours longer than the one before.
+    if [ -n "$BACKUP_AT" ]; then
+        [ -z "$(find "$backup_path" -prune -mmin +1560)" ] || note_problem backup "the last backup is more than 26 hours old" "$(backup_remedy)"
+    else
+        [ -z "$(find "$backup_path" -prune -mtime +1)" ] || note_problem backup "the last backup is more than two days old" "$(backup_remedy)"
+    fi
+}
+
+backup_remedy() {
+    if [ -n "$BACKUP_AT" ]; then
+        printf 'take one now: sh run.sh -0 backup; how the nightly one ended: sh run.sh jobs'
+    else
+        printf 'take one now: sh run.sh -0 backup; to have one every night, set BACKUP_AT=03:30 in .env (docs/backups.md)'
+    fi
 }
 
 look_at_jobs() {
@@ -141,7 +153,7 @@ look_at_jobs() {
         [ -z "$job_found" ] || note_problem "job-$job_seen" "$job_found" "$(printf '%s\n' "$job_found" | tail -n 1)"
     done
     ! nothing_starts_jobs ||
-        note_problem jobs "nothing starts the jobs that .env schedules" "set up the timer: sudo sh run.sh service install; without systemd: docs/jobs.md"
+        note_problem jobs "nothing starts the scheduled jobs$([ -z "$BACKUP_AT" ] || printf ' and the nightly backup')" "$(timer_remedy)"
 }
 
 job_text() { # job_text KEY: of job_seen, if it is known

@@ -1,4 +1,5 @@
-# lib/jobs.sh: production's jobs: manage.py commands on a schedule, SCHEDULE_NAME=WHEN COMMAND in .env (docs/jobs.md).
+# lib/jobs.sh: production's jobs: manage.py commands on a schedule, SCHEDULE_NAME=WHEN COMMAND in .env (docs/jobs.md), and
+# one of the kit's own, the nightly backup (lib/nightly.sh).
 #
 # What is kept of a job is .postdo/jobs/NAME, KEY=VALUE a line: schedule (its value in .env), counted (up to when its times
 # are done: lib/schedule.awk), and of its last run began, log, seconds and exit. The last two are missing while it runs.
@@ -11,6 +12,11 @@ STOP_JOB_SECONDS=30           # from SIGTERM to SIGKILL
 TIMED_OUT=124                 # as timeout(1) says it
 
 job_names() {
+    [ -z "$BACKUP_AT" ] || printf '%s\n' "$NIGHTLY"
+    own_job_names
+}
+
+own_job_names() { # those that .env schedules
     for job_key in $OWN $OWN_GIVEN; do
         case $job_key in
         SCHEDULE_*[[:lower:]]*) ;; # the project's own
@@ -27,6 +33,7 @@ job_key() { # job_key NAME
 }
 
 job_schedule() { # job_schedule NAME: with one space between its words
+    [ "$1" != "$NIGHTLY" ] || { printf 'daily %s backup' "$BACKUP_AT" && return; }
     eval "job_value=\$$(job_key "$1")"
     # shellcheck disable=SC2086 # split on purpose: lib/check.awk lets no other sign in
     set -- $job_value
@@ -49,7 +56,7 @@ job_when() { # job_when NAME
 }
 
 job_commands() { # the commands that a release has to have: KEY=COMMAND, in one line
-    for job_name in $(job_names); do
+    for job_name in $(own_job_names); do
         job_words=$(job_command "$job_name")
         printf '%s=%s ' "$(job_key "$job_name")" "${job_words%% *}"
     done
@@ -122,15 +129,10 @@ job_runs() { # job_runs NAME
 # In a container of its own, of the version that serves: what it takes is not taken from the site, and it goes on if a
 # release replaces that version meanwhile. timeout(1) is the image's, so that a job also ends if run.sh is killed.
 run_job() { # run_job NAME: returns its exit code
-    job_running=$1
     take_lock "job-$1"
     # What a power cut has left, which holds the name.
     docker rm --force "$(job_container "$1")" >/dev/null 2>&1 || true
-    open_log "job-$1"
-    remove_old_job_logs "$1"
-    job_second=$(date +%s)
-    keep_job "$1" "schedule=$(job_schedule "$1")" "counted=$(now)" "began=$(date '+%Y-%m-%d %H:%M:%S')" "log=${LOG_FILE#"$ROOT"/}" seconds= exit=
-    undo_with note_interrupted_job
+    begin_job "$1"
     POSTDO_JOB_COLOUR=$(live_colour)
     export POSTDO_JOB_COLOUR
     leave_out_parts "$PROJECT_NAME-web:$POSTDO_JOB_COLOUR" # .env may be newer than the version that serves
@@ -138,13 +140,23 @@ run_job() { # run_job NAME: returns its exit code
     # shellcheck disable=SC2046 # split on purpose: a list of words
     try "Run the job $1" run_named prod "$(job_container "$1")" -T --entrypoint timeout web-job \
         -k "$STOP_JOB_SECONDS" "$JOB_TIMEOUT" python manage.py $(job_command "$1") || job_status=$?
-    UNDO=${UNDO#note_interrupted_job }
     end_job "$1" "$job_status"
     release_lock "job-$1"
     return "$job_status"
 }
 
+begin_job() { # begin_job NAME, whose lock is taken
+    job_running=$1
+    open_log "job-$1"
+    remove_old_job_logs "$1"
+    job_second=$(date +%s)
+    keep_job "$1" "schedule=$(job_schedule "$1")" "counted=$(now)" "began=$(date '+%Y-%m-%d %H:%M:%S')" "log=${LOG_FILE#"$ROOT"/}" \
+        seconds= exit= what= next=
+    undo_with note_interrupted_job
+}
+
 end_job() { # end_job NAME STATUS
+    UNDO=${UNDO#note_interrupted_job }
     keep_job "$1" "seconds=$(($(date +%s) - job_second))" "exit=$2"
 }
 
@@ -172,6 +184,7 @@ stop_jobs() {
 
 job_problem() { # job_problem NAME: WHAT and NEXT, a line each; nothing if there is none
     [ "$(job_state "$1")" = failed ] || return 0
+    [ "$1" != "$NIGHTLY" ] || { nightly_problem && return; }
     job_exit=$(job_fact "$1" exit)
     job_began=$(job_fact "$1" began)
     job_next="fix what its log says, $(job_fact "$1" log), then run it again: sh run.sh jobs $1"
@@ -190,4 +203,16 @@ nothing_starts_jobs() {
     [ -n "$(job_names)" ] || return 1
     jobs_checked=$(cat "$JOBS_CHECKED" 2>/dev/null || true)
     [ "$(($(date +%s) - ${jobs_checked:-0}))" -gt "$UNCHECKED" ]
+}
+
+timer_remedy() {
+    if [ -d /run/systemd/system ]; then
+        printf 'set up the timer: sudo sh run.sh service install'
+    else
+        printf 'add this line to the crontab (crontab -e): %s' "$(cron_line)"
+    fi
+}
+
+cron_line() { # for a machine without systemd
+    printf '* * * * * cd %s && sh run.sh jobs --due >/dev/null' "'$ROOT'"
 }

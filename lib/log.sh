@@ -85,12 +85,14 @@ FAIL_AS=lines # or facts: for who catches it in a subshell
 
 FAIL_REASON= # what went wrong, for hooks/deploy-failed
 
+# POSTDO_FAILED: the file in which a run.sh that started this one looks for both (lib/nightly.sh).
 fail() { # fail WHAT REMEDY: what went wrong, what to do next, where the log is
     FAIL_REASON=$1
     if [ "$FAIL_AS" = facts ]; then
         printf 'what=%s\nnext=%s\n' "$1" "$2" >&3
         exit "${3-1}"
     fi
+    [ -z "${POSTDO_FAILED-}" ] || printf 'what=%s\nnext=%s\n' "$1" "$2" >"$POSTDO_FAILED" 2>/dev/null || true
     tell "error: $1" "  next: $2" >&3
     [ "$LOG_FILE" = /dev/null ] || tell "  log:  $LOG_FILE" >&3
     exit "${3-1}"

@@ -169,6 +169,7 @@ RULES = [
         ],
         "such as every 15m report, daily 03:30 report",
     ),
+    ("BACKUP_AT", ["3:30", "24:00", "03:60", "daily", "03:30 backup"], "such as 03:30"),
     ("JOB_TIMEOUT", ["", "0", "1h"], "a number of seconds"),
     ("BACKUP_KEEP", ["", "0", "all"], "a number of backups"),
     *[(key, ["0", "65536", "http", "80 80", "080", "-1", "1e3"], "1 to") for key in PORT_KEYS],

@@ -39,6 +39,8 @@ NOT_SAID = {
     "prod dev ",
     "glibc none",
     "pre-deploy pre-switch post-deploy deploy-failed post-rollback",
+    "daily %s backup",
+    "* * * * * cd %s && sh run.sh jobs --due >/dev/null",
     "sh run.sh %s",
     "sh run.sh %s %s   ",
     "\\n== The roles in PostgreSQL",

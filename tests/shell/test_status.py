@@ -216,7 +216,7 @@ def no_answer(_: Clone, docker: FakeDocker) -> None:
     ("change", "what", "remedy"),
     [
         (no_backup, "there is no backup in backups/", "sh run.sh -0 backup"),
-        (old_backup, "the last backup is more than two days old", "sh run.sh -0 backup"),
+        (old_backup, "the last backup is more than 26 hours old", "sh run.sh -0 backup"),
         (errors, "6 of 9 requests failed in the last 5 minutes", "sh run.sh -0 logs web"),
         (little_memory, "web-blue uses more than 95 % of its memory", "raise WEB_MEMORY in .env"),
         (failed_release, "release (3, of 2026-11-30 10:00:00) ended as taken-back", "sh run.sh -0"),

@@ -27,6 +27,7 @@ README = text_of("README.md")
 # What else a reader is sent to for a job that the README begins.
 FURTHER = (
     "docs/own-project.md",
+    "docs/backups.md",
     "docs/day-two.md",
     "docs/jobs.md",
     "docs/troubleshooting.md",
@@ -291,6 +292,7 @@ STORY = (
     Line("sh run.sh -0 logs db", says("database system is ready to accept connections")),
     Line("sh run.sh jobs", says("clearsessions", "daily 03:30", "has not run yet")),
     Line("sh run.sh jobs clearsessions", says("Run the job clearsessions ... done")),
+    Line("sh run.sh jobs nightly-backup", says("Back up ... done")),
     Line("sh run.sh -0 dump data.json", dumped),
     Line("sh run.sh -1 load data.json", says("Installed")),
     Line("sh run.sh -0 backup", says("wrote backups/")),

@@ -190,9 +190,10 @@ class Kit(Stack):
 
     @property
     def tags(self) -> list[str]:
-        """What was built last, the two colours, and the releases that are kept."""
+        """What was built last, the two colours, the releases that are kept, and the proxy's."""
         named = [f"{self.prefix}-web:{tag}" for tag in ("next", "blue", "green")]
-        wanted = ("image", "ls", "--format", "{{.Repository}}:{{.Tag}}", f"{self.prefix}-web")
+        ours = ("--filter", f"reference={self.prefix}-*")
+        wanted = ("image", "ls", "--format", "{{.Repository}}:{{.Tag}}", *ours)
         return list(dict.fromkeys([*named, *engine.listed(*wanted)]))
 
     @property

@@ -35,6 +35,7 @@ main() {
     export_compose_facts
     warn_of_other_uploads
     require_volume_major prod
+    require_proxy_image
     require_roles prod
 
     if [ "$build" = yes ]; then release; else start_last_release; fi
@@ -165,7 +166,8 @@ start_last_release() {
 }
 
 start_all() { # start_all SERVICE...: where nothing serves
-    write_proxy_settings "$SETTINGS" &&
+    settle_proxy_image &&
+        write_proxy_settings "$SETTINGS" &&
         compose prod up -d --no-build --wait --wait-timeout "$START_TIMEOUT" "$@" &&
         limit_proxy_memory 1
 }

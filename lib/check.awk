@@ -105,6 +105,7 @@ BEGIN {
     rule("TASK_SECONDS", "^[1-9][0-9]*$", "a number of seconds, from 1")
     rule("WSGI_APPLICATION", "^[A-Za-z_][A-Za-z0-9_.]*:[A-Za-z_][A-Za-z0-9_.]*$", "MODULE:NAME, such as config.wsgi:application")
     rule("PYTHON_IMAGE", "^([a-z0-9][A-Za-z0-9._/:@-]*[A-Za-z0-9])?$", "the name of an image, such as python:3.13-slim, or leave it empty")
+    rule("CADDY_IMAGE", "^[a-z0-9][a-z0-9._/:-]*[:@][A-Za-z0-9._:-]+$", "the name of an image with its version, such as caddy:2")
     rule("POSTGRES_IMAGE", "^[a-z0-9][a-z0-9._/:-]*[:@][A-Za-z0-9._:-]+$", "the name of an image with its version, such as postgres:18")
     rule("DB_WAIT_SECONDS", "^[1-9][0-9]*$", "a number of seconds, from 1")
     rule("START_TIMEOUT", "^[1-9][0-9]*$", "a number of seconds, from 1")

@@ -8,11 +8,13 @@ SETTINGS=/etc/caddy/live/settings
 NEW_SETTINGS=$SETTINGS.new # to be tried
 
 start_proxy() { # start_proxy [SERVICE...]: and these
-    write_proxy_settings "$SETTINGS" &&
+    settle_proxy_image &&
+        write_proxy_settings "$SETTINGS" &&
         compose prod up -d --no-build --no-deps --wait --wait-timeout "$START_TIMEOUT" "$@" proxy &&
         limit_proxy_memory 1 &&
         in_proxy leave "$DRAIN_SECONDS" && # what a run that was interrupted has left
-        { in_proxy current "$SETTINGS" || exchange_proxy; }
+        { in_proxy current "$SETTINGS" || exchange_proxy; } &&
+        remove_left_programs
 }
 
 in_proxy() { # in_proxy COMMAND...: of proxy/start.sh
@@ -28,7 +30,7 @@ write_proxy_settings() { # write_proxy_settings PATH: in the container, of the l
 # For the shell in the container. What is in .env is a name of it; the others are made of it (export_compose_facts). Caddy
 # would take GOMEMLIMIT from the limit of the container, which is another one while there are two of it.
 proxy_settings() {
-    printf 'GOMEMLIMIT=%s\n' $(($(proxy_memory) * 9 / 10))
+    printf 'GOMEMLIMIT=%s\nCADDY=%s\n' $(($(proxy_memory) * 9 / 10)) "$(proxy_program)"
     for settings_name in SITE_ADDRESS SITE_URL DOMAIN ACME_EMAIL WEB_TIMEOUT MAX_REQUEST_BODY ACCESS_LOG TRUSTED_PROXIES TRUSTED_RANGES FRONT_NAMES PROXY_MEMORY; do
         eval "settings_value=\${$settings_name-}"
         case $settings_name in DOMAIN | FRONT_NAMES) settings_value=${settings_value:-none} ;; esac
@@ -79,6 +81,71 @@ in_bytes() { # in_bytes SIZE: 512m or 2g, as lib/check.awk lets through
     awk -v size="$1" 'BEGIN { printf "%.0f\n", (size + 0) * (size ~ /k$/ ? 1024 : size ~ /m$/ ? 1048576 : size ~ /g$/ ? 1073741824 : 1) }'
 }
 
+# --- Its image --------------------------------------------------------------------------------------------------------
+#
+# A container of another image is another container, and visitors could not connect while one takes the place of the other.
+# So the image has a tag of its own, which is moved only where the container is made anew. Until then the program is copied
+# out of the newer image, and takes over as with new settings.
+
+proxy_image() {
+    printf '%s-proxy:live' "$PROJECT_NAME"
+}
+
+image_id() { # image_id IMAGE: empty if it is not here
+    docker image inspect --format '{{.Id}}' "$1" 2>/dev/null || true
+}
+
+# A boot needs no network: it takes what there was.
+require_proxy_image() {
+    [ -z "$(image_id "$CADDY_IMAGE")" ] || return 0
+    [ "$build" = yes ] || [ -z "$(image_id "$(proxy_image)")" ] || return 0
+    try "Download $CADDY_IMAGE" docker pull --quiet "$CADDY_IMAGE" ||
+        step_failed "downloading $CADDY_IMAGE" "check that CADDY_IMAGE in .env is the name of an image, and that this machine can reach its registry"
+}
+
+settle_proxy_image() {
+    case "$TO_RESTART " in *" proxy "*) ;; *) ! is_running prod proxy || { bring_program && return; } ;; esac
+    tag_proxy_image
+}
+
+tag_proxy_image() {
+    [ -z "$(image_id "$CADDY_IMAGE")" ] || docker tag "$CADDY_IMAGE" "$(proxy_image)"
+}
+
+# As a value of the settings: a newer program is a change of them.
+proxy_program() { # prints `caddy`, which is that of the container's image, or the path of a newer one in the container
+    program_id=$(image_id "$CADDY_IMAGE")
+    if [ -z "$program_id" ] || [ "$program_id" = "$(image_id "$(proxy_image)")" ]; then
+        printf caddy
+    else
+        printf '%s/caddy-%.12s' "${SETTINGS%/*}" "${program_id#sha256:}"
+    fi
+}
+
+# False if it cannot run in that container: a folder from which no program may be started, or one that needs libraries.
+bring_program() {
+    bring_path=$(proxy_program)
+    [ "$bring_path" != caddy ] || return 0
+    make_live_folder
+    bring_file="$(live_folder)/${bring_path##*/}"
+    [ -e "$bring_file" ] || copy_program "$bring_file" || return 1
+    docker exec "$(container_of prod proxy)" "$bring_path" version
+}
+
+copy_program() { # copy_program PATH
+    copy_from=$(docker create "$CADDY_IMAGE") || return 1
+    copy_status=0
+    docker cp --quiet "$copy_from:/usr/bin/caddy" "$1.new" && chmod 755 "$1.new" && mv "$1.new" "$1" || copy_status=$?
+    docker rm "$copy_from" >/dev/null
+    return "$copy_status"
+}
+
+remove_left_programs() {
+    for left_program in "$(live_folder)"/caddy-*; do
+        [ "${left_program##*/}" = "$(basename "$(proxy_program)")" ] || rm -f "$left_program"
+    done
+}
+
 # --- What a changed .env or Caddyfile means for it ------------------------------------------------------------------
 
 proxy_will_change() {
@@ -89,6 +156,7 @@ proxy_will_change() {
 tell_exchange() {
     exchange_keys=$(changed_settings)
     exchange_reason="proxy/Caddyfile has changed"
+    grep -qx "CADDY=$(proxy_program)" "$(live_folder)/settings" 2>/dev/null || exchange_reason="CADDY_IMAGE is another image now"
     [ -z "$exchange_keys" ] || exchange_reason="changed in .env:$exchange_keys"
     say "The proxy will take on its new settings at the end ($exchange_reason): no request will be lost"
 }

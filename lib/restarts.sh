@@ -10,6 +10,8 @@ TO_RESTART= # of db and proxy, at the end
 # told what will restart.
 try_what_restarts() {
     mode_runs prod || return 0
+    # Where the program of a newer image cannot take over, the container has to make room for another one.
+    ! is_well prod proxy || bring_program >>"$LOG_FILE" 2>&1 || tag_proxy_image
     for restart_service in db proxy; do
         is_well prod "$restart_service" || continue
         if [ "$(planned_for "$restart_service")" = replace ]; then

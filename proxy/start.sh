@@ -41,7 +41,7 @@ launch() { # starts $new, in the slot that the one that serves does not have
     : >"/tmp/leaving-$slot"
     read_settings "$SETTINGS" "$(cat /tmp/protocols)"
     adapt >"/tmp/config-$slot" || true
-    SLOT=$slot caddy run --config "$CADDYFILE" --adapter caddyfile &
+    SLOT=$slot "$CADDY" run --config "$CADDYFILE" --adapter caddyfile &
     new=$!
     printf '%s' "$slot" >/tmp/slot
 }
@@ -101,16 +101,18 @@ read_settings() { # read_settings FILE PROTOCOLS
     [ ! -e "$1" ] || . "$1"
     PROTOCOLS=$2
     set +a
+    # One that was copied out of a newer image, as long as it is there.
+    [ -x "${CADDY-}" ] || CADDY=caddy
 }
 
-adapt() { # what Caddy makes of the Caddyfile, but for the slot; and how much memory it may use
-    printf '%s\n' "${GOMEMLIMIT-}"
-    SLOT=0 caddy adapt --config "$CADDYFILE" --adapter caddyfile 2>/dev/null
+adapt() { # which Caddy, what it makes of the Caddyfile, but for the slot, and how much memory it may use
+    printf '%s %s\n' "$CADDY" "${GOMEMLIMIT-}"
+    SLOT=0 "$CADDY" adapt --config "$CADDYFILE" --adapter caddyfile 2>/dev/null
 }
 
 validate() { # validate SETTINGS
     read_settings "$1" "$ALL_PROTOCOLS"
-    SLOT=0 exec caddy validate --config "$CADDYFILE" --adapter caddyfile
+    SLOT=0 exec "$CADDY" validate --config "$CADDYFILE" --adapter caddyfile
 }
 
 current() { # current SETTINGS

@@ -22,7 +22,7 @@ export_compose_facts require_volume_major require_roles
 require_disk build_image try_what_restarts start_database start_additions stop_additions
 stop_database copy_for_rehearsal drop_copy keep_logs note_name in_proxy show_tail
 smoke_test remove_old_images watch_new_version drain hold_requests release_requests
-limit_proxy_memory stop_accepting
+limit_proxy_memory stop_accepting require_proxy_image
 """
 
 
@@ -71,12 +71,15 @@ docker() {
     "image inspect "*release-*) case " $IMAGES " in *" ${3##*-} "*) ;; *) return 1 ;; esac ;;
     "image ls "*) printf '%s' "$LISTED" ;;
     "buildx du "*) cat "$FOLDER/cache" ;;
+    "create "*) echo id-created ;;
+    "cp "*) : >"$4" ;;
     "logs "*) cat "$FOLDER/logs" ;;
     *applied.sql) cat "$FOLDER/applied" ;;
     *RestartCount*Running*) printf '%s true' "$RESTARTS" ;;
     *" /proc/net/tcp "*) head -n 1 "$FOLDER/looks" | tr ';' '\\n' && sed -i 1d "$FOLDER/looks" ;;
     *RestartCount*id-worker*) printf '%s' "$WORKER_RESTARTS" ;;
     *RestartCount*) printf '%s' "$RESTARTS" ;;
+    "rm id-created") ;;
     "rm id-"*) rm "$FOLDER/states/${2#id-}" ;;
     esac
 }
@@ -97,6 +100,9 @@ sync() { : >"$FOLDER/synced-${1##*/}"; }
 live_folder() { printf '%s' "$FOLDER/live"; }
 state_of() { cat "$FOLDER/states/$2" 2>/dev/null || printf stopped; }
 container_of() { [ ! -e "$FOLDER/states/$2" ] || printf 'id-%s' "$2"; }
+image_id() {
+    case $1 in shop-proxy:live) printf '%s' "$PROXY_HAS" ;; *) printf '%s' "$CADDY_IS" ;; esac
+}
 has_image() { [ "$HAS_IMAGE" = "web-${2#*-} $3" ]; }
 planned_for() { printf '%s' "$PLANNED"; }
 additions() { printf '%s' "$ADDITIONS"; }
@@ -142,6 +148,7 @@ START = [
     "export_compose_facts",
     "warn_of_other_uploads",
     "require_volume_major prod",
+    "require_proxy_image",
     "require_roles prod",
 ]
 BUILD = ["require_disk 1000", "build_image prod", "try_what_restarts"]
@@ -263,6 +270,8 @@ class Production:
             "ALSO_FAILS": "",
             "LIBRARIES": "",
             "PROXY_MEMORY": "256m",
+            "CADDY_IMAGE": "caddy:2",
+            **dict.fromkeys(("CADDY_IS", "PROXY_HAS"), "sha256:caddy"),
             "RESTARTS": "0",
             "TO_RESTART": "",
             "WATCH_SECONDS": "0",
@@ -312,6 +321,8 @@ def around(*additions: str) -> list[str]:
 
 NUMBERED = "docker image inspect --format {{.Id}} shop-web:next"
 LIVE = "docker image inspect --format {{.Id}} shop-web:blue"
-FIRST = [*START, *BUILD, NUMBERED, *PREPARED, *started("blue"), *served("blue"), *around()]
+PROXY_TAGGED = "docker tag caddy:2 shop-proxy:live"  # its container is about to be made
+BEGUN = [*START, *BUILD, NUMBERED, *PREPARED]
+FIRST = [*BEGUN, *started("blue"), *served("blue"), PROXY_TAGGED, *around()]
 NEXT = [*START, *BUILD, LIVE, NUMBERED, *PREPARED, *started("green"), *served("green"), *around()]
 STOPPED = ["stop_additions prod", "stop_database prod"]

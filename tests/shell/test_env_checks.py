@@ -89,6 +89,7 @@ RULES = [
         ["", "17", "postgres", "postgres 17", "postgres:", "Postgres:17"],
         "postgres:18",
     ),
+    ("CADDY_IMAGE", ["", "caddy", "caddy 2", "Caddy:2"], "caddy:2"),
     ("WSGI_APPLICATION", ["", "config.wsgi", "config.wsgi:", "a:b:c"], "config.wsgi:application"),
     ("COMPOSE_PROFILES", ["tasks,", "tasks, live", "tasks live", "*"], "separated by commas"),
     ("CELERY_APP", ["", "config/celery", "1a"], "such as config"),

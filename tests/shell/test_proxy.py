@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from .production import NOTED, UP, WAIT, Production
+from .production import NOTED, PROXY_TAGGED, UP, WAIT, Production
 
 LIVE = "/etc/caddy/live"
 CURRENT = f"in_proxy current {LIVE}/settings"
@@ -153,3 +153,104 @@ def test_settings_with_which_caddy_does_not_start_touch_nothing(production: Prod
     assert {path for path in after if path not in before} <= {
         str(production.folder / name) for name in ("live/settings.new", "log")
     }
+
+
+# --- A newer image -------------------------------------------------------------------------------
+
+NEWER = {"CADDY_IS": "sha256:0123456789abcdef"}
+PROGRAM = f"{LIVE}/caddy-0123456789ab"
+ITS_VERSION = f"docker exec id-proxy {PROGRAM} version"
+
+
+def copied(folder: Path) -> list[str]:
+    target = folder / "live" / Path(PROGRAM).name
+    return [
+        "docker create caddy:2",
+        f"docker cp --quiet id-created:/usr/bin/caddy {target}.new",
+        "docker rm id-created",
+        ITS_VERSION,
+    ]
+
+
+def test_the_program_of_a_newer_image_takes_over_in_the_same_container(
+    production: Production,
+) -> None:
+    production.serves("blue")
+    left = production.folder / "live/caddy-ba9876543210"
+    left.touch()
+
+    done = production.run(MAIN="start_proxy", FAILS=CURRENT, **NEWER)
+
+    assert (done.status, done.err) == (0, "")
+    assert done.calls == [*copied(production.folder), *STARTED, *take_over()]
+    assert f"CADDY={PROGRAM}\n" in (production.folder / "live/settings").read_text()
+    assert not left.exists()
+    program = production.folder / "live" / Path(PROGRAM).name
+    assert program.stat().st_mode & 0o777 == 0o755
+    again = production.run(MAIN="start_proxy", **NEWER)
+    assert again.calls == [ITS_VERSION, *STARTED]
+    assert program.exists(), "a reboot starts it again"
+
+
+def test_a_container_that_is_made_anew_has_the_newer_image_itself(production: Production) -> None:
+    production.serves("blue", proxy="stopped")
+    (production.folder / "live/caddy-0123456789ab").touch()
+
+    for here in ({}, {"TO_RESTART": " proxy"}):
+        done = production.run(MAIN="start_proxy", PROXY_HAS=NEWER["CADDY_IS"], **NEWER, **here)
+
+        assert done.calls[0] == PROXY_TAGGED
+        assert "CADDY=caddy\n" in (production.folder / "live/settings").read_text()
+        assert not list(production.folder.glob("live/caddy-*"))
+        production.runs(proxy="healthy")
+
+
+def test_a_newer_image_is_said_before_and_tried(production: Production) -> None:
+    production.serves("blue")
+    production.run(MAIN="start_proxy")
+    new = f"{CURRENT}.new"
+
+    done = production.run(FAILS=new, **TRIED, **NEWER)
+
+    validated = f"in_proxy validate {LIVE}/settings.new"
+    assert done.calls == [*copied(production.folder), new, validated]
+    assert "(CADDY_IMAGE is another image now): no request will be lost" in done.out
+
+
+def test_where_its_program_cannot_run_in_there_the_container_is_replaced(
+    production: Production,
+) -> None:
+    production.serves("blue")
+
+    for fails in ("docker create *", ITS_VERSION):
+        done = production.run(FAILS=fails, PLANNED="replace", **TRIED, **NEWER)
+
+        assert done.status == 0
+        assert PROXY_TAGGED in done.calls
+        assert "The proxy will restart at the end" in done.out
+
+
+@pytest.mark.parametrize(
+    ("there", "build", "pulled"),
+    [
+        ({"CADDY_IS": "", "PROXY_HAS": ""}, "yes", True),
+        ({"CADDY_IS": "", "PROXY_HAS": ""}, "no", True),
+        ({"CADDY_IS": ""}, "yes", True),
+        ({"CADDY_IS": ""}, "no", False),
+        ({}, "yes", False),
+    ],
+)
+def test_its_image_is_downloaded_if_it_is_not_here_but_not_by_a_boot(
+    production: Production, there: dict[str, str], build: str, pulled: bool
+) -> None:
+    noted = NOTED.replace("require_proxy_image", "")
+
+    done = production.run(MAIN="require_proxy_image", NOTED=noted, build=build, **there)
+
+    assert done.calls == (["docker pull --quiet caddy:2"] if pulled else [])
+    if pulled:
+        refused = production.run(
+            MAIN="require_proxy_image", NOTED=noted, build=build, FAILS="docker pull*", **there
+        )
+        assert refused.status == 1
+        assert "CADDY_IMAGE in .env is the name of an image" in refused.err

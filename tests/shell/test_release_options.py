@@ -4,7 +4,18 @@ from __future__ import annotations
 
 import pytest
 
-from .production import BUILD, NOTED, NUMBERED, PREPARED, STOPPED, UP, WAIT, Production, around
+from .production import (
+    BUILD,
+    NOTED,
+    NUMBERED,
+    PREPARED,
+    PROXY_TAGGED,
+    STOPPED,
+    UP,
+    WAIT,
+    Production,
+    around,
+)
 
 
 @pytest.mark.parametrize(
@@ -197,6 +208,7 @@ def test_every_port_that_is_used_is_looked_at_first(
 
 
 CERTIFIED = [
+    PROXY_TAGGED,
     f"{UP} {WAIT} proxy",
     *around()[1:],
     "wait_until 9 has_certificate shop.example",
@@ -259,7 +271,7 @@ def test_without_a_domain_nothing_is_led_to_https(production: Production) -> Non
     ] == []
 
 
-@pytest.mark.parametrize("failing", [CERTIFIED[0], CERTIFIED[-1]])
+@pytest.mark.parametrize("failing", [CERTIFIED[1], CERTIFIED[-1]])
 @pytest.mark.parametrize("proxy", ["healthy", "stopped"])
 def test_without_a_certificate_nothing_is_released(
     production: Production, proxy: str, failing: str

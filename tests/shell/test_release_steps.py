@@ -10,7 +10,18 @@ import pytest
 from rewording import reword
 
 from .machine import PROJECT, Toolbox
-from .production import BUILD, FIRST, NEXT, START, STOPPED, UP, WAIT, Production, around
+from .production import (
+    BUILD,
+    FIRST,
+    NEXT,
+    PROXY_TAGGED,
+    START,
+    STOPPED,
+    UP,
+    WAIT,
+    Production,
+    around,
+)
 
 
 def test_the_first_release(production: Production) -> None:
@@ -267,6 +278,7 @@ def test_the_boot_starts_what_served_last_all_at_once(production: Production) ->
     assert done.calls == [
         *NO_BUILD,
         "start_database prod",
+        PROXY_TAGGED,
         f"compose prod up -d --no-build {WAIT} db web-blue proxy worker",
         "limit_proxy_memory 1",
     ]

@@ -200,7 +200,8 @@ class Clone:
                 for mode in ("prod", "dev"):
                     remove_project(self.project(mode))
                     remove_named(f"{self.project(mode)}_")
-                remove_named(f"{self.name}-web")
+                for image in ("web", "proxy"):
+                    remove_named(f"{self.name}-{image}")
             shutil.rmtree(self.root.parent, ignore_errors=True)
 
 

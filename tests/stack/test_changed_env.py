@@ -112,12 +112,23 @@ def test_what_restarts_and_for_how_long_is_said_before(released: Clone) -> None:
     assert started(released)["proxy"] == before["proxy"]
 
 
-def test_the_proxy_gets_new_settings_and_another_limit_without_losing_a_request(
-    released: Clone,
+@pytest.fixture
+def newer_caddy(released: Clone) -> str:
+    """An image of the same program that has another id; it is removed with the clone's others."""
+    name = f"{released.name}-proxy:newer"
+    one = docker("create", released.env()["CADDY_IMAGE"]).strip()
+    docker("commit", "--change", "LABEL newer=yes", one, name)
+    docker("rm", one)
+    return name
+
+
+def test_the_proxy_gets_new_settings_limit_and_image_without_losing_a_request(
+    released: Clone, newer_caddy: str
 ) -> None:
     """Of visitors that come anew, and of those that keep a connection."""
     before = started(released)["proxy"]
     changed = {"ACCESS_LOG": "on", "TRUSTED_PROXIES": "192.0.2.1", "PROXY_MEMORY": "300m"}
+    changed["CADDY_IMAGE"] = newer_caddy
     usual = {name: released.env()[name] for name in changed}
 
     with crowded(released.visitor("HTTP_PORT"), "/healthz") as answered:
@@ -126,11 +137,13 @@ def test_the_proxy_gets_new_settings_and_another_limit_without_losing_a_request(
         proxy = released.containers("prod")["proxy"]
         eventually(lambda: '"uri":"/healthz"' in proxy.log(), "a line of the access log")
         limit = docker("inspect", "--format", "{{.HostConfig.Memory}}", proxy.id)
+        programs = proxy.run("sh", "-c", "cat /proc/[0-9]*/cmdline")
         released.set_in_env(**usual)
         released.run("-0", "--no-build")
 
     assert len(answered) > 100
     told = "new settings at the end (changed in .env: ACCESS_LOG TRUSTED_PROXIES PROXY_MEMORY): no"
     assert told in said
+    assert "/etc/caddy/live/caddy-" in programs
     assert int(limit) == 300 * 1024 * 1024
     assert started(released)["proxy"] == before

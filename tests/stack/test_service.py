@@ -99,7 +99,11 @@ def machine(shared: Clone) -> Iterator[Machine]:
 def install_the_site(clone: Clone, container: Container) -> None:
     """Bring the images and the clone, as they are on a machine where -0 has run."""
     database = clone.env()["POSTGRES_IMAGE"]
-    images = (database, "caddy:2", f"{clone.name}-web:{clone.live().removeprefix('web-')}")
+    images = (
+        database,
+        f"{clone.name}-proxy:live",
+        f"{clone.name}-web:{clone.live().removeprefix('web-')}",
+    )
     pipe(["docker", "save", *images], container, "docker", "load")
     container.run("mkdir", "-p", str(SITE))
     pack = ["tar", "-C", str(clone.root), "--exclude", "./.postdo/venv", "-c", "."]

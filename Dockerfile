@@ -70,6 +70,7 @@ WORKDIR /opt/kit
 COPY create-super-user.py entrypoint.sh gunicorn.conf.py healthcheck.py ./
 COPY postdo/ postdo/
 COPY postdo_serving/ postdo_serving/
+COPY postdo_backup/ postdo_backup/
 COPY postdo_tasks/ postdo_tasks/
 # A clone made under umask 077 has files that the user "app" could not read.
 RUN chmod -R a+rX . && chmod a+x entrypoint.sh \

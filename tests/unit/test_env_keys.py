@@ -55,7 +55,7 @@ def test_compose_has_the_defaults_of_the_example(path: Path) -> None:
 
 def test_python_has_the_defaults_of_the_example() -> None:
     """For postdo and Gunicorn without the kit. A default that a program computes is none here."""
-    kit = ("postdo", "postdo_serving", "web/config")
+    kit = ("postdo", "postdo_backup", "postdo_serving", "web/config")
     files = [path for folder in kit for path in (REPOSITORY / folder).rglob("*.py")]
     found = {
         (str(path.relative_to(REPOSITORY)), key, default)

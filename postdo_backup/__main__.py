@@ -1,0 +1,104 @@
+"""The command line: ``python -m postdo_backup create`` and ``check``.
+
+Exit codes: 0 done; 1 it failed, or the set is damaged, with a line that says what and one that says
+what to do; 2 wrong usage. With ``POSTDO_RESULT`` the same is in a file of facts
+(docs/result-file.md).
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from postdo.base.formatting import line
+from postdo.base.result import Facts
+from postdo_backup.check import check
+from postdo_backup.create import Request, create
+from postdo_backup.errors import BackupFailed
+
+Command = Callable[[argparse.Namespace, Facts], None]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; the exit code."""
+    signal.signal(signal.SIGTERM, _stop)  # as PID 1 of a container it has no default action
+    asked = _parser().parse_args(arguments)
+    command: Command = asked.run
+    facts = Facts()
+    code, ending = 0, [("outcome", "done"), ("exit", "0")]
+    try:
+        command(asked, facts)
+    except BackupFailed as error:
+        code = 1
+        ending = [("outcome", "failed"), ("exit", "1")]
+        ending += [("what", error.what), ("next", error.next_step)]
+        print(f"{line(error.what)}\n  {line(error.next_step)}", file=sys.stderr)
+    if path := os.environ.get("POSTDO_RESULT"):
+        facts.write(Path(path), ending)
+    return code
+
+
+def _create(asked: argparse.Namespace, facts: Facts) -> None:
+    request = Request(
+        final=asked.set.absolute(),
+        address=asked.database,
+        globals=asked.globals,
+        uploads=asked.uploads,
+        site=asked.site,
+        env=asked.env,
+        override=asked.override,
+        recipient=asked.recipient or None,
+        facts={"project": asked.project, "mode": asked.mode, "why": asked.why},
+        image=_known(image=asked.postgres_image, image_id=asked.postgres_image_id),
+        release=_known(number=asked.release, revision=asked.revision, image_id=asked.image_id),
+    )
+    manifest = create(request)
+    facts.add("set", request.final.name)
+    facts.add("bytes", sum(file.bytes for file in manifest.files))
+
+
+def _check(asked: argparse.Namespace, facts: Facts) -> None:
+    manifest = check(asked.folder.absolute())
+    facts.add("set", asked.folder.name)
+    facts.add("bytes", sum(file.bytes for file in manifest.files))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m postdo_backup")
+    commands = parser.add_subparsers(required=True)
+    create_parser = commands.add_parser("create", help="write a set")
+    create_parser.set_defaults(run=_create)
+    add = create_parser.add_argument
+    add("--set", type=Path, required=True, help="the folder that the finished set will be")
+    add("--database", required=True, help="URL or connection string; see also PGPASSWORD")
+    add("--globals", type=Path, help="output of pg_dumpall --globals-only; else it is run")
+    add("--uploads", type=Path, help="folder of the uploads")
+    add("--site", type=Path, help="folder of the clone")
+    add("--env", type=Path, help="the file .env")
+    add("--override", type=Path, help="the file docker-compose.override.yml")
+    add("--recipient", help="age recipient for whom the files are encrypted")
+    add("--project", default="")
+    add("--mode", default="prod")
+    add("--why", default="command", help="what takes the backup")
+    for name in ("postgres-image", "postgres-image-id", "release", "revision", "image-id"):
+        add(f"--{name}", default="")
+    check_parser = commands.add_parser("check", help="read every file of a set")
+    check_parser.set_defaults(run=_check)
+    check_parser.add_argument("folder", type=Path)
+    return parser
+
+
+def _known(**found: str) -> dict[str, str]:
+    return {key: value for key, value in found.items() if value}
+
+
+def _stop(number: int, _frame: object) -> None:
+    raise SystemExit(128 + number)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

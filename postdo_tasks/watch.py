@@ -26,6 +26,8 @@ from celery.utils.nodenames import worker_direct
 from celery.worker import state
 from kombu.exceptions import KombuError, OperationalError
 
+from .request import Request
+
 logger = logging.getLogger("postdo_tasks")
 
 EVERY = 3  # seconds between two probes
@@ -54,6 +56,11 @@ def alive_key(worker: str) -> str:
 def failed_key(now: float) -> str:
     """Where the failures of an hour are counted."""
     return f"postdo:failed:{int(now // 3600)}"
+
+
+def losses_key(task: str) -> str:
+    """Where it is counted how often that task has ended its process, by its id."""
+    return f"postdo:losses:{task}"
 
 
 class Watch:
@@ -183,14 +190,23 @@ class Watch:
 
     def note_failure(self) -> None:
         """In the child that ran the task. Counting must not fail it once more."""
-        key = failed_key(time.time())
+        self.count(failed_key(time.time()))
+
+    def note_loss(self, task: str) -> int:
+        """How often it has ended its process, with this time; 0 if Redis cannot be asked."""
+        return self.count(losses_key(task))
+
+    def count(self, key: str) -> int:
+        """One more; what is counted is kept for 25 hours after the last one."""
         try:
             with self.client.pipeline() as both:
                 both.incr(key)
                 both.expire(key, 25 * 3600)
-                both.execute()
+                counted, _ = both.execute()
         except redis.RedisError:
-            logger.warning("a failed task could not be counted")
+            logger.warning("a failure could not be counted")
+            return 0
+        return int(counted)
 
 
 class ProbeStrategy:
@@ -208,7 +224,8 @@ class ProbeStrategy:
 
 def install(app: Any, worker: str) -> None:
     """Make a worker of this app watch itself."""
-    watch = ProbeStrategy.watch = Watch(app, worker)
+    watch = ProbeStrategy.watch = Request.watch = Watch(app, worker)
+    app.Task.Request = "postdo_tasks.request:Request"
     app.task(name=PROBE, Strategy="postdo_tasks.watch:ProbeStrategy")(probe)
 
     def prepare(**_: object) -> None:

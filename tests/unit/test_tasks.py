@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -147,3 +148,73 @@ def test_beat_says_which_lock_it_holds(tmp_path: Path, lock: Path, settings: str
 
     assert done.stderr == ""
     assert lock.read_text() == key
+
+
+# --- A task that ends its process each time ------------------------------------------------------
+
+# With a folder as the broker, and a count of its own, in place of Redis.
+STUBBORN = """
+import os, sys
+from celery import Celery
+from postdo_tasks.request import Request
+
+folder = sys.argv.pop(1)
+app = Celery("stubborn", broker="filesystem://")
+app.conf.update(
+    broker_transport_options={"data_folder_in": folder, "data_folder_out": folder},
+    task_acks_late=True, task_reject_on_worker_lost=True, task_ignore_result=True,
+    worker_lost_wait=0.1,  # in place of 10 seconds
+)
+app.Task.Request = "postdo_tasks.request:Request"
+
+class Counting:
+    stopping = False
+    counted = 0
+
+    def note_loss(self, task):
+        self.counted += 1
+        if self.counted == 5:
+            work.delay()
+        return self.counted
+
+Request.watch = Counting()
+
+@app.task
+def kill_me():
+    print("begun", flush=True)
+    os.kill(os.getpid(), 9)
+
+@app.task
+def work():
+    print("worked", flush=True)
+
+kill_me.delay()
+app.worker_main(["worker", "--pool=prefork", "--concurrency=1", "--loglevel=INFO"])
+"""
+
+
+def test_a_task_that_ends_its_process_each_time_is_given_up(tmp_path: Path) -> None:
+    program = tmp_path / "stubborn.py"
+    program.write_text(STUBBORN)
+    queue = tmp_path / "queue"
+    queue.mkdir()
+    worker = subprocess.Popen(
+        [sys.executable, str(program), str(queue)],
+        env={**os.environ, "PYTHONPATH": str(PROJECT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    said = ""
+    try:
+        for line in worker.stdout or ():
+            said += line
+            if "worked" in line:
+                break
+    finally:
+        worker.send_signal(signal.SIGQUIT)
+        said += worker.communicate(timeout=60)[0]
+
+    assert said.count("begun") == 5, said
+    assert "kill_me ended its process 5 times" in said
+    assert "worked" in said, "what comes after it is done"

@@ -30,6 +30,7 @@ run_all() {
     run_linters || test_failed="linters"
     # In this order, which has the longest first: left to itself, xdist begins with the files that have the most tests.
     several tests/projects_real tests/hazards tests/starter tests/unit tests/shell
+    begin_stack_row # a third one, for what is left of them
     end_stack_tests
 }
 
@@ -50,25 +51,27 @@ suite() { # suite PYTEST_ARGUMENTS...
     in_root nice -n 5 python -m pytest "$@" || test_failed="$test_failed tests"
 }
 
-# In the background, in two rows, each of which takes the next file that the other has not (tests/stack/rows.py).
+# In the background, in rows: each of which takes the next file that no other has (tests/stack/rows.py).
 begin_stack_tests() {
     STACK_TESTS=
+    STACK_ROWS=0
     STACK_QUEUE="$STATE/test-queue"
     rm -rf "$STACK_QUEUE"
     mkdir "$STACK_QUEUE" || cannot_write "$STACK_QUEUE"
     undo_with stop_stack_tests
-    begin_stack_row 1
-    begin_stack_row 2
+    begin_stack_row
+    begin_stack_row
     say "tests/stack and tests/browser run beside the others. Follow them: tail -f $STATE/test-stack-*.log"
 }
 
-begin_stack_row() { # begin_stack_row NUMBER
-    printf 'tests: ' >"$TEST_SUMMARY_FILE.$1"
+begin_stack_row() {
+    STACK_ROWS=$((STACK_ROWS + 1))
+    printf 'tests: ' >"$TEST_SUMMARY_FILE.$STACK_ROWS"
     # Not by in_root: what is to be told to end is pytest itself.
     (
-        cd "$ROOT" && PATH="$TEST_VENV/bin:$PATH" exec env TEST_SUMMARY_FILE="$TEST_SUMMARY_FILE.$1" TEST_QUEUE="$STACK_QUEUE" \
+        cd "$ROOT" && PATH="$TEST_VENV/bin:$PATH" exec env TEST_SUMMARY_FILE="$TEST_SUMMARY_FILE.$STACK_ROWS" TEST_QUEUE="$STACK_QUEUE" \
             python -m pytest tests/stack tests/browser
-    ) >"$STATE/test-stack-$1.log" 2>&1 &
+    ) >"$STATE/test-stack-$STACK_ROWS.log" 2>&1 &
     STACK_TESTS="$STACK_TESTS $!"
 }
 
@@ -78,9 +81,11 @@ end_stack_tests() {
         wait "$stack_row" || test_failed="$test_failed tests"
     done
     UNDO=
-    for stack_row in 1 2; do
+    stack_row=1
+    while [ "$stack_row" -le "$STACK_ROWS" ]; do
         cat "$STATE/test-stack-$stack_row.log"
         cat "$TEST_SUMMARY_FILE.$stack_row" >>"$TEST_SUMMARY_FILE"
+        stack_row=$((stack_row + 1))
     done
 }
 

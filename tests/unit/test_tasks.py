@@ -200,6 +200,7 @@ def test_a_task_that_ends_its_process_each_time_is_given_up(tmp_path: Path) -> N
     queue.mkdir()
     worker = subprocess.Popen(
         [sys.executable, str(program), str(queue)],
+        cwd=tmp_path,  # kombu writes its files here
         env={**os.environ, "PYTHONPATH": str(PROJECT)},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

@@ -1,4 +1,4 @@
-"""The command line: ``python -m postdo_backup create`` and ``check``.
+"""The command line: ``python -m postdo_backup`` with ``create``, ``check``, and those of using.py.
 
 Exit codes: 0 done; 1 it failed, or the set is damaged, with a line that says what and one that says
 what to do; 2 wrong usage. With ``POSTDO_RESULT`` the same is in a file of facts
@@ -16,9 +16,11 @@ from pathlib import Path
 
 from postdo.base.formatting import line
 from postdo.base.result import Facts
+from postdo_backup import using
 from postdo_backup.check import check
 from postdo_backup.create import Request, create
 from postdo_backup.errors import BackupFailed
+from postdo_backup.restore import Different
 
 Command = Callable[[argparse.Namespace, Facts], None]
 
@@ -36,6 +38,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code = 1
         ending = [("outcome", "failed"), ("exit", "1")]
         ending += [("what", error.what), ("next", error.next_step)]
+        if isinstance(error, Different):
+            ending += [("detail", each) for each in error.lines]
         print(f"{line(error.what)}\n  {line(error.next_step)}", file=sys.stderr)
     if path := os.environ.get("POSTDO_RESULT"):
         facts.write(Path(path), ending)
@@ -89,6 +93,7 @@ def _parser() -> argparse.ArgumentParser:
     check_parser = commands.add_parser("check", help="read every file of a set")
     check_parser.set_defaults(run=_check)
     check_parser.add_argument("folder", type=Path)
+    using.add_to(commands)
     return parser
 
 

@@ -89,6 +89,7 @@ RUN sh /tmp/postgresql.sh /opt/postgresql
 
 FROM base AS development
 COPY --from=requirements-development /venv /venv
+COPY --from=postgresql /opt/postgresql /opt/postgresql
 COPY --from=kit /opt/kit /opt/kit
 USER 10001:10001
 EXPOSE 8000

@@ -1,46 +1,22 @@
-# commands/backup.sh: back up a mode's database into a file in backups/, and production's uploads into another.
-# usage: sh run.sh [-0|-1] backup
+# commands/backup.sh: back up a mode into a set: a folder in backups/ with the database, the uploads, the site and .env.
+# usage: sh run.sh [-0|-1] backup              write a set
+#        sh run.sh [-0|-1] backup --why TEXT   the same; its manifest says why it was made
 #
-# The site keeps running. pg_dump -Fc writes the first file, tar the second one (if there are uploads in the volume), and
-# `restore` reads both. Keep .env with them.
+# The site keeps running. Rows and uploads that are written meanwhile belong to the next set. docs/backups.md says what a
+# set has, and what is not in it.
 
 main() {
-    take_no_arguments "$@"
+    backup_why="command"
+    case ${1-} in
+    '') take_no_arguments "$@" ;;
+    --why)
+        [ $# -eq 2 ] || usage_error "--why needs a value"
+        backup_why=$2
+        ;;
+    *) unknown_argument "$1" ;;
+    esac
     enter_mode
     require_database "$MODE"
-    prepare_backups_folder
-    backup_name="$ROOT/backups/$PROJECT_NAME-$(mode_name "$MODE")-$(date -u +%Y%m%dT%H%M%SZ)"
-    backup_file=$backup_name.dump
-    undo_with remove_part
-    step "Back up the database" write_backup
-    keep_backup
-    if [ "$MODE" = prod ] && has_uploads; then
-        backup_file=$backup_name-uploads.tar
-        step "Back up the uploads" write_uploads
-        keep_backup
-    fi
-    UNDO=${UNDO#remove_part }
-}
-
-keep_backup() {
-    [ -s "$backup_file.part" ] || fail "the backup is empty" "find the reason in the log, then run the command again"
-    mv "$backup_file.part" "$backup_file" || cannot_write "$backup_file"
-    say "wrote backups/${backup_file##*/} ($(wc -c <"$backup_file" | tr -d ' ') bytes)"
-}
-
-# Under another name until it is whole: a full disk or a kill leaves nothing that looks like a backup.
-write_backup() {
-    (umask 077 && in_database "$MODE" pg_dump --format=custom -d "$POSTGRES_DB" </dev/null >"$backup_file.part")
-}
-
-# After the database: what a row names was there before it. That a file changes meanwhile is no reason to fail. tar says it by
-# a 1, which is looked at in the container: out here it may be docker's, of a disk that is full.
-write_uploads() {
-    # shellcheck disable=SC2016 # for the shell in the container
-    (umask 077 && in_uploads ro sh -c 'tar -C /files -cf - . || [ $? -eq 1 ]' </dev/null >"$backup_file.part") &&
-        is_whole_tar "$backup_file.part"
-}
-
-remove_part() {
-    rm -f "$backup_file.part"
+    docker image inspect "$(image_for_backup "$MODE")" >/dev/null 2>&1 || not_built "$MODE"
+    back_up "$MODE" "$backup_why"
 }

@@ -1,6 +1,6 @@
 # commands/restore.sh: restore a backup as a second database, then swap it with the site's database.
-# usage: sh run.sh [-0|-1] restore BACKUP       restore a file of `backup`, or a folder of a release, as database "restored"
-#        sh run.sh -0 restore NAME-uploads.tar  put back the uploads that `backup` wrote; newer ones stay
+# usage: sh run.sh [-0|-1] restore BACKUP       restore a set of `backup`, or a folder of a release, as database "restored"
+#        sh run.sh -0 restore SET/uploads.tar   put back the uploads of a set; newer ones stay
 #        sh run.sh [-0|-1] restore --swap       swap the site's database with "restored"
 #        sh run.sh [-0|-1] restore --drop-old   remove the database that was replaced
 #
@@ -20,7 +20,7 @@ main() {
     case $1 in
     --swap) put_in_place ;;
     --drop-old) drop_old ;;
-    *-uploads.tar) restore_uploads "$1" ;;
+    *uploads.tar) restore_uploads "$1" ;;
     *) restore_beside "$1" ;;
     esac
 }
@@ -28,8 +28,12 @@ main() {
 require_backup() { # require_backup PATH: sets BACKUP, the absolute path
     [ -e "$1" ] || fail "there is no backup $1" "list the backups: ls backups"
     [ -r "$1" ] || fail "cannot read $1" "run this as a user who can read it, or with sudo"
-    [ ! -d "$1" ] || [ -f "$1/toc.dat" ] || fail "$1 is not a backup (it has no toc.dat)" "name a folder that a release wrote, or a file from: sh run.sh backup"
     BACKUP=$(cd "$(dirname "$1")" && pwd -P)/$(basename "$1")
+    if [ -f "$1/database.dump" ]; then
+        BACKUP=$BACKUP/database.dump
+    elif [ -d "$1" ] && [ ! -f "$1/toc.dat" ]; then
+        fail "$1 is not a backup" "name a set from: sh run.sh backup, or a folder that a release wrote: ls backups"
+    fi
 }
 
 restore_beside() { # restore_beside NAME
@@ -64,10 +68,9 @@ restore_uploads() { # restore_uploads NAME
 }
 
 newest_backup() { # of this mode; NAME if there is none
-    newest_mode="-$(mode_name dev)-"
     # shellcheck disable=SC2010,SC2012 # names of the kit's own, and by their time
     newest_name=$(ls -t "$ROOT/backups" 2>/dev/null | grep -v -e '\.part$' -e '-uploads\.tar$' |
-        if [ "$MODE" = prod ]; then grep -v -e "$newest_mode"; else grep -e "$newest_mode"; fi | head -n 1)
+        if [ "$MODE" = prod ]; then grep -v -E -e "$OF_DEVELOPMENT"; else grep -E -e "$OF_DEVELOPMENT"; fi | head -n 1)
     printf '%s' "${newest_name:-NAME}"
 }
 

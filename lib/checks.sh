@@ -108,20 +108,22 @@ look_at_release() {
 }
 
 look_at_backup() {
-    backup_path=$(last_backup)
-    if [ -z "$backup_path" ]; then
+    backup_made=$(last_backup)
+    if [ -z "$backup_made" ]; then
         note_nothing empty "$at.backup"
         note_problem backup "there is no backup in backups/" "$(backup_remedy)"
         return
     fi
+    backup_path=${backup_made%/manifest.json}
+    backup_path=${backup_path%/toc.dat}
     note_text "$at.backup.path" "${backup_path#"$ROOT"/}"
-    note_text "$at.backup.time" "$(date -r "$backup_path" '+%Y-%m-%d %H:%M' 2>/dev/null)"
+    note_text "$at.backup.time" "$(date -r "$backup_made" '+%Y-%m-%d %H:%M' 2>/dev/null)"
     note_number "$at.backup.size" "$(du -sk "$backup_path" 2>/dev/null | awk '{ printf "%.0f", $1 * 1024 }')"
     # A night may take two hours longer than the one before.
     if [ -n "$BACKUP_AT" ]; then
-        [ -z "$(find "$backup_path" -prune -mmin +1560)" ] || note_problem backup "the last backup is more than 26 hours old" "$(backup_remedy)"
+        [ -z "$(find "$backup_made" -prune -mmin +1560)" ] || note_problem backup "the last backup is more than 26 hours old" "$(backup_remedy)"
     else
-        [ -z "$(find "$backup_path" -prune -mtime +1)" ] || note_problem backup "the last backup is more than two days old" "$(backup_remedy)"
+        [ -z "$(find "$backup_made" -prune -mtime +1)" ] || note_problem backup "the last backup is more than two days old" "$(backup_remedy)"
     fi
 }
 

@@ -88,7 +88,8 @@ scarcest_disk() {
     done | sort -n | head -n 1
 }
 
-last_backup() { # of production, its path: a folder that a release wrote, or a file of `backup`
+last_backup() { # of production, the path of its manifest; of an older kit, the file or a folder's toc.dat
     # shellcheck disable=SC2010,SC2012 # names of the kit's own, and by their time
-    ls -dt "$ROOT"/backups/*.dump "$ROOT"/backups/*/toc.dat 2>/dev/null | grep -v -e "-$(mode_name dev)-" | head -n 1 | sed 's/\/toc\.dat$//'
+    ls -dt "$ROOT"/backups/*/manifest.json "$ROOT"/backups/*.dump "$ROOT"/backups/*/toc.dat 2>/dev/null |
+        grep -v -E -e "$OF_DEVELOPMENT" -e '\.part/' | head -n 1
 }

@@ -27,7 +27,7 @@ run_nightly() { # false if a step failed
     NIGHTLY_FAILED="$JOBS/.failed"
     begin_job "$NIGHTLY"
     nightly_what='' nightly_next='' nightly_status=0
-    try "Back up" by_run_sh -0 backup || nightly_failed
+    try "Back up" by_run_sh -0 backup --why schedule || nightly_failed
     keep_job "$NIGHTLY" "what=$nightly_what" "next=$nightly_next"
     end_job "$NIGHTLY" "$nightly_status"
     release_lock "job-$NIGHTLY"

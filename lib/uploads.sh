@@ -1,4 +1,4 @@
-# lib/uploads.sh: the volume with production's uploads (MEDIA_ROOT, PRIVATE_MEDIA_ROOT), for `backup` and `restore`.
+# lib/uploads.sh: the volume with production's uploads (MEDIA_ROOT, PRIVATE_MEDIA_ROOT), for `restore`.
 
 # In PostgreSQL's image, which is there wherever a backup is.
 in_uploads() { # in_uploads ro|rw COMMAND ARGUMENTS...
@@ -7,14 +7,6 @@ in_uploads() { # in_uploads ro|rw COMMAND ARGUMENTS...
     shift 2
     docker run --rm --interactive --network none --volume "$uploads_mount" --user 0 --entrypoint "$uploads_command" \
         "$(docker inspect --format '{{.Image}}' "$(container_of prod db)")" "$@"
-}
-
-# A look that fails is no empty volume.
-has_uploads() {
-    docker volume inspect "$PROJECT_NAME-prod_prod-media" >/dev/null 2>&1 || return 1
-    uploads_first=$(in_uploads ro sh -c 'find /files -type f | head -n 1' </dev/null) ||
-        fail "the volume with the uploads could not be read; only the database was backed up" "$FIX_ABOVE"
-    [ -n "$uploads_first" ]
 }
 
 # tar ends what it writes with two empty blocks: what was cut off anywhere else has none.

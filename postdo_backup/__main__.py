@@ -28,6 +28,7 @@ Command = Callable[[argparse.Namespace, Facts], None]
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; the exit code."""
     signal.signal(signal.SIGTERM, _stop)  # as PID 1 of a container it has no default action
+    os.umask(0o077)
     asked = _parser().parse_args(arguments)
     command: Command = asked.run
     facts = Facts()

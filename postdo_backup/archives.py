@@ -7,6 +7,7 @@ import os
 import stat
 import tarfile
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
@@ -23,7 +24,17 @@ CACHES = {
 
 def has_files(folder: Path) -> bool:
     """Whether there is any file below it."""
-    return any(files for _, _, files in os.walk(folder))
+    return any(files for _, _, files in os.walk(folder, onerror=_unless_gone))
+
+
+def size(folder: Path) -> int:
+    """The bytes of all files below a folder; 0 if there is none."""
+    found = 0
+    for path in _below(folder):
+        with suppress(FileNotFoundError):
+            status = path.lstat()
+            found += status.st_size if stat.S_ISREG(status.st_mode) else 0
+    return found
 
 
 def write_uploads(folder: Path, output: IO[bytes]) -> None:
@@ -47,7 +58,7 @@ def write_site(folder: Path, output: IO[bytes]) -> None:
 
 
 def _below(folder: Path, *, site: bool = False) -> Iterator[Path]:
-    for at, folders, files in os.walk(folder):
+    for at, folders, files in os.walk(folder, onerror=_unless_gone):
         here = Path(at)
         for name in sorted((*folders, *files)):
             path = here / name
@@ -57,6 +68,12 @@ def _below(folder: Path, *, site: bool = False) -> Iterator[Path]:
         folders[:] = sorted(
             name for name in folders if not (site and _left_out((here / name).relative_to(folder)))
         )
+
+
+def _unless_gone(error: OSError) -> None:
+    """A folder that cannot be read is not an empty one."""
+    if not isinstance(error, FileNotFoundError):
+        raise error
 
 
 def _left_out(path: Path) -> bool:
@@ -71,17 +88,23 @@ def _add(tar: tarfile.TarFile, path: Path, name: str) -> None:
             with path.open("rb") as file:
                 _add_file(tar, file, name)
         elif stat.S_ISDIR(status.st_mode) or stat.S_ISLNK(status.st_mode):
-            tar.addfile(tar.gettarinfo(path, name))
+            tar.addfile(_nameless(tar.gettarinfo(path, name)))
     except FileNotFoundError:
         return
 
 
 def _add_file(tar: tarfile.TarFile, file: IO[bytes], name: str) -> None:
     """With the size that it has now: what is appended meanwhile is of the next backup."""
-    entry = tar.gettarinfo(arcname=name, fileobj=file)
+    entry = _nameless(tar.gettarinfo(arcname=name, fileobj=file))
     entry.type, entry.linkname = tarfile.REGTYPE, ""  # a second name of a file is a file of its own
     entry.size = os.fstat(file.fileno()).st_size
     tar.addfile(entry, _Padded(file, entry.size))
+
+
+def _nameless(entry: tarfile.TarInfo) -> tarfile.TarInfo:
+    """Owners are numbers: a user of that name can be another one where it is restored."""
+    entry.uname = entry.gname = ""
+    return entry
 
 
 class _Padded:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import postdo
+from postdo.base.formatting import MB, megabytes
 from postdo_backup import archives, digests
 from postdo_backup import database as db
 from postdo_backup.digests import Content
@@ -24,7 +25,7 @@ from postdo_backup.errors import BackupFailed, one_line
 from postdo_backup.folder import unfinished
 from postdo_backup.manifest import Manifest, file_of, write
 from postdo_backup.output import Output
-from postdo_backup.programs import program, run, running
+from postdo_backup.programs import FREE_SOME, program, run, running
 
 DUMP, GLOBALS, UPLOADS, SITE = "database.dump", "globals.sql", "uploads.tar", "site.tar.gz"
 ENV, OVERRIDE = "env", "override"
@@ -32,6 +33,8 @@ LOCK_TRIES = 5  # a table was dropped between the list and the lock
 LOCK_SECONDS = 10  # for a migration to let go; visitors queue behind whoever waits for us
 # gzip 1, which every pg_restore reads: 232 MB became 48 MB in 1.0 s; 46 MB in 2.3 s with level 6.
 DUMP_OPTIONS = ("--format=custom", "--compress=1", "--no-password")
+DUMP_FACTOR = 0.5  # gzip 1 made 0.2 of 232 MB of text, numbers and their indexes
+MARGIN_MB = 200  # for what else is written meanwhile
 # What pg_dump locks, quoted. PostgreSQL 14 to 18.
 LOCKED = """
 SELECT format('ONLY %I.%I', n.nspname, c.relname)
@@ -102,6 +105,7 @@ def _database(request: Request, output: Output) -> Manifest:
         ) from error
     try:
         ((version, major, encoding, collate, ctype, name),) = db.rows(connection, SERVER)
+        _check_room(request, connection)
         with _snapshot(connection) as snapshot:
             _globals(request, output, connection, major)
             before = digests.sequences(connection)
@@ -136,6 +140,20 @@ def _database(request: Request, output: Output) -> Manifest:
         files=(),
         encrypted=request.recipient,
     )
+
+
+def _check_room(request: Request, connection: Any) -> None:
+    """A disk that a backup fills is often PostgreSQL's own, which then stops."""
+    ((size,),) = db.rows(connection, "SELECT pg_database_size(current_database())")
+    uploads = archives.size(request.uploads) if request.uploads else 0
+    needed = int(DUMP_FACTOR * size) + uploads + MARGIN_MB * MB
+    free = shutil.disk_usage(request.final.parent).free
+    if free < needed:
+        raise BackupFailed(
+            f"the backup can need {megabytes(needed)}, but {request.final.parent} has "
+            f"{megabytes(free)} free",
+            FREE_SOME,
+        )
 
 
 @contextmanager

@@ -41,6 +41,11 @@ def program(name: str, major: int) -> Path:
         path = Path(folder) / name
         if _version(path) == major:
             return path
+    if os.environ.get("POSTDO_MODE"):  # in the kit, whose image has them
+        raise BackupFailed(
+            f"the site's image has no {name} of PostgreSQL {major}, the server's major",
+            "build it again: sh run.sh -0, or sh run.sh -1 in development",
+        )
     raise BackupFailed(
         f"there is no {name} of PostgreSQL {major}, the server's major, in {', '.join(folders)}",
         f"install postgresql-client-{major} (the package's name in Debian)",

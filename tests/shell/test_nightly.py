@@ -67,7 +67,7 @@ def test_a_new_site_is_backed_up_every_night(shop: Clone) -> None:
     for _ in range(2):
         shop.run("jobs", "--due").assert_ok()
 
-    assert made(shop) == ["prod backup "]
+    assert made(shop) == ["prod backup --why schedule"]
     record = kept(shop, NIGHTLY)
     assert (record["exit"], record["schedule"]) == ("0", "daily 03:30 backup")
     assert "Back up" in (shop.root / record["log"]).read_text()
@@ -81,7 +81,7 @@ def test_the_time_is_a_key_and_none_means_never(shop: Clone, at: str) -> None:
 
     shop.run("jobs", "--due").assert_ok()
 
-    assert made(shop) == (["prod backup "] if at else [])
+    assert made(shop) == (["prod backup --why schedule"] if at else [])
 
 
 def test_it_waits_for_the_end_of_a_release(shop: Clone) -> None:
@@ -94,7 +94,7 @@ def test_it_waits_for_the_end_of_a_release(shop: Clone) -> None:
     lock.unlink()
     shop.run("jobs", "--due").assert_ok()
 
-    assert made(shop) == ["prod backup "]
+    assert made(shop) == ["prod backup --why schedule"]
 
 
 def test_other_jobs_go_on_beside_it_and_it_never_runs_twice_at_once(
@@ -118,7 +118,7 @@ def test_other_jobs_go_on_beside_it_and_it_never_runs_twice_at_once(
 
     refused.assert_refused(f"the job {NIGHTLY} is running already", "wait until it ends")
     assert len([call for call in docker.compose_calls() if "report" in call]) == 2
-    assert made(shop) == ["prod backup "]
+    assert made(shop) == ["prod backup --why schedule"]
 
 
 def test_under_systemd_it_gets_a_unit_of_its_own(shop: Clone, tmp_path: Path) -> None:

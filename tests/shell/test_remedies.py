@@ -40,7 +40,7 @@ def test_the_backup_that_a_restore_would_take_is_named(dash_clone: Clone) -> Non
 
     folder = dash_clone.root / "backups"
     folder.mkdir(exist_ok=True)
-    names = ("shop-production-1.dump", "shop-1-before", "shop-development-2.dump", "x.dump.part")
+    names = ("shop-dev-1", "shop-prod-1", "shop-1-before", "shop-development-2.dump", "x.dump.part")
     for at, name in enumerate(names):
         (folder / name).touch()
         os.utime(folder / name, (at, at))

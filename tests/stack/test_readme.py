@@ -64,7 +64,7 @@ ELSEWHERE = {
     "sh run.sh maintenance off": r"\"maintenance\", \"off\"",
     "sh run.sh hold COMMAND": r"\"hold\", \"docker\", \"restart\"",
     "sh run.sh hold docker restart postdo-prod-db-1": r"\"hold\", \"docker\", \"restart\"",
-    "sh run.sh -0 restore backups/NAME-uploads.tar": r"\"-0\", \"restore\", written",
+    "sh run.sh -0 restore backups/NAME/uploads.tar": r"\"-0\", \"restore\", f\"\{written",
     "sh run.sh -0 status": r"\"-0\", \"status\"",
     "sh run.sh -0 manage --yes migrate APP NAME": r"\"-0\", \"manage\", \"--yes\", \"migrate\"",
     # With the checksum of a plan, in a production that has data to lose.
@@ -89,8 +89,8 @@ class Reader:
         return self.in_a_shell(command.replace(PROJECT_NAME_OF_ENV, self.clone.name))
 
     def newest(self) -> str:
-        """The newest file of `backup`, as the reader sees it in the folder."""
-        found = sorted((self.clone.root / "backups").glob("*.dump"))
+        """The newest set of `backup`, as the reader sees it in the folder."""
+        found = sorted((self.clone.root / "backups").glob("*-prod-*"))
         return f"backups/{found[-1].name}" if found else "backups/NAME"
 
     def serve(self, **environment: str) -> TimedResult:

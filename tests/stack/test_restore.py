@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,12 +22,12 @@ def site(production: Clone) -> Iterator[Clone]:
     yield production
     for name in databases(production):
         production.run("-0", "psql", "-d", "postgres", "-c", f"DROP DATABASE {name}")
-    for file in backups(production):
-        file.unlink()
+    for folder in backups(production):
+        shutil.rmtree(folder)
 
 
 def backups(clone: Clone) -> list[Path]:
-    return sorted((clone.root / "backups").glob("*.dump*"))
+    return sorted((clone.root / "backups").iterdir())
 
 
 def databases(clone: Clone) -> list[str]:
@@ -45,12 +46,13 @@ def new_backup(clone: Clone) -> str:
 @pytest.mark.parametrize("fault", ["the end", "no backup at all"])
 def test_a_damaged_backup_is_refused_and_leaves_no_database(site: Clone, fault: str) -> None:
     backup = site.root / new_backup(site)
-    content = backup.read_bytes()
+    dump = backup / "database.dump"
+    content = dump.read_bytes()
     damaged = {
         "the end": content[: len(content) // 2],
         "no backup at all": b"hello",
     }[fault]
-    backup.write_bytes(damaged)
+    dump.write_bytes(damaged)
 
     refused = site.run("-0", "restore", f"backups/{backup.name}", ok=False)
 

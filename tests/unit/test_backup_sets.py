@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import tarfile
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from backup_sets import fill, request
@@ -17,6 +20,7 @@ from projects import REPOSITORY, query
 from waiting import until
 
 from embedded_postgres import Cluster
+from postdo_backup import archives
 from postdo_backup.__main__ import main
 from postdo_backup.check import check
 from postdo_backup.create import create
@@ -103,6 +107,46 @@ def test_without_uploads_and_an_override_file_it_has_neither(database: str, tmp_
     (tmp_path / "uploads/public/media/face.jpg").unlink()
     create(replace(asked, override=tmp_path / "none"))
     assert check(asked.final).names == ("database.dump", "env", "globals.sql", "site.tar.gz")
+
+
+def test_uploads_that_cannot_be_read_are_not_taken_for_none(database: str, tmp_path: Path) -> None:
+    no_folder = tmp_path / "file"
+    no_folder.touch()
+    with pytest.raises(BackupFailed, match=r"be written: .*file: Not a directory"):
+        create(replace(request(tmp_path, database), uploads=no_folder))
+    assert left(tmp_path) == []
+
+
+def test_a_disk_without_room_is_not_filled(
+    database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=9))
+    with pytest.raises(BackupFailed, match=r"can need 2.. MB, but .* has 1 MB free"):
+        create(request(tmp_path, database))
+    assert left(tmp_path) == []
+
+
+def test_a_file_that_is_cut_off_while_it_is_read_leaves_the_archive_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Shrinking(archives._Padded):
+        def __init__(self, file: Any, size: int) -> None:
+            super().__init__(file, size)
+            os.truncate(file.name, 10)
+
+    monkeypatch.setattr(archives, "_Padded", Shrinking)
+    (tmp_path / "uploads").mkdir()
+    (tmp_path / "uploads/1").write_bytes(b"x" * 50_000)
+    (tmp_path / "uploads/2").write_bytes(b"y" * 10)
+    os.link(tmp_path / "uploads/2", tmp_path / "uploads/3")
+    with (tmp_path / "tar").open("wb") as output:
+        archives.write_uploads(tmp_path / "uploads", output)
+    with tarfile.open(tmp_path / "tar") as tar:
+        assert [(entry.name, entry.size) for entry in tar if entry.isreg()] == [
+            ("./1", 50_000),
+            ("./2", 10),
+            ("./3", 10),
+        ]
 
 
 def test_rows_that_are_written_meanwhile_are_in_neither_the_dump_nor_the_digests(

@@ -1,0 +1,119 @@
+"""`backup`: how the container is started, and what is told of its end. (For real: tests/stack.)"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+
+import pytest
+from waiting import until
+
+from .fakes import FakeDocker
+from .machine import Clone
+
+WROTE = "set=postdo-prod-20261130T184500Z\nbytes=4711\noutcome=done\nexit=0"
+FAILED = "outcome=failed\nexit=1\nwhat=the disk is full\nnext=free some"
+
+
+@pytest.fixture
+def shop(dash_clone: Clone, docker: FakeDocker) -> Clone:
+    """A production whose live color is blue, and a server with roles."""
+    dash_clone.first_start()
+    docker.has_container("db")
+    live = dash_clone.state / "live" / dash_clone.environment["PROJECT_NAME"]
+    live.mkdir(parents=True)
+    (live / "upstream").write_text("web-blue")
+    docker.answer("image inspect --format {{.Id}} *-web:blue", out="sha256:1")
+    docker.answer("image inspect --format {{index*revision*", out="abcdef")
+    docker.answer("*roles.sh superuser *", out="postdo_superuser")
+    docker.answer("compose *exec *pg_dumpall *", out="CREATE ROLE site;")
+    docker.answer("run * create *", result=WROTE)
+    return dash_clone
+
+
+def started(docker: FakeDocker) -> list[str]:
+    """The words of the one container that was started."""
+    (call,) = (call for call in docker.calls() if call.startswith("run "))
+    return shlex.split(call)
+
+
+def test_a_set_is_written_by_the_version_that_serves(shop: Clone, docker: FakeDocker) -> None:
+    docker.answer("volume inspect *-prod_prod-media")
+
+    said = shop.run("-0", "backup", "--why", "import").assert_ok().out
+
+    assert "Back up production ... done" in said
+    assert "wrote backups/postdo-prod-20261130T184500Z (4711 bytes)" in said
+    words, name = started(docker), shop.environment["PROJECT_NAME"]
+    for word in (
+        "container:id-db",
+        f"{shop.root}:/site:ro",
+        f"{shop.root}/backups:/backups",
+        f"{shop.root}/postdo_backup:/opt/kit/postdo_backup:ro",
+        f"{name}-prod_prod-media:/uploads:ro",
+        f"{name}-web:blue",
+        "postgresql://postdo_superuser@127.0.0.1/postdo",
+        "sha256:1",
+        "abcdef",
+        "import",
+    ):
+        assert word in words
+    assert "--uploads" in words
+    assert words[words.index("--cap-drop") + 1] == "ALL"
+    assert words[words.index("--set") + 1].startswith(f"/backups/{name}-prod-2")
+    assert list((shop.state / "result").iterdir()) == [], "not even the roles"
+
+
+def test_without_a_volume_of_uploads_docker_is_not_let_make_one(
+    shop: Clone, docker: FakeDocker
+) -> None:
+    shop.run("-0", "backup").assert_ok()
+
+    assert not [word for word in started(docker) if "prod-media" in word]
+
+
+def test_a_backup_that_failed_says_why(shop: Clone, docker: FakeDocker) -> None:
+    docker.answer("run * create *", status=1, result=FAILED)
+
+    failed = shop.run("-0", "backup")
+
+    failed.assert_refused("the backup failed: the disk is full", "free some")
+    assert "wrote" not in failed.out
+
+
+def test_a_container_that_did_not_start_shows_what_docker_said(
+    shop: Clone, docker: FakeDocker
+) -> None:
+    docker.answer("run * create *", status=125, err="docker: no such image")
+
+    failed = shop.run("-0", "backup")
+
+    failed.assert_refused("Back up production failed", "fix what the lines above say")
+    assert "docker: no such image" in failed.err
+
+
+def test_an_interrupted_backup_is_stopped_and_leaves_no_roles(
+    shop: Clone, docker: FakeDocker
+) -> None:
+    docker.answer("run * create *", hangs=True)
+    with shop.start("-0", "backup") as run:
+        until(lambda: any(call.startswith("run ") for call in docker.calls()), "it to begin")
+        os.killpg(run.pid, signal.SIGINT)  # as Ctrl-C does, which reaches docker too
+        run.communicate()
+
+    assert any(call.startswith("stop --time 10 ") for call in docker.calls())
+    assert not list((shop.state / "result").glob("globals*"))
+
+
+def test_what_was_never_built_has_nothing_to_write_it_with(shop: Clone, docker: FakeDocker) -> None:
+    docker.answer("image inspect *-web:blue", status=1)
+
+    shop.run("-0", "backup").assert_refused(
+        "production has not been built here yet", "sh run.sh -0"
+    )
+
+
+@pytest.mark.parametrize("arguments", [("--why",), ("more",), ("--why", "a", "b")])
+def test_what_it_does_not_know_it_refuses(shop: Clone, arguments: tuple[str, ...]) -> None:
+    assert shop.run("-0", "backup", *arguments).status == 2

@@ -57,7 +57,7 @@ class LimitedBackend(ModelBackend):
             return super().authenticate(request, username, password, **kwargs)
         name = username or str(kwargs.get("email", ""))
         of_name, of_address = _keys(request, name)
-        if _count(of_name) > TRIES_FOR_A_NAME or _count(of_address) > TRIES_FOR_AN_ADDRESS:
+        if _are_too_many(of_name, TRIES_FOR_A_NAME, of_address, TRIES_FOR_AN_ADDRESS):
             logger.warning("Login not tried: too many wrong passwords from %s.", _address(request))
             raise TooManyTriesError
         user = super().authenticate(request, username, password, **kwargs)
@@ -97,7 +97,7 @@ class TooManyTriesMiddleware:
 def may_ask_for_mail(request: HttpRequest, name: str) -> bool:
     """Count a mail that a visitor, who need not be logged in, wants sent to `name`."""
     of_name, of_address = (f"mail|{key}" for key in _keys(request, name))
-    return _count(of_name) <= MAILS_TO_A_NAME and _count(of_address) <= MAILS_FOR_AN_ADDRESS
+    return not _are_too_many(of_name, MAILS_TO_A_NAME, of_address, MAILS_FOR_AN_ADDRESS)
 
 
 @receiver(user_login_failed)
@@ -132,6 +132,19 @@ def _keys(request: HttpRequest, name: str) -> tuple[str, str]:
     address = network(request)
     person = hashlib.sha256(name.strip().casefold().encode()).hexdigest()
     return f"{address}|{person}", address
+
+
+def _are_too_many(of_name: str, for_a_name: int, of_address: str, for_an_address: int) -> bool:
+    """Count one more; whether that is too many for the name or for the address.
+
+    Of an address that has had its tries no further name is counted: a cache in memory forgets its
+    oldest entries when it is full, and whoever could fill it would make it forget all counts.
+    """
+    return (
+        caches["logins"].get(of_address, 0) >= for_an_address
+        or _count(of_name) > for_a_name
+        or _count(of_address) > for_an_address
+    )
 
 
 def _count(key: str) -> int:

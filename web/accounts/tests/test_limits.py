@@ -71,6 +71,27 @@ class LoginLimitTests(TestCase):
             statuses = [self.try_wrong(1, name=name)[0] for name in names]
         self.assertEqual(statuses, [200] * 5 + [429] * 3)
 
+    def test_whoever_is_refused_cannot_make_the_cache_forget_the_counts_of_others(self) -> None:
+        """One that is full forgets its oldest entries: only tries that were looked at have one."""
+        with (
+            patch.object(limits, "TRIES_FOR_AN_ADDRESS", 5),
+            patch.object(limits, "MAILS_FOR_AN_ADDRESS", 5),
+            patch.object(caches["logins"], "_max_entries", 30),
+        ):
+            self.try_wrong(6)
+            request = RequestFactory().get("/", REMOTE_ADDR=THERE)
+            for n in range(60):
+                self.try_wrong(1, THERE, f"user{n}@example.com")
+                limits.may_ask_for_mail(request, f"user{n}@example.com")
+            self.assertEqual(self.try_wrong(1), [429])
+
+    def test_every_page_with_a_login_counts(self) -> None:
+        for page in ("login", "admin:login"):
+            caches["logins"].clear()
+            form = {"username": "ada@example.com", "password": "wrong"}
+            statuses = [self.client.post(reverse(page), form).status_code for _ in range(11)]
+            self.assertEqual(statuses, [200] * 10 + [429], page)
+
     def test_a_login_to_an_account_of_ones_own_allows_no_more_tries_of_others(self) -> None:
         with patch.object(limits, "TRIES_FOR_AN_ADDRESS", 5):
             statuses = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import os
 import stat
@@ -85,12 +86,20 @@ def _add(tar: tarfile.TarFile, path: Path, name: str) -> None:
     try:
         status = path.lstat()
         if stat.S_ISREG(status.st_mode):
-            with path.open("rb") as file:
+            with open(path, "rb", opener=_opened) as file:
                 _add_file(tar, file, name)
         elif stat.S_ISDIR(status.st_mode) or stat.S_ISLNK(status.st_mode):
             tar.addfile(_nameless(tar.gettarinfo(path, name)))
     except FileNotFoundError:
         return
+    except OSError as error:
+        if error.errno != errno.ELOOP:  # a link by now: of the next backup
+            raise
+
+
+def _opened(path: str, flags: int) -> int:
+    """Open no link that took the file's place meanwhile: .env is beside the uploads, for us."""
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK)
 
 
 def _add_file(tar: tarfile.TarFile, file: IO[bytes], name: str) -> None:

@@ -181,8 +181,9 @@ def _globals(request: Request, output: Output, connection: Any, major: int) -> N
     if request.globals:
         text = request.globals.read_text(encoding="utf-8")
     else:
-        options = ("--globals-only", "--no-password", f"--dbname={request.address}")
-        text = run([program("pg_dumpall", major), *options])
+        address, secret = db.for_a_program(request.address)
+        options = ("--globals-only", "--no-password", f"--dbname={address}")
+        text = run([program("pg_dumpall", major), *options], secret=secret)
     created = set(re.findall(r"^CREATE ROLE (.+);$", text, re.MULTILINE))
     if lacking := [name for name, quoted in db.rows(connection, ROLES) if quoted not in created]:
         raise BackupFailed(
@@ -193,17 +194,18 @@ def _globals(request: Request, output: Output, connection: Any, major: int) -> N
 
 
 def _dump(request: Request, output: Output, major: int, snapshot: str) -> None:
+    address, secret = db.for_a_program(request.address)
     command: list[str | Path] = [
         program("pg_dump", major),
         *DUMP_OPTIONS,
         f"--snapshot={snapshot}",
         f"--lock-wait-timeout={LOCK_SECONDS}s",
-        f"--dbname={request.address}",
+        f"--dbname={address}",
     ]
     if output.recipient is None:  # to a file of its own, in which pg_dump notes where each table is
-        with running([*command, f"--file={output.folder / DUMP}"]):
+        with running([*command, f"--file={output.folder / DUMP}"], secret=secret):
             return
-    with output.file(DUMP) as file, running(command, output=file):
+    with output.file(DUMP) as file, running(command, output=file, secret=secret):
         pass
 
 

@@ -60,6 +60,20 @@ def connect(address: str, name: str = NAME) -> Any:
     return connection
 
 
+def for_a_program(address: str) -> tuple[str, dict[str, str]]:
+    """The address without its password, and a variable with that.
+
+    Everybody on the machine can read with which arguments a program was started.
+    """
+    if (found := driver()).__name__ == "psycopg":
+        text = import_module("psycopg.conninfo")
+        parts, join = text.conninfo_to_dict(address), text.make_conninfo
+    else:
+        parts, join = found.extensions.parse_dsn(address), found.extensions.make_dsn
+    password = parts.pop("password", None)
+    return join(**parts), {} if password is None else {"PGPASSWORD": str(password)}
+
+
 def rows(connection: Any, statement: str) -> list[tuple[Any, ...]]:
     """Run one statement; its rows, or none if it has no result."""
     with connection.cursor() as cursor:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from postdo_backup import output
 from postdo_backup.check import PART
 from postdo_backup.errors import BackupFailed
 
@@ -35,7 +36,7 @@ def unfinished(final: Path) -> Iterator[Path]:
     try:
         _try_lock(lock)
         yield part
-        _give_to_owner(part)
+        _close_to_others(part)
         _sync(*part.iterdir(), part)
         part.rename(final)
         _sync(final.parent)
@@ -78,8 +79,13 @@ def _try_lock(descriptor: int) -> bool:
     return True
 
 
-def _give_to_owner(part: Path) -> None:
-    """Root in a container writes for whoever owns the folder of the backups."""
+def _close_to_others(part: Path) -> None:
+    """Each file by itself: it may be copied out of the folder, whose mode is only its own.
+
+    Root in a container writes for whoever owns the folder of the backups.
+    """
+    for path in part.iterdir():
+        path.chmod(output.OWNER_ONLY)
     owner = part.parent.stat()
     if os.geteuid() == 0 and owner.st_uid != 0:
         for path in (*part.iterdir(), part):

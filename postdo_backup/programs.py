@@ -97,10 +97,10 @@ def running(
             raise failed(name, errors.read().decode(errors="replace"), status)
 
 
-def run(command: Sequence[str | Path]) -> str:
+def run(command: Sequence[str | Path], secret: Mapping[str, str] | None = None) -> str:
     """Run a program to its end; what it printed. Raises ``BackupFailed``."""
     with tempfile.TemporaryFile() as output:
-        with running(command, output=output):
+        with running(command, output=output, secret=secret):
             pass
         output.seek(0)
         return output.read().decode(errors="replace")

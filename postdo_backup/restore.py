@@ -134,13 +134,14 @@ def _likeness(connection: Any, manifest: Manifest) -> str:
 
 
 def _restore_dump(source: Source, target: Target, major: int) -> None:
+    address, secret = db.for_a_program(target.address(target.database))
     command: list[str | Path] = [
         program("pg_restore", major),
         *RESTORE_OPTIONS,
-        f"--dbname={target.address(target.database)}",
+        f"--dbname={address}",
     ]
     try:
-        with source.opened(DUMP) as dump, running(command, source=dump):
+        with source.opened(DUMP) as dump, running(command, source=dump, secret=secret):
             pass
     except BackupFailed as error:
         if error.what.startswith("pg_restore failed: "):

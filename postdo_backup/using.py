@@ -10,6 +10,7 @@ from typing import Any
 from postdo.base.result import Facts
 from postdo_backup.create import UPLOADS
 from postdo_backup.manifest import read
+from postdo_backup.output import OWNER_ONLY
 from postdo_backup.restore import Target, require_major, restore
 from postdo_backup.source import Source
 from postdo_backup.uploads import restore_uploads
@@ -81,6 +82,7 @@ def _extract(asked: argparse.Namespace, _: Facts) -> None:
     source = _source(asked)
     for name in filter(source.has, asked.names):
         with source.opened(name) as file, (asked.target / name).open("wb") as written:
+            Path(written.name).chmod(OWNER_ONLY)  # one of them is .env
             shutil.copyfileobj(file, written)
 
 

@@ -274,6 +274,7 @@ def test_settings_are_written_and_what_a_set_lacks_is_left_out(
     assert main(["extract", str(source.folder), str(target), "env", "nothing"]) == 0
     assert [path.name for path in target.iterdir()] == ["env"]
     assert (target / "env").read_text() == "SECRET_KEY=abc\n"
+    assert (target / "env").stat().st_mode & 0o777 == 0o600
 
 
 def test_a_verification_is_of_one_manifest_and_belongs_to_the_set(

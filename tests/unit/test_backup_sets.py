@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from backup_sets import fill, request
@@ -87,6 +88,7 @@ def test_a_set_has_everything_and_its_checksums_are_right_by_hand(
     assert found["postgresql"]["image"] == "postgres:18"
     assert {"schema": "public", "name": "counter", "next": 21, "latest": 21} in found["sequences"]
     assert oct(asked.final.stat().st_mode & 0o777) == "0o700"
+    assert {path.stat().st_mode & 0o777 for path in asked.final.iterdir()} == {0o600}
     assert left(tmp_path) == [asked.final.name]
 
 
@@ -100,6 +102,49 @@ def test_its_archives_have_the_site_and_the_uploads(database: str, tmp_path: Pat
     with tarfile.open(asked.final / "site.tar.gz") as tar:
         assert sorted(tar.getnames()) == ["run.sh", "web", "web/manage.py"]
     assert (asked.final / "env").read_text() == "SECRET_KEY=abc\n"
+
+
+def test_a_link_that_takes_the_place_of_an_upload_meanwhile_leads_nowhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever runs programs in the site can do that, and .env is beside the uploads then."""
+    (tmp_path / "env").write_text("SECRET_KEY=abc\n")
+    (tmp_path / "uploads").mkdir()
+    (tmp_path / "uploads/face.jpg").write_text("jpeg")
+    status_of = Path.lstat
+
+    def replaced_afterwards(path: Path) -> os.stat_result:
+        status = status_of(path)
+        if path.name == "face.jpg":
+            path.unlink()
+            path.symlink_to(tmp_path / "env")
+        return status
+
+    monkeypatch.setattr(Path, "lstat", replaced_afterwards)
+    with (tmp_path / "uploads.tar").open("wb") as output:
+        archives.write_uploads(tmp_path / "uploads", output)
+
+    with tarfile.open(tmp_path / "uploads.tar") as tar:
+        assert tar.getnames() == ["."]
+
+
+def test_no_program_has_the_password_among_its_arguments(
+    database: str, tmp_path: Path, programs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """These everybody on the machine can read."""
+    said = tmp_path / "said"
+    real = f'echo "$*" >>{said}; exec {programs}/pg_dump "$@"'
+    folder = Path(dump_by(real, tmp_path, programs))
+    (folder / "pg_dumpall").write_text(
+        (folder / "pg_dumpall").read_text().replace("exec", f'echo "$*" >>{said}; exec')
+    )
+    monkeypatch.setenv("POSTDO_PG_BIN", str(folder))
+    create(request(tmp_path, database))
+
+    password = urlsplit(database).password
+    assert password
+    assert "--dbname=" in said.read_text()
+    assert password not in said.read_text()
 
 
 def test_without_uploads_and_an_override_file_it_has_neither(database: str, tmp_path: Path) -> None:

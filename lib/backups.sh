@@ -57,7 +57,8 @@ image_for_backup() { # image_for_backup MODE
     printf '%s-web:%s' "$PROJECT_NAME" "${image_tag:-next}"
 }
 
-# postdo_backup is the clone's own, not the image's: this run.sh and it are of one age then. As root, who reads every file of
+# postdo_backup is the clone's own, not the image's: this run.sh and it are of one age then. From the kit's folder: Python
+# looks for modules where it is started first, and in /app a file of the project would be run as root. As root, who reads every file of
 # the site and of the uploads; what it writes belongs to whoever owns backups/.
 in_site_image() { # in_site_image MODE IMAGE ARGUMENTS...: of postdo_backup
     site_mode=$1
@@ -76,7 +77,7 @@ in_site_image() { # in_site_image MODE IMAGE ARGUMENTS...: of postdo_backup
     fi
     undo_with stop_backup_container
     site_status=0
-    docker run --rm --name "$BACKUP_CONTAINER" --user 0 --read-only --tmpfs /tmp --security-opt no-new-privileges:true \
+    docker run --rm --name "$BACKUP_CONTAINER" --user 0 --workdir /opt/kit --read-only --tmpfs /tmp --security-opt no-new-privileges:true \
         --cap-drop ALL --cap-add DAC_OVERRIDE --cap-add CHOWN --cap-add FOWNER \
         --volume "$ROOT/postdo_backup:/opt/kit/postdo_backup:ro" --volume "$BACKUPS:/backups" \
         --volume "$RESULT_FOLDER:/result" --env "POSTDO_RESULT=/result/$RESULT" --env "POSTDO_MODE=$(mode_name "$site_mode")" "$@" </dev/null || site_status=$?

@@ -61,6 +61,7 @@ def test_a_set_is_written_by_the_version_that_serves(shop: Clone, docker: FakeDo
         assert word in words
     assert "--uploads" in words
     assert words[words.index("--cap-drop") + 1] == "ALL"
+    assert words[words.index("--workdir") + 1] == "/opt/kit", "where no module is the project's"
     assert words[words.index("--set") + 1].startswith(f"/backups/{name}-prod-2")
     assert list((shop.state / "result").iterdir()) == [], "not even the roles"
 

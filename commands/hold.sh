@@ -38,10 +38,3 @@ main() {
     [ "$hold_took" -lt "$HELD_SECONDS" ] || warn "the command took $hold_took s; requests that waited for $HELD_SECONDS s got 503"
     exit "$hold_result"
 }
-
-# What .env has is not for other programs, and a run.sh would take it for the environment's.
-forget_environment() {
-    for forget_key in $env_known $OWN; do
-        case $GIVEN in *" $forget_key "*) ;; *) unset "$forget_key" ;; esac
-    done
-}

@@ -28,6 +28,7 @@ main() {
     take_lock prod
     open_log prod
     remove_left_copy
+    remove_left_upgrade
     require_hooks
     require_ports
     ! serves_https || [ "$build" = no ] || { require_domain_leads_here && note_twin; }
@@ -35,6 +36,7 @@ main() {
     export_compose_facts
     warn_of_other_uploads
     require_volume_major prod
+    [ "$build" = no ] || require_data_of_env
     require_proxy_image
     require_roles prod
 
@@ -81,6 +83,7 @@ require_ports() {
 release() {
     begin_hooks
     get_image
+    require_no_migrations_yet
     release_what_was_built
 }
 

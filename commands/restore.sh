@@ -140,11 +140,6 @@ swap_under_site() {
     return "$start_status"
 }
 
-start_site() {
-    # shellcheck disable=SC2046 # split on purpose: lists of words
-    compose prod up -d --no-build --no-deps --no-recreate --wait --wait-timeout "$START_TIMEOUT" $(services_of_colour "$(live_colour)") $(additions prod)
-}
-
 swap_databases() {
     run_sql "$MODE" swap.sql -1 -v live="$POSTGRES_DB"
 }

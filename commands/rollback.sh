@@ -98,7 +98,7 @@ start_release() {
 # migrated backwards by hand.
 require_nothing_pending() {
     if ! rollback_pending=$(pending_by_record); then
-        step "Compare its migrations with the database" list_pending
+        step "Compare its migrations with the database" list_pending_of_kept
         rollback_pending=$(tail -n "+$((LOG_MARK + 1))" "$LOG_FILE" | fact pending)
     fi
     [ -n "$rollback_pending" ] || return 0
@@ -116,13 +116,8 @@ pending_by_record() {
     release_fact "$target" migration | lines_not_in "$pending_applied"
 }
 
-list_pending() {
-    tag_kept_image || return 1
-    COMPOSE_INPUT=given
-    pending_status=0
-    run_to_its_end prod -T --entrypoint python "web-$new" - <"$ROOT/lib/pending.py" || pending_status=$?
-    COMPOSE_INPUT=none
-    return "$pending_status"
+list_pending_of_kept() {
+    tag_kept_image && list_pending "web-$new"
 }
 
 tag_kept_image() {

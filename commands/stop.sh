@@ -14,6 +14,7 @@ stop_prod() {
     require_own_stack prod
     take_lock prod
     remove_left_copy
+    remove_left_upgrade
     stop_site_prod
     step "Stop PostgreSQL" stop_database prod
 }

@@ -1,7 +1,7 @@
 #!/bin/sh
 # db/start.sh: fills this machine's memory into db/postgresql.conf, then becomes the image's own entrypoint.
 # usage, in the container: sh start.sh [postgres options | --check, which only tries them]
-# Environment: POSTGRES_MAX_CONNECTIONS, PGDATA (the image sets it).
+# Environment: POSTGRES_MAX_CONNECTIONS, PGDATA (the volume), POSTDO_CLUSTER (not the live cluster in it, but this one).
 # A first start that did not finish (a script in db/init failed) starts over.
 set -eu
 
@@ -12,6 +12,7 @@ MEMINFO=${POSTDO_MEMINFO:-/proc/meminfo}
 CGROUP=${POSTDO_CGROUP:-/sys/fs/cgroup}
 
 main() {
+    choose_cluster
     memory=$(usable_megabytes "$MEMINFO" "$CGROUP/memory.max" "$CGROUP/memory/memory.limit_in_bytes")
     POSTDO_CACHEABLE=$(cacheable_megabytes "$PGDATA/base" "$PGDATA/pg_tblspc")MB
     export POSTDO_CACHEABLE
@@ -29,6 +30,25 @@ main() {
         export POSTGRES_PASSWORD
     fi
     exec docker-entrypoint.sh postgres -c "config_file=$CONFIG" "$@"
+}
+
+# A volume has one cluster, until upgrade-db makes one of another major in a folder beside it. From then on a file in the
+# volume says which of them is the site's (db/clusters.sh): no container, and no state of run.sh, decides it. A cluster that
+# is named and is not there is never made anew, and one of another major is left alone.
+choose_cluster() {
+    cluster=${POSTDO_CLUSTER:-$(sed -n 's/^live=//p' "$PGDATA/postdo-clusters" 2>/dev/null || true)}
+    [ "${cluster:-.}" = . ] || PGDATA=$PGDATA/$cluster
+    export PGDATA
+    cluster_major=$(cat "$PGDATA/PG_VERSION" 2>/dev/null || true)
+    [ -z "$cluster" ] || [ -n "$cluster_major" ] ||
+        stop_start "the volume has no data of PostgreSQL in $PGDATA, which its file postdo-clusters names"
+    [ -z "$cluster_major" ] || [ -z "${PG_MAJOR-}" ] || [ "$cluster_major" = "$PG_MAJOR" ] ||
+        stop_start "the data was created by PostgreSQL $cluster_major, but the image is PostgreSQL $PG_MAJOR; see POSTGRES_IMAGE in .env, and: sh run.sh help upgrade-db"
+}
+
+stop_start() { # stop_start WHY: before anything is written
+    printf 'db/start.sh: FATAL: %s\n' "$1" >&2
+    exit 1
 }
 
 # PostgreSQL's own trial (as initdb does it): it takes its settings and its shared memory, and ends. In a folder that is

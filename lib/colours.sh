@@ -79,6 +79,12 @@ start_proxy_and_database() { # start_proxy_and_database COLOUR
     remove_left_parts prod
 }
 
+# The version that served last, and the services beside it; the proxy and PostgreSQL run.
+start_site() {
+    # shellcheck disable=SC2046 # split on purpose: lists of words
+    compose prod up -d --no-build --no-deps --no-recreate --wait --wait-timeout "$START_TIMEOUT" $(services_of_colour "$(live_colour)") $(additions prod)
+}
+
 # For a changed .env, which was announced (lib/restarts.sh): while requests wait.
 restart_database() {
     case "$TO_RESTART " in *" db "*) ;; *) return 0 ;; esac

@@ -61,6 +61,7 @@ input_is_a_loops() {
 # there is none.
 export_compose_facts() {
     read_override "$([ "$MODE" = prod ] && printf prod || printf dev)"
+    [ "$MODE" != prod ] || use_live_image
     export_version
     POSTDO_PYTHON_IMAGE=$(python_image)
     # What Caddy serves: plain HTTP under every name, and HTTPS for the domain and the names that are sent on to it.
@@ -250,24 +251,6 @@ stop_unused_database() { # stop_unused_database MODE
 
 one_off_runs() { # one_off_runs MODE: a manage command in a container of its own
     [ -n "$(docker ps -q --filter "label=com.docker.compose.project=$PROJECT_NAME-$1" --filter label=com.docker.compose.oneoff=True)" ]
-}
-
-# A volume that another major of PostgreSQL made is not started on: PostgreSQL would refuse, and keep restarting. A server
-# that runs is not stopped for it either.
-require_volume_major() { # require_volume_major MODE
-    volume="$PROJECT_NAME-$1_$1-data"
-    docker volume inspect "$volume" >/dev/null 2>&1 || return 0
-    DB_IMAGE=$(image_to_come "$1")
-    ! { is_running "$1" db && has_image "$1" db "$DB_IMAGE"; } || return 0
-    docker image inspect "$DB_IMAGE" >/dev/null 2>&1 || try "Download $DB_IMAGE" docker pull --quiet "$DB_IMAGE" ||
-        step_failed "downloading $DB_IMAGE" "check that POSTGRES_IMAGE in .env is the name of an image, and that this machine can reach its registry"
-    volume_majors=$(docker run --rm --network none -v "$volume:/volume:ro" --entrypoint sh "$DB_IMAGE" \
-        -c 'cat /volume/PG_VERSION 2>/dev/null && printf "%s\n" "$PG_MAJOR"' 2>/dev/null) || return 0
-    volume_major=$(printf '%s\n' "$volume_majors" | head -n 1)
-    image_major=$(printf '%s\n' "$volume_majors" | tail -n 1)
-    [ "$volume_major" = "$image_major" ] ||
-        fail "the volume $volume was created by PostgreSQL $volume_major, but the image is PostgreSQL $image_major" \
-            "set POSTGRES_IMAGE=postgres:$volume_major in .env, or move the data (\"another PostgreSQL\" in docs/troubleshooting.md)"
 }
 
 DB_IMAGE= # of the mode of this run, where require_volume_major has asked Compose, which takes it a part of a second

@@ -170,3 +170,10 @@ check_environment() {
     [ -z "$check_found" ] || fail "$(printf '%s\n' "$check_found" | head -n 1)" "$(printf '%s\n' "$check_found" | tail -n 1), then start again"
     check_parts
 }
+
+# What .env has is not for other programs, and a run.sh would take it for the environment's.
+forget_environment() {
+    for forget_key in $env_known $OWN; do
+        case $GIVEN in *" $forget_key "*) ;; *) unset "$forget_key" ;; esac
+    done
+}

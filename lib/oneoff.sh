@@ -105,6 +105,7 @@ look_at_production() { # look_at_production build|keep POSTDO_ARGUMENTS...
     make_state_folder "$STATE"
     take_lock prod
     open_log "$COMMAND"
+    remove_left_upgrade >&2
     export_compose_facts
     remove_left_copy >&2
     require_volume_major prod >&2

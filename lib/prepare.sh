@@ -5,6 +5,15 @@ prepare_database() {
     one_off web true
 }
 
+# The migrations of a service's image that the database does not have, into the log: pending=app.name, a line each.
+list_pending() { # list_pending SERVICE
+    COMPOSE_INPUT=given
+    pending_status=0
+    run_to_its_end prod -T --entrypoint python "$1" - <"$ROOT/lib/pending.py" || pending_status=$?
+    COMPOSE_INPUT=none
+    return "$pending_status"
+}
+
 # By which plan, how many, and what to know of it; nothing if nothing was pending.
 tell_migrated() {
     result said | sed 's/^/  /'

@@ -16,7 +16,7 @@ from .machine import PROJECT, Toolbox
 
 NOTED = """
 require_engine prepare_environment read_environment require_own_stack take_lock
-remove_left_copy require_port warn_of_trusted_visitors warn_of_other_uploads
+remove_left_copy remove_left_upgrade require_port warn_of_trusted_visitors warn_of_other_uploads
 require_domain_leads_here note_twin get_other_certificates
 export_compose_facts require_volume_major require_roles
 require_disk build_image try_what_restarts start_database start_additions stop_additions
@@ -33,7 +33,7 @@ ROOT=$PROJECT STATE=$FOLDER ENV_FILE=/dev/null MODE=prod COMMAND= BACKUP_KEEP=3
 HEALTH_PATH=/readyz EMAIL_URL=
 PROJECT_NAME=shop POSTGRES_USER=shop POSTGRES_DB=shop START_TIMEOUT=9
 APP_VERSION=1.5 APP_REVISION=abc WEB_MEMORY=512m
-for library in log result modes image compose parts explain prepare proxy colours releases \\
+for library in log result modes image clusters compose parts explain prepare proxy colours releases \\
     release_watch hooks dry_run hold maintenance copy $LIBRARIES; do
     . "$ROOT/lib/$library.sh"
 done
@@ -143,6 +143,7 @@ START = [
     "take_lock prod",
     "open_log prod",
     "remove_left_copy",
+    "remove_left_upgrade",
     "require_port HTTP_PORT prod",
     "warn_of_trusted_visitors",
     "export_compose_facts",

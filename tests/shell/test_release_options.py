@@ -222,7 +222,7 @@ def test_a_domain_gets_its_certificate_before_the_release_and_leads_to_https_aft
     done = production.run(DOMAIN="shop.example")
 
     assert (done.status, done.err) == (0, "")
-    assert done.calls[7:10] == [
+    assert done.calls[8:11] == [
         "require_port HTTPS_PORT prod",
         "require_domain_leads_here",
         "note_twin",

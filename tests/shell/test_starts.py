@@ -346,7 +346,7 @@ def test_a_volume_of_another_postgresql_is_not_started_on_with_a_fake_docker(
 ) -> None:
     docker.answer("volume inspect*", status=0)
     docker.answer("compose *config --images db", out="postgres:17")
-    docker.answer("run --rm --network none*", out="16\n17")
+    docker.answer("run --rm --network none*", out="major=16\nimage_major=17")
     result = dash_clone.run("-1")
     result.assert_refused("created by PostgreSQL 16, but the image is PostgreSQL 17", "postgres:16")
     assert not [call for call in docker.compose_calls() if call.startswith("up")]

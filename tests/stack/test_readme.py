@@ -31,6 +31,7 @@ FURTHER = (
     "docs/day-two.md",
     "docs/jobs.md",
     "docs/troubleshooting.md",
+    "docs/upgrade-db.md",
     "docs/uploads-and-mail.md",
 )
 OWN_PROJECT = text_of("docs/own-project.md")
@@ -66,6 +67,11 @@ ELSEWHERE = {
     "sh run.sh hold docker restart postdo-prod-db-1": r"\"hold\", \"docker\", \"restart\"",
     "sh run.sh -0 restore backups/NAME/uploads.tar": r"\"-0\", \"restore\", f\"\{written",
     "sh run.sh -0 status": r"\"-0\", \"status\"",
+    # Where another version of PostgreSQL is to be left.
+    "sh run.sh -0 upgrade-db": r"\"upgrade-db\", ok=False",
+    "sh run.sh -0 upgrade-db --yes": r"\"upgrade-db\", \"--yes\"",
+    "sh run.sh -0 upgrade-db --back": r"\"upgrade-db\", \"--back\"",
+    "sh run.sh -0 upgrade-db --finish": r"\"upgrade-db\", \"--finish\"",
     "sh run.sh -0 manage --yes migrate APP NAME": r"\"-0\", \"manage\", \"--yes\", \"migrate\"",
     # With the checksum of a plan, in a production that has data to lose.
     "sh run.sh -0 --approve CHECKSUM": r"\"-0\", \"--approve\"",

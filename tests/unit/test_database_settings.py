@@ -50,7 +50,13 @@ class Start:
         du.write_text(f'#!/bin/sh\n[ "$*" = "{asked}" ] && echo "{kilobytes} base"\n')
         du.chmod(0o755)
 
-    def run(self, *, machine_bytes: int, options: tuple[str, ...] = ()) -> dict[str, str]:
+    def run(
+        self,
+        *,
+        machine_bytes: int,
+        options: tuple[str, ...] = (),
+        surroundings: dict[str, str] | None = None,
+    ) -> dict[str, str]:
         """Start on a machine with that much memory; returns the settings of the file."""
         meminfo = self.folder / "meminfo"
         meminfo.write_text(f"MemTotal:  {machine_bytes // 1024} kB\nMemFree:  12 kB\n")
@@ -65,7 +71,10 @@ class Start:
                 "POSTDO_CONFIG": str(self.config),
                 "POSTDO_MEMINFO": str(meminfo),
                 "POSTDO_CGROUP": str(self.cgroup),
+                **(surroundings or {}),
             },
+            stderr=subprocess.PIPE,
+            text=True,
         )
         return settings(self.config.read_text())
 
@@ -151,3 +160,53 @@ def test_the_image_s_own_entrypoint_takes_over_with_the_options(start: Start) ->
         "-c",
         "work_mem=1GB",
     ]
+
+
+def two_clusters(start: Start, live: str) -> Path:
+    """A volume of PostgreSQL 17 with a cluster of 18 beside it."""
+    volume = start.folder / "volume"
+    for folder, major in ((volume, 17), (volume / "pg18", 18)):
+        folder.mkdir()
+        (folder / "PG_VERSION").write_text(f"{major}\n")
+    if live:
+        (volume / "postdo-clusters").write_text(f"live={live}\nstate=switched\n")
+    return volume
+
+
+@pytest.mark.parametrize(
+    ("live", "asked", "major", "starts"),
+    [
+        ("", "", "17", ""),
+        (".", "", "17", ""),
+        ("pg18", "", "18", "/pg18"),
+        (".", "pg18", "18", "/pg18"),
+    ],
+)
+def test_the_cluster_starts_that_the_volume_names(
+    start: Start, live: str, asked: str, major: str, starts: str
+) -> None:
+    volume = two_clusters(start, live)
+    here = {"PGDATA": str(volume), "PG_MAJOR": major, "POSTDO_CLUSTER": asked}
+    found = start.run(machine_bytes=4 * GIB, surroundings=here)
+    assert found["include_if_exists"] == f"'{volume}{starts}/postgresql.conf'"
+    assert start.words()[0] == "postgres"
+
+
+@pytest.mark.parametrize(
+    ("live", "major", "why"),
+    [
+        ("", "18", "the data was created by PostgreSQL 17, but the image is PostgreSQL 18"),
+        ("pg18", "17", "the data was created by PostgreSQL 18, but the image is PostgreSQL 17"),
+        ("pg19", "18", "the volume has no data of PostgreSQL in "),
+    ],
+)
+def test_another_cluster_is_never_started_nor_made(
+    start: Start, live: str, major: str, why: str
+) -> None:
+    volume = two_clusters(start, live)
+    before = {path.name for path in volume.rglob("*")}
+    with pytest.raises(subprocess.CalledProcessError) as refused:
+        start.run(machine_bytes=4 * GIB, surroundings={"PGDATA": str(volume), "PG_MAJOR": major})
+    assert f"db/start.sh: FATAL: {why}" in refused.value.stderr
+    assert not (start.folder / "words").exists()
+    assert {path.name for path in volume.rglob("*")} == before

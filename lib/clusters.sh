@@ -1,0 +1,132 @@
+# lib/clusters.sh: which PostgreSQL cluster in production's volume is the site's, while upgrade-db moves it to another major.
+#
+# A file in the volume itself says it (db/clusters.sh), and no container starts another cluster. What is kept here is a copy of
+# that file, for the image: until the upgrade is finished, PostgreSQL runs from the image of the live cluster, whatever .env has.
+# If the copy is gone, the next start that finds another major in the volume makes it anew.
+
+clusters_file() {
+    printf '%s/clusters-%s' "$STATE" "$PROJECT_NAME"
+}
+
+cluster_fact() { # cluster_fact KEY
+    fact "$1" 2>/dev/null <"$(clusters_file)" || true
+}
+
+# copying, switched or left (what was interrupted is cleaned up, and .env still names the other image); empty if .env counts.
+upgrade_state() {
+    cluster_fact state
+}
+
+# For Compose, which else would start the image of .env on a cluster of another major.
+use_live_image() {
+    IMAGE_OF_ENV=$POSTGRES_IMAGE
+    live_image=$(cluster_fact live_image)
+    [ -n "$live_image" ] || return 0
+    if [ "$(upgrade_state)" = left ] && [ "$live_image" = "$POSTGRES_IMAGE" ]; then
+        rm -f "$(clusters_file)" # .env was set back
+        return 0
+    fi
+    POSTGRES_IMAGE=$live_image
+    DB_IMAGE=
+    export POSTGRES_IMAGE
+}
+
+IMAGE_OF_ENV=
+
+data_volume() { # data_volume MODE
+    printf '%s-%s_%s-data' "$PROJECT_NAME" "$1" "$1"
+}
+
+in_volume() { # in_volume MODE IMAGE COMMAND ARGUMENTS...: of db/clusters.sh, whether PostgreSQL runs or not
+    volume_name=$(data_volume "$1")
+    volume_image=$2
+    shift 2
+    docker run --rm --network none --user postgres -e PGDATA=/var/lib/postgresql/data -v "$volume_name:/var/lib/postgresql/data" \
+        -v "$ROOT/db:/etc/postdo:ro" --entrypoint sh "$volume_image" /etc/postdo/clusters.sh "$@"
+}
+
+# The volume first: it decides. With state=done there is nothing to remember here.
+write_clusters() { # write_clusters KEY=VALUE...
+    in_volume prod "$POSTGRES_IMAGE" write "$@" || return 1
+    case " $* " in
+    *" state=done "*) rm -f "$(clusters_file)" ;;
+    *) keep_clusters "$@" ;;
+    esac
+}
+
+keep_clusters() { # keep_clusters LINES...
+    printf '%s\n' "$@" >"$(clusters_file).new" && mv "$(clusters_file).new" "$(clusters_file)"
+}
+
+read_clusters() { # read_clusters IMAGE: what the volume says counts
+    clusters_found=$(in_volume prod "$1" look 2>>"$LOG_FILE") || step_failed "reading the volume $(data_volume prod)"
+    clusters_kept=$(printf '%s\n' "$clusters_found" | grep -v -e '^major=' -e '^image_major=' -e '^cluster=' || true)
+    if [ -n "$clusters_kept" ] && [ "$(printf '%s\n' "$clusters_kept" | fact state)" != "done" ]; then
+        keep_clusters "$clusters_kept" || cannot_write "$(clusters_file)"
+    else
+        rm -f "$(clusters_file)"
+    fi
+}
+
+# A volume that another major of PostgreSQL made is not started on: PostgreSQL would refuse, and keep restarting. A server
+# that runs is not stopped for it either.
+require_volume_major() { # require_volume_major MODE
+    docker volume inspect "$(data_volume "$1")" >/dev/null 2>&1 || return 0
+    DB_IMAGE=$(image_to_come "$1")
+    ! { is_running "$1" db && has_image "$1" db "$DB_IMAGE"; } || return 0
+    require_database_image "$DB_IMAGE"
+    volume_facts=$(in_volume "$1" "$DB_IMAGE" look 2>/dev/null) || return 0
+    volume_major=$(printf '%s\n' "$volume_facts" | fact major)
+    image_major=$(printf '%s\n' "$volume_facts" | fact image_major)
+    [ -n "$volume_major" ] && [ "$volume_major" != "$image_major" ] || return 0
+    # The state of an upgrade is gone here, but not there.
+    if [ "$1" = prod ] && [ -z "$(upgrade_state)" ]; then
+        read_clusters "$DB_IMAGE"
+        use_live_image
+        [ -z "$(upgrade_state)" ] || return 0
+    fi
+    if [ "$1" = prod ]; then
+        fail "the volume $(data_volume "$1") was created by PostgreSQL $volume_major, but the image is PostgreSQL $image_major" \
+            "move the data to the new version: sh run.sh -0 upgrade-db; or set POSTGRES_IMAGE=postgres:$volume_major in .env"
+    fi
+    fail "the volume $(data_volume "$1") was created by PostgreSQL $volume_major, but the image is PostgreSQL $image_major" \
+        "set POSTGRES_IMAGE=postgres:$volume_major in .env, or move the data (\"another PostgreSQL\" in docs/troubleshooting.md)"
+}
+
+require_database_image() { # require_database_image IMAGE
+    docker image inspect "$1" >/dev/null 2>&1 || try "Download $1" docker pull --quiet "$1" ||
+        step_failed "downloading $1" "check that POSTGRES_IMAGE in .env is the name of an image, and that this machine can reach its registry"
+}
+
+# A release builds for the PostgreSQL that serves, and not for that of .env, whose data is still to come.
+require_data_of_env() {
+    [ "$(upgrade_state)" != left ] ||
+        fail_site "POSTGRES_IMAGE in .env is $IMAGE_OF_ENV, but the data is still that of $POSTGRES_IMAGE" "move the data: sh run.sh -0 upgrade-db; or set POSTGRES_IMAGE=$POSTGRES_IMAGE in .env"
+}
+
+# The data to which there is a way back does not have them.
+require_no_migrations_yet() {
+    [ "$(upgrade_state)" = switched ] || return 0
+    step "Compare its migrations with the database" list_pending web
+    clusters_pending=$(tail -n "+$((LOG_MARK + 1))" "$LOG_FILE" | fact pending | paste -s -d , - | sed 's/,/, /g')
+    [ -z "$clusters_pending" ] ||
+        fail_site "the release has migrations ($clusters_pending), but the upgrade of PostgreSQL is not finished" "finish it: sh run.sh -0 upgrade-db --finish; or go back: sh run.sh -0 upgrade-db --back" 3
+}
+
+# Of a run that was killed: the live cluster was not changed. The volume knows whether it came to the switch.
+remove_left_upgrade() {
+    [ "$(upgrade_state)" = copying ] || return 0
+    read_clusters "$(cluster_fact live_image)"
+    [ "$(upgrade_state)" = copying ] || return 0
+    step "Remove what an interrupted upgrade-db left behind" remove_other
+}
+
+remove_other() { # the cluster that is not the site's
+    set -- "$(cluster_fact live)" "$(cluster_fact live_image)" "$(cluster_fact other)"
+    remove_other_server && in_volume prod "$2" remove "$3" && write_clusters "live=$1" "live_image=$2" state=left
+}
+
+remove_other_server() {
+    other_container=$(container_of prod db-other)
+    [ -z "$other_container" ] || { docker stop --time 60 "$other_container" && docker rm --force "$other_container"; }
+}

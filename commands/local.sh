@@ -40,7 +40,11 @@ announce() {
     say "  site      http://127.0.0.1:$LOCAL_PORT/"
     say "  admin     http://127.0.0.1:$LOCAL_PORT/admin/   $(superuser_login)"
     say "  database  $LOCAL_DATABASE PostgreSQL on 127.0.0.1:$DEV_DB_PORT"
-    ! { has_part tasks || has_part tasks-db; } || say "  tasks     run in the process of the site: -2 has no worker"
+    if has_part tasks && [ -n "${CELERY_BROKER_URL-}" ]; then
+        say "  tasks     are done by the worker of -1, as long as it runs"
+    elif has_part tasks || has_part tasks-db; then
+        say "  tasks     run in the process of the site: only -1 has a worker"
+    fi
     say "  stop      Ctrl-C"
     say ""
 }

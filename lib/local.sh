@@ -98,8 +98,17 @@ export_local_environment() {
     export POSTDO_STAMP="$STATE/check-stamp.json"
     export PYTHONUNBUFFERED=1
     export_version
+    export_tasks_broker
     unset PGADMIN_URL
     [ "$LOCAL_DATABASE" != docker ] || ! is_running dev pgadmin || export PGADMIN_URL="http://127.0.0.1:$PGADMIN_PORT/"
+}
+
+# Tasks of -2 are done by the worker of -1, which has the same code and the same data, if it runs. Else the site does them itself,
+# unless .env names another broker.
+export_tasks_broker() {
+    { has_part tasks && [ "$LOCAL_DATABASE" = docker ] && is_running dev worker; } || return 0
+    broker_address=$(docker port "$(container_of dev redis)" 6379/tcp 2>/dev/null | head -n 1)
+    [ -z "$broker_address" ] || export CELERY_BROKER_URL="redis://$broker_address/0"
 }
 
 in_web() { # in_web COMMAND...: in the project's folder, as manage.py expects

@@ -7,10 +7,15 @@ OF_DEVELOPMENT='-(dev|development)-[0-9]' # in the name of a backup; an older ki
 # leaves nothing that looks like a backup.
 back_up() { # back_up MODE WHY: `result set` is the name of the set then
     prepare_backups_folder
+    [ -z "$BACKUP_RECIPIENT" ] || require_age "$(image_for_backup "$1")"
     backup_status=0
     try "Back up $(mode_name "$1")" write_set "$@" || backup_status=$?
     [ "$backup_status" -eq 0 ] || explain_backup
     say "wrote backups/$(result set) ($(result bytes) bytes)"
+    result removed | while IFS= read -r backup_removed; do
+        say "  removed backups/$backup_removed, which BACKUP_DAILY, BACKUP_WEEKLY and BACKUP_MONTHLY no longer keep"
+    done
+    [ -z "$(result warning)" ] || warn "$(result warning)"
 }
 
 explain_backup() { # postdo_backup failed, or did not get to run
@@ -27,9 +32,10 @@ write_set() { # write_set MODE WHY
         --database "postgresql://$(superuser_of "$1")@127.0.0.1/$POSTGRES_DB" --globals "/result/$GLOBALS" \
         --site /site --env /site/.env --override /site/docker-compose.override.yml \
         --postgres-image "$POSTGRES_IMAGE" --postgres-image-id "$(docker inspect --format '{{.Image}}' "$(container_of "$1" db)")" \
-        --image-id "$(image_id "$set_image")" --revision "$(image_label "$set_image" org.opencontainers.image.revision)"
+        --recipient "$BACKUP_RECIPIENT" --image-id "$(image_id "$set_image")" --revision "$(image_label "$set_image" org.opencontainers.image.revision)"
     if [ "$set_mode" = prod ]; then
-        set -- "$@" --release "$(live_release)" --uploads /uploads
+        set -- "$@" --release "$(live_release)" --uploads /uploads \
+            --daily "$BACKUP_DAILY" --weekly "$BACKUP_WEEKLY" --monthly "$BACKUP_MONTHLY"
     fi
     make_result_folder
     undo_with remove_globals
@@ -75,6 +81,7 @@ in_site_image() { # in_site_image MODE IMAGE ARGUMENTS...: of postdo_backup
     else
         set -- --network none "$@"
     fi
+    [ ! -d "$AGE" ] || set -- --volume "$AGE:/opt/age:ro" "$@"
     undo_with stop_backup_container
     site_status=0
     docker run --rm --name "$BACKUP_CONTAINER" --user 0 --workdir /opt/kit --read-only --tmpfs /tmp --security-opt no-new-privileges:true \
@@ -90,4 +97,40 @@ BACKUP_CONTAINER=
 # On TERM it removes what it has begun. A docker that was killed has not passed it on.
 stop_backup_container() {
     ! docker inspect "$BACKUP_CONTAINER" >/dev/null 2>&1 || docker stop --time 10 "$BACKUP_CONTAINER"
+}
+
+known_elsewhere() { # --elsewhere=SET=PLACE for each set that is also at another place
+    :
+}
+
+# --- The key --------------------------------------------------------------------------------------------------------
+
+AGE="$STATE/age"               # age and age-keygen
+BACKUP_KEY="$STATE/backup-key" # the secret one, if it is on this machine; the public one is BACKUP_RECIPIENT in .env
+
+# Debian's programs, for the site's image, which has the C library that they need. Two files of 5 MB, and no image of their
+# own: docs/decisions/backups.md.
+require_age() { # require_age IMAGE
+    [ ! -x "$AGE/age" ] || return 0
+    make_state_folder "$AGE"
+    try "Get age, which encrypts backups" docker run --rm --user 0 --volume "$AGE:/opt/age" --volume "$ROOT/image/age.sh:/age.sh:ro" \
+        --entrypoint sh "$1" /age.sh /opt/age </dev/null || {
+        show_tail
+        fail "age could not be installed" "connect this machine to Debian's packages, or put the programs age and age-keygen into $AGE; then run the command again"
+    }
+}
+
+new_key() { # new_key IMAGE: to standard output, as age-keygen writes it
+    docker run --rm --network none --volume "$AGE:/opt/age:ro" --entrypoint /opt/age/age-keygen "$1" </dev/null
+}
+
+# The one line that the kit changes in .env, and only where it is empty.
+set_recipient() { # set_recipient PUBLIC_KEY
+    recipient_new="$ENV_FILE.new.$$"
+    cp -p "$ENV_FILE" "$recipient_new" &&
+        awk -v line="BACKUP_RECIPIENT=$1" '
+            /^BACKUP_RECIPIENT=/ { if (!done++) print line; next }
+            { print }
+            END { if (!done) print line }' "$ENV_FILE" >"$recipient_new" &&
+        mv "$recipient_new" "$ENV_FILE"
 }

@@ -2,7 +2,7 @@
 
 # A database that does not run is started for as long as the command needs it.
 require_database() { # require_database MODE
-    [ "$1" != local ] || fail "$COMMAND works only on a database in Docker" "choose a mode: sh run.sh -0 $COMMAND, or sh run.sh -1 $COMMAND"
+    require_docker_mode "$1"
     require_engine
     require_own_stack "$1"
     make_state_folder "$STATE"
@@ -10,6 +10,10 @@ require_database() { # require_database MODE
     open_log "$COMMAND"
     export_compose_facts
     lend_database "$1"
+}
+
+require_docker_mode() { # require_docker_mode MODE
+    [ "$1" != local ] || fail "$COMMAND works only on a database in Docker" "choose a mode: sh run.sh -0 $COMMAND, or sh run.sh -1 $COMMAND"
 }
 
 lend_database() { # lend_database MODE: for who has the lock and a log already

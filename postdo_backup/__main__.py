@@ -1,4 +1,4 @@
-"""The command line: ``python -m postdo_backup`` with ``create``, ``check``, and those of using.py.
+"""The command line: ``python -m postdo_backup`` with ``create``, ``check``, ``list``, and using.py.
 
 Exit codes: 0 done; 1 it failed, or the set is damaged, with a line that says what and one that says
 what to do; 2 wrong usage. With ``POSTDO_RESULT`` the same is in a file of facts
@@ -12,6 +12,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from datetime import datetime, timezone
 from pathlib import Path
 
 from postdo.base.formatting import line
@@ -20,7 +21,10 @@ from postdo_backup import using
 from postdo_backup.check import check
 from postdo_backup.create import Request, create
 from postdo_backup.errors import BackupFailed
+from postdo_backup.listing import as_json, as_text, entries, prune
 from postdo_backup.restore import Different
+from postdo_backup.retention import Rules
+from postdo_backup.source import Source
 
 Command = Callable[[argparse.Namespace, Facts], None]
 
@@ -64,10 +68,30 @@ def _create(asked: argparse.Namespace, facts: Facts) -> None:
     manifest = create(request)
     facts.add("set", request.final.name)
     facts.add("bytes", sum(file.bytes for file in manifest.files))
+    if asked.daily:  # only now that the new one is whole
+        rules = Rules(asked.daily, asked.weekly, asked.monthly)
+        try:
+            gone = prune(request.final.parent, asked.project, asked.mode, rules, _now())
+        except OSError as error:
+            facts.add("warning", f"old backups could not be removed: {error.strerror or error}")
+        else:
+            facts.add("removed", *gone)
+
+
+def _list(asked: argparse.Namespace, _: Facts) -> None:
+    places: dict[str, list[str]] = {}
+    for word in asked.elsewhere:
+        name, _, place = word.partition("=")
+        places.setdefault(name, []).append(place)
+    found = entries(asked.folder, places)
+    print(as_json(found) if asked.json else as_text(found, _now()), end="")
 
 
 def _check(asked: argparse.Namespace, facts: Facts) -> None:
-    manifest = check(asked.folder.absolute())
+    folder = asked.folder.absolute()
+    manifest = check(folder)
+    if asked.identity:
+        Source(folder, manifest, asked.identity).require_key()
     facts.add("set", asked.folder.name)
     facts.add("bytes", sum(file.bytes for file in manifest.files))
 
@@ -86,16 +110,28 @@ def _parser() -> argparse.ArgumentParser:
     add("--env", type=Path, help="the file .env")
     add("--override", type=Path, help="the file docker-compose.override.yml")
     add("--recipient", help="age recipient for whom the files are encrypted")
+    for name in ("daily", "weekly", "monthly"):
+        add(f"--{name}", type=int, default=0, help="how many sets of the schedule are kept")
     add("--project", default="")
     add("--mode", default="prod")
     add("--why", default="command", help="what takes the backup")
     for name in ("postgres-image", "postgres-image-id", "release", "revision", "image-id"):
         add(f"--{name}", default="")
+    list_parser = commands.add_parser("list", help="what is in the folder of the backups")
+    list_parser.set_defaults(run=_list)
+    list_parser.add_argument("folder", type=Path)
+    list_parser.add_argument("--json", action="store_true")
+    list_parser.add_argument("--elsewhere", action="append", default=[], metavar="SET=PLACE")
     check_parser = commands.add_parser("check", help="read every file of a set")
     check_parser.set_defaults(run=_check)
     check_parser.add_argument("folder", type=Path)
+    check_parser.add_argument("--identity", type=Path, help="the key of age, to be tried too")
     using.add_to(commands)
     return parser
+
+
+def _now() -> datetime:
+    return datetime.now(timezone.utc)
 
 
 def _known(**found: str) -> dict[str, str]:

@@ -99,12 +99,14 @@ def read(folder: Path) -> Manifest:
 def read_sums(folder: Path) -> dict[str, str]:
     """SHA-256 per name, as ``SHA256SUMS`` has them. Raises ``Damaged``."""
     try:
-        lines = (folder / SUMS).read_text(encoding="utf-8").splitlines()
+        *lines, end = (folder / SUMS).read_bytes().decode().split("\n")
     except FileNotFoundError as error:
         raise Damaged(f"{folder.name} has no {SUMS}", ANOTHER) from error
     except (OSError, ValueError) as error:
         raise Damaged(f"{SUMS} cannot be read", ANOTHER) from error
     found: dict[str, str] = {}
+    if end:  # what was cut off has no end of its last line
+        raise Damaged(f"{SUMS} was changed", ANOTHER)
     for line in lines:
         match = _SUM.fullmatch(line)
         if match is None or match[2] in found:

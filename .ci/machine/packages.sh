@@ -16,6 +16,8 @@ main() {
     install_packages systemd
     # The stand-in images begin with it.
     install_packages debootstrap
+    # Encrypted backups.
+    install_packages age
     has_postgresql || install_postgresql
     has_python || install_packages python3 python3-venv
     has_python || fail "no Python >= 3.10 with venv" "install one and put it first on the PATH"

@@ -66,6 +66,30 @@ def test_a_set_is_written_by_the_version_that_serves(shop: Clone, docker: FakeDo
     assert list((shop.state / "result").iterdir()) == [], "not even the roles"
 
 
+def test_what_the_rules_no_longer_keep_is_told(shop: Clone, docker: FakeDocker) -> None:
+    shop.set_in_env(BACKUP_DAILY="3", BACKUP_WEEKLY="2", BACKUP_MONTHLY="1")
+    facts = f"{WROTE}\nremoved=postdo-prod-1\nremoved=postdo-prod-2\nwarning=it is late"
+    docker.answer("run * create *", result=facts)
+
+    done = shop.run("-0", "backup")
+
+    assert done.status == 0, done
+    assert "  removed backups/postdo-prod-1, which" in done.out
+    assert "  removed backups/postdo-prod-2, which" in done.out
+    assert "warning: it is late" in done.err
+    assert " --daily 3 --weekly 2 --monthly 1" in " ".join(started(docker))
+
+
+def test_backups_lists_what_there_is(shop: Clone, docker: FakeDocker) -> None:
+    docker.answer("run * list /backups", out="BACKUP  AGE")
+    docker.answer("run * list /backups --json", out='{"backups": []}')
+
+    assert shop.run("backups").assert_ok().out == "BACKUP  AGE\n"
+    assert shop.run("backups", "--json").assert_ok().out == '{"backups": []}\n'
+    assert all("--network none" in call for call in docker.calls() if call.startswith("run "))
+    assert shop.run("backups", "more").status == 2
+
+
 def test_without_a_volume_of_uploads_docker_is_not_let_make_one(
     shop: Clone, docker: FakeDocker
 ) -> None:
@@ -105,6 +129,76 @@ def test_an_interrupted_backup_is_stopped_and_leaves_no_roles(
 
     assert any(call.startswith("stop --time 10 ") for call in docker.calls())
     assert not list((shop.state / "result").glob("globals*"))
+
+
+KEY = """# created: 2026-11-30T18:00:00Z
+# public key: age1abc
+AGE-SECRET-KEY-1XYZ"""
+
+
+def test_the_key_is_made_once_and_shown_once(shop: Clone, docker: FakeDocker) -> None:
+    docker.answer("run * /opt/age/age-keygen *", out=KEY)
+
+    made = shop.run("-0", "backup", "key").assert_ok()
+    again = shop.run("-0", "backup", "key").assert_ok()
+
+    assert "Get age, which encrypts backups ... done" in made.out
+    assert made.out.endswith(f"\n\n{KEY}\n")
+    assert shop.env()["BACKUP_RECIPIENT"] == "age1abc"
+    assert (shop.root / ".env").stat().st_mode & 0o777 == 0o600
+    key = shop.state / "backup-key"
+    assert (key.read_text(), key.stat().st_mode & 0o777) == (f"{KEY}\n", 0o600)
+    assert "the key is in .postdo/backup-key" in again.out
+    assert "XYZ" not in again.out
+    logs = "".join(path.read_text() for path in (shop.state / "log").iterdir())
+    assert "XYZ" not in logs
+
+
+def test_a_key_that_was_made_and_not_noted_is_the_key(shop: Clone, docker: FakeDocker) -> None:
+    (shop.state / "backup-key").write_text(f"{KEY}\n")
+
+    shop.run("-0", "backup", "key").assert_ok()
+
+    assert shop.env()["BACKUP_RECIPIENT"] == "age1abc"
+    assert not [call for call in docker.calls() if "age-keygen" in call]
+
+
+@pytest.mark.parametrize(("out", "status"), [("", 1), ("nonsense", 0)])
+def test_without_a_key_nothing_is_encrypted(
+    shop: Clone, docker: FakeDocker, out: str, status: int
+) -> None:
+    docker.answer("run * /opt/age/age-keygen *", out=out, status=status)
+
+    assert shop.run("-0", "backup", "key").status == 1
+
+    assert shop.env()["BACKUP_RECIPIENT"] == ""
+    assert not (shop.state / "backup-key").exists()
+
+
+def test_a_key_that_is_elsewhere_is_only_used(shop: Clone, docker: FakeDocker) -> None:
+    shop.set_in_env(BACKUP_RECIPIENT="age1other")
+
+    assert "age1other" in shop.run("-0", "backup", "key").assert_ok().out
+    shop.run("-0", "backup").assert_ok()
+
+    (written,) = (call for call in docker.calls() if " create " in call)
+    assert "--recipient age1other" in written
+    assert f"{shop.state}/age:/opt/age:ro" in written
+    assert any("/age.sh:ro" in call for call in docker.calls()), "age is fetched if it is gone"
+
+
+def test_where_age_cannot_be_had_no_backup_is_written_in_the_clear(
+    shop: Clone, docker: FakeDocker
+) -> None:
+    shop.set_in_env(BACKUP_RECIPIENT="age1other")
+    docker.answer("run * /age.sh *", status=100, err="Could not resolve 'deb.debian.org'")
+
+    refused = shop.run("-0", "backup")
+
+    refused.assert_refused(
+        "age could not be installed", "connect this machine to Debian's packages"
+    )
+    assert not [call for call in docker.calls() if " create " in call]
 
 
 def test_what_was_never_built_has_nothing_to_write_it_with(shop: Clone, docker: FakeDocker) -> None:

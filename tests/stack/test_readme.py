@@ -66,6 +66,7 @@ ELSEWHERE = {
     "sh run.sh hold COMMAND": r"\"hold\", \"docker\", \"restart\"",
     "sh run.sh hold docker restart postdo-prod-db-1": r"\"hold\", \"docker\", \"restart\"",
     "sh run.sh -0 restore backups/NAME/uploads.tar": r"\"-0\", \"restore\", f\"\{written",
+    "sh run.sh -0 backup key": r"\"-0\", \"backup\", \"key\"",
     "sh run.sh -0 status": r"\"-0\", \"status\"",
     # Where another version of PostgreSQL is to be left.
     "sh run.sh -0 upgrade-db": r"\"upgrade-db\", ok=False",
@@ -302,6 +303,7 @@ STORY = (
     Line("sh run.sh -0 dump data.json", dumped),
     Line("sh run.sh -1 load data.json", says("Installed")),
     Line("sh run.sh -0 backup", says("wrote backups/")),
+    Line("sh run.sh backups", says("VERIFIED", "-prod-")),
     Line("sh run.sh -0 restore backups/NAME", is_not_touched_yet, first=go_on_after_the_backup),
     Line("sh run.sh -0 psql -d restored"),
     Line("sh run.sh -0 restore --swap", replaced_is_kept),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import signal
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -61,6 +62,23 @@ def test_a_damaged_backup_is_refused_and_leaves_no_database(site: Clone, fault: 
     )
     assert databases(site) == []
     assert site.visitor("HTTP_PORT").is_up()
+
+
+def test_with_a_key_every_file_of_a_set_is_encrypted(site: Clone) -> None:
+    before = (site.root / ".env").read_text()
+    try:
+        said = site.run("-0", "backup", "key").out
+        backup = site.root / new_backup(site)
+    finally:
+        site.write(".env", before)
+        key = site.root / ".postdo/backup-key"
+        lines = key.read_text().splitlines()
+        key.unlink()
+    assert said.splitlines()[-3:] == lines
+    names = {path.name for path in backup.iterdir()}
+    assert {"database.dump.age", "env.age", "site.tar.gz.age", "manifest.json"} <= names
+    assert (backup / "env.age").read_bytes().startswith(b"age-encryption.org/v1")
+    subprocess.run(["sha256sum", "--check", "--quiet", "SHA256SUMS"], cwd=backup, check=True)
 
 
 def test_a_restore_that_was_killed_is_begun_anew(site: Clone) -> None:

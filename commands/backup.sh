@@ -2,9 +2,13 @@
 # usage: sh run.sh [-0|-1] backup              write a set
 #        sh run.sh [-0|-1] backup --why TEXT   the same; its manifest says why it was made
 #        sh run.sh [-0|-1] backup key          make the key with which sets are encrypted from then on
+#        sh run.sh backup verify [SET]         use a set of production: by default, the newest that was not verified yet
 #
 # The site keeps running. Rows and uploads that are written meanwhile belong to the next set. docs/backups.md says what a
 # set has, and what is not in it.
+#
+# verify restores the set into a PostgreSQL of its own, compares every table with the manifest, and starts the image of its
+# release on it; then all of that is removed. It reaches nothing but itself, and the site keeps its share of the processor.
 
 main() {
     backup_why="command"
@@ -19,12 +23,48 @@ main() {
         make_key
         return
         ;;
+    verify)
+        shift
+        verify "$@"
+        return
+        ;;
     *) unknown_argument "$1" ;;
     esac
     enter_mode
     require_database "$MODE"
     require_image_for_backup
     back_up "$MODE" "$backup_why"
+    [ "$MODE" != prod ] || say "  verify it  sh run.sh backup verify"
+}
+
+# It has a lock of its own: a release need not wait for it.
+verify() { # verify [SET]
+    case $# in
+    0) ;;
+    1) case $1 in -*) unknown_argument "$1" ;; esac ;;
+    *) unknown_argument "$2" ;;
+    esac
+    case $MODE in '' | prod) MODE=prod ;; *) usage_error "only sets of production can be verified: sh run.sh backup verify" ;; esac
+    require_engine
+    prepare_environment
+    require_own_stack prod
+    require_image_for_backup
+    take_lock drill
+    open_log verify
+    if [ $# -eq 1 ]; then
+        verify_set=$(set_folder "$1")
+    else
+        [ -n "$(sets_of prod)" ] || fail "there is no set in backups/" "make one: sh run.sh -0 backup"
+        verify_set=$(newest_unverified)
+        [ -n "$verify_set" ] || { say "every set in backups/ is verified" && return; }
+    fi
+    run_drill "$verify_set"
+}
+
+newest_unverified() {
+    sets_of prod | while IFS= read -r verify_folder; do
+        is_verified "$verify_folder" || { printf '%s' "$verify_folder" && break; }
+    done
 }
 
 require_image_for_backup() {

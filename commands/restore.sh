@@ -1,40 +1,136 @@
-# commands/restore.sh: restore a backup as a second database, then swap it with the site's database.
-# usage: sh run.sh [-0|-1] restore BACKUP       restore a set of `backup`, or a folder of a release, as database "restored"
-#        sh run.sh -0 restore SET/uploads.tar   put back the uploads of a set; newer ones stay
-#        sh run.sh [-0|-1] restore --swap       swap the site's database with "restored"
-#        sh run.sh [-0|-1] restore --drop-old   remove the database that was replaced
+# commands/restore.sh: put back a backup: it is restored beside the site's data, compared, and takes its place.
+# usage: sh run.sh [-0|-1] restore [--yes] [SET]   put back a set of `backup`; without SET, the newest good one
+#        sh run.sh [-0|-1] restore BACKUP          restore a folder of a release, or a file such as SET/database.dump, as database "restored"
+#        sh run.sh -0 restore SET/uploads.tar      put back the uploads of a set; newer ones stay
+#        sh run.sh [-0|-1] restore --swap          swap the site's database with "restored"
+#        sh run.sh [-0|-1] restore --drop-old      remove the database that was replaced
 #
-# Nothing is lost: the swap keeps the site's former database as "replaced". If "restored" has the same migrations, the
+# A set is restored into a database beside the site's, in which every table is compared with the manifest. Nothing happens
+# before you agree (--yes does so for a script), and first a set of what is there is made. Uploads come back too; newer ones stay.
+#
+# Nothing is lost: the swap keeps the site's former database as "replaced". If the restored one has the same migrations, the
 # requests to production wait for some seconds, and then get the restored data; otherwise the swap stops the site, and the
 # next start migrates the data.
 
+RESTORED=restored # the database that is to take the place of the site's
+
 main() {
-    [ $# -eq 1 ] || usage_error "restore needs a backup, such as: restore backups/NAME"
-    case $1 in
-    --swap | --drop-old) ;;
-    -*) unknown_argument "$1" ;;
-    *) require_backup "$1" ;;
+    restore_yes=
+    restore_what=
+    for restore_word; do
+        case $restore_word in
+        --yes) restore_yes=yes ;;
+        --swap | --drop-old | [!-]*)
+            [ -z "$restore_what" ] || unknown_argument "$restore_word"
+            restore_what=$restore_word
+            ;;
+        *) unknown_argument "$restore_word" ;;
+        esac
+    done
+    case $restore_what in
+    '' | --swap | --drop-old) ;;
+    *) require_backup "$restore_what" ;;
     esac
     enter_mode
+    if [ -z "$restore_what" ] || has_manifest "${BACKUP-}"; then
+        restore_set "${BACKUP-}"
+        return
+    fi
+    [ -z "$restore_yes" ] || usage_error "--yes goes with a set: restore --yes SET"
     require_database "$MODE"
-    case $1 in
+    case $restore_what in
     --swap) put_in_place ;;
     --drop-old) drop_old ;;
-    *uploads.tar) restore_uploads "$1" ;;
-    *) restore_beside "$1" ;;
+    *uploads.tar) restore_uploads "$restore_what" ;;
+    *) restore_beside "$restore_what" ;;
     esac
 }
 
 require_backup() { # require_backup PATH: sets BACKUP, the absolute path
-    [ -e "$1" ] || fail "there is no backup $1" "list the backups: ls backups"
-    [ -r "$1" ] || fail "cannot read $1" "run this as a user who can read it, or with sudo"
-    BACKUP=$(cd "$(dirname "$1")" && pwd -P)/$(basename "$1")
-    if [ -f "$1/database.dump" ]; then
-        BACKUP=$BACKUP/database.dump
-    elif [ -d "$1" ] && [ ! -f "$1/toc.dat" ]; then
+    restore_path=$1
+    # shellcheck disable=SC2153 # the folder of all of them
+    [ -e "$1" ] || ! has_manifest "$BACKUPS/$1" || restore_path="$BACKUPS/$1"
+    [ -e "$restore_path" ] || fail "there is no backup $1" "list the backups: ls backups"
+    [ -r "$restore_path" ] || fail "cannot read $1" "run this as a user who can read it, or with sudo"
+    [ ! -d "$restore_path" ] || [ -f "$restore_path/toc.dat" ] || has_manifest "$restore_path" ||
         fail "$1 is not a backup" "name a set from: sh run.sh backup, or a folder that a release wrote: ls backups"
+    BACKUP=$(cd "$(dirname "$restore_path")" && pwd -P)/$(basename "$restore_path")
+}
+
+# --- A set, in one go -----------------------------------------------------------------------------------------------
+
+# The restored database has the name "restoring" until it takes the place of the site's: what a kill leaves of it is in
+# nobody's way.
+restore_set() { # restore_set SET: its folder; empty: the newest good one
+    USE_MODE=$MODE
+    require_database "$MODE"
+    docker image inspect "$(image_for_backup "$MODE")" >/dev/null 2>&1 || not_built "$MODE"
+    make_result_folder
+    restore_major=$(server_major)
+    if [ -n "$1" ]; then
+        require_good_set "$1" "$restore_major"
+        restore_folder=$1
+    else
+        find_good_set
+    fi
+    restore_name=${restore_folder##*/}
+    [ "$(set_fact mode)" = "$MODE" ] || fail "$restore_name is not a set of $(mode_name "$MODE")" "name another one: ls backups"
+    require_swap_possible
+    ask_before_restore
+    back_up "$MODE" before-restore
+    try "Restore $restore_name, and compare every table" use_set "container:$(container_of "$MODE" db)" '' restore "$restore_folder" \
+        --server "postgresql://$(superuser_of "$MODE")@127.0.0.1" --database restoring --owner "$POSTGRES_USER" || explain_restore
+    [ "$MODE$(set_fact uploads)" != prodyes ] || step "Put its uploads back" put_uploads_back
+    RESTORED=restoring
+    put_in_place
+}
+
+find_good_set() {
+    for restore_folder in $(sets_of "$MODE" | sed 's/.*\///'); do
+        restore_folder="$BACKUPS/$restore_folder"
+        ! check_set "$restore_folder" "$restore_major" || return 0
+        warn "${restore_folder##*/} cannot be used: $(result what)"
+    done
+    fail "there is no set in backups/ that can be restored" "bring one from where you keep copies, then: sh run.sh $(mode_flag "$MODE") restore SET"
+}
+
+server_major() {
+    run_sql "$MODE" major.sql
+}
+
+ask_before_restore() {
+    [ -z "$restore_yes" ] || return 0
+    restore_question="$restore_name, made $(set_fact made-at), would replace the data of $(mode_name "$MODE")"
+    [ -t 0 ] || fail "$restore_question" "to restore it without a question: sh run.sh $(mode_flag "$MODE") restore --yes $restore_name" 2
+    say "$restore_question: $(set_fact tables) tables, $(set_fact rows) rows. $(restore_verified)"
+    say "First, a set of what is there now is made; and the database that it replaces is kept"
+    tell "Restore it? Type yes:" >&3
+    IFS= read -r restore_answer || restore_answer=
+    [ "$restore_answer" = yes ] || fail "nothing was restored" "to restore it, answer yes" 2
+}
+
+restore_verified() {
+    if is_verified "$restore_folder"; then
+        tell "It is verified."
+    else
+        tell "It is not verified: sh run.sh backup verify $restore_name"
     fi
 }
+
+explain_restore() {
+    run_sql "$MODE" discard.sql -v name=restoring >>"$LOG_FILE" 2>&1 || true
+    restore_what=$(result what)
+    result detail | indented >&3
+    [ -n "$restore_what" ] || step_failed "Restore $restore_name, and compare every table"
+    fail "nothing has changed, because $restore_what" "$(result next)"
+}
+
+# As a file of the volume, which Compose has made: with the site's image, whose user owns it.
+put_uploads_back() {
+    use_set none "$PROJECT_NAME-prod_prod-media:/files" restore-uploads "$restore_folder" /files
+}
+
+# --- Other backups, in two steps ------------------------------------------------------------------------------------
 
 restore_beside() { # restore_beside NAME
     ! database_exists "$MODE" restored ||
@@ -82,12 +178,8 @@ restore_into() {
 }
 
 put_in_place() {
-    [ "$POSTGRES_DB" != postgres ] ||
-        fail "restore --swap cannot rename the database postgres (POSTGRES_DB in .env), because the kit itself connects to it" \
-            "stop the site, rename \"restored\" (sh run.sh $(mode_flag "$MODE") psql -U postdo_superuser -c 'ALTER DATABASE restored RENAME TO site'), set POSTGRES_DB=site in .env and start the site"
-    database_exists "$MODE" restored || fail "there is no database \"restored\"" "restore a backup first: sh run.sh $(mode_flag "$MODE") restore backups/$(newest_backup)"
-    ! database_exists "$MODE" replaced || fail "the database \"replaced\" of an earlier restore still exists" "remove it: sh run.sh $(mode_flag "$MODE") restore --drop-old"
-    require_database_unused "$MODE"
+    require_swap_possible
+    database_exists "$MODE" "$RESTORED" || fail "there is no database \"restored\"" "restore a backup first: sh run.sh $(mode_flag "$MODE") restore backups/$(newest_backup)"
     [ "$MODE" != prod ] || leave_out_parts "$PROJECT_NAME-web:$(live_colour)"
     if [ "$MODE" = prod ] && site_is_well prod && has_same_migrations; then
         swap_while_requests_wait
@@ -100,9 +192,18 @@ put_in_place() {
     say "  remove the old one  sh run.sh $(mode_flag "$MODE") restore --drop-old"
 }
 
+# Before anything is restored or stopped.
+require_swap_possible() {
+    [ "$POSTGRES_DB" != postgres ] ||
+        fail "restore --swap cannot rename the database postgres (POSTGRES_DB in .env), because the kit itself connects to it" \
+            "stop the site, rename \"restored\" (sh run.sh $(mode_flag "$MODE") psql -U postdo_superuser -c 'ALTER DATABASE restored RENAME TO site'), set POSTGRES_DB=site in .env and start the site"
+    ! database_exists "$MODE" replaced || fail "the database \"replaced\" of an earlier restore still exists" "remove it: sh run.sh $(mode_flag "$MODE") restore --drop-old"
+    require_database_unused "$MODE"
+}
+
 # Then the code that serves can work on it as it is.
 has_same_migrations() {
-    restore_migrations=$(migrations_of restored) && [ -n "$restore_migrations" ] && [ "$restore_migrations" = "$(migrations_of "$POSTGRES_DB")" ]
+    restore_migrations=$(migrations_of "$RESTORED") && [ -n "$restore_migrations" ] && [ "$restore_migrations" = "$(migrations_of "$POSTGRES_DB")" ]
 }
 
 migrations_of() { # migrations_of DATABASE
@@ -141,7 +242,7 @@ swap_under_site() {
 }
 
 swap_databases() {
-    run_sql "$MODE" swap.sql -1 -v live="$POSTGRES_DB"
+    run_sql "$MODE" swap.sql -1 -v live="$POSTGRES_DB" -v restored="$RESTORED"
 }
 
 # Until the next start.

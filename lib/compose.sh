@@ -2,6 +2,7 @@
 
 # Compose reads its whole input, also what a loop around run.sh still needs: so it gets none. A terminal cannot be used up.
 COMPOSE_INPUT=none # given: the command at hand may read what run.sh was given
+COMPOSE_DRILL=     # drill: production's files are of a drill, in a project of its own (lib/drill.sh)
 
 compose() { # compose prod|dev ARGUMENTS...
     if [ -t 0 ] || [ "$COMPOSE_INPUT" = given ]; then call_compose "$@"; else call_compose "$@" </dev/null; fi
@@ -13,6 +14,7 @@ call_compose() { # call_compose prod|dev ARGUMENTS...
     shift
     read_override "$compose_mode"
     # Put in front one by one: the last of them is read first.
+    [ -z "$COMPOSE_DRILL" ] || set -- -f "$ROOT/docker-compose.drill.yml" "$@"
     if [ "$compose_mode" = prod ]; then
         ! override_adds_services prod || set -- -f "$ROOT/docker-compose.additions.yml" "$@"
         if override_has web; then
@@ -28,7 +30,7 @@ call_compose() { # call_compose prod|dev ARGUMENTS...
         [ -z "$PROD_DB_PORT" ] || set -- -f "$ROOT/docker-compose.db-port.yml" "$@"
         ! serves_https || set -- -f "$ROOT/docker-compose.https.yml" "$@"
     fi
-    POSTDO_RUN=yes docker compose --project-directory "$ROOT" --env-file "$ENV_FILE" --progress plain -p "$PROJECT_NAME-$compose_mode" \
+    POSTDO_RUN=yes docker compose --project-directory "$ROOT" --env-file "$ENV_FILE" --progress plain -p "$PROJECT_NAME-${COMPOSE_DRILL:-$compose_mode}" \
         -f "$ROOT/docker-compose.yml" -f "$ROOT/docker-compose.$compose_mode.yml" "$@"
 }
 

@@ -2,14 +2,17 @@
 
 # In the container of the new version, before any visitor reaches it.
 smoke_test() { # smoke_test COLOUR
+    smoke_container "$(container_of prod "web-$1")"
+}
+
+smoke_container() { # smoke_container ID
     smoke_limit=400
     # A project without an admin answers 404 there.
     [ -n "$SMOKE_PATHS" ] || smoke_limit=500
     smoke_address=$(production_address)
     smoke_host=${smoke_address#*://}
-    smoke_container=$(container_of prod "web-$1")
     # shellcheck disable=SC2086 # split on purpose: a list of paths; a ? in one is no pattern
-    (set -f && docker exec -i "$smoke_container" python -I -S - "${smoke_host%/}" "${smoke_address%%://*}" "$smoke_limit" ${SMOKE_PATHS:-"$HEALTH_PATH" / /admin/login/}) \
+    (set -f && docker exec -i "$1" python -I -S - "${smoke_host%/}" "${smoke_address%%://*}" "$smoke_limit" ${SMOKE_PATHS:-"$HEALTH_PATH" / /admin/login/}) \
         <"$ROOT/lib/smoke.py"
 }
 

@@ -45,7 +45,7 @@ def _check_names(folder: Path, manifest: Manifest, summed: set[str]) -> None:
     present = {path.name for path in folder.iterdir()}
     if missing := sorted(name for name in named if not (folder / name).is_file()):
         raise Damaged(f"{missing[0]} is missing", ANOTHER)
-    if extra := sorted(present - named - {MANIFEST, SUMS, VERIFIED}):
+    if extra := sorted(present - named - {MANIFEST, SUMS, VERIFIED, VERIFIED + PART}):
         raise Damaged(f"{extra[0]} does not belong to the set", "remove it, or use another set")
     if {"database.dump", "database.dump.age"}.isdisjoint(named):
         raise Damaged("the set has no database.dump", ANOTHER)

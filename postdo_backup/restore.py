@@ -54,15 +54,15 @@ class Different(Damaged):
 
 @dataclass(frozen=True)
 class Target:
-    """Where to. ``server``: a connection string without a database, of a superuser."""
+    """Where to. ``server``: an URL without a database, of a superuser."""
 
     server: str
     database: str
     owner: str
 
     def address(self, name: str) -> str:
-        """The connection string for one of the server's databases."""
-        return f"{self.server} dbname={name}"
+        """The URL of one of the server's databases."""
+        return f"{self.server}/{name}"
 
 
 def restore(source: Source, target: Target, *, roles: bool = False) -> None:
@@ -110,7 +110,7 @@ def require_major(source: Source, major: int) -> None:
     own = int(source.manifest.postgresql["major"])
     if own > major:
         raise BackupFailed(
-            f"{source.name} is of PostgreSQL {own}, which PostgreSQL {major} here cannot read",
+            f"it is of PostgreSQL {own}, which PostgreSQL {major} here cannot read",
             f"use an older set, or restore it on a machine with PostgreSQL {own}",
         )
 

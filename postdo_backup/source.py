@@ -62,15 +62,14 @@ class Source:
                 pass
         except BackupFailed as error:
             raise BackupFailed(
-                f"{self.name} is encrypted for {self.manifest.encrypted}, "
-                "and that is not the key here",
+                f"it is encrypted for {self.manifest.encrypted}, and that is not the key here",
                 OTHER_KEY,
             ) from error
 
     def _decrypt(self) -> list[str]:
         if self.identity is None or not self.identity.is_file():
             raise BackupFailed(
-                f"{self.name} is encrypted, and there is no key here",
+                "it is encrypted, and there is no key here",
                 OTHER_KEY,
             )
         return [age("age"), "--decrypt", "--identity", str(self.identity)]

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
 from pathlib import Path
 from typing import Any
 
 from postdo.base.result import Facts
+from postdo_backup.check import check
 from postdo_backup.create import UPLOADS
 from postdo_backup.manifest import read
 from postdo_backup.output import OWNER_ONLY
@@ -27,10 +29,10 @@ def add_to(commands: Any) -> None:
         found.add_argument("--identity", type=Path, help="the file with the key of age")
         return found
 
-    add = command("usable", _usable, "what a set is, and whether it can be used here").add_argument
+    add = command("usable", _usable, "check a set, and say what it is").add_argument
     add("--major", type=int, help="of the PostgreSQL that is to read it")
     add = command("restore", _restore, "restore the database of a set, and compare").add_argument
-    add("--server", required=True, help="a connection string without a database, of a superuser")
+    add("--server", required=True, help="an URL without a database, of a superuser")
     add("--database", required=True, help="the database to create; one of that name is replaced")
     add("--owner", required=True, help="its role")
     add("--roles", action="store_true", help="restore the roles first, on a new server")
@@ -46,8 +48,9 @@ def add_to(commands: Any) -> None:
 
 
 def _usable(asked: argparse.Namespace, facts: Facts) -> None:
-    """What run.sh asks of a set whose files were checked; an empty value is not known."""
-    source = _source(asked)
+    """What run.sh asks before it uses a set, of which every file is read; empty: not known."""
+    folder = asked.folder.absolute()
+    source = Source(folder, check(folder), asked.identity)
     source.require_key()
     if asked.major:
         require_major(source, asked.major)
@@ -82,7 +85,10 @@ def _extract(asked: argparse.Namespace, _: Facts) -> None:
     source = _source(asked)
     for name in filter(source.has, asked.names):
         with source.opened(name) as file, (asked.target / name).open("wb") as written:
-            Path(written.name).chmod(OWNER_ONLY)  # one of them is .env
+            path, owner = asked.target / name, asked.target.stat()
+            path.chmod(OWNER_ONLY)  # one of them is .env
+            if os.geteuid() == 0:
+                os.chown(path, owner.st_uid, owner.st_gid)
             shutil.copyfileobj(file, written)
 
 

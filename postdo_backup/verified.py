@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 
+from postdo_backup.check import PART
 from postdo_backup.manifest import MANIFEST, VERIFIED, file_of
 
 
@@ -36,8 +37,7 @@ def record(folder: Path, seconds: int, site: str, image_id: str) -> Verification
         site,
         image_id,
     )
-    # Whole or not at all; and not in the set before, in which nothing may be that is not its own.
-    part = folder.with_name(f"{folder.name}.{VERIFIED}")
+    part = folder / (VERIFIED + PART)  # whole or not at all
     with part.open("w", encoding="utf-8") as file:
         file.write(json.dumps(asdict(found), indent=1) + "\n")
         file.flush()

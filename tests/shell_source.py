@@ -8,7 +8,7 @@ from collections.abc import Iterator
 # What these are called with is said to people.
 SAYING = (
     "say|tell|warn|fail|fail_site|usage_error|step|step_failed|try|report|mode_report|other_engine|require_smoke_test"
-    r"|cannot_write|refuse_configuration|lint|\"\$order_fail\"|\"\$1\""
+    r"|cannot_write|drill_fails|refuse_configuration|lint|\"\$order_fail\"|\"\$1\""
 )
 CALL = re.compile(
     rf"(?:^|(?<=[\s;|&(!]))(?:(?P<said>{SAYING})|printf(?: --)?|\w+=(?=[\"']))(?=\s|[\"'])"

@@ -484,7 +484,8 @@ def test_no_request_is_lost_while_a_hold_restarts_postgresql(site: Clone) -> Non
 def test_no_request_is_lost_while_a_swap_of_databases_holds_them(site: Clone) -> None:
     old = set(site.query("prod", WRITTEN).split())
     said = site.run("-0", "backup").out
-    site.run("-0", "restore", next(word for word in said.split() if word.startswith("backups/")))
+    name = next(word for word in said.split() if word.startswith("backups/"))
+    site.run("-0", "restore", f"{name}/database.dump")
     try:
         with visited(site) as acknowledged:
             site.run("-0", "restore", "--swap")

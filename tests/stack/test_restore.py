@@ -57,7 +57,9 @@ def test_a_damaged_backup_is_refused_and_leaves_no_database(site: Clone, fault: 
 
     refused = site.run("-0", "restore", f"backups/{backup.name}", ok=False)
 
-    refused.refused(
+    refused.refused("cannot be used: database.dump has", "use another set")
+    by_hand = site.run("-0", "restore", f"backups/{backup.name}/database.dump", ok=False)
+    by_hand.refused(
         "the backup could not be restored; the site's data is unchanged", "another backup"
     )
     assert databases(site) == []
@@ -82,7 +84,7 @@ def test_with_a_key_every_file_of_a_set_is_encrypted(site: Clone) -> None:
 
 
 def test_a_restore_that_was_killed_is_begun_anew(site: Clone) -> None:
-    backup = new_backup(site)
+    backup = f"{new_backup(site)}/database.dump"
     run = site.start("-0", "restore", backup)
     eventually(lambda: "restoring" in databases(site), "the restore to begin", passes=True)
     run.send(signal.SIGKILL)
@@ -96,7 +98,7 @@ def test_a_restore_that_was_killed_is_begun_anew(site: Clone) -> None:
 
 
 def test_a_second_restore_says_that_the_first_is_still_there(site: Clone) -> None:
-    backup = new_backup(site)
+    backup = f"{new_backup(site)}/database.dump"
     site.run("-0", "restore", backup)
 
     refused = site.run("-0", "restore", backup, ok=False)

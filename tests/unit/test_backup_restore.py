@@ -12,7 +12,6 @@ import tarfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import pytest
 from backup_sets import fill, request
@@ -70,9 +69,7 @@ def source(database: str, tmp_path: Path) -> Source:
 @pytest.fixture
 def server(postgres: Cluster) -> Iterator[str]:
     """The server as a superuser; what a test has restored is gone afterwards."""
-    url = urlsplit(postgres.url("postgres"))
-    login = f"user={url.username} password={url.password}"
-    yield f"host={url.hostname} port={url.port} {login}"
+    yield postgres.url("postgres").rpartition("/")[0]
     query(postgres.url("postgres"), "DROP DATABASE IF EXISTS restoring WITH (FORCE)")
 
 
@@ -101,7 +98,7 @@ def remade(source: Source, where: str) -> Source:
 def test_a_set_restores_to_exactly_what_it_was(source: Source, server: str, facts: Path) -> None:
     assert main(restore_words(source, server)) == 0
     assert fact(facts, "outcome") == ["done"]
-    count = query(f"{server} dbname=restoring", "SELECT count(*) FROM public.shop_item")
+    count = query(f"{server}/restoring", "SELECT count(*) FROM public.shop_item")
     assert count == [(50,)]
 
 
@@ -121,7 +118,7 @@ def test_a_dump_that_was_remade_with_right_sums_is_found(
 ) -> None:
     change, what = case
     query(database, change)
-    changed = remade(source, f"{server} dbname={database.rpartition('/')[2]}")
+    changed = remade(source, f"{server}/{database.rpartition('/')[2]}")
 
     assert main(["check", str(changed.folder)]) == 0, "its files are as the manifest says"
     assert main(restore_words(changed, server)) == 1
@@ -141,9 +138,7 @@ def test_a_dump_that_does_not_restore_is_found_and_leaves_no_tables(
     assert main(restore_words(source, server)) == 1
 
     assert fact(facts, "what")[0].startswith(f"{source.name} does not restore: pg_restore failed:")
-    left = query(
-        f"{server} dbname=restoring", "SELECT count(*) FROM pg_class WHERE relname ~ 'shop'"
-    )
+    left = query(f"{server}/restoring", "SELECT count(*) FROM pg_class WHERE relname ~ 'shop'")
     assert left == [(0,)]
 
 
@@ -154,23 +149,21 @@ def test_a_newer_major_is_refused_before_anything_is_created(
     manifests.write(source.folder, newer)
 
     assert main(["usable", str(source.folder), "--major", "18"]) == 1
-    assert fact(facts, "what") == [
-        f"{source.name} is of PostgreSQL 99, which PostgreSQL 18 here cannot read"
-    ]
+    assert fact(facts, "what") == ["it is of PostgreSQL 99, which PostgreSQL 18 here cannot read"]
     assert main(restore_words(source, server)) == 1
-    names = query(f"{server} dbname=postgres", "SELECT datname FROM pg_database")
+    names = query(f"{server}/postgres", "SELECT datname FROM pg_database")
     assert ("restoring",) not in names
 
 
 def test_a_database_of_that_name_is_replaced_even_while_it_is_used(
     source: Source, server: str
 ) -> None:
-    query(f"{server} dbname=postgres", "CREATE DATABASE restoring")
-    query(f"{server} dbname=restoring", "CREATE TABLE left_behind ()")
+    query(f"{server}/postgres", "CREATE DATABASE restoring")
+    query(f"{server}/restoring", "CREATE TABLE left_behind ()")
 
     assert main(restore_words(source, server)) == 0
 
-    left = query(f"{server} dbname=restoring", "SELECT to_regclass('public.left_behind')")
+    left = query(f"{server}/restoring", "SELECT to_regclass('public.left_behind')")
     assert left == [(None,)]
 
 
@@ -204,10 +197,10 @@ def test_roles_are_restored_and_those_that_are_there_are_no_error(
     try:
         for _ in range(2):
             assert main(restore_words(source, server, "--roles")) == 0
-        roles = query(f"{server} dbname=postgres", "SELECT rolname FROM pg_roles")
+        roles = query(f"{server}/postgres", "SELECT rolname FROM pg_roles")
         assert ("odd; one",) in roles
     finally:
-        query(f"{server} dbname=postgres", 'DROP ROLE IF EXISTS "odd; one"')
+        query(f"{server}/postgres", 'DROP ROLE IF EXISTS "odd; one"')
 
 
 def test_statements_are_told_apart_and_tablespaces_left_out() -> None:

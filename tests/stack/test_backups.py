@@ -1,0 +1,71 @@
+"""The whole circle of a set: made, verified, and put back after a mistake, while visitors wait."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from .clone import Clone
+from .engine import docker
+from .visitor import crowded
+
+EMAILS = "SELECT email FROM accounts_user ORDER BY 1"
+UPLOAD = "/files/public/media/face.jpg"
+
+
+@pytest.fixture
+def site(production: Clone) -> Iterator[Clone]:
+    """Production serving, with no set and no database of a restore afterwards."""
+    yield production
+    production.run("-0", "psql", "-d", "postgres", "-c", "DROP DATABASE IF EXISTS replaced")
+    for folder in (production.root / "backups").iterdir():
+        shutil.rmtree(folder)
+
+
+def sets(clone: Clone) -> list[Path]:
+    return sorted((clone.root / "backups").glob("*-prod-*Z"))
+
+
+def left_of_drill(clone: Clone) -> str:
+    """What there is of the drill's project: containers, networks and volumes."""
+    mine = ("-q", "--filter", f"label=com.docker.compose.project={clone.name}-drill")
+    return "".join(
+        docker(*what, *mine) for what in (("ps", "-a"), ("network", "ls"), ("volume", "ls"))
+    )
+
+
+def test_a_set_is_used_before_it_counts_and_brings_back_what_was_lost(site: Clone) -> None:
+    site.admin("HTTP_PORT").add_user("kept@example.com")
+    before = site.query("prod", EMAILS)
+    web = site.containers("prod")[site.live()]
+    web.run("sh", "-c", f"echo jpeg >{UPLOAD}")
+    assert "sh run.sh backup verify" in site.run("-0", "backup").out
+    (backup,) = sets(site)
+
+    said = site.run("backup", "verify").out
+
+    assert f"verified: {backup.name} restores" in said
+    verified = json.loads((backup / "verified.json").read_text())
+    assert verified["site"] == "release"
+    assert verified["seconds"] > 0
+    assert left_of_drill(site) == ""
+    assert "every set in backups/ is verified" in site.run("backup", "verify").out
+
+    # The mistake.
+    site.query("prod", "DELETE FROM accounts_user WHERE email = 'kept@example.com'")
+    web.run("rm", UPLOAD)
+    site.run("-0", "restore", ok=False).refused("would replace the data", "restore --yes")
+    assert len(sets(site)) == 1, "nothing happens before the question"
+    with crowded(site.visitor("HTTP_PORT"), "/"):
+        site.run("-0", "restore", "--yes")
+
+    assert site.query("prod", EMAILS) == before
+    assert site.containers("prod")[site.live()].run("cat", UPLOAD) == "jpeg\n"
+    assert site.admin("HTTP_PORT").is_up()
+    (newest,) = set(sets(site)) - {backup}
+    assert json.loads((newest / "manifest.json").read_text())["why"] == "before-restore"
+    site.run("-0", "restore", "--drop-old")

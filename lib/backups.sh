@@ -27,12 +27,13 @@ explain_backup() { # postdo_backup failed, or did not get to run
 write_set() { # write_set MODE WHY
     set_mode=$1
     set_image=$(image_for_backup "$1")
+    set_revision=$(image_label "$set_image" org.opencontainers.image.revision)
     # What is under way shows in the log alone.
     set -- create --set "/backups/$PROJECT_NAME-$1-$(date -u +%Y%m%dT%H%M%SZ)" --project "$PROJECT_NAME" --mode "$1" --why "$2" \
         --database "postgresql://$(superuser_of "$1")@127.0.0.1/$POSTGRES_DB" --globals "/result/$GLOBALS" \
         --site /site --env /site/.env --override /site/docker-compose.override.yml \
         --postgres-image "$POSTGRES_IMAGE" --postgres-image-id "$(docker inspect --format '{{.Image}}' "$(container_of "$1" db)")" \
-        --recipient "$BACKUP_RECIPIENT" --image-id "$(image_id "$set_image")" --revision "$(image_label "$set_image" org.opencontainers.image.revision)"
+        --recipient "$BACKUP_RECIPIENT" --image-id "$(image_id "$set_image")" --revision "${set_revision:-$APP_REVISION}"
     if [ "$set_mode" = prod ]; then
         set -- "$@" --release "$(live_release)" --uploads /uploads \
             --daily "$BACKUP_DAILY" --weekly "$BACKUP_WEEKLY" --monthly "$BACKUP_MONTHLY"
@@ -63,9 +64,10 @@ image_for_backup() { # image_for_backup MODE
     printf '%s-web:%s' "$PROJECT_NAME" "${image_tag:-next}"
 }
 
-# postdo_backup is the clone's own, not the image's: this run.sh and it are of one age then. From the kit's folder: Python
-# looks for modules where it is started first, and in /app a file of the project would be run as root. As root, who reads every file of
-# the site and of the uploads; what it writes belongs to whoever owns backups/.
+# postdo_backup, and postdo of which it uses some modules, are the clone's own, not the image's: this run.sh and they are of
+# one age then. From the kit's folder: Python looks for modules where it is started first, and in /app a file of the project
+# would be run as root. As root, who reads every file of the site and of the uploads; what it writes belongs to whoever owns
+# backups/.
 in_site_image() { # in_site_image MODE IMAGE ARGUMENTS...: of postdo_backup
     site_mode=$1
     site_image=$2
@@ -86,7 +88,7 @@ in_site_image() { # in_site_image MODE IMAGE ARGUMENTS...: of postdo_backup
     site_status=0
     docker run --rm --name "$BACKUP_CONTAINER" --user 0 --workdir /opt/kit --read-only --tmpfs /tmp --security-opt no-new-privileges:true \
         --cap-drop ALL --cap-add DAC_OVERRIDE --cap-add CHOWN --cap-add FOWNER \
-        --volume "$ROOT/postdo_backup:/opt/kit/postdo_backup:ro" --volume "$BACKUPS:/backups" \
+        --volume "$ROOT/postdo_backup:/opt/kit/postdo_backup:ro" --volume "$ROOT/postdo:/opt/kit/postdo:ro" --volume "$BACKUPS:/backups" \
         --volume "$RESULT_FOLDER:/result" --env "POSTDO_RESULT=/result/$RESULT" --env "POSTDO_MODE=$(mode_name "$site_mode")" "$@" </dev/null || site_status=$?
     UNDO=${UNDO#stop_backup_container }
     return "$site_status"

@@ -66,6 +66,9 @@ ELSEWHERE = {
     "sh run.sh hold COMMAND": r"\"hold\", \"docker\", \"restart\"",
     "sh run.sh hold docker restart postdo-prod-db-1": r"\"hold\", \"docker\", \"restart\"",
     "sh run.sh -0 restore backups/NAME/uploads.tar": r"\"-0\", \"restore\", f\"\{written",
+    "sh run.sh -0 restore backups/NAME/database.dump": r"\"restore\", f\"\{name\}/database.dump",
+    "sh run.sh -0 psql -d restored": r"\"psql\", \"-d\", \"restored\"",
+    "sh run.sh -0 restore --swap": r"\"-0\", \"restore\", \"--swap\"",
     "sh run.sh -0 backup key": r"\"-0\", \"backup\", \"key\"",
     "sh run.sh -0 status": r"\"-0\", \"status\"",
     # Where another version of PostgreSQL is to be left.

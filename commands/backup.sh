@@ -3,6 +3,7 @@
 #        sh run.sh [-0|-1] backup --why TEXT   the same; its manifest says why it was made
 #        sh run.sh [-0|-1] backup key          make the key with which sets are encrypted from then on
 #        sh run.sh backup verify [SET]         use a set of production: by default, the newest that was not verified yet
+#        sh run.sh -0 backup base [whole]      take a base backup for `restore --time`; whole: not on top of the last one
 #
 # The site keeps running. Rows and uploads that are written meanwhile belong to the next set. docs/backups.md says what a
 # set has, and what is not in it.
@@ -26,6 +27,11 @@ main() {
     verify)
         shift
         verify "$@"
+        return
+        ;;
+    base)
+        shift
+        take_base_backup "$@"
         return
         ;;
     *) unknown_argument "$1" ;;
@@ -99,4 +105,16 @@ make_key() {
 write_key() {
     (umask 077 && new_key "$(image_for_backup "$MODE")" >"$BACKUP_KEY.new") &&
         grep -q '^# public key: age1' "$BACKUP_KEY.new" && mv "$BACKUP_KEY.new" "$BACKUP_KEY"
+}
+
+take_base_backup() { # take_base_backup [whole]
+    case $#-${1-} in 0- | 1-whole) ;; *) usage_error "backup base takes nothing more, or the word whole" ;; esac
+    case $MODE in '' | prod) MODE=prod ;; *) usage_error "base backups are of production: sh run.sh -0 backup base" ;; esac
+    enter_mode
+    require_engine
+    require_own_stack prod
+    make_state_folder "$STATE"
+    take_lock prod
+    open_log backup
+    base_backup "$@"
 }

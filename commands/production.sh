@@ -115,11 +115,13 @@ release_what_was_built() {
     # A server that runs is left as it is until the release has passed on it: it may have to restart for the new .env.
     start_database prod
     start_additions prod
+    leave_restore_point "before-migrations-$release_number"
     copy_for_rehearsal prepare || refuse_without_copy fail_site
     try "Prepare the database" prepare_database || explain_preparation "$?"
     drop_copy
     prepared=$(date +%s)
     tell_migrated
+    [ -n "$(result applied)" ] || forget_restore_point "before-migrations-$release_number"
     # shellcheck disable=SC2046 # split on purpose: a list of words
     try "Start $new" start_colour "$new" || explain_unhealthy prod db $(services_of_colour "$new")
     require_smoke_test "$new" "fix the pages that the lines above name, or change SMOKE_PATHS in $(place_of SMOKE_PATHS), then run the command again"
@@ -127,6 +129,7 @@ release_what_was_built() {
     # The hook had ten minutes with it.
     ! has_hook pre-switch || is_well prod "web-$new" || explain_unhealthy prod "web-$new"
     tag_release_image
+    [ -n "$(result applied)" ] || leave_restore_point "before-release-$release_number"
     step "Switch to $new" switch_to "$new"
     finish_alone
     [ -z "$live" ] || note_switch
@@ -165,6 +168,7 @@ start_last_release() {
     tell_of_streams "$live"
     stop_other_colour "$live"
     remove_left_parts prod
+    settle_archive
     start_parts "$live"
 }
 

@@ -16,6 +16,9 @@ main() {
     for releases_number in $(release_numbers | head -n "$SHOWN_RELEASES"); do
         show_release "$releases_number"
     done
+    releases_points=$(restore_points)
+    [ -z "$releases_points" ] ||
+        say "the database from just before a release: sh run.sh -0 restore --before-release NUMBER ($releases_points)"
 }
 
 show_release() { # show_release NUMBER

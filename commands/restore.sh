@@ -2,6 +2,10 @@
 # usage: sh run.sh [-0|-1] restore [--yes] [SET]   put back a set of `backup`; without SET, the newest good one
 #        sh run.sh [-0|-1] restore BACKUP          restore a folder of a release, or a file such as SET/database.dump, as database "restored"
 #        sh run.sh -0 restore SET/uploads.tar      put back the uploads of a set; newer ones stay
+#        sh run.sh -0 restore --time "2026-11-21 10:42"     restore the database as it was then, as database "restored"
+#        sh run.sh -0 restore --before-release NUMBER       ... just before that release changed it
+#        sh run.sh -0 restore --before-migrations [NUMBER]  ... just before the last migrations, or those of that release
+#        sh run.sh -0 restore --latest                      ... at the end of the archive, of a server whose disk was lost
 #        sh run.sh [-0|-1] restore --swap          swap the site's database with "restored"
 #        sh run.sh [-0|-1] restore --drop-old      remove the database that was replaced
 #
@@ -15,6 +19,7 @@
 RESTORED=restored # the database that is to take the place of the site's
 
 main() {
+    case ${1-} in --time | --before-release | --before-migrations | --latest) restore_from_archive "$@" && return ;; esac
     restore_yes=
     restore_what=
     for restore_word; do
@@ -132,9 +137,13 @@ put_uploads_back() {
 
 # --- Other backups, in two steps ------------------------------------------------------------------------------------
 
-restore_beside() { # restore_beside NAME
+require_no_restored() {
     ! database_exists "$MODE" restored ||
         fail "the database \"restored\" already exists" "swap it with the site's: sh run.sh $(mode_flag "$MODE") restore --swap; or remove it: sh run.sh $(mode_flag "$MODE") psql -c 'DROP DATABASE restored'"
+}
+
+restore_beside() { # restore_beside NAME
+    require_no_restored
     step "Create an empty database" run_sql "$MODE" create.sql -v owner="$POSTGRES_USER"
     try "Restore $1" restore_into || {
         run_sql "$MODE" discard.sql -v name=restoring >>"$LOG_FILE" 2>&1 || true
@@ -143,6 +152,10 @@ restore_beside() { # restore_beside NAME
     }
     step "Rename it to \"restored\"" run_sql "$MODE" finish.sql
     say "the backup is now the database \"restored\". The site's database is unchanged."
+    tell_of_restored
+}
+
+tell_of_restored() {
     say "  inspect it                sh run.sh $(mode_flag "$MODE") psql -d restored"
     say "  swap it with the site's   sh run.sh $(mode_flag "$MODE") restore --swap"
 }
@@ -165,7 +178,7 @@ restore_uploads() { # restore_uploads NAME
 
 newest_backup() { # of this mode; NAME if there is none
     # shellcheck disable=SC2010,SC2012 # names of the kit's own, and by their time
-    newest_name=$(ls -t "$ROOT/backups" 2>/dev/null | grep -v -e '\.part$' -e '-uploads\.tar$' |
+    newest_name=$(ls -t "$ROOT/backups" 2>/dev/null | grep -v -e '\.part$' -e '-uploads\.tar$' -e '^archive$' |
         if [ "$MODE" = prod ]; then grep -v -E -e "$OF_DEVELOPMENT"; else grep -E -e "$OF_DEVELOPMENT"; fi | head -n 1)
     printf '%s' "${newest_name:-NAME}"
 }

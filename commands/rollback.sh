@@ -147,9 +147,17 @@ answers() { # answers COLOUR: its health check, run now
 explain_rollback() {
     explain_status=0
     look_as_it_would >>"$LOG_FILE" 2>&1 || explain_status=$?
+    [ "$explain_status" -ne 3 ] || tell_of_restore_point
     [ "$explain_status" -ne 3 ] || explain_preparation 3
     # shellcheck disable=SC2046 # split on purpose: a list of words
     explain_unhealthy prod $(services_of_colour "$new")
+}
+
+# The code cannot go back without the data, which can.
+tell_of_restore_point() {
+    rollback_point=$(point_after_release "$target")
+    [ -z "$rollback_point" ] ||
+        say "the data can go back too, to just before release $rollback_point: sh run.sh -0 restore --before-release $rollback_point"
 }
 
 # What was built last is the live version's again afterwards, for sh run.sh drift and services of the site's image.

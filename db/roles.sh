@@ -7,6 +7,7 @@
 #   settle ROLE DATABASE CREATEDB|NOCREATEDB EXTENSIONS <PASSWORD   brings roles and extensions to what they should be
 #   open ROLE <PASSWORD                                       lets postdo_release log in, and make databases
 #   close                                                     ends that
+#   archive ROLE <PASSWORD                                    lets postdo_archive replicate; archive-off ROLE ends that
 # By the socket, where the image lets everybody in: nobody has, or needs, the superuser's password. Each command can be
 # repeated. What it hands back are facts, KEY=VALUE a line (lib/result.sh reads them): where it fails, what=... and
 # next=...; said=... for a line that people should read.
@@ -17,6 +18,8 @@ set -eu
 SQL=${0%/*}/roles
 SUPERUSER=postdo_superuser
 RELEASE=postdo_release
+ARCHIVE=postdo_archive
+ARCHIVE_SQL=${0%/*}/archive
 # While a volume is moved over: who renames the superuser, and who becomes the site's role.
 MOVER=postdo_mover
 HEIR=postdo_heir
@@ -32,6 +35,8 @@ main() {
     check) check "$@" ;;
     settle) settle "$@" ;;
     open) open "$@" ;;
+    archive) archive "$@" ;;
+    archive-off) ask "$(superuser "$1")" postgres -v archive="$ARCHIVE" -f "$ARCHIVE_SQL/off.sql" ;;
     close) ask "$(superuser "$SUPERUSER")" postgres -v release="$RELEASE" -f "$SQL/close.sql" ;;
     *) stop_with "roles.sh has no command '$command'" "read its first lines" ;;
     esac
@@ -160,6 +165,18 @@ open() { # open ROLE <PASSWORD
     PASSWORD=$(cat)
     export PASSWORD
     ask "$(superuser "$1")" postgres -v role="$1" -v release="$RELEASE" -f "$SQL/open.sql"
+}
+
+# What the image writes into pg_hba.conf lets nobody replicate from elsewhere. The first line that fits counts, so one of
+# the user's own stays as it is.
+archive() { # archive ROLE <PASSWORD
+    PASSWORD=$(cat)
+    export PASSWORD
+    archive_superuser=$(superuser "$1")
+    archive_hba=$(value "$archive_superuser" postgres 'SHOW hba_file')
+    archive_line="host replication $ARCHIVE all scram-sha-256"
+    grep -qxF "$archive_line" "$archive_hba" || printf '# db/roles.sh: the archive for points in time\n%s\n' "$archive_line" >>"$archive_hba"
+    ask "$archive_superuser" postgres -At -v archive="$ARCHIVE" -f "$ARCHIVE_SQL/role.sql"
 }
 
 ask() { # ask ROLE DATABASE PSQL_ARGUMENTS...

@@ -1,6 +1,6 @@
 #!/bin/sh
 # db/start.sh: fills this machine's memory into db/postgresql.conf, then becomes the image's own entrypoint.
-# usage, in the container: sh start.sh [postgres options | --check, which only tries them]
+# usage, in the container: sh start.sh [postgres options | --check, which only tries them | --reload, for the running server]
 # Environment: POSTGRES_MAX_CONNECTIONS, PGDATA (the volume), POSTDO_CLUSTER (not the live cluster in it, but this one).
 # A first start that did not finish (a script in db/init failed) starts over.
 set -eu
@@ -15,13 +15,17 @@ main() {
     choose_cluster
     memory=$(usable_megabytes "$MEMINFO" "$CGROUP/memory.max" "$CGROUP/memory/memory.limit_in_bytes")
     POSTDO_CACHEABLE=$(cacheable_megabytes "$PGDATA/base" "$PGDATA/pg_tblspc")MB
-    export POSTDO_CACHEABLE
+    POSTDO_SLOT_WAL=$(slot_megabytes "$PGDATA")MB
+    export POSTDO_CACHEABLE POSTDO_SLOT_WAL
     {
         printf '# Written by db/start.sh for %s MB of memory.\n' "$memory"
         printf "include_if_exists = '%s/postgresql.conf'\n" "$PGDATA"
         fill_in "$memory" <"$TEMPLATE"
+        # From 17 on: what incremental base backups need (db/archive.sh).
+        [ "${PG_MAJOR:-0}" -lt 17 ] || printf 'summarize_wal = on\n'
     } >"$CONFIG"
     printf 'db/start.sh: settings for %s MB of memory in %s\n' "$memory" "$CONFIG"
+    [ "${1-}" != --reload ] || reload_settings
     [ "${1-}" != --check ] || try_settings
     [ ! -s "$PGDATA/PG_VERSION" ] || ! first_start_failed || begin_anew
     # The image wants a password for the superuser of a new volume; the first start takes it away again (db/roles.sh).
@@ -60,6 +64,12 @@ try_settings() {
     export PGDATA
     printf '%s\n' "$PG_MAJOR" >"$PGDATA/PG_VERSION"
     exec docker-entrypoint.sh postgres --check -D "$PGDATA" -c "config_file=$CONFIG"
+}
+
+# Those that need no restart count from then on.
+reload_settings() {
+    as_postgres pg_ctl reload --silent --pgdata="$PGDATA"
+    exit
 }
 
 # Scripts run in a server that listens on the socket alone, and the file of its options stays until another one has
@@ -101,6 +111,14 @@ cacheable_megabytes() { # cacheable_megabytes FOLDER...
     [ "$cacheable" -ge 1024 ] || cacheable=1024
     [ "$cacheable" -le 8192 ] || cacheable=8192
     printf '%s\n' "$cacheable"
+}
+
+# Half of what is free now; at least 256 MB, at most 8 GB.
+slot_megabytes() { # slot_megabytes FOLDER
+    slot_free=$(df -Pk "$1" 2>/dev/null | awk 'NR == 2 { printf "%d\n", $4 / 2048 }')
+    [ "${slot_free:-0}" -ge 256 ] || slot_free=256
+    [ "$slot_free" -le 8192 ] || slot_free=8192
+    printf '%s\n' "$slot_free"
 }
 
 # "${NAME}" to the variable, then "0.25% [4MB..64MB]" to a number of MB.

@@ -55,7 +55,7 @@ BEGIN {
     label = "[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?"
     rule("PROJECT_NAME", "^[a-z0-9][a-z0-9_-]*$", "lower-case letters, digits, - and _, with a letter or digit first")
     rule("POSTGRES_USER", "^[a-z_][a-z0-9_]*$", "lower-case letters, digits and _")
-    if (ENVIRON["POSTGRES_USER"] ~ /^(pg_.*|public|none|embedded_owner|postdo_(superuser|release|mover|heir))$/)
+    if (ENVIRON["POSTGRES_USER"] ~ /^(pg_.*|public|none|embedded_owner|postdo_(superuser|release|archive|mover|heir))$/)
         refuse("POSTGRES_USER in .env is '" ENVIRON["POSTGRES_USER"] "', which is reserved", "set it to another name, such as postdo")
     rule("DB_EXTENSIONS", "^([a-z][a-z0-9_-]*(,[a-z][a-z0-9_-]*)*)?$", "names separated by commas without spaces, such as postgis,vector, or leave it empty")
     rule("POSTGRES_DB", "^[a-z_][a-z0-9_]*$", "lower-case letters, digits and _")
@@ -171,6 +171,8 @@ BEGIN {
     rule("LOCK_TIMEOUT_MS", "^[1-9][0-9]*$", "a number of milliseconds, from 1")
     rule("LOCK_RETRY_SECONDS", "^[0-9]+$", "a number of seconds")
     rule("LOCK_SECONDS", "^[0-9]+$", "a number of seconds")
+    rule("PITR", "^(auto|on|off)$", "auto, on or off")
+    rule("PITR_DAYS", "^[1-9][0-9]?[0-9]?$", "a number of days up to 999, from 1")
     rule("BACKUP_KEEP", "^[1-9][0-9]*$", "a number of backups, from 1")
     ports("HTTP_PORT" (ENVIRON["HTTPS_PORT"] == "" ? "" : " HTTPS_PORT") " DEV_PORT LOCAL_PORT PGADMIN_PORT DEV_DB_PORT" (ENVIRON["PROD_DB_PORT"] == "" ? "" : " PROD_DB_PORT") (ENVIRON["DEBUG_PORT"] == "" ? "" : " DEBUG_PORT") " FLOWER_PORT DEV_FLOWER_PORT")
 }

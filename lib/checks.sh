@@ -135,6 +135,16 @@ backup_remedy() {
     fi
 }
 
+look_at_archive() {
+    archive_found=$(archive_facts)
+    for archive_key in state from base; do
+        note_text "$at.archive.$archive_key" "$(printf '%s\n' "$archive_found" | fact "$archive_key")"
+    done
+    note_number "$at.archive.kept" "$(printf '%s\n' "$archive_found" | fact kept)"
+    archive_what=$(printf '%s\n' "$archive_found" | fact what)
+    [ -z "$archive_what" ] || note_problem archive "$archive_what" "$(printf '%s\n' "$archive_found" | fact next)"
+}
+
 look_at_jobs() {
     [ -n "$(job_names)" ] || { note_nothing list "$at.jobs" && return; }
     job_number=0

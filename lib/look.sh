@@ -83,6 +83,7 @@ look_at_prod() {
     look_at_certificates
     look_at_release
     look_at_backup
+    look_at_archive
     look_at_jobs
     end_memory
     for memory_service in proxy "$web" db $beside; do look_at_memory "$memory_service"; done

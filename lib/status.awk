@@ -46,6 +46,8 @@ function show(mode, at,    i, name) {
         row("release", value[at "release.number"] ", of " value[at "release.began"] " by " value[at "release.by"])
     if (value[at "backup.path"] != "")
         row("backup", value[at "backup.path"] ", of " value[at "backup.time"] " (" bytes(value[at "backup.size"]) ")")
+    if (value[at "archive.state"] != "" && value[at "archive.state"] != "off")
+        row("archive", value[at "archive.state"] (value[at "archive.from"] != "" ? ", from " time(value[at "archive.from"]) " on" : ", no base backup yet"))
     for (i = 0; (at "jobs." i ".name") in value; i++)
         row("job", job(at "jobs." i "."))
     if ((at "tasks.waiting") in value)
@@ -70,6 +72,10 @@ function job(at,    ended) {
 function certificate(at) {
     if (value[at "issuer"] == "") return value[at "name"] " has none yet"
     return value[at "name"] ", by " value[at "issuer"] (value[at "days"] != "" ? ", " value[at "days"] " days left" : "")
+}
+
+function time(name) { # of a base backup: 20261130T184500Z
+    return substr(name, 1, 4) "-" substr(name, 5, 2) "-" substr(name, 7, 2) " " substr(name, 10, 2) ":" substr(name, 12, 2) " UTC"
 }
 
 function bytes(count) {

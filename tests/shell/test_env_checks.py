@@ -15,7 +15,11 @@ from .machine import PORT_KEYS, PROJECT, Clone
 RULES = [
     ("PROJECT_NAME", ["", "My Site", "-site", "Site", "a.b"], "lower-case letters"),
     ("POSTGRES_USER", ["", "post-do", "1user", "Postdo", "o'neill"], "lower-case letters"),
-    ("POSTGRES_USER", ["postdo_superuser", "postdo_release", "pg_site", "public"], "another name"),
+    (
+        "POSTGRES_USER",
+        ["postdo_superuser", "postdo_release", "postdo_archive", "pg_site", "public"],
+        "another name",
+    ),
     ("POSTGRES_DB", ["", "my-db", "9db"], "lower-case letters"),
     ("DB_EXTENSIONS", ["postgis, vector", "Postgis", "a,,b", "a b", "x;y"], "postgis,vector"),
     ("POSTGRES_PASSWORD", ["", "p@ss", "pass:word", "pa/ss", "pass word"], "letters, digits"),
@@ -177,6 +181,8 @@ RULES = [
     ("BACKUP_WEEKLY", ["", "-1", "all"], "a number of weeks"),
     ("BACKUP_MONTHLY", ["", "01", "all"], "a number of months"),
     ("BACKUP_KEEP", ["", "0", "all"], "a number of backups"),
+    ("PITR", ["", "yes", "Auto"], "auto, on or off"),
+    ("PITR_DAYS", ["", "0", "7d", "1000"], "a number of days"),
     *[(key, ["0", "65536", "http", "80 80", "080", "-1", "1e3"], "1 to") for key in PORT_KEYS],
     *[(key, [""], "1 to") for key in PORT_KEYS if key != "HTTPS_PORT"],
 ]

@@ -46,6 +46,9 @@ NOT_SAID = {
     "\\n== The roles in PostgreSQL",
     "copying production's database server (up to %s MB)",
     "the requests could not be held",
+    "lsn %s %s",
+    "time %s",
+    "latest %s",
     "connections that were being opened may have been lost: the old Caddy accepted until its end",
     "PROXY_MEMORY has no effect: the engine has not set the limit",
 }

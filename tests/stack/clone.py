@@ -234,6 +234,8 @@ def make_clone(origin: Path, *, owner: int | None = None, open_folder: bool = Tr
     # The watch after a switch has a test of its own; it would cost every other one half a minute.
     # And old images: all clones have one build cache, in which each would look for what is old.
     own = {"PROJECT_NAME": name, "WATCH_SECONDS": "0", "KEEP_RELEASES": "1000"}
+    # The archive has a test of its own too; each other clone would take a base backup for nothing.
+    own["PITR"] = "off"
     return Clone(root, name, {**_surroundings(), **own, "LC_ALL": "C.UTF-8", **ports})
 
 

@@ -73,6 +73,10 @@ ELSEWHERE = {
     "sh run.sh -0 psql -d restored": r"\"psql\", \"-d\", \"restored\"",
     "sh run.sh -0 restore --swap": r"\"-0\", \"restore\", \"--swap\"",
     "sh run.sh -0 backup key": r"\"-0\", \"backup\", \"key\"",
+    'sh run.sh -0 restore --time "2026-11-21 10:42"': r"\"restore\", \"--time\"",
+    "sh run.sh -0 restore --before-release 12": r"\"restore\", \"--before-release\"",
+    "sh run.sh -0 restore --latest": r"\"restore\", \"--latest\"",
+    "sh run.sh -0 backup base": r"\"backup\", \"base\"",
     "sh run.sh -0 status": r"\"-0\", \"status\"",
     # Where another version of PostgreSQL is to be left.
     "sh run.sh -0 upgrade-db": r"\"upgrade-db\", ok=False",

@@ -27,6 +27,7 @@ main() {
     require_own_stack prod
     take_lock prod
     open_log prod
+    [ "$build" = yes ] || [ -z "$(live_colour)" ] || note_meant_to_run # also if it cannot be started yet
     remove_left_copy
     remove_left_upgrade
     require_hooks
@@ -42,6 +43,7 @@ main() {
 
     if [ "$build" = yes ]; then release; else start_last_release; fi
     [ "$build" = no ] || ! serves_https || get_other_certificates
+    note_meant_to_run
     announce
 }
 

@@ -29,6 +29,7 @@ main() {
     new=$(other_colour "$live")
     db_was=$(state_of prod db)
     start_release
+    note_meant_to_run
     say "Release $target ($(release_fact "$target" version)) is serving. To go forward again: sh run.sh rollback ${serving:-NUMBER}; to release web/: sh run.sh -0"
     remind_of_maintenance
 }

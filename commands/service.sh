@@ -1,8 +1,8 @@
-# commands/service.sh: start production at boot, and its jobs and nightly backup on time, with systemd.
+# commands/service.sh: start production at boot, its jobs and nightly backup on time, and watch it, with systemd.
 # usage: sudo sh run.sh service install|remove|status
 #
-# install writes a unit that runs `sh run.sh -0 --no-build` at boot and `sh run.sh -0 stop` at shutdown, and a timer that
-# runs `sh run.sh jobs --due` every minute. remove deletes them; the site keeps running.
+# install writes a unit that runs `sh run.sh -0 --no-build` at boot and `sh run.sh -0 stop` at shutdown, and timers that run
+# `sh run.sh jobs --due` and `sh run.sh -0 watch --minute` every minute. remove deletes them; the site keeps running.
 
 UNIT_FOLDER=/etc/systemd/system
 
@@ -14,7 +14,7 @@ main() {
     *) usage_error "service takes one argument: install, remove or status" ;;
     esac
     UNIT="$PROJECT_NAME.service" # of another clone too, if that has this name
-    TIMER="$PROJECT_NAME-jobs.timer"
+    TIMERS="$PROJECT_NAME-jobs.timer $PROJECT_NAME-watch.timer"
     ! engine_answers || require_own_stack prod
     case $1 in
     install) install_unit "$1" ;;
@@ -31,12 +31,15 @@ install_unit() {
     docker image inspect "$PROJECT_NAME-web:$(live_colour)" >/dev/null 2>&1 ||
         not_built prod
     write_unit production.service "$UNIT"
-    write_unit jobs.service "${TIMER%.timer}.service"
-    write_unit jobs.timer "$TIMER"
+    for unit_file in jobs.service jobs.timer watch.service watch.timer; do write_unit "$unit_file" "$PROJECT_NAME-$unit_file"; done
+    # One that an older kit has started, which did not note it.
+    ! mode_runs prod || note_meant_to_run
     systemctl daemon-reload
-    systemctl enable "$UNIT" "$TIMER" >/dev/null 2>&1 || fail "systemctl enable $UNIT failed" "find out why: systemctl status $UNIT"
+    # shellcheck disable=SC2086 # split on purpose: a list of words
+    systemctl enable "$UNIT" $TIMERS >/dev/null 2>&1 || fail "systemctl enable $UNIT failed" "find out why: systemctl status $UNIT"
     # Started as well, so that systemd knows that there is something to stop when the machine goes down.
-    systemctl start "$UNIT" "$TIMER" || fail "systemctl start $UNIT failed" "find out why: journalctl -u $UNIT -n 50"
+    # shellcheck disable=SC2086
+    systemctl start "$UNIT" $TIMERS || fail "systemctl start $UNIT failed" "find out why: journalctl -u $UNIT -n 50"
     say "$UNIT starts production at boot, from $ROOT"
 }
 
@@ -59,8 +62,11 @@ remove_unit() {
     [ -f "$UNIT_FOLDER/$UNIT" ] || { say "$UNIT is not installed" && return; }
     # Disabled, not stopped: the site keeps serving, and a job that runs goes on.
     systemctl disable "$UNIT" >/dev/null 2>&1 || true
-    systemctl disable --now "$TIMER" >/dev/null 2>&1 || true
-    rm -f "$UNIT_FOLDER/$UNIT" "$UNIT_FOLDER/$TIMER" "$UNIT_FOLDER/${TIMER%.timer}.service"
+    rm -f "$UNIT_FOLDER/$UNIT"
+    for unit_timer in $TIMERS; do
+        systemctl disable --now "$unit_timer" >/dev/null 2>&1 || true
+        rm -f "$UNIT_FOLDER/$unit_timer" "$UNIT_FOLDER/${unit_timer%.timer}.service"
+    done
     systemctl daemon-reload
     say "$UNIT is removed. The site keeps running; to stop it: sh run.sh -0 stop"
 }

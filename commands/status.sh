@@ -38,7 +38,3 @@ watch_status() {
         sleep "$EVERY"
     done
 }
-
-show_facts() { # show_facts page|json
-    printf '%s\n' "$FACTS" | LC_ALL=C awk -f "$ROOT/lib/$([ "$1" = json ] && printf json || printf status).awk"
-}

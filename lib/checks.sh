@@ -1,6 +1,5 @@
-# lib/checks.sh: what a look (lib/look.sh) checks besides the services: tasks, requests, memory, certificates, backups, jobs, disk.
-
-LONG_WAIT=600 # seconds that a task waits before it is a problem
+# lib/checks.sh: what a look (lib/look.sh) notes besides the services: tasks, requests, memory, certificates, backups, jobs, the
+# database, the machine. Which of these numbers are problems, lib/checks.awk decides.
 
 # Of the parts tasks and tasks-db: the queues, as Redis or PostgreSQL has them.
 look_at_tasks() { # look_at_tasks prod|dev
@@ -13,17 +12,7 @@ look_at_tasks() { # look_at_tasks prod|dev
         return 0
     fi
     for tasks_fact in waiting running oldest failed unknown; do
-        tasks_value=$(printf '%s\n' "$tasks_facts" | fact "$tasks_fact")
-        note_number "$at.tasks.$tasks_fact" "$tasks_value"
-        case $tasks_fact-$tasks_value in
-        *- | *-0) ;;
-        oldest-*)
-            [ "$tasks_value" -le "$LONG_WAIT" ] ||
-                note_problem tasks-waiting "a task has been waiting for $tasks_value s" "find out what the worker does: sh run.sh $(mode_flag "$1") logs worker; for more at once, raise TASKS_CONCURRENCY in .env"
-            ;;
-        failed-*) note_problem tasks-failed "$tasks_value tasks failed in the last 24 hours" "find out why: sh run.sh $(mode_flag "$1") logs worker" ;;
-        unknown-*) note_problem tasks-unknown "$tasks_value tasks are kept that no worker knows by name" "release the code that has them: sh run.sh $(mode_flag "$1") (docs/tasks.md)" ;;
-        esac
+        note_number "$at.tasks.$tasks_fact" "$(printf '%s\n' "$tasks_facts" | fact "$tasks_fact")"
     done
 }
 
@@ -37,19 +26,19 @@ look_at_maintenance() {
 }
 
 look_at_hold() {
-    hold_since=${locked_by#* }
+    hold_since=${locked_by#* * }
+    hold_since=${hold_since%% (*}
     note_text "$at.visitors" "no answer yet: requests are held"
-    note_problem held "requests are held since ${hold_since#* }, until process ${locked_by%% *} lets them through" "if that takes too long, stop it: kill ${locked_by%% *}"
+    note_problem held "requests are held since $hold_since, until process ${locked_by%% *} lets them through" "if that takes too long, stop it: kill ${locked_by%% *}"
 }
 
 look_at_requests() {
-    requests=$(recent_answers)
+    requests=$(recent_requests)
     note_number "$at.requests.minutes" "$RECENTLY"
-    note_number "$at.requests.answers" "${requests% *}"
-    note_number "$at.requests.errors" "${requests#* }"
+    for requests_fact in answers errors slow logins; do
+        note_number "$at.requests.$requests_fact" "$(printf '%s\n' "$requests" | fact "$requests_fact")"
+    done
     note_number "$at.requests.open" "$(open_at_proxy)"
-    [ "${requests#* }" -lt 5 ] || [ "$((${requests#* } * 100))" -le "${requests% *}" ] ||
-        note_problem errors "${requests#* } of ${requests% *} requests failed in the last $RECENTLY minutes" "find out why: sh run.sh -0 logs web"
 }
 
 look_at_memory() { # look_at_memory SERVICE
@@ -168,6 +157,28 @@ look_at_jobs() {
         note_problem jobs "nothing starts the scheduled jobs$([ -z "$BACKUP_AT" ] || printf ' and the nightly backup')" "$(timer_remedy)"
 }
 
+# Not a problem of the site; but who wants to be told has to have a timer that looks.
+look_at_watch() {
+    watch_looked=$(cat "$WATCH/looked" 2>/dev/null) || true
+    if [ -n "$watch_looked" ]; then
+        note_text "$at.watch.looked" "$(date -r "$WATCH/looked" '+%Y-%m-%d %H:%M:%S')"
+    else
+        note_nothing empty "$at.watch.looked"
+    fi
+    note_text "$at.watch.tells" "$(tells_whom)"
+    [ -z "$ALERT_WEBHOOKS$ALERT_EMAIL$HEARTBEAT_URL" ] || [ "$(($(date +%s) - ${watch_looked:-0}))" -le "$UNCHECKED" ] || [ "$COMMAND" = watch ] ||
+        note_problem watch "nothing looks after production, so nobody is told of anything" "set up the timer: sudo sh run.sh service install; without systemd: docs/alerts.md"
+}
+
+tells_whom() {
+    tells=$(
+        [ -z "$ALERT_WEBHOOKS" ] || printf ', webhooks'
+        [ -z "$ALERT_EMAIL" ] || printf ', mail'
+        ! has_hook alert || printf ', hooks/alert'
+    )
+    printf '%s' "${tells:-, nobody}" | sed 's/^, //'
+}
+
 job_text() { # job_text KEY: of job_seen, if it is known
     [ -z "$(job_fact "$job_seen" "$1")" ] || note_text "$job_at.$1" "$(job_fact "$job_seen" "$1")"
 }
@@ -179,7 +190,61 @@ look_at_disk() {
     note_number "$at.disk.free" "$disk_free"
     note_number "$at.disk.size" "${disk%% *}"
     note_text "$at.disk.path" "${disk#* }"
-    [ "${disk_free:-0}" -ge 1048576000 ] || note_problem disk "the disk of ${disk#* } has less than 1000 MB left, which a release needs" "$FREE_DISK"
+}
+
+look_at_machine() {
+    note_number "$at.machine.memory" "$(of_meminfo MemTotal)"
+    note_number "$at.machine.available" "$(of_meminfo MemAvailable)"
+    note_number "$at.machine.started" "$(awk -v now="$(date +%s)" '{ printf "%.0f\n", now - $1 }' /proc/uptime 2>/dev/null)"
+    note_text "$at.machine.clock" "$(case $(timedatectl show -p NTPSynchronized --value 2>/dev/null) in yes) printf synchronized ;; no) printf unsynchronized ;; *) printf unknown ;; esac)"
+    note_text "$at.machine.reboot" "$([ -e "$REBOOT_REQUIRED" ] && printf required || printf no)"
+}
+
+REBOOT_REQUIRED=/run/reboot-required # Debian's and Ubuntu's updates make it
+
+of_meminfo() { # of_meminfo NAME: in bytes
+    awk -v name="$1:" '$1 == name { printf "%.0f\n", $2 * 1024 }' /proc/meminfo 2>/dev/null
+}
+
+look_at_database() {
+    is_well prod db || return 0
+    database_facts=$(in_time docker exec -u postgres "$(container_of prod db)" \
+        psql -XqAt -U "$POSTGRES_USER" -d "$POSTGRES_DB" -f /etc/postdo/facts.sql </dev/null 2>/dev/null) || return 0
+    [ -n "$database_facts" ] || return 0
+    for database_fact in connections connections_limit transaction wraparound archive; do
+        note_number "$at.database.$database_fact" "$(printf '%s\n' "$database_facts" | fact "$database_fact")"
+    done
+}
+
+# How often Docker has started each again, since it was made or started by hand.
+look_at_restarts() { # look_at_restarts SERVICE...
+    restarts_services=" $* "
+    restarts_ids=$(docker ps -aq --filter label=com.docker.compose.oneoff=False --filter "label=com.docker.compose.project=$PROJECT_NAME-prod")
+    [ -n "$restarts_ids" ] || return 0
+    # shellcheck disable=SC2086 # split on purpose: a list of words
+    restarts_counts=$(docker inspect --format '{{.RestartCount}} {{index .Config.Labels "com.docker.compose.service"}}' $restarts_ids 2>/dev/null) || return 0
+    while read -r restarts_count restarts_service; do
+        case $restarts_services in *" $restarts_service "*) note_number "$at.restarts.$restarts_service" "$restarts_count" ;; esac
+    done <<LINES
+$restarts_counts
+LINES
+}
+
+# Of the base images that run; that of Python is in the site's own, as long as nobody has removed it.
+look_at_images() {
+    for images_service in db proxy; do
+        images_container=$(container_of prod "$images_service")
+        [ -z "$images_container" ] || note_image "$images_service" "$(docker inspect --format '{{.Image}}' "$images_container" 2>/dev/null)"
+    done
+    note_image python "$(python_image)"
+}
+
+note_image() { # note_image NAME IMAGE
+    images_made=$(docker image inspect --format '{{.Created}}' "$2" 2>/dev/null | cut -c 1-10) || return 0
+    # Without a time of its own an image says that it is of 1970, or of the year 1.
+    case $images_made in 20[0-9][0-9]-*) ;; *) return 0 ;; esac
+    images_second=$(date -u -d "$images_made" +%s 2>/dev/null) || return 0
+    note_number "$at.images.$1.days" "$((($(date +%s) - images_second) / 86400))"
 }
 
 look_at_order() { # look_at_order MODE

@@ -23,17 +23,36 @@ note_nothing() { # note_nothing empty|list KEY
 }$1$TAB$2$TAB"
 }
 
+show_facts() { # show_facts page|json
+    printf '%s\n' "$FACTS" | LC_ALL=C awk -f "$ROOT/lib/$([ "$1" = json ] && printf json || printf status).awk"
+}
+
 # --- What production uses, and what it has done ---------------------------------------------------------------------
 
 RECENTLY=5 # minutes
 
-recent_answers() { # "ANSWERS ERRORS" that visitors got: from both colours, and from the proxy where it got none from them
+# What visitors got, from both colours, and from the proxy where it got nothing from them: KEY=VALUE. An answer is slow from 2 s
+# on. A login that failed is known by the starter's log, or by the answer to a form of login, which Django's admin shows again.
+recent_requests() {
     {
         for recent_colour in blue green; do
-            [ -z "$(container_of prod "web-$recent_colour")" ] || count_answers "$recent_colour" --since "${RECENTLY}m"
+            recent_container=$(container_of prod "web-$recent_colour")
+            [ -z "$recent_container" ] || docker logs --tail "$WATCHED_LINES" --since "${RECENTLY}m" "$recent_container" 2>&1 || true
         done
-        [ -z "$(container_of prod proxy)" ] || count_proxy_errors "${RECENTLY}m"
-    } | awk '{ all += $1; bad += $2 } END { print all + 0, bad + 0 }'
+        recent_container=$(container_of prod proxy)
+        [ -z "$recent_container" ] || docker logs --tail "$WATCHED_LINES" --since "${RECENTLY}m" "$recent_container" 2>&1 || true
+    } | LC_ALL=C awk '
+        /"logger":"http.log.error/ && /"status":5[0-9][0-9]/ { answers++; errors++ }
+        /"message": "Login (failed|not tried)/ { told++ }
+        !/"logger": "gunicorn.access"/ || !/"status": [1-5][0-9][0-9]/ { next }
+        { answers++ }
+        /"status": 5[0-9][0-9]/ { errors++ }
+        match($0, /"seconds": [0-9.]+/) { if (substr($0, RSTART + 11, RLENGTH - 11) + 0 >= 2) slow++ }
+        /"method": "POST"/ && (/"path": "[^"]*login/ && /"status": 4(00|01|03|29)/ || /"path": "[^"]*admin\/login\/[^"]*"/ && /"status": 200/) { seen++ }
+        END {
+            if (told > seen) seen = told
+            printf "answers=%d\nerrors=%d\nslow=%d\nlogins=%d\n", answers, errors, slow, seen
+        }'
 }
 
 # What the proxy has passed on to the site, and has no answer to yet; nothing if Caddy cannot tell. (It names a busy address

@@ -214,5 +214,5 @@ timer_remedy() {
 }
 
 cron_line() { # for a machine without systemd
-    printf '* * * * * cd %s && sh run.sh jobs --due >/dev/null' "'$ROOT'"
+    printf '* * * * * cd %s && { sh run.sh jobs --due & sh run.sh -0 watch --minute; } >/dev/null' "'$ROOT'"
 }

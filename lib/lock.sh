@@ -1,6 +1,6 @@
 # lib/lock.sh: one run.sh at a time for each mode.
 #
-# A lock is a file that says who holds it: "PID START DATE TIME". It is made whole under another name and linked, which
+# A lock is a file that says who holds it: "PID START DATE TIME (COMMAND)". It is made whole under another name and linked, which
 # is atomic on every file system and fails if the lock is there. flock(1) would do, but not on every laptop.
 # Its owner is a process: when that is gone, also by kill -9, the next run takes the lock over.
 
@@ -10,7 +10,7 @@ take_lock() { # take_lock NAME
     make_state_folder "$STATE"
     lock_path="$STATE/lock-$1"
     lock_mine="$STATE/owner.$$"
-    printf '%s %s %s\n' "$$" "$(process_start "$$")" "$(date '+%Y-%m-%d %H:%M:%S')" 2>/dev/null >"$lock_mine" || {
+    printf '%s %s %s (%s)\n' "$$" "$(process_start "$$")" "$(date '+%Y-%m-%d %H:%M:%S')" "${COMMAND-}" 2>/dev/null >"$lock_mine" || {
         rm -f "$lock_mine" 2>/dev/null || true
         cannot_write "$STATE"
     }
@@ -45,6 +45,10 @@ lock_is_held() { # lock_is_held HOLDER
 
 is_locked() { # is_locked NAME: by another run.sh, which is at work
     locked_by=$(cat "$STATE/lock-$1" 2>/dev/null) && [ "${locked_by%% *}" != "$$" ] && lock_is_held "$locked_by"
+}
+
+command_of() { # command_of HOLDER: of run.sh
+    printf '%s\n' "$1" | sed -n 's/.*(\(.*\))$/\1/p'
 }
 
 # Several may see the same stale lock, and a slow one must not remove the lock that a fast one has just taken: only who

@@ -18,6 +18,7 @@ look_at_modes() {
         status_code=$WELL
         status_ill=unhealthy
         "look_at_$status_mode" || status_code=$?
+        judge_numbers
         note_problems
         case $status_code in
         "$WELL") note_text "$at.state" healthy ;;
@@ -80,11 +81,17 @@ look_at_prod() {
         note_problem parts "COMPOSE_PROFILES has $PARTS_LEFT_OUT, which the version that serves was built without" "release web/ to have it: sh run.sh -0; or take it out of COMPOSE_PROFILES"
     look_at_tasks prod
     look_at_disk
+    look_at_machine
+    look_at_database
+    # shellcheck disable=SC2086 # split on purpose: a list of words
+    look_at_restarts proxy "$web" db $beside
+    look_at_images
     look_at_certificates
     look_at_release
     look_at_backup
     look_at_archive
     look_at_jobs
+    look_at_watch
     end_memory
     for memory_service in proxy "$web" db $beside; do look_at_memory "$memory_service"; done
     return "$prod_code"
@@ -155,6 +162,17 @@ note_problem() { # note_problem NAME WHAT NEXT
 }$1
 $(printf '%s\n' "$2" | head -n 1)
 $(printf '%s\n' "$3" | head -n 1)"
+}
+
+SAMPLES="$STATE/watch/samples" # of the looks of `watch` (lib/watch.sh)
+
+judge_numbers() { # of this mode
+    judge_samples=/dev/null
+    [ ! -r "$SAMPLES" ] || judge_samples=$SAMPLES
+    judge_found=$(printf '%s\n' "$FACTS" | LC_ALL=C awk -v at="$at" -v flag="$(mode_flag "$status_mode")" -v now="$(date +%s)" -v limits="$ALERT_LIMITS" \
+        -f "$ROOT/lib/limits.awk" -f "$ROOT/lib/checks.awk" "$judge_samples" facts=yes -)
+    [ -z "$judge_found" ] || PROBLEMS="$PROBLEMS${PROBLEMS:+
+}$judge_found"
 }
 
 note_problems() {

@@ -32,6 +32,7 @@ mode_runs() { # mode_runs MODE
 
 # All of a mode that uses its database. The proxy first, so that no visitor meets a site without its database.
 stop_site_prod() {
+    rm -f "$(live_folder)/meant-to-run"
     step "Stop the proxy" compose prod stop proxy
     # shellcheck disable=SC2046 # split on purpose: a list of words
     step "Stop the site" compose prod stop $(services_of_colour blue) $(services_of_colour green)
@@ -89,6 +90,16 @@ live_file() {
 
 live_folder() {
     printf '%s/live/%s' "$STATE" "$PROJECT_NAME"
+}
+
+# While this file is there, production is meant to run, and `watch` brings back what ends: from a start that went well, or the
+# one at boot, until `stop`.
+note_meant_to_run() {
+    { make_live_folder && : >"$(live_folder)/meant-to-run"; } || cannot_write "$(live_folder)"
+}
+
+is_meant_to_run() {
+    [ -e "$(live_folder)/meant-to-run" ]
 }
 
 make_live_folder() { # the proxy's own user reads it

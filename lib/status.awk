@@ -50,6 +50,8 @@ function show(mode, at,    i, name) {
         row("archive", value[at "archive.state"] (value[at "archive.from"] != "" ? ", from " time(value[at "archive.from"]) " on" : ", no base backup yet"))
     for (i = 0; (at "jobs." i ".name") in value; i++)
         row("job", job(at "jobs." i "."))
+    if ((at "watch.tells") in value)
+        row("watch", (value[at "watch.looked"] == "" ? "has not looked yet" : "looked at " value[at "watch.looked"]) ", tells " value[at "watch.tells"])
     if ((at "tasks.waiting") in value)
         row("tasks", value[at "tasks.waiting"] " waiting" (value[at "tasks.oldest"] != "" ? " (the oldest for " value[at "tasks.oldest"] " s)" : "") ", " value[at "tasks.running"] " running, " value[at "tasks.failed"] " failed in the last 24 hours")
     if ((at "requests.answers") in value)

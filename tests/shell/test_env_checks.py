@@ -57,6 +57,14 @@ RULES = [
         "http:// or https://",
     ),
     (
+        "ALERT_WEBHOOKS",
+        ["ntfy.sh/x", "https://a/x, https://b/x", "irc+https://a/x"],
+        "https://ntfy",
+    ),
+    ("ALERT_EMAIL", ["ada", "ada@a.com, bo@b.com", "Ada <ada@a.com>"], "e-mail addresses"),
+    ("HEARTBEAT_URL", ["hc-ping.com/x", "https://a/x,https://b/x"], "https://hc-ping.com"),
+    ("ALERT_LIMITS", ["disk_mb", "disk_mb=-1", "disk_mb=5,logins=3", "diks_mb=5"], "disk_mb=5000"),
+    (
         "EMAIL_URL",
         [
             "smtp.example.com",
@@ -237,6 +245,8 @@ def test_a_value_that_cannot_work_is_refused_by_name(
             "SECRET_KEY",
             "PGADMIN_DEFAULT_PASSWORD",
             "EMAIL_URL",
+            "ALERT_WEBHOOKS",
+            "HEARTBEAT_URL",
             "S3_SECRET_KEY",
         )
         found = "is not valid" if cannot_be_shown else f"is '{value}'" if value else "is "

@@ -49,7 +49,7 @@ def test_a_second_run_is_refused_with_who_is_at_work_and_since_when(clone: Clone
     with holder(clone) as run:
         result = clone.run("hold", "prod")
         result.assert_refused("another run.sh is running here (prod)", f"kill {run.pid}")
-        since = r"process (\d+), since \d{4}-\d\d-\d\d \d\d:\d\d:\d\d$"
+        since = r"process (\d+), since \d{4}-\d\d-\d\d \d\d:\d\d:\d\d \(hold\)$"
         found = re.search(since, result.err, re.MULTILINE)
         assert found, result
         assert int(found[1]) == run.pid

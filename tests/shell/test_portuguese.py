@@ -25,7 +25,7 @@ SHELL = [
 # The shell prints what these find, as parts of its messages.
 PROGRAMS = [PROJECT / "lib" / name for name in ("check.awk", "dotenv.awk", "override.awk")]
 # What these print by themselves is a table.
-TABLES = ("run.sh", "status.sh", "look.sh", "checks.sh", "releases.sh")
+TABLES = ("run.sh", "status.sh", "look.sh", "checks.sh", "watch.sh", "releases.sh")
 PROSE = re.compile(r"[a-z]{2,} [a-z(%-]")
 COMMENT = re.compile(r"(^|\s)#.*$", re.MULTILINE)
 AWK_TEXT = re.compile(r'"((?:[^"\\\n]|\\.)*)"')
@@ -40,8 +40,9 @@ NOT_SAID = {
     "glibc none",
     "pre-deploy pre-switch post-deploy deploy-failed post-rollback",
     "daily %s backup",
-    "* * * * * cd %s && sh run.sh jobs --due >/dev/null",
+    "* * * * * cd %s && { sh run.sh jobs --due & sh run.sh -0 watch --minute; } >/dev/null",
     "sh run.sh %s",
+    "%s-jobs.timer %s-watch.timer",
     "sh run.sh %s %s   ",
     "\\n== The roles in PostgreSQL",
     "copying production's database server (up to %s MB)",

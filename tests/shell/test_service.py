@@ -15,7 +15,9 @@ FILL = """. "$ROOT/commands/service.sh"
 main() {
     prepare_environment
     fill_unit production.service >"$ROOT/site.service"
-    for name in jobs.service jobs.timer; do fill_unit $name >"$ROOT/site-$name"; done
+    for name in jobs.service jobs.timer watch.service watch.timer; do
+        fill_unit $name >"$ROOT/site-$name"
+    done
 }"""
 # The folder's name, and how it stands between quotes in a unit (systemd.service(5), COMMAND LINES).
 FOLDERS = [
@@ -52,9 +54,12 @@ def test_the_unit_names_the_clone_whatever_its_path(
     assert f"ExecStop={script} -0 stop\n" in text
     jobs = (clone.root / "site-jobs.service").read_text()
     assert f"ExecStart={script} jobs --due\n" in jobs
-    assert "@" not in text + jobs
+    watch = (clone.root / "site-watch.service").read_text()
+    assert f"ExecStart={script} -0 watch --minute\n" in watch
+    assert "@" not in text + jobs + watch
     if shutil.which("systemd-analyze"):
-        names = ("site.service", "site-jobs.service", "site-jobs.timer")
+        kinds = ("jobs.service", "jobs.timer", "watch.service", "watch.timer")
+        names = ("site.service", *(f"site-{kind}" for kind in kinds))
         copies = [shutil.copy(clone.root / name, tmp_path / name) for name in names]
         done = subprocess.run(
             ["systemd-analyze", "verify", "--man=no", *copies],

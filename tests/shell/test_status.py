@@ -245,7 +245,9 @@ def paths(value: object, path: str = "") -> Iterator[tuple[str, object]]:
     if isinstance(value, dict):
         for key, inner in value.items():
             here = f"{path}.{key}" if path else key
-            here = re.sub(r"(services|memory)\.[\w-]+$", r"\1.NAME", here)
+            here = re.sub(
+                r"(services|memory|restarts|images)\.[\w-]+(?=$|\.days$)", r"\1.NAME", here
+            )
             if not isinstance(inner, dict):
                 yield here, inner
             yield from paths(inner, here)
@@ -254,6 +256,7 @@ def paths(value: object, path: str = "") -> Iterator[tuple[str, object]]:
             yield from paths(inner, f"{path}[]")
 
 
+DATABASE = "connections=9\nconnections_limit=100\ntransaction=3\nwraparound=1\narchive=0"
 TASKS = "waiting=3\nrunning=1\noldest=700\nfailed=2\nunknown=1\n"
 
 
@@ -323,6 +326,11 @@ def test_every_key_is_documented_and_of_its_type_and_every_documented_key_is_wri
     shop: Clone, docker: FakeDocker
 ) -> None:
     documented = dict(ROW.findall(text_of("docs/status-json.md")))
+    docker.answer("exec -u postgres id-db psql *facts.sql", out=DATABASE)
+    docker.answer("ps -aq --filter label=com.docker.compose.oneoff=False*", out="id-db")
+    docker.answer("inspect --format {{.RestartCount}} {{index*", out="3 db")
+    docker.answer("image inspect --format {{.Created}} *", out="2026-01-02T03:04:05Z")
+    docker.has_container("db")
     whole = as_json(shop)
     docker.answer("*/data/caddy/certificates/*", out="")
     docker.has_container("redis")

@@ -28,6 +28,7 @@ README = text_of("README.md")
 FURTHER = (
     "docs/own-project.md",
     "docs/backups.md",
+    "docs/alerts.md",
     "docs/day-two.md",
     "docs/jobs.md",
     "docs/troubleshooting.md",
@@ -59,6 +60,8 @@ ELSEWHERE = {
     "sudo sh run.sh service install": r"service install\b|\"service\", \"install\"",
     "sudo sh run.sh service remove": r"service remove\b|\"service\", \"remove\"",
     "sh run.sh adopt-stack": r"\"adopt-stack\"",
+    "sh run.sh -0 watch": r"\"-0\", \"watch\"",
+    "sh run.sh alert test": r"\"alert\", \"test\"",
     "sh run.sh releases": r"run\(\"releases\"",
     "sh run.sh rollback": r"run\(\"rollback\"",
     "sh run.sh maintenance on": r"\"maintenance\", \"on\"",

@@ -18,7 +18,7 @@ show_all() {
         "" \
         "Every mode has the same commands. If several modes run, put the mode first (sh run.sh -0 logs):" \
         ""
-    set -- init stop status logs manage shell psql dump load backup backups restore reindex plan deploy rollback releases maintenance hold jobs watch alert mail-test drift rehearse sources reset service adopt-stack doctor test lint help
+    set -- init stop status logs manage shell psql dump load backup backups restore upgrade-db reindex plan deploy rollback releases maintenance hold jobs watch alert mail-test drift rehearse sources reset service adopt-stack doctor test lint help
     tell "$(summaries "$@")" | for help_name; do
         IFS= read -r help_summary
         printf '  %-11s %s\n' "$help_name" "$help_summary"

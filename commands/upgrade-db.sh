@@ -116,7 +116,8 @@ run_upgrade_sql() { # run_upgrade_sql FILE: of db/upgrade/, on the live cluster
 }
 
 COPY_MB_A_SECOND=15 # docs/decisions/upgrade-db.md
-SWITCH_TAKES=15     # seconds, of the stop, the comparison and the start of a small database
+# Seconds, of the stop, the comparison and the start of a small database.
+SWITCH_TAKES=15
 
 ask_for_downtime() {
     fail "the site will be down for about $((SWITCH_TAKES + database_mb / COPY_MB_A_SECOND)) s while $database_mb MB are copied from PostgreSQL $old_major to $new_major" \

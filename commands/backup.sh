@@ -4,6 +4,8 @@
 #        sh run.sh [-0|-1] backup key          make the key with which sets are encrypted from then on
 #        sh run.sh backup verify [SET]         use a set of production: by default, the newest that was not verified yet
 #        sh run.sh -0 backup base [whole]      take a base backup for `restore --time`; whole: not on top of the last one
+#        sh run.sh backup offsite              copy production's sets to OFFSITE (in .env), and read back some of them
+#        sh run.sh backup fetch [SET]          bring a set back from there; without SET, list those that are there
 #
 # The site keeps running. Rows and uploads that are written meanwhile belong to the next set. docs/backups.md says what a
 # set has, and what is not in it.
@@ -32,6 +34,10 @@ main() {
     base)
         shift
         take_base_backup "$@"
+        return
+        ;;
+    offsite | fetch)
+        off_the_machine "$@"
         return
         ;;
     *) unknown_argument "$1" ;;
@@ -117,4 +123,13 @@ take_base_backup() { # take_base_backup [whole]
     take_lock prod
     open_log backup
     base_backup "$@"
+}
+
+off_the_machine() { # off_the_machine offsite | fetch [SET]
+    case $MODE in '' | prod) MODE=prod ;; *) usage_error "only production's backups are kept off the machine: sh run.sh backup $1" ;; esac
+    case $1-$# in
+    offsite-1) copy_offsite ;;
+    fetch-1 | fetch-2) fetch_set "${2-}" ;;
+    *) unknown_argument "$(shift $(($# - 1)) && printf '%s' "$1")" ;;
+    esac
 }

@@ -102,7 +102,7 @@ stop_backup_container() {
 }
 
 known_elsewhere() { # --elsewhere=SET=PLACE for each set that is also at another place
-    :
+    for known_set in $(offsite_fact set); do printf ' --elsewhere=%s=%s' "$known_set" "$OFFSITE"; done
 }
 
 # --- The key --------------------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ function remedy_of(key, remedy) {
 function rule(key, pattern, allowed,    value) {
     value = ENVIRON[key]
     if (value ~ pattern) return
-    if (key ~ /PASSWORD$|SECRET|EMAIL_URL|ALERT_WEBHOOKS|HEARTBEAT_URL/ && key !~ /UPDATE/) value = value == "" ? "is empty" : "is not valid (it is not shown here)"
+    if (key ~ /PASSWORD$|SECRET|PASSPHRASE|EMAIL_URL|ALERT_WEBHOOKS|HEARTBEAT_URL/ && key !~ /UPDATE/) value = value == "" ? "is empty" : "is not valid (it is not shown here)"
     else value = value == "" ? "is empty" : "is '" value "'"
     refuse(key " in " place(key) " " value, remedy_of(key, "set it to " allowed))
 }
@@ -135,6 +135,10 @@ BEGIN {
     rule("HEARTBEAT_URL", "^(https?://[^ ,]+)?$", "an address such as https://hc-ping.com/UUID, or leave it empty")
     limits = "(archive_minutes|connections_percent|disk_hours|disk_mb|errors_percent|image_days|logins|memory_percent|restarts|slow_percent|task_seconds|transaction_minutes|wraparound_percent)=[0-9]+"
     rule("ALERT_LIMITS", "^(" limits "( +" limits ")*)?$", "limits of docs/alerts.md with spaces between them, such as disk_mb=5000 logins=100, or leave it empty")
+    rule("OFFSITE", "^(s3:(https?://)?[^ @/]+/[^ @]+|sftp:[^ :/]+:[^ ]+|sftp://[^ /]+/[^ ]+|rest:https?://[^ @]+|/[^ ]+)?$", "s3:https://HOST/BUCKET/FOLDER, sftp:USER@HOST:/FOLDER, rest:https://HOST/FOLDER/ or an absolute path, without a login of S3 or REST (OFFSITE_USER), or leave it empty")
+    rule("OFFSITE_USER", "^[^ ]*$", "the access key of S3, or the user of the REST server, or leave it empty")
+    rule("OFFSITE_SECRET", "^[^ ]*$", "the secret key of S3, or the password of the REST server, or leave it empty")
+    rule("OFFSITE_PASSPHRASE", "^([^ ][^ ][^ ][^ ][^ ][^ ][^ ][^ ][^ ][^ ][^ ][^ ]+)?$", "at least 12 characters without spaces, or leave it empty and run sh run.sh backup offsite, which makes one")
     rule("JOB_TIMEOUT", "^[1-9][0-9]*$", "a number of seconds, from 1")
     rule("KEEP_RELEASES", "^[1-9][0-9]*$", "a number of releases, from 1")
     rule("HSTS_SECONDS", "^[0-9]+$", "a number of seconds")

@@ -134,6 +134,20 @@ look_at_archive() {
     [ -z "$archive_what" ] || note_problem archive "$archive_what" "$(printf '%s\n' "$archive_found" | fact next)"
 }
 
+look_at_offsite() {
+    [ -n "$OFFSITE" ] || { note_nothing empty "$at.offsite" && return; }
+    note_text "$at.offsite.place" "$OFFSITE"
+    note_number "$at.offsite.sets" "$(offsite_fact set | grep -c .)"
+    for offsite_key in copied checked restored; do
+        note_text "$at.offsite.$offsite_key" "$(offsite_fact "$offsite_key")"
+    done
+    if [ -z "$(offsite_fact copied)" ]; then
+        note_problem offsite "no backup was copied to $OFFSITE yet" "copy them: sh run.sh backup offsite"
+    elif [ -n "$(find "$OFFSITE_FACTS" -mmin +3000)" ]; then
+        note_problem offsite "the last copy to $OFFSITE was made more than two days ago" "copy the backups: sh run.sh backup offsite"
+    fi
+}
+
 look_at_jobs() {
     [ -n "$(job_names)" ] || { note_nothing list "$at.jobs" && return; }
     job_number=0

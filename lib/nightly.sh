@@ -27,11 +27,29 @@ run_nightly() { # false if a step failed
     NIGHTLY_FAILED="$JOBS/.failed"
     begin_job "$NIGHTLY"
     nightly_what='' nightly_next='' nightly_status=0
-    try "Back up" by_run_sh -0 backup --why schedule || nightly_failed
+    if try "Back up" by_run_sh -0 backup --why schedule; then
+        try "Verify the backup" by_run_sh backup verify || nightly_failed
+    else
+        nightly_failed
+    fi
+    ! is_running prod archive || try "Take a base backup" base_backup_by_night || nightly_failed
+    [ -z "$OFFSITE" ] || try "Copy the sets off the machine" by_run_sh backup offsite || nightly_failed
     keep_job "$NIGHTLY" "what=$nightly_what" "next=$nightly_next"
     end_job "$NIGHTLY" "$nightly_status"
     release_lock "job-$NIGHTLY"
     return "$nightly_status"
+}
+
+# It takes the lock of a release, and one may have begun meanwhile.
+base_backup_by_night() {
+    wait_until "$RELEASE_SECONDS" no_release_is_at_work || true
+    by_run_sh -0 backup base
+}
+
+RELEASE_SECONDS=3600 # for which the night waits
+
+no_release_is_at_work() {
+    ! is_locked prod
 }
 
 by_run_sh() { # by_run_sh ARGUMENTS...

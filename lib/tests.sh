@@ -25,7 +25,7 @@ run_linters() {
     lint "ruff format" in_root ruff format --check --quiet .
     lint mypy in_root mypy .
     lint "mypy (web)" in_web_of_tests mypy .
-    lint hadolint in_root hadolint Dockerfile
+    lint hadolint in_root hadolint Dockerfile lib/offsite.Dockerfile
     lint_compose
     return "$lint_status"
 }

@@ -18,6 +18,8 @@ Package: *
 Pin: release n=trixie*
 Pin-Priority: 50
 END
+    # Copies of backups. That of Debian 12 does not get on with the tests' SFTP server.
+    install_packages restic/trixie
     echo "Debian 13 from $(sed -n 's/^URIs: //p' "$TRIXIE_SOURCES" | tr '\n' ' ')"
 }
 

@@ -183,6 +183,14 @@ RULES = [
         "such as every 15m report, daily 03:30 report",
     ),
     ("BACKUP_AT", ["3:30", "24:00", "03:60", "daily", "03:30 backup"], "such as 03:30"),
+    (
+        "OFFSITE",
+        ["backup", "ftp://a/b", "s3:bucket", "rest:https://me:pw@a/", "sftp:a", "/a b", "../x"],
+        "sftp:USER@HOST:/FOLDER",
+    ),
+    ("OFFSITE_USER", ["a b"], "the access key of S3"),
+    ("OFFSITE_SECRET", ["a b"], "the secret key of S3"),
+    ("OFFSITE_PASSPHRASE", ["short", "twelve letters and spaces"], "at least 12 characters"),
     ("JOB_TIMEOUT", ["", "0", "1h"], "a number of seconds"),
     ("BACKUP_RECIPIENT", ["AGE-SECRET-KEY-1ABC", "age", "ssh-ed25519 A"], "a public key of age"),
     ("BACKUP_DAILY", ["", "0", "all"], "a number of days"),
@@ -248,6 +256,8 @@ def test_a_value_that_cannot_work_is_refused_by_name(
             "ALERT_WEBHOOKS",
             "HEARTBEAT_URL",
             "S3_SECRET_KEY",
+            "OFFSITE_SECRET",
+            "OFFSITE_PASSPHRASE",
         )
         found = "is not valid" if cannot_be_shown else f"is '{value}'" if value else "is "
         what, to_do = check(**{key: value})

@@ -19,9 +19,11 @@ from .test_jobs import kept, make_due
 from .test_starts import make_live
 
 NIGHTLY = "nightly-backup"
+NIGHT = ["prod backup --why schedule", " backup verify"]
 # Stands in for commands/backup.sh, and notes how it was called.
 BACKUP = """main() {
     printf '%s\\n' "$MODE backup $*" >>"$ROOT/made"
+    [ "${1-}" != verify ] || [ ! -e "$ROOT/no-use" ] || fail "it lacks a row" "take a new one"
     until [ ! -e "$ROOT/hangs" ]; do sleep 0.1; done
     [ ! -e "$ROOT/fails" ] || fail "the disk is full" "free some disk space"
 }"""
@@ -67,7 +69,7 @@ def test_a_new_site_is_backed_up_every_night(shop: Clone) -> None:
     for _ in range(2):
         shop.run("jobs", "--due").assert_ok()
 
-    assert made(shop) == ["prod backup --why schedule"]
+    assert made(shop) == NIGHT
     record = kept(shop, NIGHTLY)
     assert (record["exit"], record["schedule"]) == ("0", "daily 03:30 backup")
     assert "Back up" in (shop.root / record["log"]).read_text()
@@ -81,7 +83,7 @@ def test_the_time_is_a_key_and_none_means_never(shop: Clone, at: str) -> None:
 
     shop.run("jobs", "--due").assert_ok()
 
-    assert made(shop) == (["prod backup --why schedule"] if at else [])
+    assert made(shop) == (NIGHT if at else [])
 
 
 def test_it_waits_for_the_end_of_a_release(shop: Clone) -> None:
@@ -94,7 +96,7 @@ def test_it_waits_for_the_end_of_a_release(shop: Clone) -> None:
     lock.unlink()
     shop.run("jobs", "--due").assert_ok()
 
-    assert made(shop) == ["prod backup --why schedule"]
+    assert made(shop) == NIGHT
 
 
 def test_other_jobs_go_on_beside_it_and_it_never_runs_twice_at_once(
@@ -118,7 +120,7 @@ def test_other_jobs_go_on_beside_it_and_it_never_runs_twice_at_once(
 
     refused.assert_refused(f"the job {NIGHTLY} is running already", "wait until it ends")
     assert len([call for call in docker.compose_calls() if "report" in call]) == 2
-    assert made(shop) == ["prod backup --why schedule"]
+    assert made(shop) == NIGHT
 
 
 def test_under_systemd_it_gets_a_unit_of_its_own(shop: Clone, tmp_path: Path) -> None:
@@ -158,6 +160,26 @@ def test_a_failure_is_what_is_wrong_until_it_goes_well(shop: Clone) -> None:
     shop.run("jobs", NIGHTLY).assert_ok()
 
     assert [one for one in problems(shop) if "nightly" in one] == []
+
+
+def test_where_there_is_an_archive_it_gets_a_base_backup(shop: Clone, docker: FakeDocker) -> None:
+    docker.has_container("archive")
+    make_due(shop, NIGHTLY)
+
+    shop.run("jobs", "--due").assert_ok()
+
+    assert made(shop) == [*NIGHT, "prod backup base"]
+
+
+def test_a_backup_that_cannot_be_used_is_told(shop: Clone) -> None:
+    make_due(shop, NIGHTLY)
+    (shop.root / "no-use").touch()
+
+    assert "it lacks a row" in shop.run("jobs", "--due").err
+
+    assert made(shop) == NIGHT
+    (told,) = [one for one in problems(shop) if "nightly" in one]
+    assert told.endswith(": it lacks a row")
 
 
 def test_one_that_ended_with_the_machine_is_told_and_made_up_for_by_the_next(shop: Clone) -> None:

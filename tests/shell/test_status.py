@@ -335,7 +335,7 @@ def test_every_key_is_documented_and_of_its_type_and_every_documented_key_is_wri
     docker.answer("*/data/caddy/certificates/*", out="")
     docker.has_container("redis")
     docker.answer("exec id-redis redis-cli *", out=TASKS)
-    shop.set_in_env(DOMAIN="www.shop.example", COMPOSE_PROFILES="tasks")
+    shop.set_in_env(DOMAIN="www.shop.example", COMPOSE_PROFILES="tasks", OFFSITE="/mnt/disk")
     with_problems = as_json(shop)
     shop.first.clear()
     without_engine = as_json(shop)

@@ -200,7 +200,7 @@ class Clone:
                 for mode in ("prod", "dev"):
                     remove_project(self.project(mode))
                     remove_named(f"{self.project(mode)}_")
-                for image in ("web", "proxy"):
+                for image in ("web", "proxy", "offsite"):
                     remove_named(f"{self.name}-{image}")
             shutil.rmtree(self.root.parent, ignore_errors=True)
 

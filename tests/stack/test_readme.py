@@ -80,6 +80,10 @@ ELSEWHERE = {
     "sh run.sh -0 restore --before-release 12": r"\"restore\", \"--before-release\"",
     "sh run.sh -0 restore --latest": r"\"restore\", \"--latest\"",
     "sh run.sh -0 backup base": r"\"backup\", \"base\"",
+    # A place elsewhere, which a reader of the README has not.
+    "sh run.sh backup offsite": r"\"backup\", \"offsite\"",
+    "sh run.sh backup fetch": r"\"backup\", \"fetch\"\)",
+    "sh run.sh backup fetch SET": r"\"backup\", \"fetch\", ",
     "sh run.sh -0 status": r"\"-0\", \"status\"",
     # Where another version of PostgreSQL is to be left.
     "sh run.sh -0 upgrade-db": r"\"upgrade-db\", ok=False",

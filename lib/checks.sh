@@ -108,6 +108,13 @@ look_at_backup() {
     note_text "$at.backup.path" "${backup_path#"$ROOT"/}"
     note_text "$at.backup.time" "$(date -r "$backup_made" '+%Y-%m-%d %H:%M' 2>/dev/null)"
     note_number "$at.backup.size" "$(du -sk "$backup_path" 2>/dev/null | awk '{ printf "%.0f", $1 * 1024 }')"
+    if ! has_manifest "$backup_path"; then
+        note_nothing empty "$at.backup.verified"
+    elif is_verified "$backup_path"; then
+        note_text "$at.backup.verified" yes
+    else
+        note_text "$at.backup.verified" no
+    fi
     # A night may take two hours longer than the one before.
     if [ -n "$BACKUP_AT" ]; then
         [ -z "$(find "$backup_made" -prune -mmin +1560)" ] || note_problem backup "the last backup is more than 26 hours old" "$(backup_remedy)"

@@ -29,6 +29,10 @@ END {
     }
 }
 
+function verified(answer) { # of a set; what an older kit wrote is neither
+    return answer == "yes" ? ", verified" : answer == "no" ? ", not verified yet" : ""
+}
+
 function show(mode, at,    i, name) {
     printf "%-12s %s\n", mode, value[at "summary"]
     for (i = 0; (at "problems." i ".what") in value; i++)
@@ -45,7 +49,7 @@ function show(mode, at,    i, name) {
     if (value[at "release.number"] != "")
         row("release", value[at "release.number"] ", of " value[at "release.began"] " by " value[at "release.by"])
     if (value[at "backup.path"] != "")
-        row("backup", value[at "backup.path"] ", of " value[at "backup.time"] " (" bytes(value[at "backup.size"]) ")")
+        row("backup", value[at "backup.path"] ", of " value[at "backup.time"] " (" bytes(value[at "backup.size"]) ")" verified(value[at "backup.verified"]))
     if (value[at "archive.state"] != "" && value[at "archive.state"] != "off")
         row("archive", value[at "archive.state"] (value[at "archive.from"] != "" ? ", from " time(value[at "archive.from"]) " on" : ", no base backup yet"))
     if (value[at "offsite.copied"] != "")

@@ -35,6 +35,8 @@ LOCK_SECONDS = 10  # for a migration to let go; visitors queue behind whoever wa
 DUMP_OPTIONS = ("--format=custom", "--compress=1", "--no-password")
 DUMP_FACTOR = 0.5  # gzip 1 made 0.2 of 232 MB of text, numbers and their indexes
 MARGIN_MB = 200  # for what else is written meanwhile
+# The other processors are for visitors, who are served meanwhile.
+ONE_PROCESS = "SET max_parallel_workers_per_gather = 0"
 # What pg_dump locks, quoted. PostgreSQL 14 to 18.
 LOCKED = """
 SELECT format('ONLY %I.%I', n.nspname, c.relname)
@@ -106,6 +108,7 @@ def _database(request: Request, output: Output) -> Manifest:
     try:
         ((version, major, encoding, collate, ctype, name),) = db.rows(connection, SERVER)
         _check_room(request, connection)
+        db.rows(connection, ONE_PROCESS)
         with _snapshot(connection) as snapshot:
             _globals(request, output, connection, major)
             before = digests.sequences(connection)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -155,6 +156,25 @@ def test_a_production_that_is_well_says_what_it_uses_and_has_done(shop: Clone) -
         "  job        clearsessions (daily 03:30), done after 2 s, of 2026-11-30 03:30:01\n" in said
     )
     assert re.search(r"^  disk       .* free \(/", said, re.MULTILINE)
+
+
+def test_of_a_set_the_status_says_whether_it_is_verified(shop: Clone) -> None:
+    manifest = shop.root / "backups/postdo-prod-20261130T184500Z/manifest.json"
+    manifest.parent.mkdir()
+    manifest.write_text("{}")
+
+    before = as_json(shop)["production"]["backup"]
+    digest = hashlib.sha256(b"{}").hexdigest()
+    (manifest.parent / "verified.json").write_text(f'{{"manifest_sha256": "{digest}"}}')
+    after = shop.run("-0", "status").out
+    (shop.root / "backups/shop.dump").touch()
+    older = as_json(shop)["production"]["backup"]
+
+    assert (before["path"], before["verified"]) == (f"backups/{manifest.parent.name}", "no")
+    assert re.search(
+        r"^  backup     backups/postdo-prod-\S+, of .*\), verified$", after, re.MULTILINE
+    )
+    assert (older["path"], older["verified"]) == ("backups/shop.dump", None)
 
 
 def test_what_is_wrong_stands_first_with_its_remedy(shop: Clone, docker: FakeDocker) -> None:

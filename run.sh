@@ -27,7 +27,7 @@ unset COMPOSE_ANSI COMPOSE_DISABLE_ENV_FILE COMPOSE_ENV_FILES COMPOSE_FILE COMPO
     GIT_DIR GIT_INDEX_FILE GIT_WORK_TREE
 export DOCKER_BUILDKIT=1 PIP_USER=0
 
-for library in log lock facts look checks result env engine owner ports image compose parts override explain database clusters roles collation modes oneoff prepare proxy restarts colours releases release_watch hooks dry_run hold maintenance watch copy pitr uploads backups sets drill certificate front jobs nightly offsite python local manage tests; do
+for library in log lock facts look checks result env engine owner ports image compose parts override explain database clusters roles collation modes oneoff prepare proxy restarts colours releases release_watch hooks dry_run hold maintenance watch copy pitr uploads backups sets drill new_machine certificate front jobs nightly offsite python local manage tests; do
     # shellcheck source=/dev/null
     . "$ROOT/lib/$library.sh"
 done

@@ -1,5 +1,6 @@
 # commands/restore.sh: put back a backup: it is restored beside the site's data, compared, and takes its place.
 # usage: sh run.sh [-0|-1] restore [--yes] [SET]   put back a set of `backup`; without SET, the newest good one
+#        sh run.sh restore --on-new-machine SET    build and start production from a set alone, on an empty machine
 #        sh run.sh [-0|-1] restore BACKUP          restore a folder of a release, or a file such as SET/database.dump, as database "restored"
 #        sh run.sh -0 restore SET/uploads.tar      put back the uploads of a set; newer ones stay
 #        sh run.sh -0 restore --time "2026-11-21 10:42"     restore the database as it was then, as database "restored"
@@ -21,10 +22,12 @@ RESTORED=restored # the database that is to take the place of the site's
 main() {
     case ${1-} in --time | --before-release | --before-migrations | --latest) restore_from_archive "$@" && return ;; esac
     restore_yes=
+    restore_new=
     restore_what=
     for restore_word; do
         case $restore_word in
         --yes) restore_yes=yes ;;
+        --on-new-machine) restore_new=yes ;;
         --swap | --drop-old | [!-]*)
             [ -z "$restore_what" ] || unknown_argument "$restore_word"
             restore_what=$restore_word
@@ -32,6 +35,11 @@ main() {
         *) unknown_argument "$restore_word" ;;
         esac
     done
+    if [ -n "$restore_new" ]; then
+        case $restore_yes$restore_what in '' | -* | yes*) usage_error "--on-new-machine needs a set: restore --on-new-machine SET" ;; esac
+        restore_on_new_machine "$restore_what"
+        return
+    fi
     case $restore_what in
     '' | --swap | --drop-old) ;;
     *) require_backup "$restore_what" ;;

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from .clone import Clone
+from .clone import Clone, make_clone
 from .engine import docker
 from .visitor import crowded
 
@@ -69,3 +70,36 @@ def test_a_set_is_used_before_it_counts_and_brings_back_what_was_lost(site: Clon
     (newest,) = set(sets(site)) - {backup}
     assert json.loads((newest / "manifest.json").read_text())["why"] == "before-restore"
     site.run("-0", "restore", "--drop-old")
+
+
+@pytest.fixture
+def empty_machine(site: Clone, origin: Path, clones: list[Clone]) -> Iterator[Clone]:
+    """An empty folder with a name and ports of its own, and nothing of it left afterwards."""
+    machine = make_clone(origin)
+    shutil.rmtree(machine.root)
+    machine.root.mkdir()
+    clones.append(machine)
+    yield machine
+    clones.remove(machine)
+    machine.remove()
+
+
+def test_a_site_comes_back_from_a_set_alone(site: Clone, empty_machine: Clone) -> None:
+    site.admin("HTTP_PORT").add_user("moved@example.com")
+    site.containers("prod")[site.live()].run("sh", "-c", f"echo jpeg >{UPLOAD}")
+    site.run("-0", "backup")
+    (backup,) = sets(site)
+    brought = shutil.move(backup, empty_machine.root.parent / backup.name)
+    unpack = ["tar", "--no-same-owner", "-xf", brought / "site.tar.gz", "-C", empty_machine.root]
+    subprocess.run(unpack, check=True)
+
+    said = empty_machine.run("restore", "--on-new-machine", str(brought)).out
+
+    assert f"restored: {backup.name} (" in said
+    assert empty_machine.query("prod", EMAILS) == site.query("prod", EMAILS)
+    web = empty_machine.containers("prod")[empty_machine.live()]
+    assert web.run("cat", UPLOAD) == "jpeg\n"
+    password = site.env()["DJANGO_SUPERUSER_PASSWORD"]
+    empty_machine.visitor("HTTP_PORT").log_in("admin@example.com", password)
+    again = empty_machine.run("restore", "--on-new-machine", str(brought), ok=False)
+    again.refused("this machine is not empty", "sh run.sh -0 restore")

@@ -122,8 +122,9 @@ require_age() { # require_age IMAGE
     }
 }
 
+# Not into a log of the engine's.
 new_key() { # new_key IMAGE: to standard output, as age-keygen writes it
-    docker run --rm --network none --volume "$AGE:/opt/age:ro" --entrypoint /opt/age/age-keygen "$1" </dev/null
+    docker run --rm --log-driver none --network none --volume "$AGE:/opt/age:ro" --entrypoint /opt/age/age-keygen "$1" </dev/null
 }
 
 # The one line that the kit changes in .env, and only where it is empty.

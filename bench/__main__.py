@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from bench import approvals, machine, migrations, mutants, slow_clients, sockets
+from bench import approvals, machine, migrations, mutants, security, slow_clients, sockets
 from bench.changes import use_test_environment
 from bench.process import BenchError, end_on_signals, undisturbed
 from bench.story import Options, compare
@@ -89,6 +89,7 @@ COMMANDS: dict[str, Command] = {
     "mutants": mutants.main,
     "proxy": with_visitors("proxy"),
     "releases": with_visitors("releases"),
+    "security": security.main,
     "slow": slow_clients.main,
     "sockets": sockets.main,
     "tasks": with_visitors("tasks"),

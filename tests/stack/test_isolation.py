@@ -28,32 +28,49 @@ def test_nothing_but_the_proxy_publishes_a_port(production: Clone) -> None:
     assert published == {"db": set(), production.live(): set(), "proxy": {"80/tcp"}}
 
 
-def test_the_database_is_out_of_reach_for_the_proxys_network_and_has_no_way_out(
+def test_from_other_networks_the_proxy_alone_is_reached_and_the_database_has_no_way_out(
     production: Clone,
 ) -> None:
     prod = production.project("prod")
     there = production.containers("prod")
-    database = there["db"].address(f"{prod}_backend")
-    proxy = there["proxy"].address(f"{prod}_frontend")
+    backend, frontend = f"{prod}_backend", f"{prod}_frontend"
+    database, proxy = there["db"].address(backend), there["proxy"].address(frontend)
+    web = there[production.live()].address(frontend)
 
     # Each pair of one that fails and one that does not, so that neither proves too little.
     # Twice: for each network that is made, as other tests do meanwhile, Docker deletes the jump to
     # its rules, and inserts it again.
     assert not (
-        connects(production, "frontend", database, 5432)
-        and connects(production, "frontend", database, 5432)
+        connects(production, frontend, database, 5432)
+        and connects(production, frontend, database, 5432)
     )
-    assert connects(production, "backend", database, 5432)
-    assert not connects(production, "backend", proxy, 80)
-    assert connects(production, "frontend", proxy, 80)
-    assert docker("network", "inspect", "--format", "{{.Internal}}", f"{prod}_backend") == "true\n"
+    assert connects(production, backend, database, 5432)
+    assert not connects(production, backend, proxy, 80)
+    assert connects(production, frontend, proxy, 80)
+    assert docker("network", "inspect", "--format", "{{.Internal}}", backend) == "true\n"
+
+    # Whoever is in none of them, as another machine is, comes by the published port. By IPv6 there
+    # is no other way either: no container has an address of it.
+    for address, port in ((database, 5432), (web, 8000)):
+        assert not (
+            connects(production, "bridge", address, port)
+            and connects(production, "bridge", address, port)
+        ), address
+    gateway = docker(
+        "network", "inspect", "--format", "{{(index .IPAM.Config 0).Gateway}}", "bridge"
+    )
+    published = int(production.environment["HTTP_PORT"])
+    assert connects(production, "bridge", gateway.strip(), published)
+    for name, one in production.containers("prod", running=True).items():
+        for network in one.facts()["NetworkSettings"]["Networks"].values():
+            assert network["GlobalIPv6Address"] == "", name
 
 
 def connects(clone: Clone, network: str, address: str, port: int) -> bool:
-    """Whether a container in one of production's networks can connect to an address."""
+    """Whether a container in that network can connect to an address."""
     try:
         docker(
-            *("run", "--rm", "--network", f"{clone.project('prod')}_{network}"),
+            *("run", "--rm", "--network", network),
             *("--entrypoint", "python", f"{clone.name}-web:next"),
             *("-c", CONNECT, address, str(port)),
         )

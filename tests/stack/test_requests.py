@@ -349,8 +349,43 @@ def test_nothing_that_was_uploaded_can_run_and_private_files_are_for_who_may_hav
     assert send(site, get("/media/kept/page.html")).status == 200
 
 
-def test_headers_that_are_too_large_are_431(site: Clone) -> None:
+def test_headers_that_are_too_large_or_never_end_end_at_the_proxy(site: Clone) -> None:
+    slow = connect(site)
+    slow.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n")
+
     assert send(site, get("/", f"X-Large: {'x' * 60_000}")).status == 431
+    assert slow.recv(1) == b"", "closed, within the time that the socket waits"
+
+
+AMBIGUOUS = {
+    b"Content-Length: 3\r\nContent-Length: 30": 400,
+    b"Content-Length: 3, 30": 400,
+    b"Content-Length: +3": 400,
+    b"Transfer-Encoding: xchunked": 501,
+    b"Transfer-Encoding: gzip, chunked": 501,
+    b"Transfer-Encoding: chunked\r\nTransfer-Encoding: identity": 501,
+    b"Transfer-Encoding : chunked": 400,
+    b"Transfer-Encoding: \x0bchunked": 400,
+    b"X-A: b\rTransfer-Encoding: chunked": 400,
+    b"X-A: b\0c": 400,
+    b"Host: evil.example": 400,
+}
+
+
+def test_a_request_that_two_servers_could_read_differently_ends_at_the_proxy(site: Clone) -> None:
+    """No smuggling: of which length it is, and for which host, the proxy alone decides."""
+    begin = b"POST /echo/?smuggled HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
+    seen = {header: send(site, begin + header + b"\r\n\r\nabc").status for header in AMBIGUOUS}
+    strange = begin.replace(b"localhost", b"a b") + b"Content-Length: 0\r\n\r\n"
+
+    assert seen == AMBIGUOUS
+    assert send(site, strange).status == 400
+    # With both lengths chunks count, and Gunicorn gets no other.
+    both = ("Content-Length: 6", "Transfer-Encoding: chunked")
+    answer = send(site, post("/echo/?last", b"3\r\nabc\r\n0\r\n\r\n", *both))
+    assert (answer.status, answer.body) == (200, "abc")  # type: ignore[attr-defined]
+    eventually(lambda: "/echo/?last" in live(site).log(), "the line")
+    assert "smuggled" not in live(site).log()
 
 
 def test_what_gunicorn_never_sees_is_in_the_log_of_the_proxy(site: Clone) -> None:

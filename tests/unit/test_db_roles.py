@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import subprocess
 
+import pytest
 from programs import needed
 from projects import REPOSITORY, need_extensions, query
 
@@ -48,6 +49,22 @@ def test_the_role_of_a_release_that_was_killed_cannot_log_in_after_the_next_star
         run_sql("settle.sql", database, createdb="NOCREATEDB", **names)
     finally:
         query(database, f"DROP ROLE {release}; DROP ROLE {site}")
+
+
+def test_the_sites_role_loses_what_an_injection_would_use(database: str) -> None:
+    """Also one that an older kit, or somebody by hand, has made a superuser."""
+    name = f"site_{secrets.token_hex(4)}"
+    query(database, f"CREATE ROLE {name} LOGIN SUPERUSER CREATEDB CREATEROLE REPLICATION BYPASSRLS")
+    names = {"role": name, "mover": f"{name}_m", "release": f"{name}_r", "database": "none"}
+    try:
+        run_sql("settle.sql", database, createdb="NOCREATEDB", **names)
+        rights = "rolsuper, rolcreatedb, rolcreaterole, rolreplication, rolbypassrls"
+        look = f"SELECT {rights} FROM pg_roles WHERE rolname = '{name}'"  # noqa: S608
+        assert query(database, look) == [(False,) * 5]
+        with pytest.raises(Exception, match=r"permission denied|must be superuser"):
+            query(database, f"SET ROLE {name}; COPY (SELECT 1) TO PROGRAM 'true'")
+    finally:
+        query(database, f"DROP ROLE {name}")
 
 
 def test_the_site_can_copy_what_an_extension_keeps_in_tables(database: str) -> None:

@@ -14,11 +14,11 @@ from typing import IO
 
 # At the top of a clone: what is in the set as a file of its own, what is made again, what is data.
 NOT_THE_SITE = {
-    *(".git", ".postdo", "backups", ".env", "docker-compose.override.yml"),
+    *(".postdo", "backups", ".env", "docker-compose.override.yml"),
     *("web/media", "web/media-private", "web/staticfiles", "web/.mail"),
 }
 CACHES = {
-    *("__pycache__", "node_modules", ".venv", "venv"),
+    *(".git", "__pycache__", "node_modules", ".venv", "venv"),
     *(".mypy_cache", ".pytest_cache", ".ruff_cache"),
 }
 

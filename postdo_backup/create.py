@@ -31,6 +31,7 @@ DUMP, GLOBALS, UPLOADS, SITE = "database.dump", "globals.sql", "uploads.tar", "s
 ENV, OVERRIDE = "env", "override"
 LOCK_TRIES = 5  # a table was dropped between the list and the lock
 LOCK_SECONDS = 10  # for a migration to let go; visitors queue behind whoever waits for us
+LOCK_TIMEOUT, STATEMENT_TIMEOUT = "lock timeout", "statement timeout"
 # gzip 1, which every pg_restore reads: 232 MB became 48 MB in 1.0 s; 46 MB in 2.3 s with level 6.
 DUMP_OPTIONS = ("--format=custom", "--compress=1", "--no-password")
 DUMP_FACTOR = 0.5  # gzip 1 made 0.2 of 232 MB of text, numbers and their indexes
@@ -170,10 +171,10 @@ def _snapshot(connection: Any) -> Iterator[str]:
             if names:
                 db.rows(connection, f"LOCK TABLE {', '.join(names)} IN ACCESS SHARE MODE")
             break
-        except db.driver().Error:
+        except db.driver().Error as error:
             db.rows(connection, "ROLLBACK")
             if not left:
-                raise
+                raise (_locked() if LOCK_TIMEOUT in str(error) else error) from error
     ((name,),) = db.rows(connection, "SELECT pg_export_snapshot()")
     yield str(name)
     db.rows(connection, "COMMIT")
@@ -205,6 +206,22 @@ def _dump(request: Request, output: Output, major: int, snapshot: str) -> None:
         f"--lock-wait-timeout={LOCK_SECONDS}s",
         f"--dbname={address}",
     ]
+    try:
+        _run_dump(command, output, secret)
+    except BackupFailed as error:
+        if STATEMENT_TIMEOUT in error.what:  # so pg_dump waits for its locks, and for nothing else
+            raise _locked() from error
+        raise
+
+
+def _locked() -> BackupFailed:
+    return BackupFailed(
+        f"a table stayed locked for {LOCK_SECONDS} s, by a change of its definition",
+        "run the command again when that has ended",
+    )
+
+
+def _run_dump(command: list[str | Path], output: Output, secret: Mapping[str, str]) -> None:
     if output.recipient is None:  # to a file of its own, in which pg_dump notes where each table is
         with running([*command, f"--file={output.folder / DUMP}"], secret=secret):
             return

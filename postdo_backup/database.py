@@ -29,6 +29,8 @@ FIXED = {
     "idle_in_transaction_session_timeout": "0",
     "idle_session_timeout": "0",
     "transaction_timeout": "0",
+    # A statement ends when whoever waits for it was killed; else it keeps its locks to its end.
+    "client_connection_check_interval": "1s",
 }
 # Sets what the server knows of FIXED; transaction_timeout came with 17. PostgreSQL 14 to 18.
 SETTINGS = """

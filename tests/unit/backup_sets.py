@@ -49,6 +49,7 @@ def request(folder: Path, where: str, name: str = f"shop-prod-{STAMP}") -> Reque
     (site / "web/media").mkdir(parents=True, exist_ok=True)
     (site / "web/manage.py").write_text("print()\n")
     (site / "web/media/face.jpg").write_text("data\n")
+    (site / "web/.git").mkdir(exist_ok=True)
     (site / "run.sh").write_text("#!/bin/sh\n")
     uploads = folder / "uploads"
     (uploads / "public/media").mkdir(parents=True, exist_ok=True)

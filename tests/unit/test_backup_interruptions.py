@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,8 @@ from typing import Any
 import pytest
 from backup_sets import fill, request
 from programs import small_file_system
+from projects import open_connection, query
+from waiting import until
 
 from embedded_postgres import Cluster
 from postdo_backup import create as creation
@@ -37,6 +41,14 @@ STEPS: tuple[tuple[Any, str], ...] = (
     (folder, "_sync"),
     (Path, "rename"),
 )
+
+WAITING = """
+SELECT 1 FROM pg_locks WHERE NOT granted AND relation = 'shop_item'::regclass
+"""
+SLEEPING = """
+SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'PgSleep'
+"""
+SLOW_DIGEST = "SELECT pg_sleep(600)"
 
 
 @pytest.fixture(autouse=True)
@@ -116,3 +128,60 @@ def test_a_disk_that_gets_full_at_any_place_leaves_none(
         size += 8
     assert len(said) >= 2, "of pg_dump and of our own files"
     assert all("No space left" in what or "disk is full" in what for what in said), said
+
+
+def test_a_change_of_a_table_that_waits_for_the_backup_is_let_through(
+    database: str, postgres: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It comes between our lock and pg_dump's, which then waits behind it, and we for pg_dump."""
+    fill(database)
+    monkeypatch.setattr(creation, "LOCK_SECONDS", 1)
+    change = psql = None
+    real = creation._dump
+
+    def dump(*arguments: Any) -> None:
+        nonlocal change
+        change = subprocess.Popen([psql, "-qc", "ALTER TABLE shop_item ADD x int", database])
+        until(lambda: query(database, WAITING), "the change waits for our lock")
+        real(*arguments)
+
+    psql = f"{postgres.status().programs}/psql"
+    monkeypatch.setattr(creation, "_dump", dump)
+    asked = request(tmp_path, database)
+
+    with pytest.raises(BackupFailed, match="a table stayed locked for 1 s"):
+        create(asked)
+
+    assert change is not None
+    assert change.wait(60) == 0
+    assert list(asked.final.parent.iterdir()) == []
+
+
+def test_a_table_that_stays_locked_is_not_waited_for_for_ever(
+    database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(database)
+    monkeypatch.setattr(creation, "LOCK_SECONDS", 1)
+    monkeypatch.setattr(creation, "LOCK_TRIES", 1)
+    asked = request(tmp_path, database)
+    with closing(open_connection(database)) as other:
+        other.cursor().execute("BEGIN; LOCK TABLE shop_item")
+        with pytest.raises(BackupFailed, match="a table stayed locked for 1 s"):
+            create(asked)
+    assert list(asked.final.parent.iterdir()) == []
+
+
+def test_a_killed_backup_leaves_no_statement_and_no_lock(database: str, tmp_path: Path) -> None:
+    query(database, "CREATE TABLE slow (a int); INSERT INTO slow VALUES (1)")
+    asked = request(tmp_path, database)
+    pid = os.fork()
+    if pid == 0:
+        try:
+            digests.TABLES = SLOW_DIGEST
+            create(asked)
+        finally:
+            os._exit(1)
+    until(lambda: query(database, SLEEPING), "the digest is computed")
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+    until(lambda: not query(database, SLEEPING), "PostgreSQL notices")

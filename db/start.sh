@@ -21,8 +21,11 @@ main() {
         printf '# Written by db/start.sh for %s MB of memory.\n' "$memory"
         printf "include_if_exists = '%s/postgresql.conf'\n" "$PGDATA"
         fill_in "$memory" <"$TEMPLATE"
-        # From 17 on: what incremental base backups need (db/archive.sh).
-        [ "${PG_MAJOR:-0}" -lt 17 ] || printf 'summarize_wal = on\n'
+        # From 17 on: what incremental base backups need (db/archive.sh). Not with too little WAL for them (lib/drill.sh).
+        case " $* " in
+        *" wal_level=minimal "*) ;;
+        *) [ "${PG_MAJOR:-0}" -lt 17 ] || printf 'summarize_wal = on\n' ;;
+        esac
     } >"$CONFIG"
     printf 'db/start.sh: settings for %s MB of memory in %s\n' "$memory" "$CONFIG"
     [ "${1-}" != --reload ] || reload_settings

@@ -97,6 +97,21 @@ def test_memory_settings_are_shares_of_the_machine(start: Start) -> None:
     assert found["maintenance_work_mem"] == "655MB"
 
 
+@pytest.mark.parametrize(
+    ("major", "options", "summaries"),
+    [
+        ("16", (), None),
+        ("17", (), "on"),
+        ("18", ("-c", "wal_level=minimal", "-c", "fsync=off"), None),  # PostgreSQL would not start
+    ],
+)
+def test_wal_is_summarized_where_postgresql_can(
+    start: Start, major: str, options: tuple[str, ...], summaries: str | None
+) -> None:
+    found = start.run(machine_bytes=4 * GIB, options=options, surroundings={"PG_MAJOR": major})
+    assert found.get("summarize_wal") == summaries
+
+
 @pytest.mark.parametrize("file", ["memory.max", "memory/memory.limit_in_bytes"])
 def test_a_limit_of_the_container_counts_and_not_the_machine(start: Start, file: str) -> None:
     start.limit(file, 2 * GIB)

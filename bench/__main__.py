@@ -83,6 +83,7 @@ def with_visitors(name: str) -> Command:
 
 COMMANDS: dict[str, Command] = {
     "approvals": approvals.main,
+    "backups": with_visitors("backups"),
     "disk": with_visitors("disk"),
     "latency": with_visitors("latency"),
     "migrations": migrations.main,

@@ -23,7 +23,8 @@ def site(production: Clone) -> Iterator[Clone]:
     """Production serving, with no set and no database of a restore afterwards."""
     yield production
     production.run("-0", "psql", "-d", "postgres", "-c", "DROP DATABASE IF EXISTS replaced")
-    for folder in (production.root / "backups").iterdir():
+    (production.root / ".postdo/backup-key").unlink(missing_ok=True)
+    for folder in sets(production):
         shutil.rmtree(folder)
 
 
@@ -44,8 +45,10 @@ def test_a_set_is_used_before_it_counts_and_brings_back_what_was_lost(site: Clon
     before = site.query("prod", EMAILS)
     web = site.containers("prod")[site.live()]
     web.run("sh", "-c", f"echo jpeg >{UPLOAD}")
+    site.run("-0", "backup", "key")
     assert "sh run.sh backup verify" in site.run("-0", "backup").out
     (backup,) = sets(site)
+    assert (backup / "database.dump.age").exists()
 
     said = site.run("backup", "verify").out
 

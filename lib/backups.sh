@@ -110,6 +110,11 @@ known_elsewhere() { # --elsewhere=SET=PLACE for each set that is also at another
 AGE="$STATE/age"               # age and age-keygen
 BACKUP_KEY="$STATE/backup-key" # the secret one, if it is on this machine; the public one is BACKUP_RECIPIENT in .env
 
+# Who keeps the key elsewhere has a machine that writes sets, and verifies them where the key is.
+can_read_sets() {
+    [ -z "$BACKUP_RECIPIENT" ] || [ -s "$BACKUP_KEY" ]
+}
+
 # Debian's programs, for the site's image, which has the C library that they need. Two files of 5 MB, and no image of their
 # own: docs/decisions/backups.md.
 require_age() { # require_age IMAGE

@@ -86,6 +86,19 @@ def test_the_time_is_a_key_and_none_means_never(shop: Clone, at: str) -> None:
     assert made(shop) == (NIGHT if at else [])
 
 
+@pytest.mark.parametrize("here", [True, False])
+def test_where_the_key_is_elsewhere_no_night_fails_for_it(shop: Clone, here: bool) -> None:
+    shop.set_in_env(BACKUP_RECIPIENT="age1abc")
+    if here:
+        (shop.state / "backup-key").write_text("AGE-SECRET-KEY-1XYZ\n")
+    make_due(shop, NIGHTLY)
+
+    shop.run("jobs", "--due").assert_ok()
+
+    assert made(shop) == (NIGHT if here else NIGHT[:1])
+    assert kept(shop, NIGHTLY)["exit"] == "0"
+
+
 def test_it_waits_for_the_end_of_a_release(shop: Clone) -> None:
     make_due(shop, NIGHTLY)
     lock = shop.state / "lock-prod"

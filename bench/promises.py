@@ -164,6 +164,11 @@ PROMISES = (
         Fault("postdo/base/config.py", '    "DJANGO_SUPERUSER_PASSWORD",\n', ""),
     ),
     Promise(
+        "The site has no secret that only the kit needs: of alerts, of the copies of backups.",
+        f"{CIS}::test_no_container_of_the_site_has_a_secret_that_run_sh_alone_needs",
+        Fault("docker-compose.yml", '      OFFSITE_PASSPHRASE: ""\n', ""),
+    ),
+    Promise(
         "No secret is an argument of a build, which would stay in the image.",
         f"{CIS}::test_no_secret_is_given_to_a_build",
         Fault("Dockerfile", "ARG PROD_SETTINGS=config", "ARG SECRET_KEY=config"),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -30,17 +31,21 @@ PRODUCTION = (
     ("prod", "tasks-db.prod"),
     ("prod", "drill"),
 )
+OF_RUN_SH = (
+    *("ALERT_WEBHOOKS", "HEARTBEAT_URL", "OFFSITE_SECRET", "OFFSITE_PASSPHRASE"),
+    "PGADMIN_DEFAULT_PASSWORD",
+)
 DEVELOPMENT = ("dev", "debug", "tasks.dev")
 SENSITIVE = ("/boot", "/dev", "/etc", "/lib", "/proc", "/sys", "/usr", "/var", "/run")
 
 
-def services(names: tuple[str, ...]) -> dict[str, Any]:
-    """What Compose makes of these files: services and networks."""
+def services(names: tuple[str, ...], folder: Path = PROJECT) -> dict[str, Any]:
+    """What Compose makes of these files, which are in that folder: services and networks."""
     files = ["docker-compose.yml", *(f"docker-compose.{name}.yml" for name in names)]
     options = [word for file in files for word in ("-f", file)]
     done = subprocess.run(
         ["docker", "compose", *options, "--profile", "*", "config", "--format", "json"],
-        cwd=PROJECT,
+        cwd=folder,
         env={
             "PATH": os.environ["PATH"],
             "POSTDO_RUN": "yes",
@@ -194,6 +199,22 @@ def test_what_serves_reaches_no_backup_and_nothing_of_the_clone_that_it_could_ch
             writable = [mount["source"] for mount in mounts if not mount.get("read_only")]
             own = {"web": ["backups"], "archive": ["backups/archive/postdo"]}.get(name, [])
             assert writable == [f"{PROJECT}/{folder}" for folder in own], name
+
+
+def test_no_container_of_the_site_has_a_secret_that_run_sh_alone_needs(
+    has_compose: None, tmp_path: Path
+) -> None:
+    """The containers have all of .env, for the project's own keys, but for these."""
+    for path in PROJECT.glob("docker-compose*.yml"):
+        shutil.copy(path, tmp_path)
+    keys = [*OF_RUN_SH, "OF_THE_PROJECT"]
+    for file in (".env", ".env.example"):  # the second one stands for that of a drill
+        (tmp_path / file).write_text("".join(f"{key}=hush-{key}\n" for key in keys))
+
+    for names in PRODUCTION:
+        for name, one in services(names, tmp_path)["services"].items():
+            told = [value for value in one.get("environment", {}).values() if "hush-" in value]
+            assert told == (["hush-OF_THE_PROJECT"] if is_ours(one) else []), name
 
 
 # --- The image ----------------------------------------------------------------------------------

@@ -34,8 +34,8 @@ ROOT=$PROJECT STATE=$FOLDER ENV_FILE=/dev/null MODE=prod COMMAND= BACKUP_KEEP=3
 HEALTH_PATH=/readyz EMAIL_URL=
 PROJECT_NAME=shop POSTGRES_USER=shop POSTGRES_DB=shop START_TIMEOUT=9
 APP_VERSION=1.5 APP_REVISION=abc WEB_MEMORY=512m
-for library in log result modes image clusters compose parts explain prepare proxy colours releases \\
-    release_watch hooks dry_run hold maintenance copy pitr $LIBRARIES; do
+for library in log result modes image clusters compose parts explain prepare proxy colours \\
+    releases release_watch hooks dry_run hold maintenance copy pitr $LIBRARIES; do
     . "$ROOT/lib/$library.sh"
 done
 . "$ROOT/commands/$SCRIPT.sh"

@@ -8,9 +8,4 @@ SELECT unnest(ARRAY[
 ])
 FROM pg_stat_activity
 UNION ALL
-SELECT 'wraparound=' || greatest(max(age(datfrozenxid)), max(mxid_age(datminmxid))) / 21474836 FROM pg_database
-UNION ALL
--- Of a server that archives: for how many seconds the last failure lasts, since nothing came after it.
-SELECT 'archive=' || CASE WHEN last_failed_time > coalesce(last_archived_time, '-infinity')
-    THEN extract(epoch FROM now() - coalesce(last_archived_time, stats_reset))::int ELSE 0 END
-FROM pg_stat_archiver WHERE current_setting('archive_mode') <> 'off';
+SELECT 'wraparound=' || greatest(max(age(datfrozenxid)), max(mxid_age(datminmxid))) / 21474836 FROM pg_database;

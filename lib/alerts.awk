@@ -14,8 +14,8 @@ BEGIN {
     CALM = 300      # seconds without it after which a problem has ended: what comes and goes is one
     SURE = 20       # seconds between the first and the second look at what may be over in a moment
     FORGOTTEN = 86400
-    MOMENTARY = "^(service-|visitors$|down$|docker$|memory|slow$|connections$|clock$)"
-    OF_SERVICES = "^(service-|visitors$|errors$|slow$|restarts-|memory-|connections$|tasks-)"
+    MOMENTARY = "^(service-|visitors$|down$|docker$|memory|slow$|connections$|clock$|archive$)"
+    OF_SERVICES = "^(service-|visitors$|errors$|slow$|restarts-|memory-|connections$|tasks-|archive$)"
     ALWAYS_SEEN = "^(docker$|down$|back-|given-up-|site-)"
     OF_THE_OPERATOR = "^(maintenance|held|release|parts)$" # who does it knows it
 }

@@ -2,7 +2,7 @@
 # usage: awk -v now=SECONDS -f lib/bring_back.awk TRIES services=yes -
 #
 # TRIES has a line for each start so far: SECONDS NAME. The input has a line for each service that is meant to run, those
-# that others need first: NAME, STATE (stopped, unhealthy or another one) and SECONDS in that state. It prints VERB NAME: start,
+# that others need first: NAME, STATE (lib/compose.sh) and SECONDS in that state. It prints VERB NAME: start,
 # restart, or give-up after TRIES_AN_HOUR. Between two tries for one container it waits longer each time.
 
 BEGIN {

@@ -133,7 +133,7 @@ BEGIN {
     if (ENVIRON["ALERT_EMAIL"] != "" && ENVIRON["EMAIL_URL"] == "")
         refuse("ALERT_EMAIL in " place("ALERT_EMAIL") " is set, but EMAIL_URL is empty, so no mail can be sent", remedy_of("ALERT_EMAIL", "set EMAIL_URL too, or leave ALERT_EMAIL empty"))
     rule("HEARTBEAT_URL", "^(https?://[^ ,]+)?$", "an address such as https://hc-ping.com/UUID, or leave it empty")
-    limits = "(archive_minutes|connections_percent|disk_hours|disk_mb|errors_percent|image_days|logins|memory_percent|restarts|slow_percent|task_seconds|transaction_minutes|wraparound_percent)=[0-9]+"
+    limits = "(connections_percent|disk_hours|disk_mb|errors_percent|image_days|logins|memory_percent|restarts|slow_percent|task_seconds|transaction_minutes|wraparound_percent)=[0-9]+"
     rule("ALERT_LIMITS", "^(" limits "( +" limits ")*)?$", "limits of docs/alerts.md with spaces between them, such as disk_mb=5000 logins=100, or leave it empty")
     rule("OFFSITE", "^(s3:(https?://)?[^ @/]+/[^ @]+|sftp:[^ :/]+:[^ ]+|sftp://[^ /]+/[^ ]+|rest:https?://[^ @]+|/[^ ]+)?$", "s3:https://HOST/BUCKET/FOLDER, sftp:USER@HOST:/FOLDER, rest:https://HOST/FOLDER/ or an absolute path, without a login of S3 or REST (OFFSITE_USER), or leave it empty")
     rule("OFFSITE_USER", "^[^ ]*$", "the access key of S3, or the user of the REST server, or leave it empty")

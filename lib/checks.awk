@@ -132,8 +132,6 @@ function check_database(    share) {
         problem("transaction", "a transaction has been open for " int(value["database.transaction"] / 60) " minutes, which keeps PostgreSQL from cleaning up", "find it, and end it with pg_terminate_backend: sh run.sh -0 psql -c 'SELECT pid, xact_start, state, query FROM pg_stat_activity ORDER BY 2'")
     if (above("database.wraparound", "wraparound_percent"))
         problem("wraparound", value["database.wraparound"] " % of the transaction numbers are used up; PostgreSQL stops writing at 100", "let it clean up at a quiet time: sh run.sh -0 psql -c VACUUM; end old transactions first")
-    if (known("database.archive") && limit["archive_minutes"] > 0 && value["database.archive"] > limit["archive_minutes"] * 60)
-        problem("archive", "PostgreSQL has not archived anything for " int(value["database.archive"] / 60) " minutes, and has to", "find out why: sh run.sh -0 logs db")
 }
 
 function check_tasks() {

@@ -232,7 +232,7 @@ look_at_database() {
     database_facts=$(in_time docker exec -u postgres "$(container_of prod db)" \
         psql -XqAt -U "$POSTGRES_USER" -d "$POSTGRES_DB" -f /etc/postdo/facts.sql </dev/null 2>/dev/null) || return 0
     [ -n "$database_facts" ] || return 0
-    for database_fact in connections connections_limit transaction wraparound archive; do
+    for database_fact in connections connections_limit transaction wraparound; do
         note_number "$at.database.$database_fact" "$(printf '%s\n' "$database_facts" | fact "$database_fact")"
     done
 }

@@ -217,7 +217,31 @@ was_killed_for_memory() { # was_killed_for_memory CONTAINER
         [ -n "$(in_time docker events --since 1m --until=-2s --filter "container=$1" --filter event=oom 2>/dev/null)" ]
 }
 
+# A look asks for the same containers dozens of times, and each call of docker costs as much as all else that it does: so it asks
+# once, and what it says is of one moment. "MODE SERVICE CONTAINER STATE", a line each; empty otherwise.
+SNAPSHOT=
+
+take_snapshot() { # take_snapshot MODE
+    SNAPSHOT=$(containers_of "$1" | sed "s/^/$1 /") || SNAPSHOT=
+    [ -z "$SNAPSHOT" ] || SNAPSHOT="
+$SNAPSHOT
+"
+}
+
+containers_of() { # containers_of MODE: SERVICE CONTAINER STATE, a line each; STATE as state_of
+    in_time docker ps -a --no-trunc --filter "label=com.docker.compose.project=$PROJECT_NAME-$1" --filter label=com.docker.compose.oneoff=False \
+        --format '{{.Label "com.docker.compose.service"}} {{.ID}} {{.State}} {{.Status}}' 2>/dev/null | awk '
+        $3 == "restarting" { state = $3 }
+        $3 == "running" || $3 == "paused" { state = /\(unhealthy\)/ ? "unhealthy" : /\(healthy\)/ ? "healthy" : /\(health: starting\)/ ? "starting" : "running" }
+        $3 !~ /^(restarting|running|paused)$/ { state = "stopped" }
+        { print $1, $2, state }'
+}
+
 container_of() { # container_of MODE SERVICE: its id, also when it is stopped; empty if there is none
+    if [ -n "$SNAPSHOT" ]; then
+        in_snapshot "$1 $2" && printf '%s' "${snapshot_found%% *}"
+        return 0
+    fi
     docker ps -aq --filter "label=com.docker.compose.project=$PROJECT_NAME-$1" \
         --filter "label=com.docker.compose.service=$2" --filter label=com.docker.compose.oneoff=False | head -n 1
 }
@@ -226,7 +250,20 @@ is_running() { # is_running MODE SERVICE
     [ "$(state_of "$1" "$2")" != stopped ]
 }
 
+in_snapshot() { # in_snapshot "MODE SERVICE": sets snapshot_found, its container and its state
+    case $SNAPSHOT in *"
+$1 "*) ;; *) return 1 ;; esac
+    snapshot_found=${SNAPSHOT#*"
+$1 "}
+    snapshot_found=${snapshot_found%%"
+"*}
+}
+
 state_of() { # state_of MODE SERVICE: healthy, starting, unhealthy, restarting, running (no check) or stopped
+    if [ -n "$SNAPSHOT" ]; then
+        if in_snapshot "$1 $2"; then printf '%s' "${snapshot_found#* }"; else printf stopped; fi
+        return
+    fi
     state_container=$(container_of "$1" "$2")
     [ -n "$state_container" ] || { printf stopped && return; }
     docker inspect --format '{{if .State.Restarting}}restarting{{else if not .State.Running}}stopped{{else if .State.Health}}{{.State.Health.Status}}{{else}}running{{end}}' "$state_container"

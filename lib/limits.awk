@@ -2,7 +2,6 @@
 # spaces between them; 0 is never. docs/alerts.md has the same table for people.
 
 function read_limits(given,    pairs, pair, i) {
-    limit["archive_minutes"] = 60      # since PostgreSQL last archived what it has to
     limit["connections_percent"] = 90  # of POSTGRES_MAX_CONNECTIONS
     limit["disk_hours"] = 24           # until the disk is full, at the rate of the last hours
     limit["disk_mb"] = 1000            # free; a release needs as many

@@ -15,9 +15,11 @@ look_at_modes() {
         [ "$status_mode" = local ] || [ -z "$problem" ] || { count_mode "$status_mode" "$DOWN" && continue; }
         at=$(mode_name "$status_mode")
         PROBLEMS=
+        [ "$status_mode" = local ] || take_snapshot "$status_mode"
         status_code=$WELL
         status_ill=unhealthy
         "look_at_$status_mode" || status_code=$?
+        SNAPSHOT=
         judge_numbers
         note_problems
         case $status_code in

@@ -28,8 +28,8 @@ GIVEN_UP= # the same, of what is not tried any more
 # meanwhile. Not while somebody is at work on production. (docs/decisions/alerts.md)
 bring_back() {
     BACK='' GIVEN_UP=''
-    is_ours_to_watch && engine_answers || return 0
-    back_states=$(states_of_production) || return 0
+    is_ours_to_watch || return 0
+    back_states=$(containers_of prod)
     back_plan=$(printf '%s\n' "$back_states" | awk -v kept="$(services_to_keep)" -v now="$(date +%s)" '
         BEGIN { count = split(kept, order, " ") }
         !states { split($0, field, "\t"); if (field[1] ~ /^service-/) first[substr(field[1], 9)] = field[2]; next }
@@ -93,16 +93,10 @@ somebody_is_at_work() {
     case $LOOKING_COMMANDS in *" $(command_of "$locked_by") "*) return 1 ;; esac
 }
 
-states_of_production() { # NAME CONTAINER STATE a line: stopped, unhealthy, or another one, which is not for us
-    in_time docker ps -a --no-trunc --filter "label=com.docker.compose.project=$PROJECT_NAME-prod" --filter label=com.docker.compose.oneoff=False \
-        --format '{{.Label "com.docker.compose.service"}} {{.ID}} {{.State}} {{.Status}}' |
-        awk '{ print $1, $2, /\(unhealthy\)/ ? "unhealthy" : $3 ~ /^(exited|created|dead)$/ ? "stopped" : "other" }'
-}
-
 SERVICES_TO_KEEP= # once somebody has asked
 
 services_to_keep() { # those that others need first, in one line
-    [ -n "$SERVICES_TO_KEEP" ] || SERVICES_TO_KEEP="db $(additions prod early) $(services_of_colour "$(live_colour)") $(additions prod late) proxy"
+    [ -n "$SERVICES_TO_KEEP" ] || SERVICES_TO_KEEP="db $(additions prod early) $(services_of_colour "$(live_colour)") $(additions prod late) proxy archive"
     printf '%s' "$SERVICES_TO_KEEP"
 }
 

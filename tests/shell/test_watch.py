@@ -22,6 +22,13 @@ from .test_status import PAGE, site
 
 STATES = "ps -a --no-trunc*"
 WELL, ILL, DOWN = 0, 1, 2
+STARTS = r"""case $1 in
+start | restart)
+    name=${2#id-}
+    sed -i "s/^$name .*/$name $2 running Up 1 second (healthy)/" "$here"/answers/*/out
+    ;;
+esac
+"""
 
 
 @pytest.fixture
@@ -38,6 +45,10 @@ def shop(dash_clone: Clone, docker: FakeDocker, chat: Receiver) -> Clone:
     live(dash_clone, "meant-to-run").touch()
     site(docker, PAGE)
     runs(docker)
+    program = docker.folder / "docker"
+    program.write_text(
+        program.read_text().replace("here=${0%/*}\n", f"here=${{0%/*}}\n{STARTS}", 1)
+    )
     docker.answer("inspect --format {{.HostConfig.RestartPolicy.Name}} *", out="unless-stopped")
     docker.answer("inspect --format {{if .State.OOMKilled}}*", out="exit code 137")
     (dash_clone.root / "backups").mkdir()
@@ -60,7 +71,9 @@ def live(clone: Clone, name: str) -> Path:
 def runs(docker: FakeDocker, **states: str) -> None:
     """What Docker says of the containers: running, or as a test says."""
     names = ("db", "web-blue", "web-green", "proxy")
-    found = {name: states.get(name.replace("-", "_"), "running Up 2 hours") for name in names}
+    found = {
+        name: states.get(name.replace("-", "_"), "running Up 2 hours (healthy)") for name in names
+    }
     found["web-green"] = states.get("web_green", "exited Exited (0) 2 days ago")
     docker.answer(STATES, out="\n".join(f"{name} id-{name} {how}" for name, how in found.items()))
 
@@ -124,7 +137,7 @@ def test_the_other_color_and_what_runs_once_are_left_alone(shop: Clone, docker: 
     watch(shop)
     docker.answer("inspect --format {{.HostConfig.RestartPolicy.Name}} *", out="no")
     runs(docker, proxy=KILLED)
-    watch(shop)
+    watch(shop, ILL)
     assert started(docker) == []
 
 
@@ -247,6 +260,7 @@ def test_without_python_an_image_that_is_here_sends(
 
 def watch_again(shop: Clone, docker: FakeDocker) -> str:
     (shop.state / "watch/tries").write_text("")
+    runs(docker, proxy=KILLED)
     return watch(shop).out
 
 

@@ -180,13 +180,28 @@ def test_its_timer_runs_the_jobs_that_are_due(machine: Machine) -> None:
 
     machine.container.run(*start)
 
-    (seen,) = json.loads(machine.run("-0", "status", "--json").stdout)["production"]["jobs"]
+    jobs = json.loads(machine.run("-0", "status", "--json").stdout)["production"]["jobs"]
+    (seen,) = (one for one in jobs if one["name"] == "clearsessions")
     assert (seen["state"], seen["exit"]) == ("done", 0), machine.container.run("cat", job)
 
 
+def test_its_watch_starts_again_what_is_killed(machine: Machine) -> None:
+    timer = f"{machine.name}-watch.timer"
+    assert machine.container.run("systemctl", "is-active", timer) == "active\n"
+    proxy = f"{machine.name}-prod-proxy-1"
+    machine.container.run("docker", "kill", proxy)
+
+    eventually(machine.site_answers, "the site, by the timer alone", 120)
+
+    journal = ("journalctl", "-u", f"{machine.name}-watch.service")
+    said = "had stopped (exit code 137) and was started again"
+    eventually(lambda: said in machine.container.run(*journal), "it in the journal", 60)
+
+
 def test_the_units_are_clean(machine: Machine) -> None:
-    jobs = [f"/etc/systemd/system/{machine.name}-jobs.{kind}" for kind in ("service", "timer")]
-    verified = machine.container.try_run("systemd-analyze", "verify", machine.unit, *jobs)
+    kinds = ("jobs.service", "jobs.timer", "watch.service", "watch.timer")
+    others = [f"/etc/systemd/system/{machine.name}-{kind}" for kind in kinds]
+    verified = machine.container.try_run("systemd-analyze", "verify", machine.unit, *others)
 
     assert (verified.returncode, verified.stdout, verified.stderr) == (0, "", "")
 

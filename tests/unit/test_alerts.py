@@ -33,7 +33,6 @@ WELL: dict[str, object] = {
     "database.connections_limit": 100,
     "database.transaction": 2,
     "database.wraparound": 9,
-    "database.archive": 0,
     "tasks.waiting": 3,
     "tasks.oldest": 2,
     "tasks.failed": 0,
@@ -153,7 +152,6 @@ def test_when_all_is_well_nothing_is_told_in_a_day_of_load(looks: Looks) -> None
 FAULTS: dict[str, tuple[dict[str, object], int]] = {
     "disk": ({"disk.free": 900 << 20}, 0),
     "memory": ({"machine.available": GB // 50}, 0),
-    "archive": ({"database.archive": 3700}, 0),
     "restarts-web-blue": ({"restarts.web-blue": 1}, 0),
     "errors": ({"requests.errors": 300}, 0),
     "slow": ({"requests.slow": 1500}, 0),
@@ -170,6 +168,7 @@ FAULTS: dict[str, tuple[dict[str, object], int]] = {
 # What a look finds by itself; a deaf worker is one that is unhealthy.
 NAMED = (
     "backup",
+    "archive",
     "service-web-blue",
     "service-worker-blue",
     "visitors",

@@ -115,12 +115,20 @@ look_at_backup() {
     else
         note_text "$at.backup.verified" no
     fi
+    # Each night verifies what it wrote.
+    if [ -n "$BACKUP_AT" ] && [ -n "$(sets_older_than_days 3)" ] && [ -z "$(find "$ROOT/backups" -maxdepth 2 -name verified.json -mtime -3)" ]; then
+        note_problem verified "no backup has been verified in the last three days" "verify the newest one: sh run.sh backup verify; how the last nights ended: sh run.sh jobs"
+    fi
     # A night may take two hours longer than the one before.
     if [ -n "$BACKUP_AT" ]; then
         [ -z "$(find "$backup_made" -prune -mmin +1560)" ] || note_problem backup "the last backup is more than 26 hours old" "$(backup_remedy)"
     else
         [ -z "$(find "$backup_made" -prune -mtime +1)" ] || note_problem backup "the last backup is more than two days old" "$(backup_remedy)"
     fi
+}
+
+sets_older_than_days() { # sets_older_than_days DAYS: of production
+    find "$ROOT/backups" -maxdepth 2 -name manifest.json -mtime "+$(($1 - 1))" | grep -v -E -e "$OF_DEVELOPMENT" -e '\.part/'
 }
 
 backup_remedy() {

@@ -49,15 +49,25 @@ $back_plan
 LINES
     [ -z "$back_locked" ] || release_lock prod
     [ -n "$back_done" ] || return 0
-    wait_until "$BACK_SECONDS" done_are_well || true
+    wait_until "$BACK_SECONDS" need_not_wait || true
     BACK=$(printf '%s\n' "$back_done" | while IFS="$TAB" read -r back_service back_what; do
         printf 'back-%s-%s\t%s %s; it is %s after %s s\tfind out why: sh run.sh -0 logs %s\n' "$back_service" "$back_began" "$back_service" \
             "$back_what" "$(state_of prod "$back_service")" "$(($(date +%s) - back_began))" "${back_service%%-*}"
     done)
 }
 
-done_are_well() {
-    for back_well in $(printf '%s\n' "$back_done" | cut -f 1); do is_well prod "$back_well" || return 1; done
+# What was started is well, or something has ended, which is more urgent.
+need_not_wait() {
+    containers_of prod | awk -v started="$(printf '%s\n' "$back_done" | cut -f 1)" -v kept="$(services_to_keep)" '
+        BEGIN {
+            count = split(started, name)
+            for (i = 1; i <= count; i++) is_started[name[i]]
+            count = split(kept, name)
+            for (i = 1; i <= count; i++) is_kept[name[i]]
+        }
+        $1 in is_kept && $3 == "stopped" { ended = 1 }
+        $1 in is_started && $3 !~ /^(healthy|running)$/ { waits = 1 }
+        END { exit waits && !ended }'
 }
 
 bring_back_one() { # bring_back_one start|restart|give-up SERVICE CONTAINER

@@ -13,7 +13,7 @@ function remedy_of(key, remedy) {
 function rule(key, pattern, allowed,    value) {
     value = ENVIRON[key]
     if (value ~ pattern) return
-    if (key ~ /PASSWORD$|SECRET|PASSPHRASE|EMAIL_URL|ALERT_WEBHOOKS|HEARTBEAT_URL/ && key !~ /UPDATE/) value = value == "" ? "is empty" : "is not valid (it is not shown here)"
+    if (key ~ /PASSWORD$|SECRET|PASSPHRASE|EMAIL_URL|ALERT_WEBHOOKS|HEARTBEAT_URL|SENTRY_DSN/ && key !~ /UPDATE/) value = value == "" ? "is empty" : "is not valid (it is not shown here)"
     else value = value == "" ? "is empty" : "is '" value "'"
     refuse(key " in " place(key) " " value, remedy_of(key, "set it to " allowed))
 }
@@ -132,6 +132,7 @@ BEGIN {
     rule("ALERT_EMAIL", "^([^ ,@]+@[^ ,@]+(,[^ ,@]+@[^ ,@]+)*)?$", "e-mail addresses separated by commas without spaces, or leave it empty")
     if (ENVIRON["ALERT_EMAIL"] != "" && ENVIRON["EMAIL_URL"] == "")
         refuse("ALERT_EMAIL in " place("ALERT_EMAIL") " is set, but EMAIL_URL is empty, so no mail can be sent", remedy_of("ALERT_EMAIL", "set EMAIL_URL too, or leave ALERT_EMAIL empty"))
+    rule("SENTRY_DSN", "^(https?://[^@/ ]+@[^@ ]+/[0-9]+)?$", "the DSN of a project, such as https://KEY@sentry.example.com/1, or leave it empty")
     rule("HEARTBEAT_URL", "^(https?://[^ ,]+)?$", "an address such as https://hc-ping.com/UUID, or leave it empty")
     limits = "(connections_percent|disk_hours|disk_mb|errors_percent|image_days|logins|memory_percent|restarts|slow_percent|task_seconds|transaction_minutes|wraparound_percent)=[0-9]+"
     rule("ALERT_LIMITS", "^(" limits "( +" limits ")*)?$", "limits of docs/alerts.md with spaces between them, such as disk_mb=5000 logins=100, or leave it empty")

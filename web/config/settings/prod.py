@@ -1,6 +1,6 @@
 """Production: nothing works that is not configured, and with DOMAIN everything is HTTPS."""
 
-from config import env, mail
+from config import env, mail, sentry
 from config.database import postgresql
 
 from .base import *
@@ -89,3 +89,8 @@ STORAGES["staticfiles"] = {
 }
 
 LOGGING["handlers"]["console"]["formatter"] = "json"
+
+# --- Errors ---------------------------------------------------------------------------------------
+
+if SENTRY_DSN := env.secret("SENTRY_DSN", ""):
+    sentry.start(SENTRY_DSN, release=APP_VERSION, environment=APP_MODE)

@@ -123,7 +123,11 @@ release_what_was_built() {
     drop_copy
     prepared=$(date +%s)
     tell_migrated
-    [ -n "$(result applied)" ] || forget_restore_point "before-migrations-$release_number"
+    if [ -n "$(result applied)" ]; then
+        move_restore_point "before-migrations-$release_number" "$(result before | tail -n 1)"
+    else
+        forget_restore_point "before-migrations-$release_number"
+    fi
     # shellcheck disable=SC2046 # split on purpose: a list of words
     try "Start $new" start_colour "$new" || explain_unhealthy prod db $(services_of_colour "$new")
     require_smoke_test "$new" "fix the pages that the lines above name, or change SMOKE_PATHS in $(place_of SMOKE_PATHS), then run the command again"

@@ -107,6 +107,13 @@ leave_restore_point() { # leave_restore_point NAME
     fi
 }
 
+# To the place that postdo has noted: what was written during the rehearsal is before the migrations too.
+move_restore_point() { # move_restore_point NAME "LSN SECONDS"
+    point_from=$(restore_point "$1")
+    [ -n "$2" ] && [ -n "$point_from" ] || return 0
+    printf '%s=%s %s\n' "$1" "$2" "${point_from##* }" >>"$(archive_folder)/points" || warn "cannot write $(archive_folder)/points"
+}
+
 # Nothing happened after it that anybody would want to go back from.
 forget_restore_point() { # forget_restore_point NAME
     points_file="$(archive_folder)/points"

@@ -54,6 +54,10 @@ from postdo.swap import swap
 # As the journal has them, besides "done".
 OUTCOMES: dict[type[PostdoError], str] = {Undone: "undone", NotUndone: "not-undone"}
 STOPPED = "stopped"
+# Where the WAL is and what time it is, in seconds: PostgreSQL 14 and newer.
+PLACE = """
+SELECT pg_current_wal_insert_lsn()::text || ' ' || extract(epoch FROM clock_timestamp())::bigint
+"""
 BEGUN = "begun"  # of a concurrent run that nobody can say the end of: it was killed
 
 
@@ -149,7 +153,15 @@ def _pass_gate(change: _Change, approval: str) -> None:
         raise
 
 
+def _note_place(change: _Change) -> None:
+    """Say from where the database can be recovered as it was before the migrations."""
+    with suppress(DatabaseError, InterfaceError):
+        ((place,),) = rows(change.subject.session, PLACE)
+        change.subject.run.console.facts.add("before", place)
+
+
 def _apply(change: _Change, approval: str) -> tuple[str, ...]:
+    _note_place(change)
     if change.plan.mode == "swap":
         return _swap(change)
     rehearsal = change.plan.findings.rehearsal
@@ -208,6 +220,7 @@ def _passed(record: RunRecord) -> set[tuple[str, str]]:
 
 
 def _concurrently(change: _Change) -> tuple[str, ...]:
+    _note_place(change)
     subject = change.subject
     change.plan = replace(change.plan, mode=concurrent.MODE)
     subject.journal.record(change.record(BEGUN, change.plan.line, ()))

@@ -23,7 +23,7 @@ require_disk build_image try_what_restarts start_database start_additions stop_a
 stop_database copy_for_rehearsal drop_copy keep_logs note_name in_proxy show_tail
 smoke_test remove_old_images watch_new_version drain hold_requests release_requests
 limit_proxy_memory stop_accepting require_proxy_image
-leave_restore_point forget_restore_point stop_archive
+leave_restore_point forget_restore_point move_restore_point stop_archive
 """
 
 

@@ -154,6 +154,8 @@ def test_a_point_is_left_where_there_is_an_archive_and_can_be_forgotten(machine:
 
     for name in ("before-release-1", "before-migrations-2"):
         assert machine.run("leave_restore_point", name).returncode == 0
+    machine.run("move_restore_point", "before-migrations-2", "0/4000000 1796062599")
+    assert machine.run("restore_point", "before-migrations-2").stdout == "0/4000000 1796062599 77\n"
     machine.run("forget_restore_point", "before-migrations-2")
 
     assert (machine.archive / "points").read_text() == "before-release-1=0/30000F8 1796062512 77\n"

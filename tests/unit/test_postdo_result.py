@@ -52,6 +52,7 @@ def test_each_ending_is_told_as_facts(tmp_path: Path, database: str) -> None:
     assert facts["applied"] == "shop.0002_price"
     assert "shop.0001_initial\nshop.0002_price" in facts["migration"]
     assert Path(facts["backup"]).parent == Path(backups)
+    assert re.fullmatch(r"[0-9A-F]+/[0-9A-F]+ [0-9]+", facts["before"])
     assert "what" not in facts
     for line in facts["said"].splitlines():
         assert f"postdo: {line}\n" in done.out

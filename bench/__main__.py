@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from bench import approvals, machine, migrations, mutants, security, slow_clients, sockets
+from bench import approvals, archive, machine, migrations, mutants, security, slow_clients, sockets
 from bench.changes import use_test_environment
 from bench.process import BenchError, end_on_signals, undisturbed
 from bench.story import Options, compare
@@ -83,6 +83,7 @@ def with_visitors(name: str) -> Command:
 
 COMMANDS: dict[str, Command] = {
     "approvals": approvals.main,
+    "archive": archive.main,
     "backups": with_visitors("backups"),
     "disk": with_visitors("disk"),
     "latency": with_visitors("latency"),

@@ -2,7 +2,7 @@
 # db/archive.sh: keeps what production's database does, as it does it, so that it can be recovered as it was at any time.
 # usage, in the container `archive`: sh archive.sh run            receives write-ahead log (WAL) until it is stopped
 #                                    sh archive.sh base [whole]   takes a base backup; removes what is older than PITR_DAYS
-# Environment: PGHOST, PGUSER, PGPASSWORD (the role of db/archive/role.sql), PITR_DAYS.
+# Environment: PGHOST, PGUSER, PGPASSWORD (the role of db/archive/role.sql), PITR_DAYS, PITR_SYNC.
 #
 # /archive (backups/archive/PROJECT_NAME of the clone) has a folder for each sequence of WAL without a gap:
 #   20261130T184500Z/about                 system=, major=, segment_bytes=, why= it began: first, lost-wal or other-server
@@ -41,6 +41,10 @@ main() {
 
 # --- Receiving ------------------------------------------------------------------------------------------------------
 
+# Each commit waits until it is on this disk (db/healthy.sh).
+synchronous=
+[ "${PITR_SYNC:-off}" = off ] || synchronous=--synchronous
+
 receiver= # its process, and that of a base backup that was taken because there was none
 baser=
 next_base=0
@@ -75,7 +79,8 @@ receive() {
         note failed "the replication slot $SLOT cannot be made" "find out why: sh run.sh -0 logs archive"
         return 0
     }
-    pg_receivewal --directory="$sequence/wal" --slot="$SLOT" --no-loop --no-password --status-interval=5 ${PITR_SYNCHRONOUS:+--synchronous} &
+    # By this name a commit waits for it, and not for a base backup of the same role.
+    PGAPPNAME=$SLOT pg_receivewal --directory="$sequence/wal" --slot="$SLOT" --no-loop --no-password --status-interval=5 $synchronous &
     receiver=$!
     receive_ticks=0
     while kill -0 "$receiver" 2>/dev/null; do

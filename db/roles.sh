@@ -7,7 +7,8 @@
 #   settle ROLE DATABASE CREATEDB|NOCREATEDB EXTENSIONS <PASSWORD   brings roles and extensions to what they should be
 #   open ROLE <PASSWORD                                       lets postdo_release log in, and make databases
 #   close                                                     ends that
-#   archive ROLE <PASSWORD                                    lets postdo_archive replicate; archive-off ROLE ends that
+#   archive ROLE on|off <PASSWORD                             lets postdo_archive replicate; on: commits wait for it
+#   archive-off ROLE                                          ends that
 # By the socket, where the image lets everybody in: nobody has, or needs, the superuser's password. Each command can be
 # repeated. What it hands back are facts, KEY=VALUE a line (lib/result.sh reads them): where it fails, what=... and
 # next=...; said=... for a line that people should read.
@@ -36,7 +37,7 @@ main() {
     settle) settle "$@" ;;
     open) open "$@" ;;
     archive) archive "$@" ;;
-    archive-off) ask "$(superuser "$1")" postgres -v archive="$ARCHIVE" -f "$ARCHIVE_SQL/off.sql" ;;
+    archive-off) archive_off "$@" ;;
     close) ask "$(superuser "$SUPERUSER")" postgres -v release="$RELEASE" -f "$SQL/close.sql" ;;
     *) stop_with "roles.sh has no command '$command'" "read its first lines" ;;
     esac
@@ -169,7 +170,7 @@ open() { # open ROLE <PASSWORD
 
 # What the image writes into pg_hba.conf lets nobody replicate from elsewhere. The first line that fits counts, so one of
 # the user's own stays as it is.
-archive() { # archive ROLE <PASSWORD
+archive() { # archive ROLE on|off <PASSWORD
     PASSWORD=$(cat)
     export PASSWORD
     archive_superuser=$(superuser "$1")
@@ -177,6 +178,20 @@ archive() { # archive ROLE <PASSWORD
     archive_line="host replication $ARCHIVE all scram-sha-256"
     grep -qxF "$archive_line" "$archive_hba" || printf '# db/roles.sh: the archive for points in time\n%s\n' "$archive_line" >>"$archive_hba"
     ask "$archive_superuser" postgres -At -v archive="$ARCHIVE" -f "$ARCHIVE_SQL/role.sql"
+    if [ "$2" = on ]; then : >"$PGDATA/postdo-archive-sync"; else wait_for_no_archive "$archive_superuser"; fi
+}
+
+# Before the slot goes: nobody is to wait for it then.
+archive_off() { # archive_off ROLE
+    off_superuser=$(superuser "$1")
+    wait_for_no_archive "$off_superuser"
+    ask "$off_superuser" postgres -v archive="$ARCHIVE" -f "$ARCHIVE_SQL/off.sql"
+}
+
+wait_for_no_archive() { # wait_for_no_archive SUPERUSER
+    [ -e "$PGDATA/postdo-archive-sync" ] || return 0
+    rm -f "$PGDATA/postdo-archive-sync"
+    ask "$1" postgres -f "$ARCHIVE_SQL/sync-off.sql"
 }
 
 ask() { # ask ROLE DATABASE PSQL_ARGUMENTS...

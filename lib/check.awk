@@ -185,6 +185,7 @@ BEGIN {
     rule("LOCK_RETRY_SECONDS", "^[0-9]+$", "a number of seconds")
     rule("LOCK_SECONDS", "^[0-9]+$", "a number of seconds")
     rule("PITR", "^(auto|on|off)$", "auto, on or off")
+    rule("PITR_SYNC", "^(on|off)$", "on or off")
     rule("PITR_DAYS", "^[1-9][0-9]?[0-9]?$", "a number of days up to 999, from 1")
     rule("BACKUP_KEEP", "^[1-9][0-9]*$", "a number of backups, from 1")
     ports("HTTP_PORT" (ENVIRON["HTTPS_PORT"] == "" ? "" : " HTTPS_PORT") " DEV_PORT LOCAL_PORT PGADMIN_PORT DEV_DB_PORT" (ENVIRON["PROD_DB_PORT"] == "" ? "" : " PROD_DB_PORT") (ENVIRON["DEBUG_PORT"] == "" ? "" : " DEBUG_PORT") " FLOWER_PORT DEV_FLOWER_PORT")

@@ -141,7 +141,7 @@ backup_remedy() {
 
 look_at_archive() {
     archive_found=$(archive_facts)
-    for archive_key in state from base; do
+    for archive_key in state sync from base; do
         note_text "$at.archive.$archive_key" "$(printf '%s\n' "$archive_found" | fact "$archive_key")"
     done
     note_number "$at.archive.kept" "$(printf '%s\n' "$archive_found" | fact kept)"

@@ -45,7 +45,7 @@ settle_archive() {
 start_archive() {
     make_archive_folder || return 1
     POSTDO_ARCHIVE_PASSWORD=$(archive_password) || return 1
-    archive_said=$(printf '%s' "$POSTDO_ARCHIVE_PASSWORD" | run_roles prod archive "$POSTGRES_USER") || return 1
+    archive_said=$(printf '%s' "$POSTDO_ARCHIVE_PASSWORD" | run_roles prod archive "$POSTGRES_USER" "$PITR_SYNC") || return 1
     [ "$(printf '%s\n' "$archive_said" | fact unbounded)" != yes ] ||
         docker exec "$(container_of prod db)" sh /etc/postdo/start.sh --reload || return 1
     # The name of the image: its id changes with each `docker pull`, and both are to change together.
@@ -73,7 +73,7 @@ archive_password() {
 
 # PITR=off: PostgreSQL keeps nothing for it any more. What is in backups/archive stays.
 remove_archive() {
-    compose prod rm --stop --force archive && run_roles prod archive-off "$POSTGRES_USER" </dev/null
+    run_roles prod archive-off "$POSTGRES_USER" </dev/null && compose prod rm --stop --force archive
 }
 
 # After PostgreSQL, whose last WAL it still receives.
@@ -111,7 +111,8 @@ leave_restore_point() { # leave_restore_point NAME
 move_restore_point() { # move_restore_point NAME "LSN SECONDS"
     point_from=$(restore_point "$1")
     [ -n "$2" ] && [ -n "$point_from" ] || return 0
-    printf '%s=%s %s\n' "$1" "$2" "${point_from##* }" >>"$(archive_folder)/points" || warn "cannot write $(archive_folder)/points"
+    points_file="$(archive_folder)/points"
+    printf '%s=%s %s\n' "$1" "$2" "${point_from##* }" >>"$points_file" || warn "cannot write $points_file"
 }
 
 # Nothing happened after it that anybody would want to go back from.
@@ -285,8 +286,8 @@ remove_recovery() {
 # --- What status says -----------------------------------------------------------------------------------------------
 
 # Facts, KEY=VALUE: state= off, receiving, waiting (for PostgreSQL), full (the disk) or stopped; since= (seconds); from= and
-# base=, the first and the last base backup (their names are times in UTC); kept=, bytes that PostgreSQL keeps for it; what=
-# and next= where that is a problem. One look at PostgreSQL, one at the container: for an alarm, too.
+# base=, the first and the last base backup (their names are times in UTC); kept=, bytes that PostgreSQL keeps for it; sync=, whether
+# commits wait for it; what= and next= where that is a problem. One look at PostgreSQL, one at the container: for an alarm, too.
 archive_facts() {
     facts_folder=$(archive_folder)
     if [ "$PITR" = off ] || [ -z "$(container_of prod archive)" ]; then
@@ -311,6 +312,7 @@ archive_facts() {
         facts_next=$(fact next 2>/dev/null <"$facts_folder/state") || facts_next=
         facts_next=${facts_next:-find out why: sh run.sh -0 logs archive}
     fi
+    printf 'sync=%s\n' "$(printf '%s\n' "$facts_slot" | fact sync)"
     printf 'state=%s\nsince=%s\nfrom=%s\nbase=%s\nkept=%s\n' "$facts_state" "$(fact since 2>/dev/null <"$facts_folder/state")" \
         "$(archive_bases | head -n 1)" "$(archive_bases | tail -n 1)" "$(printf '%s\n' "$facts_slot" | fact kept)"
     [ -z "$facts_what" ] || printf 'what=%s\nnext=%s\n' "$facts_what" "$facts_next"

@@ -51,7 +51,7 @@ function show(mode, at,    i, name) {
     if (value[at "backup.path"] != "")
         row("backup", value[at "backup.path"] ", of " value[at "backup.time"] " (" bytes(value[at "backup.size"]) ")" verified(value[at "backup.verified"]))
     if (value[at "archive.state"] != "" && value[at "archive.state"] != "off")
-        row("archive", value[at "archive.state"] (value[at "archive.from"] != "" ? ", from " time(value[at "archive.from"]) " on" : ", no base backup yet"))
+        row("archive", value[at "archive.state"] (value[at "archive.sync"] == "yes" ? ", commits wait for it" : "") (value[at "archive.from"] != "" ? ", from " time(value[at "archive.from"]) " on" : ", no base backup yet"))
     if (value[at "offsite.copied"] != "")
         row("offsite", value[at "offsite.sets"] " sets at " value[at "offsite.place"] ", copied " value[at "offsite.copied"] ", read back " value[at "offsite.restored"])
     for (i = 0; (at "jobs." i ".name") in value; i++)

@@ -199,6 +199,7 @@ RULES = [
     ("BACKUP_MONTHLY", ["", "01", "all"], "a number of months"),
     ("BACKUP_KEEP", ["", "0", "all"], "a number of backups"),
     ("PITR", ["", "yes", "Auto"], "auto, on or off"),
+    ("PITR_SYNC", ["", "yes", "auto"], "on or off"),
     ("PITR_DAYS", ["", "0", "7d", "1000"], "a number of days"),
     *[(key, ["0", "65536", "http", "80 80", "080", "-1", "1e3"], "1 to") for key in PORT_KEYS],
     *[(key, [""], "1 to") for key in PORT_KEYS if key != "HTTPS_PORT"],

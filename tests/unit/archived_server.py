@@ -124,6 +124,14 @@ class Site:
         assert (done.returncode == 0) is ok, done.stdout + done.stderr
         return dict(re.findall(r"^(\w+)=(.*)$", done.stdout, re.M))
 
+    def health(self) -> None:
+        """The health check, which also decides whether commits wait for the archive."""
+        own = {"PGHOST": "127.0.0.1", "PGPORT": str(self.port), "PGDATA": str(self.data)}
+        own |= {"POSTGRES_USER": SUPERUSER, "POSTGRES_DB": "shop", "POSTDO_AWAY_SECONDS": "0"}
+        away = {"POSTDO_AWAY_FILE": str(self.folder / "away")}
+        done = self._run("sh", str(DB / "healthy.sh"), **own, **away)
+        assert done.returncode == 0, done.stderr
+
     def state(self) -> str:
         with suppress(FileNotFoundError):
             return (self.archive / "state").read_text()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -249,3 +250,38 @@ def test_a_full_disk_ends_the_archive_and_not_the_site(tmp_path: Path) -> None:
         shop.begin()
         shop.receives()
         assert len(shop.sequences()) == 1
+
+
+def test_with_pitr_sync_nothing_acknowledged_is_lost_and_no_commit_waits_for_ever(
+    tmp_path: Path,
+) -> None:
+    waits = "SELECT current_setting('synchronous_standby_names')"
+    with site(tmp_path) as shop:
+        shop.begin(PITR_SYNC="on")
+        shop.receives()
+        (shop.data / "postdo-archive-sync").touch()
+        shop.health()
+        eventually(lambda: shop.sql(waits) == "postdo_archive", "commits to wait for the archive")
+
+        # Without the archive a commit waits, until the health check has seen that twice.
+        shop.end()
+        with ThreadPoolExecutor() as pool:
+            waiting = pool.submit(shop.insert, 1, 10)
+            shop.health()
+            assert not waiting.done()
+            shop.health()
+            waiting.result(30)
+        assert shop.sql(waits) == ""
+
+        shop.begin(PITR_SYNC="on")
+        shop.receives()
+        shop.health()
+        eventually(lambda: shop.sql(waits) == "postdo_archive", "commits to wait again")
+        for number in range(11, 21):
+            shop.insert(number, number)
+        shop.kill()
+        shutil.rmtree(shop.data)
+        shop.make()
+        with shop.recovered("latest", "another") as there:
+            shop.hand_over(there, "of_the_lost")
+        assert shop.numbers("of_the_lost") == list(range(1, 21))

@@ -114,7 +114,8 @@ def test_the_document_names_every_fact() -> None:
     ending = (REPOSITORY / "postdo/__main__.py").read_text().partition("def _write_result")[2]
     named = set(re.findall(r'facts\.add\(\s*"(\w+)"', code))
     named |= set(re.findall(r'\("(\w+)", ', ending.partition("\ndef ")[0]))
-    document = (REPOSITORY / "docs/result-file.md").read_text()
+    whole = (REPOSITORY / "docs/result-file.md").read_text()
+    document = whole.partition("`postdo_backup` writes one too")[0]
 
     rows = [line.split(" | ")[0] for line in document.splitlines() if line.startswith("| `")]
     assert {key for row in rows for key in re.findall(r"`(\w+)`", row)} == named

@@ -21,7 +21,7 @@ from waiting import until
 
 from embedded_postgres import Cluster
 from postdo_backup import create as creation
-from postdo_backup import digests, folder
+from postdo_backup import archives, digests, folder
 from postdo_backup.check import check
 from postdo_backup.create import create
 from postdo_backup.errors import BackupFailed
@@ -33,8 +33,8 @@ STEPS: tuple[tuple[Any, str], ...] = (
     (digests, "sequences"),
     (creation, "_dump"),
     (digests, "tables"),
-    (creation.archives, "write_uploads"),
-    (creation.archives, "write_site"),
+    (archives, "write_uploads"),
+    (archives, "write_site"),
     (creation, "file_of"),
     (creation, "write"),
     (folder, "_close_to_others"),
@@ -136,7 +136,8 @@ def test_a_change_of_a_table_that_waits_for_the_backup_is_let_through(
     """It comes between our lock and pg_dump's, which then waits behind it, and we for pg_dump."""
     fill(database)
     monkeypatch.setattr(creation, "LOCK_SECONDS", 1)
-    change = psql = None
+    psql = f"{postgres.status().programs}/psql"
+    change: subprocess.Popen[bytes] | None = None
     real = creation._dump
 
     def dump(*arguments: Any) -> None:
@@ -145,7 +146,6 @@ def test_a_change_of_a_table_that_waits_for_the_backup_is_let_through(
         until(lambda: query(database, WAITING), "the change waits for our lock")
         real(*arguments)
 
-    psql = f"{postgres.status().programs}/psql"
     monkeypatch.setattr(creation, "_dump", dump)
     asked = request(tmp_path, database)
 

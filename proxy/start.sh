@@ -20,7 +20,9 @@ NEXT_SECONDS=300 # one that was left by an exchange before may have to end first
 
 run() {
     slot=1 old=
-    : >/tmp/hold # a hold of requests does not outlive the container (proxy/hold.sh)
+    # A hold of requests does not outlive the container (proxy/hold.sh).
+    : >/tmp/hold
+    : >/tmp/patient
     printf '%s' "$ALL_PROTOCOLS" >/tmp/protocols
     launch
     serving=$new
@@ -121,6 +123,8 @@ current() { # current SETTINGS
 }
 
 next() { # next [PROTOCOLS]
+    # In a container that an older kit started it is not there.
+    [ -e /tmp/patient ] || : >/tmp/patient
     # Not there where docker-compose.override.yml has another command for the proxy.
     [ -s /tmp/slot ] || return 1
     printf '%s' "${1:-$ALL_PROTOCOLS}" >/tmp/protocols

@@ -174,6 +174,7 @@ start_last_release() {
     tell_of_streams "$live"
     stop_other_colour "$live"
     remove_left_parts prod
+    keep_link
     settle_archive
     start_parts "$live"
 }

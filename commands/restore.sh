@@ -76,6 +76,7 @@ require_backup() { # require_backup PATH: sets BACKUP, the absolute path
 # nobody's way.
 restore_set() { # restore_set SET: its folder; empty: the newest good one
     USE_MODE=$MODE
+    [ "$MODE" != prod ] || require_no_link
     require_database "$MODE"
     docker image inspect "$(image_for_backup "$MODE")" >/dev/null 2>&1 || not_built "$MODE"
     make_result_folder
@@ -199,6 +200,7 @@ restore_into() {
 }
 
 put_in_place() {
+    [ "$MODE" != prod ] || require_no_link
     require_swap_possible
     database_exists "$MODE" "$RESTORED" || fail "there is no database \"restored\"" "restore a backup first: sh run.sh $(mode_flag "$MODE") restore backups/$(newest_backup)"
     [ "$MODE" != prod ] || leave_out_parts "$PROJECT_NAME-web:$(live_colour)"

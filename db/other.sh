@@ -15,7 +15,10 @@ main() {
         exit 1
     fi
     [ -s "$CLUSTER/PG_VERSION" ] || make_cluster "$PGDATA/${live:-.}"
-    exec sh /etc/postdo/start.sh -p 5433 -c unix_socket_directories=/tmp
+    # Nobody receives its WAL (PITR_SYNC), and when it serves that is settled anew: lib/pitr.sh.
+    sed -i '/^synchronous_standby_names /d' "$CLUSTER/postgresql.auto.conf"
+    # The memory is for the one that serves.
+    exec sh /etc/postdo/start.sh -p 5433 -c unix_socket_directories=/tmp -c shared_buffers=256MB
 }
 
 # With the superuser, the encoding and the language of the one that serves, and with the settings that ALTER SYSTEM and a

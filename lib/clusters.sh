@@ -12,7 +12,8 @@ cluster_fact() { # cluster_fact KEY
     fact "$1" 2>/dev/null <"$(clusters_file)" || true
 }
 
-# copying, switched or left (what was interrupted is cleaned up, and .env still names the other image); empty if .env counts.
+# copying; linked (one serves, the other one follows it); switched (one serves, the other one is as it was at the switch); left
+# (what was interrupted is cleaned up, and .env still names the other image); empty if .env counts.
 upgrade_state() {
     cluster_fact state
 }
@@ -22,7 +23,7 @@ use_live_image() {
     IMAGE_OF_ENV=$POSTGRES_IMAGE
     live_image=$(cluster_fact live_image)
     [ -n "$live_image" ] || return 0
-    if [ "$(upgrade_state)" = left ] && [ "$live_image" = "$POSTGRES_IMAGE" ]; then
+    if [ "$(upgrade_state)" = left ] && [ -z "$(cluster_fact unlink)" ] && [ "$live_image" = "$POSTGRES_IMAGE" ]; then
         rm -f "$(clusters_file)" # .env was set back
         return 0
     fi
@@ -104,9 +105,19 @@ require_data_of_env() {
         fail_site "POSTGRES_IMAGE in .env is $IMAGE_OF_ENV, but the data is still that of $POSTGRES_IMAGE" "move the data: sh run.sh -0 upgrade-db; or set POSTGRES_IMAGE=$POSTGRES_IMAGE in .env"
 }
 
+upgrade_is_kept() { # there is a way back
+    case $(upgrade_state) in switched | linked) ;; *) return 1 ;; esac
+}
+
+# The other version follows the database that the site has now.
+require_no_link() {
+    [ "$(upgrade_state)" != linked ] ||
+        fail "the upgrade of PostgreSQL is not finished" "finish it: sh run.sh -0 upgrade-db --finish; or go back: sh run.sh -0 upgrade-db --back"
+}
+
 # The data to which there is a way back does not have them.
 require_no_migrations_yet() {
-    [ "$(upgrade_state)" = switched ] || return 0
+    upgrade_is_kept || return 0
     step "Compare its migrations with the database" list_pending web
     clusters_pending=$(tail -n "+$((LOG_MARK + 1))" "$LOG_FILE" | fact pending | paste -s -d , - | sed 's/,/, /g')
     [ -z "$clusters_pending" ] ||
@@ -121,12 +132,61 @@ remove_left_upgrade() {
     step "Remove what an interrupted upgrade-db left behind" remove_other
 }
 
+# The live cluster may have been followed: that is ended on it, now or as soon as it runs.
 remove_other() { # the cluster that is not the site's
     set -- "$(cluster_fact live)" "$(cluster_fact live_image)" "$(cluster_fact other)"
-    remove_other_server && in_volume prod "$2" remove "$3" && write_clusters "live=$1" "live_image=$2" state=left
+    remove_other_server && in_volume prod "$2" remove "$3" && write_clusters "live=$1" "live_image=$2" state=left unlink=yes || return 1
+    ! is_well prod db || end_left_link
+}
+
+# By each start of the database (lib/roles.sh).
+end_left_link() {
+    [ "$(cluster_fact unlink)" = yes ] || return 0
+    POSTDO_SUPERUSER=$(superuser_of prod)
+    run_upgrade db unlink && write_clusters "live=$(cluster_fact live)" "live_image=$(cluster_fact live_image)" state=left
 }
 
 remove_other_server() {
     other_container=$(container_of prod db-other)
-    [ -z "$other_container" ] || { docker stop --time 60 "$other_container" && docker rm --force "$other_container"; }
+    [ -z "$other_container" ] || { docker stop --time 120 "$other_container" && docker rm --force "$other_container"; }
+}
+
+# Before the database, whose network it shares.
+stop_other_server() {
+    ! is_running prod db-other || compose prod stop db-other
+}
+
+# In the network of the database that runs now, whose container may be another one than before.
+start_other() { # start_other [IMAGE CLUSTER]: of the facts
+    POSTDO_OTHER_IMAGE=${1-$(cluster_fact other_image)} POSTDO_OTHER_CLUSTER=${2-$(cluster_fact other)} POSTDO_SUPERUSER=$(superuser_of prod)
+    export POSTDO_OTHER_IMAGE POSTDO_OTHER_CLUSTER POSTDO_SUPERUSER
+    compose prod up -d --no-build --no-deps --force-recreate --wait --wait-timeout "$START_TIMEOUT" db-other
+}
+
+keep_link() {
+    settle_link >>"$LOG_FILE" 2>&1 || warn "the other PostgreSQL does not follow, so there is no way back yet; see $LOG_FILE, then run: sh run.sh -0 --no-build"
+}
+
+# The cluster to which there is a way back follows the one that serves. Can be repeated, and is by each start.
+settle_link() {
+    [ "$(upgrade_state)" = linked ] || return 0
+    other_container=$(container_of prod db-other)
+    if [ -z "$other_container" ] || ! is_well prod db-other ||
+        [ "$(docker inspect --format '{{.HostConfig.NetworkMode}}' "$other_container")" != "container:$(docker inspect --format '{{.Id}}' "$(container_of prod db)")" ]; then
+        start_other || return 1
+    fi
+    POSTDO_SUPERUSER=$(superuser_of prod)
+    # After a restart of that container the network is another one.
+    in_other relink || { start_other && in_other relink; }
+}
+
+in_other() { # in_other COMMAND...: of db/upgrade.sh
+    run_upgrade db-other "$@"
+}
+
+run_upgrade() { # run_upgrade SERVICE COMMAND [ARGUMENT]
+    upgrade_service=$1
+    upgrade_command=$2
+    shift 2
+    docker exec -u postgres "$(container_of prod "$upgrade_service")" sh /etc/postdo/upgrade.sh "$upgrade_command" "$POSTDO_SUPERUSER" "$@" </dev/null
 }

@@ -77,6 +77,7 @@ start_proxy_and_database() { # start_proxy_and_database COLOUR
     try "Start the proxy and PostgreSQL" start_all_but_web || explain_unhealthy prod db $(services_of_colour "$1") proxy $(additions prod)
     stop_other_colour "$1"
     remove_left_parts prod
+    keep_link
     settle_archive
 }
 

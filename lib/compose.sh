@@ -272,6 +272,7 @@ state_of() { # state_of MODE SERVICE: healthy, starting, unhealthy, restarting, 
 # The first start of a volume is a script, which hears no signal; killed half-way it leaves a volume that is no good. It is
 # let finish, which takes seconds.
 stop_database() { # stop_database MODE
+    [ "$1" != prod ] || stop_other_server
     wait_until 60 database_hears "$1" || true
     compose "$1" stop db
 }

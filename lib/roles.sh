@@ -46,6 +46,7 @@ settle_roles() { # settle_roles MODE
     [ -z "$roles_said" ] || printf '%s\n' "$roles_said" >>"$LOG_FILE"
     [ "$roles_status" -eq 0 ] || fail_for_roles "$roles_said"
     printf '%s\n' "$roles_said" | fact said | sed 's/^/  /'
+    [ "$1" != prod ] || end_left_link >>"$LOG_FILE" 2>&1 || warn "what an interrupted upgrade-db left on the database could not be removed; see $LOG_FILE"
 }
 
 fail_for_roles() { # fail_for_roles FACTS

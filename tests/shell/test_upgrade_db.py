@@ -17,7 +17,13 @@ TRIAL = r"""
 calls=$ROOT/calls
 note() {
     printf '%s\n' "$*" >>"$calls"
-    case $* in $KILLS) kill -s KILL "$$" ;; $FAILS) return 1 ;; esac
+    case $* in
+    $KILLS)
+        kill -s KILL "$$"
+        [ -z "$KILLS_ALL" ] || command sh -c 'kill -s KILL "$PPID"'
+        ;;
+    $FAILS) return 1 ;;
+    esac
 }
 sh() { note "run.sh $2 $3"; }
 in_volume() {
@@ -31,8 +37,9 @@ compose() {
     note "compose $*" || return 1
     case " $* " in
     *" up "*" db-other "*)
-        mkdir "$ROOT/volume/$POSTDO_OTHER_CLUSTER" &&
+        mkdir -p "$ROOT/volume/$POSTDO_OTHER_CLUSTER" &&
             echo "${POSTDO_OTHER_IMAGE#*:}" >"$ROOT/volume/$POSTDO_OTHER_CLUSTER/PG_VERSION"
+        echo healthy >"$ROOT/runs-db-other"
         ;;
     *" up "*" db "*) serve ;;
     *" up "*web*) echo healthy >"$ROOT/runs-web-blue" ;;
@@ -46,12 +53,15 @@ serve() { # as db/start.sh: the cluster that the volume names, with the image of
     [ "$serve_major" = "${POSTGRES_IMAGE#*:}" ] || return 1
     echo "$POSTGRES_IMAGE" >"$ROOT/runs-db"
 }
-start_database() { note start_database && serve || fail "db does not start" "see"; }
+start_database() {
+    note start_database && serve || fail "db does not start" "see"
+    end_left_link
+}
 stop_database() { note stop_database && rm -f "$ROOT/runs-db"; }
 docker() {
     case $* in
     *Config.Image*) echo "$MADE_WITH" ;;
-    "stop "* | "rm "*) note "docker $1 other" ;;
+    "stop "* | "rm "*) note "docker $1 other" && rm -f "$ROOT/runs-db-other" ;;
     esac
 }
 image_to_come() { printf '%s' "$POSTGRES_IMAGE"; }
@@ -64,10 +74,21 @@ mode_runs() { is_well prod web-blue; }
 lend_database() { :; }
 one_off_runs() { false; }
 superuser_of() { printf postdo_superuser; }
-run_upgrade_sql() { printf '%s' "$TABLESPACE"; }
+run_upgrade_sql() {
+    case $1 in wal-level.sql) printf '%s' "$WAL" ;; *) printf '%s' "$TABLESPACE" ;; esac
+}
+hold_requests() { note hold; }
+release_requests() { note release; }
+lock_live() { note lock; }
+unlock_live() { note unlock; }
+restart_live() { note restart; }
+check_on_other() { note check; }
 run_upgrade() {
     note "${1#db-} $2" || return 1
     case $2 in
+    obstacles) printf '%s' "$OBSTACLES" ;;
+    definitions) printf '%s' "$DEFINED" ;;
+    copied) printf 'copied=%s\ntables=3\nerrors=%s\n' "$COPIED" "$ERRORS" ;;
     compare) printf '%s' "$DIFFERS" ;;
     clients) printf '%s' "$CLIENTS" ;;
     check) printf '%s' "$LACKS" ;;
@@ -75,6 +96,7 @@ run_upgrade() {
 }
 smoke_test() { note smoke_test; }
 stop_jobs() { :; }
+settle_archive() { :; }
 additions() { :; }
 live_colour() { printf blue; }
 require_engine() { :; }
@@ -88,6 +110,7 @@ yes) main() {
         export_compose_facts
         require_volume_major prod
         start_database prod
+        keep_link
     } ;;
 esac
 """
@@ -99,6 +122,7 @@ class Site:
 
     def __init__(self, clone: Clone) -> None:
         self.clone = clone
+        self.obstacles = ""
         clone.first_start()
         clone.add_command("trial", TRIAL)
         (clone.root / "calls").touch()
@@ -106,7 +130,7 @@ class Site:
         (self.volume / "base").mkdir(parents=True)
         for name, text in OF_17.items():
             (self.volume / name).write_text(text)
-        self.runs(db="postgres:17", web_blue="healthy")
+        self.runs(db="postgres:17", web_blue="healthy", proxy="healthy")
 
     def runs(self, **states: str) -> None:
         for name, state in states.items():
@@ -115,9 +139,17 @@ class Site:
     def run(self, *options: str, **variables: str) -> Result:
         (self.clone.root / "calls").write_text("")
         usual = dict.fromkeys(
-            ("KILLS", "FAILS", "TABLESPACE", "DIFFERS", "CLIENTS", "LACKS", "START"), ""
+            ("KILLS", "KILLS_ALL", "FAILS", "TABLESPACE", "DIFFERS", "CLIENTS", "LACKS", "START"),
+            "",
         )
-        given = {"MADE_WITH": "postgres:17", **usual, **variables}
+        given = {
+            "MADE_WITH": "postgres:17",
+            "WAL": "logical",
+            "DEFINED": "a",
+            "ERRORS": "0",
+            "COPIED": "3",
+        }
+        given = {**given, "OBSTACLES": self.obstacles, **usual, **variables}
         return self.clone.run("-0", "trial", *options, cwd=None, **given)
 
     def calls(self) -> list[str]:
@@ -140,11 +172,20 @@ class Site:
 
 
 @pytest.fixture
-def site(dash_clone: Clone) -> Site:
+def linkable(dash_clone: Clone) -> Site:
+    """One whose rows can be copied while it serves."""
     return Site(dash_clone)
 
 
+@pytest.fixture
+def site(linkable: Site) -> Site:
+    """One whose rows cannot."""
+    linkable.obstacles = "the table line has no primary key"
+    return linkable
+
+
 STEPS = [
+    "db obstacles",
     "run.sh -0 backup",
     "volume remove pg18",
     "volume write live=. live_image=postgres:17 other=pg18 other_image=postgres:18 state=copying",
@@ -182,8 +223,9 @@ def test_the_data_moves_while_the_site_is_stopped_and_the_old_data_stays(site: S
 
 
 def test_it_says_for_how_long_and_asks_before_anything(site: Site) -> None:
-    site.run().assert_refused("the site will be down for about", "upgrade-db --yes", 2)
-    assert site.calls() == []
+    refused = site.run().assert_refused("the site will be down for about", "upgrade-db --yes", 2)
+    assert "the table line has no primary key" in refused.err
+    assert site.calls() == ["db obstacles"]
 
 
 @pytest.mark.parametrize(
@@ -309,3 +351,148 @@ def test_a_start_of_another_major_names_the_command(site: Site) -> None:
     )
     assert site.serves == "postgres:17"
     assert site.calls() == []
+
+
+# --- While it serves ------------------------------------------------------------------------------
+
+
+COPIED = [
+    "db obstacles",
+    "run.sh -0 backup",
+    "volume remove pg18",
+    "volume write live=. live_image=postgres:17 other=pg18 other_image=postgres:18 state=copying",
+    "compose prod up -d --no-build --no-deps --force-recreate --wait --wait-timeout 180 db-other",
+    "other check",
+    "db definitions",
+    "db copy",
+    "other follow",
+    "other copied",
+    "other catch-up",
+    "other analyze",
+    "check",
+    "db definitions",
+    "other definitions",
+]
+SWITCHED = [
+    "hold",
+    "lock",
+    "other hand-over",
+    "docker stop other",
+    "docker rm other",
+    "compose prod stop db",
+    "unlock",
+    "volume write live=pg18 live_image=postgres:18 live_major=18 other=. other_image=postgres:17"
+    " other_major=17 state=linked definitions=a",
+    "compose prod up -d --no-build --no-deps --wait --wait-timeout 180 db",
+    "smoke_test",
+    "release",
+]
+FOLLOWS = [
+    "compose prod up -d --no-build --no-deps --force-recreate --wait --wait-timeout 180 db-other",
+    "other relink",
+]
+
+
+def essential(calls: list[str]) -> list[str]:
+    """Without what the two servers do at the same time, whose order may be any."""
+    at_once = {"docker stop other", "docker rm other", "compose prod stop db"}
+    return [call for call in calls if not call.startswith("volume has") and call not in at_once]
+
+
+def test_the_site_serves_meanwhile_and_the_old_version_follows_the_new_one(linkable: Site) -> None:
+    done = linkable.run().assert_ok()
+
+    assert essential(linkable.calls()) == essential([*COPIED, *SWITCHED, *FOLLOWS])
+    assert linkable.facts()["live"] == "pg18"
+    assert linkable.serves == "postgres:18"
+    assert linkable.has_old_data()
+    assert "with all that was written" in done.out
+
+
+def test_back_and_forward_need_no_copy_and_finishing_ends_it(linkable: Site) -> None:
+    linkable.run().assert_ok()
+
+    linkable.run("--back").assert_ok()
+    assert (linkable.serves, linkable.facts()["live"], linkable.facts()["other"]) == (
+        "postgres:17", ".", "pg18",
+    )  # fmt: skip
+    assert "db copy" not in linkable.calls()
+    assert linkable.calls().count("other relink") == 2, "before and after"
+    linkable.run("--back").assert_refused("on the old version already", "upgrade-db")
+
+    linkable.run().assert_ok()
+    assert linkable.serves == "postgres:18"
+    linkable.run().assert_refused("is not finished", "--finish")
+
+    linkable.run("--finish").assert_ok()
+    assert "db unlink" in linkable.calls()
+    assert {path.name for path in linkable.volume.iterdir()} == {"pg18", "postdo-clusters"}
+
+
+def test_a_server_without_logical_wal_restarts_while_requests_wait(linkable: Site) -> None:
+    linkable.run(WAL="replica").assert_ok()
+    at = linkable.calls().index("restart")
+    assert linkable.calls()[at - 1 : at + 2] == ["hold", "restart", "release"]
+
+
+@pytest.mark.parametrize(
+    ("variables", "what"),
+    [
+        ({"FAILS": "other follow"}, "could not be copied to PostgreSQL 18; the old data is unchan"),
+        (
+            {"ERRORS": "9", "COPIED": "2"},
+            "could not be copied to PostgreSQL 18; the old data is unchanged",
+        ),
+        ({"FAILS": "check"}, "the site does not work on PostgreSQL 18; nothing was changed"),
+        ({"FAILS": "lock"}, "the switch to PostgreSQL 18 failed"),
+        ({"FAILS": "other hand-over"}, "the switch to PostgreSQL 18 failed"),
+        ({"FAILS": "compose prod stop db"}, "the switch to PostgreSQL 18 failed"),
+        ({"FAILS": "volume write live=pg18*"}, "the switch to PostgreSQL 18 failed"),
+        ({"FAILS": "smoke_test"}, "the switch to PostgreSQL 18 failed"),
+    ],
+)
+def test_whatever_fails_while_it_serves_it_goes_on_with_its_own_data(
+    linkable: Site, variables: dict[str, str], what: str
+) -> None:
+    linkable.run(**variables).assert_refused(what, "")
+
+    assert linkable.serves == "postgres:17"
+    assert linkable.facts() == {"live": ".", "live_image": "postgres:17", "state": "left"}
+    assert not (linkable.volume / "pg18").exists()
+    assert linkable.calls()[-2].startswith("volume write") or "db unlink" in linkable.calls()
+
+
+KILLED_COPYING = [*COPIED[3:5], "db copy", "other follow", "check"]
+KILLED_SWITCHING = ["lock", "other hand-over", "compose prod stop db", SWITCHED[-4], "smoke_test"]
+
+
+@pytest.mark.parametrize(
+    ("step", "everything"),
+    [
+        *((step, "yes") for step in [*KILLED_COPYING, *SWITCHED[1:]]),
+        *((step, "") for step in KILLED_SWITCHING),
+    ],
+)
+def test_a_kill_while_it_serves_leaves_one_cluster_that_the_next_start_serves(
+    linkable: Site, step: str, everything: str
+) -> None:
+    killed = linkable.run(KILLS=step, KILLS_ALL=everything)
+    assert killed.status == -signal.SIGKILL
+    switched = linkable.facts().get("live") == "pg18"
+    # What holds the requests ends by itself; only everything at once can leave none that serves.
+    assert linkable.serves == ("postgres:18" if switched else "postgres:17") or everything
+
+    linkable.run(START="yes")
+
+    assert linkable.serves == ("postgres:18" if switched else "postgres:17")
+    assert linkable.facts().get("state", "left") == ("linked" if switched else "left")
+    assert linkable.has_old_data()
+    if not switched:
+        assert "db unlink" in linkable.calls() or not linkable.facts()
+        assert not (linkable.volume / "pg18").exists()
+
+
+def test_definitions_that_changed_end_the_way_back(linkable: Site) -> None:
+    linkable.run().assert_ok()
+    linkable.run("--back", DEFINED="b").assert_refused("definitions in the database have", "--fini")
+    assert linkable.serves == "postgres:18"

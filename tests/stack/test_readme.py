@@ -85,7 +85,7 @@ ELSEWHERE = {
     "sh run.sh backup fetch SET": r"\"backup\", \"fetch\", ",
     "sh run.sh -0 status": r"\"-0\", \"status\"",
     # Where another version of PostgreSQL is to be left.
-    "sh run.sh -0 upgrade-db": r"\"upgrade-db\", ok=False",
+    "sh run.sh -0 upgrade-db": r"\"-0\", \"upgrade-db\"\)",
     "sh run.sh -0 upgrade-db --yes": r"\"upgrade-db\", \"--yes\"",
     "sh run.sh -0 upgrade-db --back": r"\"upgrade-db\", \"--back\"",
     "sh run.sh -0 upgrade-db --finish": r"\"upgrade-db\", \"--finish\"",

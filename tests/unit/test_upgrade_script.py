@@ -5,24 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from two_majors import ODD, PROJECT, Pair, port, two_majors
 
-from embedded_postgres import Cluster, temporary_cluster
 from embedded_postgres.application import OWNER
-from embedded_postgres.binaries import available
 
-PROJECT = Path(__file__).parents[2]
-EVERYBODY = "local all all trust\nhost all all 127.0.0.1/32 trust\n"
-ODD = "it's \\ odd"
-FILL = f"""
-CREATE ROLE site LOGIN PASSWORD 'secret';
-CREATE DATABASE shop OWNER site;
-ALTER DATABASE shop SET lock_timeout = '7s';
-CREATE DATABASE "{ODD}";
-"""
 SHOP = """
 SET ROLE site;
 CREATE TABLE item (id bigserial PRIMARY KEY, name text, price float8, seen timestamptz, raw bytea);
@@ -37,77 +26,11 @@ SELECT setval('item_id_seq', 9000);
 """
 
 
-@dataclass
-class Pair:
-    """An older server with data, and a newer one with nothing."""
-
-    live: Cluster
-    other: Cluster
-
-    def query(self, cluster: Cluster, sql: str, database: str = "postgres") -> str:
-        done = subprocess.run(
-            [self.other.psql(), "-XqAt", "-v", "ON_ERROR_STOP=1", "-d", database, "-c", sql],
-            env=self._surroundings() | {"PGPORT": port(cluster)},
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
-        return done.stdout.strip()
-
-    def upgrade(self, command: str) -> subprocess.CompletedProcess[str]:
-        """Run db/upgrade.sh, with the programs of the server in whose container it is run."""
-        programs = Path((self.live if command == "copy" else self.other).psql()).parent
-        return subprocess.run(
-            ["sh", str(PROJECT / "db/upgrade.sh"), command, OWNER],
-            env=self._surroundings(programs),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
-
-    def _surroundings(self, programs: Path | None = None) -> dict[str, str]:
-        return {
-            "PATH": f"{programs or Path(self.other.psql()).parent}{os.pathsep}{os.environ['PATH']}",
-            "PGHOST": "127.0.0.1",
-            "PGUSER": OWNER,
-            "POSTDO_LIVE_PORT": port(self.live),
-            "POSTDO_OTHER_PORT": port(self.other),
-        }
-
-
-def port(cluster: Cluster) -> str:
-    return str(cluster.connection().port)
-
-
 @pytest.fixture(scope="module")
 def pair() -> Iterator[Pair]:
-    """Two majors, of which the older one has a site's data, which no test changes for good."""
-    majors = {
-        source: [found.major for found in available(source)] for source in ("system", "wheel")
-    }
-    if not majors["system"] or not majors["wheel"] or majors["system"][0] >= majors["wheel"][0]:
-        pytest.skip(f"no two majors of PostgreSQL here, the older one of the system: {majors}")
-    with temporary_cluster("system") as live, temporary_cluster("wheel") as other:
-        both = Pair(live, other)
-        for cluster in (live, other):
-            (cluster.layout.data / "pg_hba.conf").write_text(EVERYBODY)
-            subprocess.run(
-                [cluster.psql(), "-XqAt", "-c", "SELECT pg_reload_conf()"],
-                env=both._surroundings()
-                | {"PGPORT": port(cluster), "PGDATABASE": "postgres"}
-                | {"PGPASSWORD": cluster.layout.owner_password()},
-                check=True,
-            )
-        # What the embedded server has made for itself; the kit's new cluster has nothing.
-        both.query(other, "DROP DATABASE tester")
-        both.query(other, "DROP ROLE tester")
-        for statement in FILL.strip().split(";\n"):
-            both.query(live, statement)
-        both.query(live, SHOP, "shop")
+    """The same with a site's tables, which no test changes for good."""
+    with two_majors() as both:
+        both.query(both.live, SHOP, "shop")
         yield both
 
 
@@ -150,7 +73,7 @@ def test_another_client_is_named(pair: Pair) -> None:
     assert pair.upgrade("clients").stdout == ""
     with subprocess.Popen(
         [pair.other.psql(), "-XqAt", "-d", "shop"],
-        env=pair._surroundings() | {"PGPORT": port(pair.live), "PGAPPNAME": "a tool"},
+        env=pair.surroundings() | {"PGPORT": port(pair.live), "PGAPPNAME": "a tool"},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

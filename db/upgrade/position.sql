@@ -1,0 +1,2 @@
+-- Where this server's WAL ends now.
+SELECT pg_current_wal_lsn();

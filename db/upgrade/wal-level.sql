@@ -1,0 +1,2 @@
+-- What is in the WAL: logical replication needs logical.
+SHOW wal_level;

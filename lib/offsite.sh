@@ -14,7 +14,7 @@ copy_offsite() {
     begin_offsite
     prepare_backups_folder
     try "Copy the sets to $OFFSITE" in_offsite_image copy || offsite_failed
-    say "copied: $(offsite_fact set | grep -c .) sets are at $OFFSITE"
+    say "copied; sets at $OFFSITE: $(offsite_fact set | grep -c .)"
 }
 
 fetch_set() { # fetch_set NAME; without one, the names are listed

@@ -53,7 +53,7 @@ function show(mode, at,    i, name) {
     if (value[at "archive.state"] != "" && value[at "archive.state"] != "off")
         row("archive", value[at "archive.state"] (value[at "archive.sync"] == "yes" ? ", commits wait for it" : "") (value[at "archive.from"] != "" ? ", from " time(value[at "archive.from"]) " on" : ", no base backup yet"))
     if (value[at "offsite.copied"] != "")
-        row("offsite", value[at "offsite.sets"] " sets at " value[at "offsite.place"] ", copied " value[at "offsite.copied"] ", read back " value[at "offsite.restored"])
+        row("offsite", value[at "offsite.place"] ", sets: " value[at "offsite.sets"] ", copied " value[at "offsite.copied"] ", read back " value[at "offsite.restored"])
     for (i = 0; (at "jobs." i ".name") in value; i++)
         row("job", job(at "jobs." i "."))
     if ((at "watch.tells") in value)

@@ -55,7 +55,7 @@ def test_sets_are_copied_by_a_container_that_is_told_secrets_by_its_environment(
     said = shop.run("backup", "offsite").assert_ok().out
 
     assert f"Copy the sets to {PLACE} ... done" in said
-    assert f"copied: 1 sets are at {PLACE}" in said
+    assert f"copied; sets at {PLACE}: 1" in said
     words, name = started(docker), shop.environment["PROJECT_NAME"]
     for word in (f"{shop.root}/backups:/backups", f"{shop.state}/offsite:/offsite", name, "copy"):
         assert word in words
@@ -190,4 +190,4 @@ def test_the_night_copies_and_status_tells_of_a_place_that_does_not_answer(
     assert [one for one in found if "nightly" in one or "copied" in one] == []
     status = json.loads(shop.run("-0", "status", "--json").out)["production"]["offsite"]
     assert (status["place"], status["sets"], status["copied"]) == (PLACE, 1, COPIED)
-    assert f"  offsite    1 sets at {PLACE}, copied {COPIED}" in shop.run("-0", "status").out
+    assert f"  offsite    {PLACE}, sets: 1, copied {COPIED}" in shop.run("-0", "status").out

@@ -103,7 +103,7 @@ def test_a_set_is_copied_by_sftp_and_fetched_when_it_is_gone_here(
     server.let_in(key[0])
 
     said = site.run("backup", "offsite").out
-    assert f"copied: 1 sets are at sftp://me@127.0.0.1:{server.port}" in said
+    assert f"copied; sets at sftp://me@127.0.0.1:{server.port}//site: 1" in said
     kept = (site.root / ".postdo/offsite").rglob("*")
     assert {path.lstat().st_uid for path in kept} == {owner}
 

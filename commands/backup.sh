@@ -113,6 +113,7 @@ write_key() {
         grep -q '^# public key: age1' "$BACKUP_KEY.new" && mv "$BACKUP_KEY.new" "$BACKUP_KEY"
 }
 
+# Without the lock of production: a release does not wait for it. Of two at once one waits in the archive (db/archive.sh).
 take_base_backup() { # take_base_backup [whole]
     case $#-${1-} in 0- | 1-whole) ;; *) usage_error "backup base takes nothing more, or the word whole" ;; esac
     case $MODE in '' | prod) MODE=prod ;; *) usage_error "base backups are of production: sh run.sh -0 backup base" ;; esac
@@ -120,7 +121,6 @@ take_base_backup() { # take_base_backup [whole]
     require_engine
     require_own_stack prod
     make_state_folder "$STATE"
-    take_lock prod
     open_log backup
     base_backup "$@"
 }

@@ -17,7 +17,7 @@ stop_prod() {
     remove_left_upgrade
     stop_site_prod
     step "Stop PostgreSQL" stop_database prod
-    step "Stop the archive" stop_archive
+    ! is_running prod archive || step "Stop the archive" stop_archive
 }
 
 stop_dev() {

@@ -78,7 +78,7 @@ remove_archive() {
 
 # After PostgreSQL, whose last WAL it still receives.
 stop_archive() {
-    ! is_running prod archive || compose prod stop archive
+    compose prod stop archive
 }
 
 # --- Base backups ---------------------------------------------------------------------------------------------------

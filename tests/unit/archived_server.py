@@ -124,6 +124,13 @@ class Site:
         assert (done.returncode == 0) is ok, done.stdout + done.stderr
         return dict(re.findall(r"^(\w+)=(.*)$", done.stdout, re.M))
 
+    def roles(self, *arguments: str, given: str = "") -> None:
+        """Run db/roles.sh, as in the container of the database; `given`: a password."""
+        own = {"PGHOST": "127.0.0.1", "PGPORT": str(self.port), "PGDATA": str(self.data)}
+        words = ("sh", "-c", 'printf "%s" "$0" | sh "$@"', given, str(DB / "roles.sh"), *arguments)
+        done = self._run(*words, **own, POSTGRES_USER=SUPERUSER)
+        assert done.returncode == 0, done.stdout + done.stderr
+
     def health(self) -> None:
         """The health check, which also decides whether commits wait for the archive."""
         own = {"PGHOST": "127.0.0.1", "PGPORT": str(self.port), "PGDATA": str(self.data)}

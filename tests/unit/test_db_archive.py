@@ -285,3 +285,23 @@ def test_with_pitr_sync_nothing_acknowledged_is_lost_and_no_commit_waits_for_eve
         with shop.recovered("latest", "another") as there:
             shop.hand_over(there, "of_the_lost")
         assert shop.numbers("of_the_lost") == list(range(1, 21))
+
+
+def test_switched_off_postgresql_keeps_nothing_for_it_and_lets_it_in_no_more(
+    tmp_path: Path,
+) -> None:
+    with site(tmp_path) as shop:
+        shop.begin()
+        shop.receives()
+
+        shop.roles("archive-off", "site")
+
+        assert shop.sql("SELECT count(*) FROM pg_replication_slots") == "0"
+        role = "SELECT rolcanlogin FROM pg_roles WHERE rolname = 'postdo_archive'"
+        assert shop.sql(role) == "f"
+        eventually(lambda: "state=waiting" in shop.state(), "the archive to notice")
+        shop.roles("archive", "site", "off", given="secret")
+        shop.receives()
+        assert len(shop.sequences()) == 1, "nothing was written meanwhile that it lacks"
+        hba = (shop.data / "pg_hba.conf").read_text()
+        assert "host replication postdo_archive all scram-sha-256\n" in hba

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 from .clone import Clone, make_clone
 from .engine import docker
 from .visitor import crowded
+from .waiting import eventually
 
 EMAILS = "SELECT email FROM accounts_user ORDER BY 1"
 UPLOAD = "/files/public/media/face.jpg"
@@ -34,10 +36,10 @@ def sets(clone: Clone) -> list[Path]:
 
 def left_of_drill(clone: Clone) -> str:
     """What there is of the drill's project: containers, networks and volumes."""
-    mine = ("-q", "--filter", f"label=com.docker.compose.project={clone.name}-drill")
-    return "".join(
-        docker(*what, *mine) for what in (("ps", "-a"), ("network", "ls"), ("volume", "ls"))
-    )
+    mine = ("--filter", f"label=com.docker.compose.project={clone.name}-drill", "--format")
+    names = [(("ps", "-a"), "{{.Names}}")]
+    names += [((kind, "ls"), "{{.Name}}") for kind in ("network", "volume")]
+    return "".join(docker(*what, *mine, shown) for what, shown in names)
 
 
 def test_a_set_is_used_before_it_counts_and_brings_back_what_was_lost(site: Clone) -> None:
@@ -49,6 +51,13 @@ def test_a_set_is_used_before_it_counts_and_brings_back_what_was_lost(site: Clon
     assert "sh run.sh backup verify" in site.run("-0", "backup").out
     (backup,) = sets(site)
     assert (backup / "database.dump.age").exists()
+
+    # A drill that is killed while it restores leaves what the next one removes.
+    killed = site.start("backup", "verify")
+    eventually(lambda: "-drill-db-" in left_of_drill(site), "its PostgreSQL to start")
+    killed.send(signal.SIGKILL)
+    killed.wait()
+    assert left_of_drill(site) != ""
 
     said = site.run("backup", "verify").out
 
@@ -92,8 +101,15 @@ def test_a_site_comes_back_from_a_set_alone(site: Clone, empty_machine: Clone) -
     site.containers("prod")[site.live()].run("sh", "-c", f"echo jpeg >{UPLOAD}")
     site.run("-0", "backup")
     (backup,) = sets(site)
-    brought = shutil.move(backup, empty_machine.root.parent / backup.name)
-    unpack = ["tar", "--no-same-owner", "-xf", brought / "site.tar.gz", "-C", empty_machine.root]
+    brought = Path(shutil.move(backup, empty_machine.root.parent / backup.name))
+    unpack: list[str | Path] = [
+        "tar",
+        "--no-same-owner",
+        "-xf",
+        brought / "site.tar.gz",
+        "-C",
+        empty_machine.root,
+    ]
     subprocess.run(unpack, check=True)
 
     said = empty_machine.run("restore", "--on-new-machine", str(brought)).out

@@ -68,7 +68,7 @@ ELSEWHERE = {
     "sh run.sh maintenance off": r"\"maintenance\", \"off\"",
     "sh run.sh hold COMMAND": r"\"hold\", \"docker\", \"restart\"",
     "sh run.sh hold docker restart postdo-prod-db-1": r"\"hold\", \"docker\", \"restart\"",
-    "tar -xzf SET/site.tar.gz": r"\"tar\", .*\"site.tar.gz\"",
+    "tar -xzf SET/site.tar.gz": r"brought / \"site.tar.gz\"",
     "sh run.sh restore --on-new-machine SET": r"\"restore\", \"--on-new-machine\"",
     "sh run.sh -0 restore backups/NAME/uploads.tar": r"\"-0\", \"restore\", f\"\{written",
     "sh run.sh -0 restore backups/NAME/database.dump": r"\"restore\", f\"\{name\}/database.dump",

@@ -20,8 +20,8 @@ from projects import open_connection, query
 from waiting import until
 
 from embedded_postgres import Cluster
-from postdo_backup import create as creation
 from postdo_backup import archives, digests, folder
+from postdo_backup import create as creation
 from postdo_backup.check import check
 from postdo_backup.create import create
 from postdo_backup.errors import BackupFailed

@@ -110,14 +110,22 @@ def is_noticed(tree: Path, one: Promise, fault: Fault, number: int, url: str) ->
     """Whether the test passes as it is, and fails with the fault."""
     file = tree / fault.file
     broken = with_fault(fault, file.read_text(encoding="utf-8"))
-    if not passes(tree, one.test, url):
-        raise BenchError(f"without a fault this fails: {one.test}", f"sh run.sh test {one.test}")
+    if " passed" not in (ending := run_test(tree, one.test, url)) or "failed" in ending:
+        raise BenchError(
+            f"without a fault this fails: {one.test} ({ending})", f"sh run.sh test {one.test}"
+        )
     with put_in(file, broken, number):
-        return not passes(tree, one.test, url)
+        ending = run_test(tree, one.test, url)
+    if "error" in ending or not ending:
+        raise BenchError(
+            f"with its fault this does not run: {one.test} ({ending})",
+            "choose another fault in bench/promises.py: this one breaks more than the promise",
+        )
+    return "failed" in ending
 
 
-def passes(tree: Path, test: str, url: str) -> bool:
-    """Whether a test passes in the copy. The starter's own run in web/, as its users run them."""
+def run_test(tree: Path, test: str, url: str) -> str:
+    """How pytest ends in the copy: "1 failed in 2 s". The starter's tests run in web/."""
     environment = {**os.environ, "PATH": f"{PYTHON.parent}:{os.environ['PATH']}"}
     if test.startswith("web/"):
         folder, environment["DATABASE_URL"] = tree / "web", url
@@ -128,17 +136,19 @@ def passes(tree: Path, test: str, url: str) -> bool:
         cwd=folder,
         env=environment,
         stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
         start_new_session=True,
     ) as process:
         try:
-            return process.wait(LONGEST) == 0
+            said, _ = process.communicate(timeout=LONGEST)
         except subprocess.TimeoutExpired:
-            return False
+            return f"failed: it did not end within {LONGEST:.0f} s"
         finally:
             end(process)
+    endings = re.findall(r"^(?:=+ )?(\d+ (?:passed|failed|error).*)$", said, re.MULTILINE)
+    return str(endings[-1]).strip("= ") if endings else ""
 
 
 @contextmanager

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import ast
+from pathlib import Path
 
 import pytest
-from documents import PROJECT, text_of
+from documents import text_of
 
 from bench import security
 from bench.process import BenchError
@@ -49,11 +50,40 @@ def test_the_page_has_the_tables_of_now_and_keeps_the_days() -> None:
     }
 
 
-def test_a_test_that_fails_without_a_fault_shows_nothing(
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.parametrize(
+    ("endings", "noticed"),
+    [
+        (["3 passed in 1 s", "1 failed, 2 passed in 1 s"], True),
+        (["3 passed in 1 s", "3 passed in 1 s"], False),
+        (["1 failed in 1 s"], "without a fault this fails"),
+        (["", "1 failed in 1 s"], "without a fault this fails"),
+        (["3 passed in 1 s", "1 error in 1 s"], "with its fault this does not run"),
+        (["3 passed in 1 s", ""], "with its fault this does not run"),
+    ],
+)
+def test_a_fault_is_noticed_by_a_test_that_passes_without_it_and_fails_with_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, endings: list[str], noticed: bool | str
 ) -> None:
-    one = PROMISES[0]
-    assert one.fault
-    monkeypatch.setattr(security, "passes", lambda *_: False)
-    with pytest.raises(BenchError, match="without a fault this fails"):
-        security.is_noticed(PROJECT, one, one.fault, 1, "")
+    left = iter(endings)
+    monkeypatch.setattr(security, "run_test", lambda *_: next(left))
+    (tmp_path / "file").write_text("a good line\n")
+    one = Promise("is good", "tests/test_it.py", None)
+
+    def look() -> bool:
+        return security.is_noticed(tmp_path, one, Fault("file", "good", "bad"), 1, "")
+
+    if isinstance(noticed, str):
+        with pytest.raises(BenchError, match=noticed):
+            look()
+    else:
+        assert look() is noticed
+    assert (tmp_path / "file").read_text() == "a good line\n"
+
+
+def test_it_reads_how_pytest_ended(tmp_path: Path) -> None:
+    (tmp_path / "test_it.py").write_text("def test_it():\n    assert 1 == 2\n")
+
+    assert security.run_test(tmp_path, "test_it.py", "").startswith("1 failed in ")
+
+    (tmp_path / "test_it.py").write_text("import nothing_of_this_name\n")
+    assert "error" in security.run_test(tmp_path, "test_it.py", "")

@@ -453,7 +453,6 @@ switch_to_copy() {
     start_database prod
     [ -z "$serves" ] || start_on_copy
     UNDO=${UNDO#undo_switch }
-    [ -z "$serves" ] || settle_archive # with the new image, and from the beginning
 }
 
 start_on_copy() {

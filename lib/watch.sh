@@ -79,9 +79,15 @@ bring_back_one() { # bring_back_one start|restart|give-up SERVICE CONTAINER
     # One of the user's own that is to run once has ended as it should.
     case $(docker inspect --format '{{.HostConfig.RestartPolicy.Name}}' "$3" 2>/dev/null) in always | unless-stopped) ;; *) return 0 ;; esac
     printf '%s %s\n' "$back_began" "$2" >>"$WATCH/tries" || return 0 # else nothing would bound the tries
-    back_what="was unhealthy for too long and was restarted"
-    [ "$1" = restart ] || back_what="had stopped ($(how_it_ended "$3")) and was started again"
-    back_said=$(in_time docker "$1" "$3" 2>&1) || { warn "$2 could not be started: $(printf '%s\n' "$back_said" | tail -n 1)" && return 0; }
+    if [ "$1" = start ]; then
+        back_what="had stopped ($(how_it_ended "$3")) and was started again"
+        back_said=$(in_time docker start "$3" 2>&1) || back_what=
+    else
+        # Whoever is unhealthy for minutes has had its time to end.
+        back_what="was unhealthy for too long and was restarted"
+        back_said=$(in_time docker restart --time 10 "$3" 2>&1) || back_what=
+    fi
+    [ -n "$back_what" ] || { warn "$2 could not be started: $(printf '%s\n' "$back_said" | tail -n 1)" && return 0; }
     back_done="$back_done${back_done:+
 }$2$TAB$back_what"
 }

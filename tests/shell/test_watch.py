@@ -24,8 +24,9 @@ STATES = "ps -a --no-trunc*"
 WELL, ILL, DOWN = 0, 1, 2
 STARTS = r"""case $1 in
 start | restart)
-    name=${2#id-}
-    sed -i "s/^$name .*/$name $2 running Up 1 second (healthy)/" "$here"/answers/*/out
+    for id; do :; done
+    name=${id#id-}
+    sed -i "s/^$name .*/$name $id running Up 1 second (healthy)/" "$here"/answers/*/out
     ;;
 esac
 """
@@ -139,6 +140,24 @@ def test_the_other_color_and_what_runs_once_are_left_alone(shop: Clone, docker: 
     runs(docker, proxy=KILLED)
     watch(shop, ILL)
     assert started(docker) == []
+
+
+def test_a_site_that_is_unhealthy_for_long_is_restarted(
+    shop: Clone, docker: FakeDocker, chat: Receiver
+) -> None:
+    docker.answer("exec -i id-web-blue python -I -S - /readyz proxy 80", out="503 for /readyz")
+    runs(docker, web_blue="running Up 2 hours (unhealthy)")
+    for _ in range(3):
+        watch(shop, ILL)
+        assert started(docker) == []
+        make_older(shop)
+
+    said = watch(shop, ILL).out
+
+    assert started(docker) == ["restart --time 10 id-web-blue"]
+    assert "web-blue was unhealthy for too long and was restarted; it is healthy after" in said
+    states = [one.fields["state"] for one in chat.posts()]
+    assert states == ["problem", "done"], "first that it is unhealthy, then what was done"
 
 
 @pytest.mark.parametrize("why", ["stopped", "release", "hold", "maintenance", "not ours"])

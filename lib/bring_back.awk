@@ -20,5 +20,11 @@ BEGIN {
     else if ($2 == "unhealthy" && $3 >= UNHEALTHY && $1 ~ /^(web|live|worker|proxy)/ && state["db"] != "stopped" && state["db"] != "unhealthy") verb = "restart"
     else next
     if (tries[$1] >= TRIES_AN_HOUR) print "give-up", $1
-    else if (!tries[$1] || now - last[$1] >= WAIT * 2 ^ (tries[$1] - 1)) print verb, $1
+    else if (!tries[$1] || now - last[$1] >= wait_after(tries[$1])) print verb, $1
+}
+
+# Not by ^: some awks are built without.
+function wait_after(count,    seconds) {
+    for (seconds = WAIT; count > 1; count--) seconds *= 2
+    return seconds
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +16,7 @@ from results import Result
 from waiting import until
 
 from .fakes import FakeDocker
-from .machine import Clone, start_of
+from .machine import PROJECT, Clone, Toolbox, start_of
 from .test_failures import fill
 from .test_starts import make_live
 from .test_status import PAGE, site
@@ -335,6 +336,34 @@ def test_for_a_timer_it_starts_again_what_ends_within_the_minute(
         runs(docker)
         until(chat.posts, "somebody to be told")
         assert run.wait(30) == WELL
+
+
+def test_every_awk_decides_alike(toolbox: Toolbox, tmp_path: Path) -> None:
+    """What is decided: tests/unit/test_alerts.py."""
+    facts = "number\tp.disk.free\t1\ntext\tp.disk.path\t/srv\nnumber\tp.restarts.db\t3\n"
+    (tmp_path / "samples").write_text("900 disk=5 restarts.db=1\n")
+    (tmp_path / "troubles").write_text("old\t1\t2\t3\t4\twhat\tnext\n")
+    (tmp_path / "tries").write_text("700 web\n800 web\n")
+    checks = ("limits.awk", "checks.awk"), ["samples", "facts=yes", "-"], facts
+    alerts = ("alerts.awk",), ["troubles", "problems=yes", "-"], "disk\tfull\tfree some\n"
+    starts = ("bring_back.awk",), ["tries", "services=yes", "-"], "db stopped 0\nweb stopped 0\n"
+    settings = {"at": "p", "now": "1000", "frozen": "none", "delivered": "yes", "limits": ""}
+    given = [word for key, value in settings.items() for word in ("-v", f"{key}={value}")]
+    for programs, files, text in (checks, alerts, starts):
+        read = [word for name in programs for word in ("-f", str(PROJECT / "lib" / name))]
+        said = {
+            subprocess.run(
+                [awk, *given, *read, *files],
+                cwd=tmp_path,
+                input=text,
+                capture_output=True,
+                text=True,
+                check=True,
+            ).stdout
+            for awk in toolbox.awks().values()
+        }
+        assert len(said) == 1, said
+        assert said.pop().count("\n") >= 2
 
 
 def test_a_test_shows_what_each_channel_answered(shop: Clone, chat: Receiver) -> None:

@@ -179,10 +179,9 @@ require_same_definitions() {
     # shellcheck disable=SC2015 # the failure of each of them counts
     same_now=$(run_upgrade db definitions) && next_definitions=$(in_other definitions other) || step_failed "looking at the definitions"
     [ "$same_now" = "$followed_definitions" ] ||
-        fail "the definitions in the database have changed, and PostgreSQL $to_major does not have them" "$definitions_remedy"
+        fail "the definitions in the database have changed, and PostgreSQL $to_major does not have them" "${definitions_remedy-wait until nobody changes them (a release, manage migrate), then run the command again}"
 }
 
-definitions_remedy="wait until nobody changes them (a release, manage migrate), then run the command again"
 
 write_linked() { # write_linked CLUSTER IMAGE MAJOR CLUSTER IMAGE MAJOR DEFINITIONS: the live one first
     write_clusters "live=$1" "live_image=$2" "live_major=$3" "other=$4" "other_image=$5" "other_major=$6" state=linked "definitions=$7"

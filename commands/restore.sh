@@ -99,11 +99,15 @@ restore_set() { # restore_set SET: its folder; empty: the newest good one
     put_in_place
 }
 
+# Not what an earlier restore has replaced: that is put back by its name.
 find_good_set() {
     for restore_folder in $(sets_of "$MODE" | sed 's/.*\///'); do
         restore_folder="$BACKUPS/$restore_folder"
-        ! check_set "$restore_folder" "$restore_major" || return 0
-        warn "${restore_folder##*/} cannot be used: $(result what)"
+        if ! check_set "$restore_folder" "$restore_major"; then
+            warn "${restore_folder##*/} cannot be used: $(result what)"
+        elif [ "$(set_fact why)" != before-restore ]; then
+            return
+        fi
     done
     fail "there is no set in backups/ that can be restored" "bring one from where you keep copies, then: sh run.sh $(mode_flag "$MODE") restore SET"
 }

@@ -366,6 +366,20 @@ def test_a_damaged_set_is_passed_over_unless_it_was_asked_for(
     assert any(f"-prod-{OLD}:ro" in call for call in docker.calls() if " restore /" in call)
 
 
+def test_a_second_restore_does_not_bring_back_what_the_first_has_replaced(
+    shop: Clone, docker: FakeDocker
+) -> None:
+    replaced = f"{FACTS}\nwhy=before-restore"
+    docker.answer(f"run * usable */sets/*-prod-{NEW}*", result=replaced)
+
+    shop.run("-0", "restore", "--yes").assert_ok()
+    assert any(f"-prod-{OLD}:ro" in call for call in docker.calls() if " restore /" in call)
+
+    name = f"{shop.environment['PROJECT_NAME']}-prod-{NEW}"
+    shop.run("-0", "restore", "--yes", name).assert_ok()
+    assert any(f"-prod-{NEW}:ro" in call for call in docker.calls() if " restore /" in call)
+
+
 def test_without_a_good_set_nothing_happens(shop: Clone, docker: FakeDocker) -> None:
     docker.answer("run * usable *", status=1, result=DAMAGED)
 

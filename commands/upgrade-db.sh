@@ -182,7 +182,6 @@ require_same_definitions() {
         fail "the definitions in the database have changed, and PostgreSQL $to_major does not have them" "${definitions_remedy-wait until nobody changes them (a release, manage migrate), then run the command again}"
 }
 
-
 write_linked() { # write_linked CLUSTER IMAGE MAJOR CLUSTER IMAGE MAJOR DEFINITIONS: the live one first
     write_clusters "live=$1" "live_image=$2" "live_major=$3" "other=$4" "other_image=$5" "other_major=$6" state=linked "definitions=$7"
 }

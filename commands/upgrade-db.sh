@@ -75,7 +75,7 @@ upgrade_by_replication() {
     require_other_image_fits
     try "Copy roles and definitions" copy_definitions || fail_copy
     try "Copy the rows while the site serves" follow_live || fail_copy
-    try "Make statistics" in_other analyze || fail_copy
+    try "Make statistics" in_other analyze vacuum || fail_copy
     try "Check the site on PostgreSQL $new_major" check_on_other || {
         show_tail
         fail "the site does not work on PostgreSQL $new_major; nothing was changed" "$FIX_ABOVE"
@@ -146,6 +146,7 @@ switch_servers() {
         step "Stop the services beside the site" stop_companions "$(live_colour)"
     fi
     try "Wait for jobs and commands to end" wait_until 600 nothing_uses_database || step_failed "waiting for jobs and commands"
+    try "Write out what both have in memory" in_other write-out || step_failed "writing out what is in memory"
     # A site that does not work now need not work then: it may be why somebody goes back.
     switch_was_well=
     ! site_is_well prod || switch_was_well=yes

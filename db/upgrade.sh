@@ -18,7 +18,8 @@
 #   unfence             takes that back
 #   relink              after a turn, or where one was interrupted: the other one follows the live one
 #   unlink              the live one is not followed any more
-#   analyze             makes statistics for the planner of the other one
+#   analyze [vacuum]    makes statistics for the planner of the other one, and lets it count rows by an index
+#   write-out           writes what both have in memory to their disk
 #   compare             prints the tables, sequences and large objects that differ; nothing if all are equal
 # The live one answers at 127.0.0.1:5432 and the other one at 5433, since both containers share a network, and both let this
 # machine in. `copy` and `definitions` run in the container of the live cluster, with its programs. PostgreSQL 14 to 18.
@@ -52,7 +53,8 @@ main() {
     hand-over) hand_over ;;
     unfence) unfence "$LIVE" -1 ;;
     unlink) unlink ;;
-    analyze) analyze ;;
+    analyze) analyze "${3-}" ;;
+    write-out) write_out ;;
     compare) compare ;;
     esac
 }
@@ -116,8 +118,17 @@ definitions() { # definitions [other]
     grep -v '^\\\(un\)\{0,1\}restrict ' "$FOLDER/definitions" | cksum
 }
 
-analyze() {
-    vacuumdb --host=127.0.0.1 --port="$OTHER" --username="$SUPERUSER" --no-password --all --analyze-only --quiet
+analyze() { # analyze [vacuum]
+    analyze_how=--analyze-only
+    [ -z "$1" ] || analyze_how=--analyze
+    vacuumdb --host=127.0.0.1 --port="$OTHER" --username="$SUPERUSER" --no-password --all "$analyze_how" --quiet
+}
+
+# A server that is stopped does it first, while requests wait.
+write_out() {
+    ask "$OTHER" postgres -c CHECKPOINT &
+    ask "$LIVE" postgres -c CHECKPOINT
+    wait "$!"
 }
 
 dump() { # dump PROGRAM OPTIONS...

@@ -372,6 +372,7 @@ COPIED = [
     "check",
     "db definitions",
     "other definitions",
+    "other write-out",
 ]
 SWITCHED = [
     "hold",

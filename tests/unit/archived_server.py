@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -82,7 +83,9 @@ class Site:
     def kill(self) -> None:
         """As a power failure does."""
         pid = (self.data / "postmaster.pid").read_text().split()[0]
-        subprocess.run([*self._prefix(), "kill", "-s", "KILL", f"-{pid}"], check=False)
+        # Not by kill(1): Debian's takes "-s KILL -123" for -1, which is every process.
+        with suppress(ProcessLookupError):
+            os.killpg(int(pid), signal.SIGKILL)
         if self._server:
             self._server.kill()
             self._server.wait()

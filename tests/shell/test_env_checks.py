@@ -62,7 +62,11 @@ RULES = [
         "https://ntfy",
     ),
     ("ALERT_EMAIL", ["ada", "ada@a.com, bo@b.com", "Ada <ada@a.com>"], "e-mail addresses"),
-    ("SENTRY_DSN", ["sentry.io/1", "https://sentry.io/1", "https://key@sentry.io/"], "https://KEY@"),
+    (
+        "SENTRY_DSN",
+        ["sentry.io/1", "https://sentry.io/1", "https://key@sentry.io/"],
+        "https://KEY@",
+    ),
     ("HEARTBEAT_URL", ["hc-ping.com/x", "https://a/x,https://b/x"], "https://hc-ping.com"),
     ("ALERT_LIMITS", ["disk_mb", "disk_mb=-1", "disk_mb=5,logins=3", "diks_mb=5"], "disk_mb=5000"),
     (

@@ -143,7 +143,7 @@ def test_a_key_that_looks_like_ours_is_the_projects_own_if_the_project_reads_it(
 @pytest.mark.parametrize(
     "key",
     [
-        *("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION", "SENTRY_DSN"),
+        *("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION"),
         *("GOOGLE_APPLICATION_CREDENTIALS", "OTEL_EXPORTER_OTLP_ENDPOINT", "STRIPE_API_KEY"),
         *("DJANGO_SUPERUSER_FIRST_NAME", "REDIS_URL", "DB_PORT", "TZ", "KEY"),
     ],

@@ -64,7 +64,7 @@ verify() { # verify [SET]
     take_lock drill
     open_log verify
     if [ $# -eq 1 ]; then
-        verify_set=$(set_folder "$1")
+        verify_set=$(set_folder "$1") || exit
     else
         [ -n "$(sets_of prod)" ] || fail "there is no set in backups/" "make one: sh run.sh -0 backup"
         verify_set=$(newest_unverified)

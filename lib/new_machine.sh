@@ -9,7 +9,7 @@ restore_on_new_machine() { # restore_on_new_machine SET
     case $MODE in '' | prod) MODE=prod ;; *) usage_error "--on-new-machine is for production: sh run.sh restore --on-new-machine SET" ;; esac
     build=yes
     require_engine
-    new_set=$(set_folder "$1")
+    new_set=$(set_folder "$1") || exit
     new_name=${new_set##*/}
     restore_name=$new_name
     new_began=$(date +%s)

@@ -1,8 +1,7 @@
 # lib/pitr.sh: point in time. An archive beside the database keeps what it does (db/archive.sh), restore points are left in
 # it, and production's database is recovered from it as it was at a time (db/recover.sh).
 
-ARCHIVE_ROLE=postdo_archive # and its replication slot: db/archive/role.sql
-RECOVERY_SECONDS=86400      # a recovery may take hours
+RECOVERY_SECONDS=86400 # a recovery may take hours
 
 # In backups/, and not in a volume: people copy it from there, and can put it on another disk than PostgreSQL's.
 archive_folder() {

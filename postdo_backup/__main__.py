@@ -32,8 +32,15 @@ Command = Callable[[argparse.Namespace, Facts], None]
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; the exit code."""
     signal.signal(signal.SIGTERM, _stop)  # as PID 1 of a container it has no default action
-    os.umask(0o077)
     asked = _parser().parse_args(arguments)
+    before = os.umask(0o077)
+    try:
+        return _run(asked)
+    finally:
+        os.umask(before)
+
+
+def _run(asked: argparse.Namespace) -> int:
     command: Command = asked.run
     facts = Facts()
     code, ending = 0, [("outcome", "done"), ("exit", "0")]

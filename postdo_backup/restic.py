@@ -111,6 +111,12 @@ SIGNS = (
         "the copies at {at} are damaged: {error}",
         f"keep the sets in backups/, and begin anew elsewhere: change OFFSITE in .env; {AGAIN}",
     ),
+    # restic may end before it has passed on what ssh said of the reason.
+    Sign(
+        "unable to start the sftp session",
+        "{host} does not let this machine in",
+        "see that .ssh/authorized_keys of {user} there has this key: {key}",
+    ),
 )
 UNKNOWN = Sign("", "restic failed: {error}", f"fix that; {AGAIN}")
 

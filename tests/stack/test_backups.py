@@ -97,7 +97,7 @@ def empty_machine(site: Clone, origin: Path, clones: list[Clone]) -> Iterator[Cl
 
 
 def test_a_site_comes_back_from_a_set_alone(site: Clone, empty_machine: Clone) -> None:
-    site.admin("HTTP_PORT").add_user("moved@example.com")
+    site.admin("HTTP_PORT").add_user("brought@example.com")
     site.containers("prod")[site.live()].run("sh", "-c", f"echo jpeg >{UPLOAD}")
     site.run("-0", "backup")
     (backup,) = sets(site)

@@ -5,6 +5,7 @@ The tasks of this test note in Redis that they began, and that they ended.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -125,5 +126,7 @@ def test_no_task_is_lost_by_kills_restarts_and_releases(site: Clone) -> None:
 def test_flower_listens_on_this_machine_alone() -> None:
     for mode, port in (("prod", "FLOWER_PORT:-5555"), ("dev", "DEV_FLOWER_PORT:-5556")):
         text = (Path(__file__).parents[2] / f"docker-compose.tasks.{mode}.yml").read_text()
-        assert text.count("ports:") == 1
-        assert f'"127.0.0.1:${{{port}}}:5555"' in text
+        published = re.findall(r"ports:\n +- (.*)", text)
+        assert f'"127.0.0.1:${{{port}}}:5555"' in published
+        assert all(each.startswith('"127.0.0.1:') for each in published)
+        assert text.count("ports:") == len(published)

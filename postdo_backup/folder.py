@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from postdo.base.file_lock import try_lock
 from postdo_backup import output
 from postdo_backup.check import PART
 from postdo_backup.errors import BackupFailed
@@ -34,7 +34,7 @@ def unfinished(final: Path) -> Iterator[Path]:
         raise BackupFailed("another backup is being made", "wait until it has ended") from error
     lock = os.open(part, os.O_RDONLY)
     try:
-        _try_lock(lock)
+        try_lock(lock)
         yield part
         _close_to_others(part)
         _sync(*part.iterdir(), part)
@@ -55,7 +55,7 @@ def sweep(root: Path) -> None:
         with suppress(OSError):  # another one has removed it, or it is not ours
             lock = os.open(path, os.O_RDONLY)
             try:
-                if _try_lock(lock):
+                if try_lock(lock):
                     shutil.rmtree(path, ignore_errors=True)
             finally:
                 os.close(lock)
@@ -66,17 +66,6 @@ def remove(folder: Path) -> None:
     part = folder.with_name(folder.name + PART)
     folder.rename(part)
     shutil.rmtree(part)
-
-
-def _try_lock(descriptor: int) -> bool:
-    """Whether nobody else has it. Network file systems may know no such lock: nobody, then."""
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:
-        return True
-    return True
 
 
 def _close_to_others(part: Path) -> None:

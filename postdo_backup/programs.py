@@ -11,20 +11,16 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from functools import lru_cache
 from pathlib import Path
 from typing import IO
 
 from postdo.copy import die_with_parent
+from postdo.copy.program_version import FOLDERS, program_major
 from postdo_backup.errors import BackupFailed
 
 KILL_SECONDS = 2.0  # from SIGTERM to SIGKILL
-VERSION_SECONDS = 10.0  # --version takes milliseconds, and seconds on a disk that sleeps
-# Debian and PostgreSQL's image, Fedora and RHEL, the site's image.
-FOLDERS = ("/usr/lib/postgresql/{major}/bin", "/usr/pgsql-{major}/bin", "/opt/postgresql/bin")
 DISK_FULL = ("no space left on device", "disk quota exceeded")
 FREE_SOME = "free some disk space there, then run the command again"
-_VERSION = re.compile(r"\(PostgreSQL\) (\d+)")
 
 
 def program(name: str, major: int) -> Path:
@@ -39,7 +35,7 @@ def program(name: str, major: int) -> Path:
         folders.append(str(Path(found).parent))
     for folder in folders:
         path = Path(folder) / name
-        if _version(path) == major:
+        if program_major(path) == major:
             return path
     if os.environ.get("POSTDO_MODE"):  # in the kit, whose image has them
         raise BackupFailed(
@@ -124,19 +120,3 @@ def _end(process: subprocess.Popen[bytes]) -> None:
         with suppress(subprocess.TimeoutExpired):
             process.wait(seconds)
             return
-
-
-@lru_cache
-def _version(path: Path) -> int | None:
-    try:
-        done = subprocess.run(
-            [path, "--version"],
-            capture_output=True,
-            text=True,
-            timeout=VERSION_SECONDS,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    found = _VERSION.search(done.stdout)
-    return int(found[1]) if found else None

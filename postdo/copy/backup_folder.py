@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
 import re
@@ -14,6 +13,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from postdo.base.errors import Refused
+from postdo.base.file_lock import try_lock
 
 KIND = "before-migrate"
 PART = ".part"
@@ -65,7 +65,7 @@ class BackupFolder:
             part = Part(self._new())
             lock = os.open(part.path, os.O_RDONLY)
         try:
-            _try_lock(lock)
+            try_lock(lock)
             yield part
         finally:
             os.close(lock)
@@ -77,7 +77,7 @@ class BackupFolder:
         for path in self.root.glob(f"{_file_name(self.database)}-{KIND}-*{PART}"):
             lock = os.open(path, os.O_RDONLY)
             try:
-                if _try_lock(lock):
+                if try_lock(lock):
                     shutil.rmtree(path, ignore_errors=True)
             finally:
                 os.close(lock)
@@ -161,17 +161,6 @@ def _order(name: str) -> tuple[str, int]:
     """When it was made, and which of the same second it is."""
     stamp, _, number = name.removeprefix(_series(name)).partition("-")
     return stamp, int(number or 1)
-
-
-def _try_lock(descriptor: int) -> bool:
-    """Whether nobody else has it. Network file systems may know no such lock: nobody, then."""
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:
-        return True
-    return True
 
 
 def _sync(folder: Path) -> None:

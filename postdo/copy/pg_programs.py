@@ -13,7 +13,6 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
-from functools import lru_cache
 from pathlib import Path
 from typing import IO, Any
 
@@ -21,17 +20,14 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from postdo.base.context import Run
 from postdo.base.errors import Refused
+from postdo.copy.program_version import FOLDERS, program_major
 
-VERSION_SECONDS = 10.0  # --version takes milliseconds, and seconds on a disk that sleeps
 KILL_SECONDS = 2.0  # from SIGTERM to SIGKILL; less than stop.UNWIND_SECONDS
 KEPT_BYTES = 65_536  # of what a program says on its standard error
 TETHER = Path(__file__).with_name("die_with_parent.py")
 
-# Where the programs of one major are: Debian and the official image, Fedora and RHEL, others.
-FOLDERS = ("/usr/lib/postgresql/{major}/bin", "/usr/pgsql-{major}/bin", "/opt/postgresql/bin")
 # What follows an error of the server, and says more than its context does.
 DETAILS = ("DETAIL:", "HINT:", "Command was:")
-_VERSION = re.compile(r"\(PostgreSQL\) (\d+)")
 
 # Variable of the environment per parameter of a connection: libpq's "Environment Variables",
 # PostgreSQL 14 to 18. What has no variable (keepalives) is left to its default.
@@ -112,7 +108,7 @@ def programs(run: Run, major: int) -> Programs:
     seen = []
     for folder in folders:
         found = Programs(folder / "pg_dump", folder / "pg_restore")
-        versions = {_version(found.pg_dump), _version(found.pg_restore)}
+        versions = {program_major(found.pg_dump), program_major(found.pg_restore)}
         if versions == {major}:
             return found
         seen += [f"{folder} has {version}" for version in versions if version]
@@ -239,19 +235,3 @@ def _meaning(child: _Child) -> tuple[str, tuple[str, ...]]:
     said = re.sub(r"^(could not execute query|query failed|[^:]*failed): (?=ERROR:)", "", said)
     details = tuple(line for line in lines if line.startswith(DETAILS))
     return re.sub(r"\b(ERROR|FATAL):\s+", "", said), details
-
-
-@lru_cache
-def _version(program: Path) -> int | None:
-    try:
-        done = subprocess.run(
-            [program, "--version"],
-            capture_output=True,
-            text=True,
-            timeout=VERSION_SECONDS,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    found = _VERSION.search(done.stdout)
-    return int(found.group(1)) if found else None

@@ -191,7 +191,7 @@ def test_where_age_cannot_be_had_no_backup_is_written_in_the_clear(
     shop: Clone, docker: FakeDocker
 ) -> None:
     shop.set_in_env(BACKUP_RECIPIENT="age1other")
-    docker.answer("run * /age.sh *", status=100, err="Could not resolve 'deb.debian.org'")
+    docker.answer("run * /age.sh *", status=100, err="Could not resolve 'packages.example'")
 
     refused = shop.run("-0", "backup")
 

@@ -299,8 +299,12 @@ image_to_come() { # image_to_come MODE: the name of the image of PostgreSQL that
     if [ -n "$DB_IMAGE" ]; then printf '%s' "$DB_IMAGE"; else compose "$1" config --images db | head -n 1; fi
 }
 
+image_id() { # image_id IMAGE: empty if it is not here
+    docker image inspect --format '{{.Id}}' "$1" 2>/dev/null || true
+}
+
 has_image() { # has_image MODE SERVICE IMAGE: its container was made of what that name stands for now
-    [ "$(docker inspect --format '{{.Image}}' "$(container_of "$1" "$2")")" = "$(docker image inspect --format '{{.Id}}' "$3" 2>/dev/null)" ]
+    [ "$(docker inspect --format '{{.Image}}' "$(container_of "$1" "$2")")" = "$(image_id "$3")" ]
 }
 
 # The site is HTTPS with every DOMAIN. Without an HTTPS_PORT a proxy in front has the certificate, and asks by plain HTTP.

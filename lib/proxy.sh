@@ -91,10 +91,6 @@ proxy_image() {
     printf '%s-proxy:live' "$PROJECT_NAME"
 }
 
-image_id() { # image_id IMAGE: empty if it is not here
-    docker image inspect --format '{{.Id}}' "$1" 2>/dev/null || true
-}
-
 # A boot needs no network: it takes what there was.
 require_proxy_image() {
     [ -z "$(image_id "$CADDY_IMAGE")" ] || return 0

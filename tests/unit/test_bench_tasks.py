@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bench import reliability, tasks
-from bench.tasks import CHILD, REDIS, TICK, WORKER, Counted, Kill, Outcome, Ticks, compare
+from bench.tasks import CHILD, REDIS, WORKER, Counted, Kill, Outcome, Ticks, compare
 
 
 def test_what_was_acknowledged_and_has_not_run_is_lost() -> None:
@@ -44,11 +44,11 @@ def test_each_run_but_the_last_needs_a_kill() -> None:
 
 
 def test_a_tick_is_doubled_if_another_one_was_sent_just_before() -> None:
-    right = tasks.ticks_of({"a": 0.0, "b": TICK, "c": 3 * TICK})  # one is missing: no longer
-    assert right == Ticks(3, 0, 2 * TICK)
+    right = tasks.ticks_of([(15, 0), (15, 15), (12, 16), (12, 28), (15, 45)])  # one is missing
+    assert right == Ticks(5, 0, 2.0)  # not for longer than its interval
     assert right.is_right
-    assert not tasks.ticks_of({"a": 0.0, "b": TICK, "c": TICK + 1}).is_right
-    assert not tasks.ticks_of({"a": 0.0, "b": 2 * TICK + 1}).is_right
+    assert not tasks.ticks_of([(15, 0), (15, 15), (15, 16)]).is_right
+    assert not tasks.ticks_of([(15, 0), (15, 31)]).is_right
 
 
 def test_the_section_tells_the_kills_and_what_came_of_them(

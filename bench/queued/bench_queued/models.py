@@ -22,6 +22,7 @@ class Tick(models.Model):
     """One run of the periodic task, and when beat sent it."""
 
     task = models.TextField()
+    every = models.FloatField()  # seconds
     sent = models.FloatField()
 
     class Meta:

@@ -18,9 +18,9 @@ def work(number):
 
 
 @shared_task(bind=True)
-def tick(self):
-    """Note when beat sent it."""
-    Tick.objects.create(task=self.request.id, sent=self.request.get("ticked"))
+def tick(self, every):
+    """Note when beat sent it, and how often it does: which tells the entries apart."""
+    Tick.objects.create(task=self.request.id, every=every, sent=self.request.get("ticked"))
 
 
 def note_tick(headers, **_):

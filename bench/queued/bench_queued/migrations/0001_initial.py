@@ -29,6 +29,7 @@ class Migration(migrations.Migration):
             fields=[
                 ("id", key()),
                 ("task", models.TextField()),
+                ("every", models.FloatField()),
                 ("sent", models.FloatField()),
             ],
         ),

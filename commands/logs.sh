@@ -15,9 +15,9 @@ main() {
 logs_in_docker() {
     require_engine
     require_own_stack "$MODE"
-    logs_reader=read_as_a_person
+    logs_json=
     if [ "${1-}" = --json ]; then
-        logs_reader="cat"
+        logs_json=yes
         shift
     fi
     # In production the site and its companions are those of the live colour.
@@ -41,15 +41,15 @@ logs_in_docker() {
         set -- --no-color "$@"
     fi
     # The status is that of Compose, and not of who reads what it says.
-    { logs_status=$({ { if compose "$MODE" logs "$@"; then printf 0 >&4; else printf 1 >&4; fi; } | "$logs_reader" >&5; } 4>&1); } 5>&1
+    { logs_status=$({ { if compose "$MODE" logs "$@"; then printf 0 >&4; else printf 1 >&4; fi; } | read_logs >&5; } 4>&1); } 5>&1
     return "$logs_status"
 }
 
 # mawk waits for a full buffer unless it is told not to; no other awk knows the option.
-read_as_a_person() {
+read_logs() {
     case $(awk -W version 2>&1 </dev/null) in
-    mawk*) LC_ALL=C awk -W interactive -f "$ROOT/lib/logs.awk" ;;
-    *) LC_ALL=C awk -f "$ROOT/lib/logs.awk" ;;
+    mawk*) LC_ALL=C awk -W interactive -v json="$logs_json" -f "$ROOT/lib/logs.awk" ;;
+    *) LC_ALL=C awk -v json="$logs_json" -f "$ROOT/lib/logs.awk" ;;
     esac
 }
 

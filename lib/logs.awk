@@ -1,5 +1,8 @@
 # lib/logs.awk: the site's JSON log lines as a person reads them; every other line as it is.
-# usage: docker compose logs | LC_ALL=C awk -f lib/logs.awk
+# usage: docker compose logs | LC_ALL=C awk [-v json=yes] -f lib/logs.awk
+#
+# With json=yes every line is as it was written. Compose 2.26 begins each line with the code that clears it, also in a pipe.
+# That is left out.
 #
 # What a client sent cannot begin a line of its own, nor reach the terminal as an escape: further lines of a text are
 # indented, and control characters stay as JSON writes them.
@@ -51,18 +54,31 @@ function below(prefix, text) {
     return text
 }
 
-function tell(prefix, json,    rest, key, value, extra, trace, when) {
-    rest = substr(json, 2)
+# Of an object or a list that the text begins with, its text; empty if it has no end.
+function nested(text,    at, depth, sign) {
+    for (at = 1; at <= length(text); at += RLENGTH) {
+        if (match(substr(text, at), STRING) || match(substr(text, at), /^[^]["{}]+/)) continue
+        sign = substr(text, at, 1)
+        RLENGTH = 1
+        if (sign == "{" || sign == "[") depth++
+        else if (sign == "\"" || --depth == 0) return sign == "\"" ? "" : substr(text, 1, at)
+    }
+    return ""
+}
+
+function tell(prefix, line,    rest, key, value, extra, trace, when, raw) {
+    rest = substr(line, 2)
     split("", field)
     extra = trace = ""
     while (match(rest, STRING)) {
         key = substr(rest, 2, RLENGTH - 2)
         rest = substr(rest, RLENGTH + 1)
         sub(/^: */, "", rest)
-        if (match(rest, STRING)) value = decoded(substr(rest, 2, RLENGTH - 2))
-        else if (match(rest, /^[^,{}\[]+/)) value = substr(rest, 1, RLENGTH)
-        else return 0
-        rest = substr(rest, RLENGTH + 1)
+        if (match(rest, STRING)) raw = substr(rest, 1, RLENGTH)
+        else if (match(rest, /^[^,{}\[]+/)) raw = substr(rest, 1, RLENGTH)
+        else if ((raw = nested(rest)) == "") return 0
+        value = raw ~ /^"/ ? decoded(substr(raw, 2, length(raw) - 2)) : raw
+        rest = substr(rest, length(raw) + 1)
         sub(/^, */, "", rest)
         field[key] = value
         if (key == "exception" || key == "stack") trace = trace "\n" value
@@ -71,6 +87,8 @@ function tell(prefix, json,    rest, key, value, extra, trace, when) {
             extra = extra " " key "=" value
     }
     if (rest != "}" || !("message" in field)) return 0
+    # What Celery adds, its message says already.
+    if (field["logger"] ~ /^celery\./ && ("data" in field)) extra = ""
     when = substr(field["time"], 1, 19)
     sub(/T/, " ", when)
     sub(/\n$/, "", trace)
@@ -79,6 +97,8 @@ function tell(prefix, json,    rest, key, value, extra, trace, when) {
 }
 
 {
+    sub(/^\033\[2K/, "")
+    if (json) { print; fflush(); next }
     at = index($0, "{\"time\": \"")
     if (!at) at = match($0, /\{"[a-z_]+": .*"logger": "/)
     if (!at || !tell(substr($0, 1, at - 1), substr($0, at))) print

@@ -39,6 +39,27 @@ ACCESS = json.dumps(
         "agent": "a browser",
     }
 )
+RECEIVED = json.dumps(
+    {
+        "data": {"id": "7d", "name": "shop.tasks.work", "args": "['}']", "eta": None},
+        "time": "2026-11-29T23:15:38.065+00:00",
+        "level": "INFO",
+        "logger": "celery.worker.strategy",
+        "message": "Task shop.tasks.work[7d] received",
+    }
+)
+NESTED = json.dumps(
+    {
+        "lines": [{"sku": 'a"]', "count": 2}, []],
+        "data": {},
+        "time": "2026-11-29T23:15:38.065+00:00",
+        "level": "INFO",
+        "logger": "shop",
+        "message": "ordered",
+    }
+)
+# Compose 2.26 begins each line with it, also where nobody looks at a terminal.
+CLEAR_LINE = "\x1b[2K"
 CADDY = '{"level":"error","ts":1795994104.8,"msg":"dial tcp","request":{"method":"GET"}}'
 PLAIN = "2026-11-29 23:15:37 UTC [1] LOG:  database system is ready"
 READ = """web-blue-1  | 2026-11-29 23:15:38 ERROR django.request: Internal Server Error: /broken/
@@ -68,15 +89,36 @@ def test_a_traceback_is_shown_line_by_line_and_other_lines_as_they_are(
     assert READ + written(CADDY, PLAIN) + "\n" in shown.out
 
 
+def test_what_a_worker_logs_is_shown_without_what_its_message_says(toolbox: Toolbox) -> None:
+    lines = [CLEAR_LINE + line for line in written(RECEIVED, NESTED, PLAIN).splitlines()]
+    for awk in toolbox.awks().values():
+        done = subprocess.run(
+            [awk, "-f", PROJECT / "lib/logs.awk"],
+            input="\n".join(lines).encode(),
+            env={"LC_ALL": "C"},
+            capture_output=True,
+            check=True,
+        )
+        assert done.stdout.decode().splitlines() == [
+            "web-blue-1  | 2026-11-29 23:15:38 INFO celery.worker.strategy: "
+            "Task shop.tasks.work[7d] received",
+            "web-blue-1  | 2026-11-29 23:15:38 INFO shop: ordered "
+            'lines=[{"sku": "a\\"]", "count": 2}, []] data={}',
+            written(PLAIN),
+        ], awk
+
+
 def test_for_a_program_every_line_is_as_it_was_written(
     dash_clone: Clone, docker: FakeDocker
 ) -> None:
     make_live(dash_clone, "web-blue")
-    docker.answer("compose * logs *", out=written(ERROR, ACCESS, CADDY, PLAIN))
+    every = written(ERROR, ACCESS, CADDY, RECEIVED, PLAIN)
+    docker.answer("compose * logs *", out=CLEAR_LINE + every)
 
     shown = dash_clone.run("-0", "logs", "--json", "web")
 
-    assert written(ERROR, ACCESS, CADDY, PLAIN) in shown.out
+    assert every in shown.out
+    assert CLEAR_LINE not in shown.out
     (call,) = docker.compose_calls()
     assert call == "logs --no-color --tail 200 web-blue", "no escape codes in a pipe"
 

@@ -72,7 +72,7 @@ write_out() { # write_out PATH: to the disk. Where sync(1) takes no path, all is
 
 # Whatever else belongs to production: up if it is down, left alone if it is as it should be.
 start_proxy_and_database() { # start_proxy_and_database COLOUR
-    restart_database
+    restart_behind_proxy
     # shellcheck disable=SC2046 # split on purpose: a list of words
     try "Start the proxy and PostgreSQL" start_all_but_web || explain_unhealthy prod db $(services_of_colour "$1") proxy $(additions prod)
     stop_other_colour "$1"
@@ -88,10 +88,17 @@ start_site() {
 }
 
 # For a changed .env, which was announced (lib/restarts.sh): while requests wait.
-restart_database() {
-    case "$TO_RESTART " in *" db "*) ;; *) return 0 ;; esac
-    try "Restart PostgreSQL while requests wait" while_held compose prod up -d --no-build --no-deps --wait --wait-timeout "$START_TIMEOUT" db ||
-        explain_unhealthy prod db
+restart_behind_proxy() {
+    restart_services=${TO_RESTART% proxy}
+    case $restart_services in
+    '') return 0 ;;
+    *db*redis) restart_names="PostgreSQL and Redis" ;;
+    *redis) restart_names=Redis ;;
+    *) restart_names=PostgreSQL ;;
+    esac
+    # shellcheck disable=SC2086 # split on purpose: a list of words
+    try "Restart $restart_names while requests wait" while_held compose prod up -d --no-build --no-deps --wait --wait-timeout "$START_TIMEOUT" $restart_services ||
+        explain_unhealthy prod $restart_services
 }
 
 # Of the two only the live one runs, also when an earlier run was interrupted after its switch, and when Docker has started

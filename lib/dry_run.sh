@@ -45,7 +45,7 @@ show_build() {
 show_restarts() {
     [ -n "$live" ] || return 0
     ! is_well prod "web-$live" || [ "$(planned_for "web-$live")" = keep ] || say "  settings    .env or a Compose file has changed: there is a release even if the image is the same one"
-    for restart_service in db proxy; do
+    for restart_service in $(what_restarts); do
         ! is_well prod "$restart_service" || [ "$(planned_for "$restart_service")" != replace ] || tell_restart "$restart_service"
     done
     ! is_well prod proxy || [ "$(planned_for proxy)" = replace ] || ! proxy_will_change || tell_exchange

@@ -58,9 +58,13 @@ own_additions() { # own_additions MODE: those of the override file, in one line
     printf '%s\n' "$OVERRIDE" | awk '/^(early|late) / { printf "%s ", $2 }'
 }
 
-# With the database, since preparing it may need them; those of the site's own image when it is prepared.
+# With the database, since preparing it may need them; those of the site's own image when it is prepared. What will restart for
+# the new .env while requests wait (lib/restarts.sh) is left as it is.
 start_additions() { # start_additions MODE [late]
-    start_added=$(additions "$1" "${2-early}")
+    start_added=
+    for start_service in $(additions "$1" "${2-early}"); do
+        case "${TO_RESTART-} " in *" $start_service "*) ;; *) start_added="$start_added $start_service" ;; esac
+    done
     [ -n "$start_added" ] || return 0
     # shellcheck disable=SC2086 # split on purpose: a list of words
     try "Start the services beside the site" compose "$1" up -d --no-deps --wait --wait-timeout "$START_TIMEOUT" $start_added ||

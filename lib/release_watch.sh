@@ -33,20 +33,40 @@ watch_new_version() { # watch_new_version NEW OLD
     watch_enough=
     trap 'watch_enough=yes' INT TERM
     watch_began=$(date +%s)
+    watch_until=$((watch_began + WATCH_SECONDS))
     watch_before=$(answers_before "$2")
+    watch_beside=$(starts_beside)
+    watch_disturbed=
     watch_reason=
-    until [ -n "$watch_enough$watch_reason" ] || [ "$(date +%s)" -ge "$((watch_began + WATCH_SECONDS))" ]; do
+    until [ -n "$watch_enough$watch_reason" ] || [ "$(date +%s)" -ge "$watch_until" ]; do
         sleep 1 || true # Ctrl-C ends it too, and whatever is asked meanwhile
         watch_reason=$(worse_than_before "$1" "$2" "$watch_before")
+        # One that is about to stop looks well for a moment.
+        [ -z "$watch_reason" ] || [ -z "$watch_beside" ] || sleep 2 || true
+        watch_was=$watch_beside
+        watch_beside=$(starts_beside)
+        case $watch_beside in *ill=*) ;; "$watch_was") continue ;; esac
+        watch_disturbed=yes
+        watch_reason=
+        watch_began=$(date +%s)
     done
     trap 'interrupted INT 130' INT
     trap 'interrupted TERM 143' TERM
     [ -n "$watch_enough" ] || [ -z "$watch_reason" ]
 }
 
+# Both versions use these services, such as Redis. What came of a stop or a restart of one says nothing of the new version.
+starts_beside() { # when each was started, or that one is not well: a line each
+    for beside_service in $(additions prod early); do
+        is_well prod "$beside_service" || printf 'ill=%s\n' "$beside_service"
+        docker inspect --format '{{.Name}} {{.State.StartedAt}}' "$(container_of prod "$beside_service")" 2>/dev/null || true
+    done
+}
+
 # What keeps both from working (the database, the machine) is no reason to go back.
 worse_than_before() { # worse_than_before NEW OLD "ANSWERS ERRORS": the reason; empty if it is not worse
-    for worse_companion in $(companions); do
+    # A worker ends when it hears nothing from Redis any more, and comes back.
+    [ -n "${watch_disturbed-}" ] || for worse_companion in $(companions); do
         ! is_well prod "$worse_companion-$2" || keeps_running "$worse_companion-$1" ||
             { printf 'its %s stopped or is unhealthy' "$worse_companion" && return; }
     done

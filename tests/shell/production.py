@@ -79,6 +79,8 @@ docker() {
     *RestartCount*Running*) printf '%s true' "$RESTARTS" ;;
     *" /proc/net/tcp "*) head -n 1 "$FOLDER/looks" | tr ';' '\\n' && sed -i 1d "$FOLDER/looks" ;;
     *RestartCount*id-worker*) printf '%s' "$WORKER_RESTARTS" ;;
+    *StartedAt*) case "$*" in $RESTARTED) echo "$(grep -c StartedAt "$FOLDER/calls")" ;; esac ;;
+    *redis-cli*) printf 'used_memory:%s\r\n' "$USED" ;;
     *RestartCount*) printf '%s' "$RESTARTS" ;;
     "rm id-created") ;;
     "rm id-"*) rm "$FOLDER/states/${2#id-}" ;;
@@ -105,7 +107,9 @@ image_id() {
     case $1 in shop-proxy:live) printf '%s' "$PROXY_HAS" ;; *) printf '%s' "$CADDY_IS" ;; esac
 }
 has_image() { [ "$HAS_IMAGE" = "web-${2#*-} $3" ]; }
-planned_for() { printf '%s' "$PLANNED"; }
+planned_for() {
+    case $1 in "$PLANNED_TO_REPLACE") printf replace ;; *) printf '%s' "$PLANNED" ;; esac
+}
 additions() { printf '%s' "$ADDITIONS"; }
 manual_services() { printf '%s' "$MANUAL"; }
 own_additions() { printf '%s' "$OWN_ADDITIONS"; }
@@ -259,6 +263,8 @@ class Production:
             "COMPOSE_PROFILES": "",
             "FLOWER_PORT": "5555",
             "WORKER_RESTARTS": "0",
+            **dict.fromkeys(("RESTARTED", "PLANNED_TO_REPLACE"), ""),
+            "USED": "0",
             "HTTPS_PORT": "443",
             "MAIN": "main",
             "LABEL": "production",

@@ -10,6 +10,7 @@ import pytest
 from .production import (
     BUILD,
     LIVE,
+    NOTED,
     NUMBERED,
     PREPARED,
     START,
@@ -90,6 +91,54 @@ def test_a_new_version_is_worse_if_its_companion_is(
     )
 
     assert done.out == ("its worker stopped or is unhealthy" if worse else "")
+
+
+@pytest.mark.parametrize(("restarted", "kept"), [("inspect * id-redis", True), ("nothing", False)])
+def test_what_came_of_a_restart_of_redis_takes_no_good_version_back(
+    production: Production, restarted: str, kept: bool
+) -> None:
+    """The new worker ended, because it heard nothing any more."""
+    production.serves("blue", worker_blue="healthy", redis="healthy", beat="healthy")
+    (production.folder / "logs").touch()
+    done = production.run(
+        **ON,
+        **{"NOTED": NOTED.replace("watch_new_version", ""), "WATCH_SECONDS": "3"},
+        **{"WORKER_RESTARTS": "1", "RESTARTED": restarted},
+    )
+
+    assert (done.status == 0) is kept
+    assert ("its worker stopped or is unhealthy" in done.err) is not kept
+    assert production.live == ("web-green" if kept else "web-blue")
+
+
+def test_redis_gets_its_new_limit_while_requests_wait(production: Production) -> None:
+    """Compose makes another container of it, which the preparation does not need."""
+    production.serves("blue", worker_blue="healthy", redis="healthy", proxy="healthy")
+    tried = {
+        "MAIN": "try_what_restarts",
+        "NOTED": NOTED.replace("try_what_restarts", ""),
+        "LIBRARIES": "restarts",
+        "env_known": " ",
+        "PLANNED_TO_REPLACE": "redis",
+        "REDIS_MEMORY": "300m",
+        "DB_MEMORY": "1g",
+    }
+    said = production.run(**ON, **tried)
+    assert (said.status, said.err) == (0, "")
+    assert "Redis will restart at the end (changed in .env: REDIS_MEMORY)" in said.out
+
+    full = production.run(**ON, **tried, USED="200000000")
+    assert full.status == 1
+    assert "raise REDIS_MEMORY in .env" in full.err
+
+    beside = {"MAIN": "start_additions", "NOTED": NOTED.replace("start_additions", "")}
+    production.run("prod", **ON, **beside, LIBRARIES="override", TO_RESTART=" redis")
+    assert production.calls() == [f"{UP.replace(' --no-build', '')} {WAIT} beat"]
+
+    done = production.run(**ON, TO_RESTART=" redis")
+    held = done.calls.index("hold_requests")
+    assert done.calls[held + 1 : held + 3] == [f"{UP} {WAIT} redis", "release_requests"]
+    assert "Restart Redis while requests wait" in done.out
 
 
 def test_a_rollback_starts_and_stops_the_companions_too(production: Production) -> None:

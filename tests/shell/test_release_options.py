@@ -129,6 +129,7 @@ def test_a_dry_run_tells_each_step_and_does_nothing(production: Production, scri
         IMAGES="1 3 4",
         PLANNED="replace",
         NOTED=f"{NOTED} tell_restart",
+        LIBRARIES="restarts",
         WATCH_SECONDS="30",
         DRAIN_SECONDS="20",
         SMOKE_PATHS="/ /shop/=200",

@@ -7,8 +7,6 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from urllib.parse import urlencode
-from urllib.request import HTTPCookieProcessor, build_opener
 
 import pytest
 from documents import blocks, commands, text_of
@@ -17,8 +15,7 @@ from projects import Project
 from starter_site import link_in, migrated, served
 
 DOCUMENT = text_of("docs/api.md")
-SIGN_UP, REQUESTS = blocks(DOCUMENT, "sh")[:2]
-PASSWORD = "correct horse battery"
+SIGN_UP, CONFIRM, REQUESTS = blocks(DOCUMENT, "sh")[:3]
 
 
 @pytest.fixture
@@ -43,16 +40,6 @@ def asked(script: str, address: str) -> tuple[str, str]:
     return ended.stdout, " ".join(re.findall(r"^\d{3}$", ended.stdout, re.MULTILINE))
 
 
-def choose_password(link: str) -> None:
-    """What a person does on the page behind the link."""
-    browser = build_opener(HTTPCookieProcessor())
-    page = browser.open(link, timeout=60).read().decode()
-    form = dict(re.findall(r'name="(csrf\w+)" value="(\w+)"', page))
-    form |= {"password1": PASSWORD, "password2": PASSWORD}
-    answer = browser.open(link, urlencode(form).encode(), timeout=60).read().decode()
-    assert "Your account is ready" in answer
-
-
 def test_the_requests_are_answered_as_it_says(site: Project, tmp_path: Path) -> None:
     needed("curl")
     first, sign_up = SIGN_UP.splitlines()
@@ -60,8 +47,10 @@ def test_the_requests_are_answered_as_it_says(site: Project, tmp_path: Path) -> 
     with served(site, tmp_path) as address:
         output, statuses = asked(sign_up, address)
         assert statuses == "202", output
-        assert f"password `{PASSWORD}`" in DOCUMENT
-        choose_password(link_in(tmp_path))
+        example, confirm = CONFIRM.splitlines()
+        assert example == f"LINK={first.removeprefix('SITE=')}/accounts/sign-up/TOKEN/"
+        output, statuses = asked(f"LINK={link_in(tmp_path)}\n{confirm}", address)
+        assert statuses == "201", output
         output, statuses = asked(REQUESTS, address)
     assert statuses == "200 201 200 200 204 204", output
     assert '"email":"ada@example.com"' in output
@@ -80,5 +69,5 @@ def test_the_tables_are_dropped_by_the_last_commands(site: Project) -> None:
 
 def test_no_other_command_is_told() -> None:
     elsewhere = {"sh run.sh -0", "sh run.sh -1", "sh run.sh -2", "sh run.sh -2 manage test"}
-    here = {*SIGN_UP.splitlines(), *REQUESTS.splitlines(), *blocks(DOCUMENT, "sh")[-1].splitlines()}
+    here = set((SIGN_UP + CONFIRM + REQUESTS + blocks(DOCUMENT, "sh")[-1]).splitlines())
     assert set(commands(DOCUMENT)) - here == elsewhere, "tests/stack/test_readme.py runs these"

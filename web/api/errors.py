@@ -30,6 +30,13 @@ class WrongCredentials(exceptions.APIException):
     auth_header = "Bearer"
 
 
+class DeadLink(exceptions.APIException):
+    """The token of a link that was used, is too old, or was never sent."""
+
+    status_code = status.HTTP_404_NOT_FOUND
+    default_detail = "This link does not count, or no longer."
+
+
 class MailNotSent(exceptions.APIException):
     """What was asked for needs a mail, and there is none."""
 

@@ -34,6 +34,14 @@ class SignUpSerializer(serializers.Serializer[Any]):
         return email
 
 
+class ConfirmSerializer(serializers.Serializer[Any]):
+    """What makes the account: the token of the link in the mail, and what its owner chooses."""
+
+    token = TextField(max_length=1000)
+    password = PasswordField()
+    name = TextField(max_length=150, required=False, allow_blank=True)
+
+
 class LoginSerializer(serializers.Serializer[Any]):
     """Address and password."""
 

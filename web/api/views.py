@@ -5,8 +5,10 @@ from typing import cast
 
 from django.conf import settings
 from django.contrib.auth import authenticate
+from django.contrib.auth.password_validation import validate_password
 from django.contrib.auth.signals import user_logged_in, user_logged_out
-from django.db import transaction
+from django.core.exceptions import ValidationError
+from django.db import IntegrityError, transaction
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.utils.decorators import method_decorator
@@ -20,9 +22,10 @@ from rest_framework.views import APIView
 from accounts import limits, sign_up
 from accounts.models import User
 from api.authentication import TokenAuthentication
-from api.errors import MailNotSent, WrongCredentials
+from api.errors import DeadLink, MailNotSent, WrongCredentials
 from api.models import Token
 from api.serializers import (
+    ConfirmSerializer,
     DetailSerializer,
     ErrorSerializer,
     LoginSerializer,
@@ -67,6 +70,39 @@ class SignUpView(APIView):
             raise MailNotSent from error
         sent = DetailSerializer({"detail": "A mail with a link is on its way to this address."})
         return Response(sent.data, status=status.HTTP_202_ACCEPTED)
+
+
+class ConfirmView(APIView):
+    """An account, for whoever has the link in the mail."""
+
+    authentication_classes = ()
+    permission_classes = (permissions.AllowAny,)
+
+    @extend_schema(request=ConfirmSerializer, responses={201: UserSerializer, 404: ErrorSerializer})
+    def post(self, request: Request) -> Response:
+        """Make the account, as the page behind the link in the mail does.
+
+        The token is the last part of the link. It counts once. Then log in at /api/login/.
+        404: it does not count, or no longer.
+        """
+        form = ConfirmSerializer(data=request.data)
+        form.is_valid(raise_exception=True)
+        email = sign_up.address_of(form.validated_data["token"])
+        if email is None:
+            raise DeadLink
+        user = User(email=email, name=form.validated_data.get("name", ""))
+        password = form.validated_data["password"]
+        try:
+            validate_password(password, user)
+        except ValidationError as error:
+            raise exceptions.ValidationError({"password": error.messages}) from error
+        user.set_password(password)
+        try:
+            with transaction.atomic():
+                user.save()
+        except IntegrityError as error:  # the link was used a moment ago
+            raise DeadLink from error
+        return Response(UserSerializer(user).data, status=status.HTTP_201_CREATED)
 
 
 class LoginView(APIView):

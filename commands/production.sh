@@ -25,6 +25,7 @@ main() {
     require_engine
     prepare_environment
     require_own_stack prod
+    [ "$build" = no ] || settle_switch
     take_lock prod
     open_log prod
     [ "$build" = yes ] || [ -z "$(live_colour)" ] || note_meant_to_run # also if it cannot be started yet
@@ -44,6 +45,7 @@ main() {
     if [ "$build" = yes ]; then release; else start_last_release; fi
     [ "$build" = no ] || ! serves_https || get_other_certificates
     note_meant_to_run
+    end_switch
     announce
 }
 
@@ -155,8 +157,9 @@ start_last_release() {
     warn_of_parts_left_out
     # Services of your own that have the site's image run what the site runs, and not what was built and never released.
     docker tag "$PROJECT_NAME-web:$live" "$PROJECT_NAME-web:next"
-    # While it serves, a changed .env comes as a release of the same image, not as a restart.
-    if is_well prod "web-$live"; then
+    # While it serves, a changed .env comes as a release of the same image, not as a restart. After a switch that was killed it may
+    # look well for some seconds, and its database lets nobody in.
+    if is_well prod "web-$live" && ! switch_was_begun; then
         export_version_of_image "$PROJECT_NAME-web:next" # which need not be that of web/
         # A worker takes longer to start than the site. One that is about to is no reason for a release.
         [ -z "$(companions)" ] || wait_until "$START_TIMEOUT" companions_have_started "$live" || true

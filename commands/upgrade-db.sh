@@ -16,6 +16,7 @@ main() {
     prepare_environment
     require_own_stack prod
     make_state_folder "$STATE"
+    settle_switch
     take_lock prod
     open_log upgrade-db
     remove_left_copy
@@ -152,6 +153,7 @@ switch_servers() {
     ! site_is_well prod || switch_was_well=yes
     # It ends by itself also if this run.sh is killed, and requests wait until then.
     trap '' INT TERM HUP PIPE
+    begin_switch
     for switch_try in 1 2 3; do
         switch_status=0
         try "Switch to PostgreSQL $to_major while requests wait" while_held switch_apart || switch_status=$?
@@ -165,6 +167,7 @@ switch_servers() {
     use_live_image
     [ -z "$(companions)" ] || { UNDO=${UNDO#start_site } && start_site >>"$LOG_FILE" 2>&1; } || warn "the services beside the site did not start; see $LOG_FILE"
     keep_link
+    end_switch
     settle_archive
     [ "$switch_status" -eq 0 ] || fail_site "the switch to PostgreSQL $to_major failed" "$FIX_ABOVE"
 }
@@ -188,8 +191,12 @@ write_linked() { # write_linked CLUSTER IMAGE MAJOR CLUSTER IMAGE MAJOR DEFINITI
 }
 
 switch_apart() {
-    (switch_held) &
-    wait "$!"
+    (wait_until 5 is_locked prod && switch_held) &
+    lend_lock prod "$!" || true
+    switch_apart_status=0
+    wait "$!" || switch_apart_status=$?
+    lend_lock prod "$$" || true
+    return "$switch_apart_status"
 }
 
 # Nobody writes from the lock on. Until the file of the volume names the other cluster, all can be taken back; from then on the
@@ -305,9 +312,11 @@ upgrade_by_dump() {
     back_up_before
 
     # From here on something changes, and each step can be undone.
+    undo_with end_switch
     begin_copy
     try "Start PostgreSQL $new_major beside it" start_other "$new_image" "$new_cluster" || explain_unhealthy prod db-other
     require_other_image_fits
+    mark_downtime
     stop_writers
     require_no_clients
     try "Copy the database to PostgreSQL $new_major" copy_clusters || fail_copy
@@ -316,6 +325,8 @@ upgrade_by_dump() {
         fail "the copy differs from the database; the old data is unchanged" "let nobody write to the database meanwhile, then run the command again"
     }
     switch_to_copy
+    UNDO=${UNDO#end_switch }
+    end_switch
     [ -z "$serves" ] || settle_archive
     say "the site is on PostgreSQL $new_major. The data of PostgreSQL $old_major is kept, as it was at the switch."
     say "  release (backups need PostgreSQL $new_major's programs)  sh run.sh -0"
@@ -419,6 +430,11 @@ require_other_image_fits() {
     [ -z "$fits_said" ] || fail "$(printf '%s\n' "$fits_said" | fact what)" "$(printf '%s\n' "$fits_said" | fact next)"
 }
 
+# A site that was stopped before is not to be started by whoever finds the mark.
+mark_downtime() {
+    [ -z "$serves" ] || begin_switch
+}
+
 # The proxy stays: it tells visitors that the site is down.
 stop_writers() {
     [ -z "$(live_colour)" ] || step "Stop the site" stop_colour "$(live_colour)"
@@ -492,6 +508,7 @@ go_back() {
     ! mode_runs prod || serves=yes
     set -- "$(cluster_fact live)" "$(cluster_fact live_image)" "$(cluster_fact other)" "$(cluster_fact other_image)"
     require_database_image "$4"
+    mark_downtime
     stop_writers
     step "Stop PostgreSQL" stop_database prod
     step "Switch to the data of $(cluster_fact since)" write_clusters "live=$3" "live_image=$4" "other=$1" "other_image=$2" state=left
@@ -499,6 +516,7 @@ go_back() {
     start_database prod
     # shellcheck disable=SC2046 # split on purpose: a list of words
     [ -z "$serves" ] || try "Start the site" start_site || explain_unhealthy prod db $(services_of_colour "$(live_colour)") $(additions prod)
+    end_switch
     if [ -n "$serves" ]; then settle_archive; else step "Stop PostgreSQL" stop_database prod; fi
     say "the site is back on $4. What was written since is kept beside it, until --finish or the next upgrade-db removes it."
     say "  set in .env                              POSTGRES_IMAGE=$4"

@@ -149,6 +149,35 @@ look_at_archive() {
     [ -z "$archive_what" ] || note_problem archive "$archive_what" "$(printf '%s\n' "$archive_found" | fact next)"
 }
 
+# Until --finish there is a way back, and there are two servers: nobody is to forget that.
+look_at_upgrade() {
+    if switch_was_killed; then
+        note_problem upgrade "upgrade-db was killed during its switch, so the site may be down" "start it on the data that is the site's: sh run.sh -0 --no-build"
+    elif [ "$(upgrade_state)" = copying ] && ! is_locked prod; then
+        note_problem upgrade "upgrade-db was interrupted, and its copy of the database is left beside the site's" "begin it again: sh run.sh -0 upgrade-db; or remove the copy: sh run.sh -0 --no-build"
+    fi
+    [ -n "$(upgrade_state)" ] || { note_nothing empty "$at.upgrade" && return; }
+    note_text "$at.upgrade.state" "$(upgrade_state)"
+    note_text "$at.upgrade.live" "$(cluster_fact live_image)"
+    note_text "$at.upgrade.other" "$(cluster_fact other_image)"
+    note_text "$at.upgrade.next" "$(upgrade_next)"
+}
+
+upgrade_next() {
+    upgrade_finish="keep it and remove the other: sh run.sh -0 upgrade-db --finish"
+    case $(upgrade_state) in
+    linked)
+        if [ "$(cluster_fact other_major)" -lt "$(cluster_fact live_major)" ]; then
+            printf '%s; go back: sh run.sh -0 upgrade-db --back' "$upgrade_finish"
+        else
+            printf 'switch to it again: sh run.sh -0 upgrade-db; %s' "$upgrade_finish"
+        fi
+        ;;
+    switched) printf '%s; go back, without what was written since: sh run.sh -0 upgrade-db --back' "$upgrade_finish" ;;
+    left) [ "${IMAGE_OF_ENV:-$POSTGRES_IMAGE}" = "$(cluster_fact live_image)" ] || printf 'move the data: sh run.sh -0 upgrade-db; or set POSTGRES_IMAGE=%s in .env' "$(cluster_fact live_image)" ;;
+    esac
+}
+
 look_at_offsite() {
     [ -n "$OFFSITE" ] || { note_nothing empty "$at.offsite" && return; }
     note_text "$at.offsite.place" "$OFFSITE"

@@ -156,6 +156,37 @@ stop_other_server() {
     ! is_running prod db-other || compose prod stop db-other
 }
 
+# --- A switch that was killed -----------------------------------------------------------------------------------------
+
+# There from the moment in which upgrade-db closes the database until the site has it again. If everything is killed in between,
+# the file stays, and the next start, a boot or `watch` starts what the volume names, which also opens it (db/roles/settle.sql).
+switch_mark() {
+    printf '%s/switching-%s' "$STATE" "$PROJECT_NAME"
+}
+
+begin_switch() {
+    : >"$(switch_mark)" || cannot_write "$(switch_mark)"
+}
+
+end_switch() {
+    ! switch_was_begun || ! is_running prod db || rm -f "$(switch_mark)"
+}
+
+switch_was_begun() {
+    [ -e "$(switch_mark)" ]
+}
+
+switch_was_killed() {
+    switch_was_begun && ! is_locked prod
+}
+
+# For who would begin something else: a run of its own, which takes the lock.
+settle_switch() {
+    switch_was_killed || return 0
+    say "upgrade-db was killed during its switch, so the site is started first"
+    (forget_environment && sh "$ROOT/run.sh" -0 --no-build) || fail "the site does not start after a switch that was killed" "$FIX_ABOVE"
+}
+
 # In the network of the database that runs now, whose container may be another one than before.
 start_other() { # start_other [IMAGE CLUSTER]: of the facts
     POSTDO_OTHER_IMAGE=${1-$(cluster_fact other_image)} POSTDO_OTHER_CLUSTER=${2-$(cluster_fact other)} POSTDO_SUPERUSER=$(superuser_of prod)

@@ -75,6 +75,12 @@ process_start() { # process_start PID
     fi
 }
 
+# A process of this run.sh that ends what it has begun also when this one is killed: nobody else is to begin meanwhile.
+lend_lock() { # lend_lock NAME PID
+    lend_mine="$STATE/owner.$$"
+    printf '%s %s %s (%s)\n' "$2" "$(process_start "$2")" "$(date '+%Y-%m-%d %H:%M:%S')" "${COMMAND-}" >"$lend_mine" && mv "$lend_mine" "$STATE/lock-$1"
+}
+
 release_locks() {
     for lock_name in $LOCKS; do
         release_lock "$lock_name"

@@ -92,6 +92,7 @@ look_at_prod() {
     look_at_release
     look_at_backup
     look_at_archive
+    look_at_upgrade
     look_at_offsite
     look_at_jobs
     look_at_watch

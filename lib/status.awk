@@ -52,6 +52,8 @@ function show(mode, at,    i, name) {
         row("backup", value[at "backup.path"] ", of " value[at "backup.time"] " (" bytes(value[at "backup.size"]) ")" verified(value[at "backup.verified"]))
     if (value[at "archive.state"] != "" && value[at "archive.state"] != "off")
         row("archive", value[at "archive.state"] (value[at "archive.sync"] == "yes" ? ", commits wait for it" : "") (value[at "archive.from"] != "" ? ", from " time(value[at "archive.from"]) " on" : ", no base backup yet"))
+    if (value[at "upgrade.next"] != "")
+        row("upgrade", "on " value[at "upgrade.live"] (value[at "upgrade.other"] != "" ? ", beside " value[at "upgrade.other"] : "") "; next: " value[at "upgrade.next"])
     if (value[at "offsite.copied"] != "")
         row("offsite", value[at "offsite.place"] ", sets: " value[at "offsite.sets"] ", copied " value[at "offsite.copied"] ", read back " value[at "offsite.restored"])
     for (i = 0; (at "jobs." i ".name") in value; i++)

@@ -29,6 +29,10 @@ GIVEN_UP= # the same, of what is not tried any more
 bring_back() {
     BACK='' GIVEN_UP=''
     is_ours_to_watch || return 0
+    if switch_was_killed; then
+        bring_back_switched
+        return
+    fi
     back_states=$(containers_of prod)
     back_plan=$(printf '%s\n' "$back_states" | awk -v kept="$(services_to_keep)" -v now="$(date +%s)" '
         BEGIN { count = split(kept, order, " ") }
@@ -54,6 +58,18 @@ LINES
         printf 'back-%s-%s\t%s %s; it is %s after %s s\tfind out why: sh run.sh -0 logs %s\n' "$back_service" "$back_began" "$back_service" \
             "$back_what" "$(state_of prod "$back_service")" "$(($(date +%s) - back_began))" "${back_service%%-*}"
     done)
+}
+
+# PostgreSQL's container may be of the data that is no longer the site's, so it is what a boot does, as often as for any other.
+bring_back_switched() {
+    back_began=$(date +%s)
+    case $(printf 'upgrade-db stopped 0\n' | awk -v now="$back_began" -f "$ROOT/lib/bring_back.awk" "$WATCH/tries" services=yes -) in "start "*) ;; *) return 0 ;; esac
+    printf '%s upgrade-db\n' "$back_began" >>"$WATCH/tries" || return 0
+    if back_said=$(forget_environment && sh "$ROOT/run.sh" -0 --no-build 2>&1); then
+        BACK="back-upgrade-db-$back_began${TAB}upgrade-db was killed during its switch, and the site was started again after $(($(date +%s) - back_began)) s${TAB}see where it is: sh run.sh -0 status"
+    else
+        warn "the site does not start after a switch that was killed: $(printf '%s\n' "$back_said" | tail -n 1)"
+    fi
 }
 
 # What was started is well, or something has ended, which is more urgent.

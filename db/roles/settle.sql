@@ -16,6 +16,9 @@ FROM pg_authid WHERE rolname = :'role' \gset
 \endif
 SELECT format('ALTER DATABASE %I OWNER TO %I', datname, :'role')
 FROM pg_database WHERE datname = :'database' AND datdba = 10 \gexec
+-- A switch of upgrade-db that was killed has closed it (db/upgrade/fence.sql).
+SELECT format('ALTER DATABASE %I CONNECTION LIMIT -1', datname)
+FROM pg_database WHERE datname = :'database' AND datconnlimit = 0 \gexec
 DROP ROLE IF EXISTS :"mover";
 -- A release that was killed could not close its role; the next one opens it again.
 SELECT format('ALTER ROLE %I NOLOGIN PASSWORD NULL', rolname) FROM pg_roles WHERE rolname = :'release' AND rolcanlogin \gexec

@@ -293,6 +293,22 @@ def test_a_boot_after_a_power_cut_in_the_watch_leaves_one_colour(production: Pro
     assert done.calls[-2:] == ["drain green", "compose prod stop web-green"]
 
 
+def test_after_a_switch_that_was_killed_a_site_that_looks_well_is_not_trusted(
+    production: Production,
+) -> None:
+    """For half a minute Docker calls one healthy whose database lets nobody in."""
+    production.serves("blue", db="stopped")
+    mark = production.folder / "switching-shop"
+    mark.touch()
+
+    done = production.run("--no-build", DOMAIN="", HAS_IMAGE="web-blue shop-web:next")
+
+    assert done.status == 0
+    assert "start_database prod" in done.calls, "it opens the database"
+    assert f"compose prod up -d --no-build {WAIT} db web-blue proxy" in done.calls
+    assert not mark.exists()
+
+
 def test_the_boot_asks_nobody_where_a_domain_leads(production: Production) -> None:
     production.serves("blue", web_blue="stopped")
     done = production.run("--no-build", DOMAIN="shop.example")

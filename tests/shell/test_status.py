@@ -207,6 +207,56 @@ def test_while_requests_are_held_the_site_is_held_and_not_down(
     assert after.status == DOWN
 
 
+LINKED = {
+    "live_image": "postgres:18", "live_major": "18", "other_image": "postgres:17",
+    "other_major": "17", "state": "linked",
+}  # fmt: skip
+TURNED = {
+    "live_image": "postgres:17", "live_major": "17", "other_image": "postgres:18",
+    "other_major": "18", "state": "linked",
+}  # fmt: skip
+KEPT = {"live_image": "postgres:18", "other_image": "postgres:17", "state": "switched"}
+
+
+def upgrade(clone: Clone, **facts: str) -> None:
+    """What is kept of an `upgrade-db`."""
+    path = clone.state / f"clusters-{clone.environment['PROJECT_NAME']}"
+    path.write_text("".join(f"{key}={value}\n" for key, value in facts.items()))
+
+
+@pytest.mark.parametrize(
+    ("facts", "said"),
+    [
+        (LINKED, "on postgres:18, beside postgres:17; next: keep it and remove the other: "),
+        (LINKED, "upgrade-db --finish; go back: sh run.sh -0 upgrade-db --back"),
+        (TURNED, "on postgres:17, beside postgres:18; next: switch to it again: sh run.sh -0 "),
+        (KEPT, "go back, without what was written since: sh run.sh -0 upgrade-db --back"),
+        (
+            {"live_image": "postgres:17", "state": "left"},
+            "on postgres:17; next: move the data: sh run.sh -0 upgrade-db; or set POSTGRES_IMAGE",
+        ),
+    ],
+)
+def test_an_upgrade_of_postgresql_that_is_not_finished_is_shown_with_what_is_open(
+    shop: Clone, facts: dict[str, str], said: str
+) -> None:
+    upgrade(shop, **facts)
+
+    (line,) = [one for one in shop.run("-0", "status").out.splitlines() if "  upgrade " in one]
+
+    assert said in line
+    assert problems(shop) == {}
+    assert as_json(shop)["production"]["upgrade"]["live"] == facts["live_image"]
+
+
+def killed_copy(clone: Clone, _: FakeDocker) -> None:
+    upgrade(clone, live_image="postgres:17", other_image="postgres:18", state="copying")
+
+
+def killed_switch(clone: Clone, _: FakeDocker) -> None:
+    (clone.state / f"switching-{clone.environment['PROJECT_NAME']}").touch()
+
+
 def no_backup(clone: Clone, _: FakeDocker) -> None:
     (clone.root / "backups/shop.dump").unlink()
 
@@ -240,6 +290,8 @@ def no_answer(_: Clone, docker: FakeDocker) -> None:
         (errors, "6 of 9 requests failed in the last 5 minutes", "sh run.sh -0 logs web"),
         (little_memory, "web-blue uses more than 95 % of its memory", "raise WEB_MEMORY in .env"),
         (failed_release, "release (3, of 2026-11-30 10:00:00) ended as taken-back", "sh run.sh -0"),
+        (killed_copy, "upgrade-db was interrupted", "remove the copy: sh run.sh -0 --no-build"),
+        (killed_switch, "upgrade-db was killed during its switch", "sh run.sh -0 --no-build"),
         (no_answer, "visitors get no answer for /readyz", "sh run.sh -0 logs proxy"),
     ],
 )
@@ -351,6 +403,7 @@ def test_every_key_is_documented_and_of_its_type_and_every_documented_key_is_wri
     docker.answer("inspect --format {{.RestartCount}} {{index*", out="3 db")
     docker.answer("image inspect --format {{.Created}} *", out="2026-01-02T03:04:05Z")
     docker.has_container("db")
+    upgrade(shop, **LINKED)
     whole = as_json(shop)
     docker.answer("*/data/caddy/certificates/*", out="")
     docker.has_container("redis")

@@ -17,6 +17,7 @@ TRIAL = r"""
 calls=$ROOT/calls
 note() {
     printf '%s\n' "$*" >>"$calls"
+    [ "$*" != "$ASKS" ] || ! is_locked prod || printf 'locked by another process\n' >>"$calls"
     case $* in
     $KILLS)
         kill -s KILL "$$"
@@ -55,6 +56,7 @@ serve() { # as db/start.sh: the cluster that the volume names, with the image of
 }
 start_database() {
     note start_database && serve || fail "db does not start" "see"
+    rm -f "$ROOT/closed" # db/roles/settle.sql
     end_left_link
 }
 stop_database() { note stop_database && rm -f "$ROOT/runs-db"; }
@@ -86,6 +88,8 @@ check_on_other() { note check; }
 run_upgrade() {
     note "${1#db-} $2" || return 1
     case $2 in
+    hand-over) : >"$ROOT/closed" ;;
+    unfence | unlink | relink) rm -f "$ROOT/closed" ;;
     obstacles) printf '%s' "$OBSTACLES" ;;
     definitions) printf '%s' "$DEFINED" ;;
     copied) printf 'copied=%s\ntables=3\nerrors=%s\n' "$COPIED" "$ERRORS" ;;
@@ -111,6 +115,7 @@ yes) main() {
         require_volume_major prod
         start_database prod
         keep_link
+        end_switch
     } ;;
 esac
 """
@@ -142,6 +147,7 @@ class Site:
             ("KILLS", "KILLS_ALL", "FAILS", "TABLESPACE", "DIFFERS", "CLIENTS", "LACKS", "START"),
             "",
         )
+        usual["ASKS"] = ""
         given = {
             "MADE_WITH": "postgres:17",
             "WAL": "logical",
@@ -166,6 +172,16 @@ class Site:
         """The image that PostgreSQL runs from."""
         path = self.clone.root / "runs-db"
         return path.read_text().strip() if path.exists() else ""
+
+    @property
+    def is_switching(self) -> bool:
+        """It is known that a switch was begun and has not ended."""
+        return bool(list(self.clone.state.glob("switching-*")))
+
+    @property
+    def is_closed(self) -> bool:
+        """The database lets nobody in."""
+        return (self.clone.root / "closed").exists()
 
     def has_old_data(self) -> bool:
         return {name: (self.volume / name).read_text() for name in OF_17} == OF_17
@@ -268,6 +284,7 @@ def test_whatever_fails_the_site_goes_on_with_its_own_data(
 
     assert site.serves == "postgres:17"
     assert (site.clone.root / "runs-web-blue").exists()
+    assert not site.is_switching
     assert site.facts() == {"live": ".", "live_image": "postgres:17", "state": "left"}
     assert not (site.volume / "pg18").exists()
     assert site.has_old_data()
@@ -296,6 +313,9 @@ def test_a_kill_at_any_step_leaves_one_cluster_that_the_next_start_serves(
         for path in site.clone.state.glob("clusters-*"):
             path.unlink()
 
+    downtime = "compose prod stop web-blue" in site.calls()
+    assert site.is_switching == (downtime and "smoke_test" not in site.calls()[:-1])
+
     site.run(START="yes")
     switched = site.facts().get("live") == "pg18"
     # Where nothing is known any more, a start is refused: .env names 18, and the data is of 17.
@@ -304,6 +324,7 @@ def test_a_kill_at_any_step_leaves_one_cluster_that_the_next_start_serves(
 
     site.runs(web_blue="healthy")
     again = site.run("--yes")
+    assert not site.is_switching
     assert site.facts()["live"] == "pg18"
     assert switched == ("is not finished" in again.text)
     assert site.serves == "postgres:18"
@@ -408,6 +429,7 @@ def test_the_site_serves_meanwhile_and_the_old_version_follows_the_new_one(linka
     assert linkable.serves == "postgres:18"
     assert linkable.has_old_data()
     assert "with all that was written" in done.out
+    assert not linkable.is_switching
 
 
 def test_back_and_forward_need_no_copy_and_finishing_ends_it(linkable: Site) -> None:
@@ -482,9 +504,12 @@ def test_a_kill_while_it_serves_leaves_one_cluster_that_the_next_start_serves(
     switched = linkable.facts().get("live") == "pg18"
     # What holds the requests ends by itself; only everything at once can leave none that serves.
     assert linkable.serves == ("postgres:18" if switched else "postgres:17") or everything
+    assert linkable.is_switching == ("hold" in linkable.calls())
 
     linkable.run(START="yes")
 
+    assert not linkable.is_switching
+    assert not linkable.is_closed
     assert linkable.serves == ("postgres:18" if switched else "postgres:17")
     assert linkable.facts().get("state", "left") == ("linked" if switched else "left")
     assert linkable.has_old_data()
@@ -497,3 +522,28 @@ def test_definitions_that_changed_end_the_way_back(linkable: Site) -> None:
     linkable.run().assert_ok()
     linkable.run("--back", DEFINED="b").assert_refused("definitions in the database have", "--fini")
     assert linkable.serves == "postgres:18"
+
+
+def test_a_switch_that_goes_on_alone_has_the_lock(linkable: Site) -> None:
+    linkable.run(KILLS="lock", ASKS="compose prod stop db")
+    assert "locked by another process" in linkable.calls()
+    assert linkable.facts()["live"] == "pg18"
+
+
+@pytest.mark.parametrize("options", [(), ("--back",), ("--finish",)])
+def test_after_a_switch_that_was_killed_the_site_is_started_first(
+    linkable: Site, options: tuple[str, ...]
+) -> None:
+    linkable.run(KILLS="unlock", KILLS_ALL="yes")
+
+    linkable.run(*options)
+
+    assert linkable.calls()[0] == "run.sh -0 --no-build"
+
+
+def test_a_switch_that_was_taken_back_in_vain_stays_known(linkable: Site) -> None:
+    linkable.run(FAILS="compose prod up -d --no-build --no-deps --wait *").assert_refused(
+        "the switch to PostgreSQL 18 failed", ""
+    )
+    assert linkable.serves == ""
+    assert linkable.is_switching

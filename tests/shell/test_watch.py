@@ -195,6 +195,29 @@ def make_older(clone: Clone) -> None:
     path.write_text("".join("\t".join(one) + "\n" for one in older))
 
 
+def test_a_switch_that_was_killed_is_ended_as_a_boot_does_it_and_told_of(
+    shop: Clone, docker: FakeDocker, chat: Receiver
+) -> None:
+    """PostgreSQL's own container is of the old data, and is not what may be started."""
+    mark = shop.state / f"switching-{shop.environment['PROJECT_NAME']}"
+    mark.touch()
+    runs(docker, db=KILLED)
+    docker.has_container("db", "stopped")
+    hold(shop, "prod", "upgrade-db")
+    shop.run("-0", "watch")
+    assert docker.compose_calls() == [], "it may still be at work"
+    (shop.state / "lock-prod").unlink()
+
+    shop.run("-0", "watch")
+
+    assert started(docker) == []
+    assert [call for call in docker.compose_calls() if call.startswith("up ") and " db" in call]
+    (told,) = chat.posts()
+    assert (
+        "upgrade-db was killed during its switch, and the site was started" in (told.fields["text"])
+    )
+
+
 def test_during_a_backup_it_is_started_all_the_same(shop: Clone, docker: FakeDocker) -> None:
     hold(shop, "prod", "backup")
     runs(docker, proxy=KILLED)

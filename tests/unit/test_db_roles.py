@@ -51,6 +51,24 @@ def test_the_role_of_a_release_that_was_killed_cannot_log_in_after_the_next_star
         query(database, f"DROP ROLE {release}; DROP ROLE {site}")
 
 
+def test_a_database_that_a_killed_switch_has_closed_is_open_after_the_next_start(
+    database: str,
+) -> None:
+    name = f"site_{secrets.token_hex(4)}"
+    ((site,),) = query(database, "SELECT current_database()")
+    names = {"role": name, "mover": f"{name}_m", "release": f"{name}_r", "database": str(site)}
+    limits = []
+    try:
+        for limit in (0, 7):
+            query(database, f'ALTER DATABASE "{site}" CONNECTION LIMIT {limit}')
+            run_sql("settle.sql", database, createdb="NOCREATEDB", **names)
+            look = "SELECT datconnlimit FROM pg_database WHERE datname = current_database()"
+            limits += query(database, look)
+        assert limits == [(-1,), (7,)]
+    finally:
+        query(database, f'ALTER DATABASE "{site}" CONNECTION LIMIT -1; DROP ROLE {name}')
+
+
 def test_the_sites_role_loses_what_an_injection_would_use(database: str) -> None:
     """Also one that an older kit, or somebody by hand, has made a superuser."""
     name = f"site_{secrets.token_hex(4)}"

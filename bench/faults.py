@@ -2,8 +2,8 @@
 
 A fault in Python is one in the body of a function: a comparison, a condition, a number, what is
 returned, a statement that is left out. Named numbers of a module are left as they are: a test that
-notices 5 s instead of 6 s repeats the number. A fault in shell is one of a line, or the line left
-out. Texts are left as they are; other tests read those.
+notices 5 s instead of 6 s repeats the number. A fault in shell or awk is one of a line, or the line
+left out. Texts are left as they are; other tests read those.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
+from pathlib import Path
 
 SHOWN = 110  # characters of each side
 
@@ -57,6 +58,30 @@ IN_A_LINE = (
     (re.compile(r'(?<=") \d(?= ;;$|$)'), ""),  # the status of `fail`
     (re.compile(r"^(\s*[^\s()]+(?: \| [^\s()]+)*\)) .+ ;;$"), r"\1 : ;;"),
 )
+# The same for awk; also a number, and what follows an `if` left out.
+IN_AWK = (
+    (re.compile(r"&&"), "||"),
+    (re.compile(r"\|\|"), "&&"),
+    (re.compile(r" == "), " != "),
+    (re.compile(r" != "), " == "),
+    (re.compile(r" < "), " <= "),
+    (re.compile(r" <= "), " < "),
+    (re.compile(r" > "), " >= "),
+    (re.compile(r" >= "), " > "),
+    (re.compile(r" ~ "), " !~ "),
+    (re.compile(r" !~ "), " ~ "),
+    (re.compile(r" - "), " + "),
+    (re.compile(r" \+ (?!0\b)"), " - "),
+    (re.compile(r"(?<![\w.])!(?=[\w(])"), ""),
+    (re.compile(r"(?<=\) )(?:next|continue|return\b[^;}]*|break)"), ";"),
+    (re.compile(r"(?<=\) )[a-z_]+(?: [-+*/]?= |\[|\().*$"), ";"),
+)
+NUMBER_IN_AWK = re.compile(r"(?<![\w.$])\d+(?![\w.])")
+IF_IN_AWK = re.compile(r"\bif \(")
+STATEMENT_IN_AWK = re.compile(r" +(?!if |else|for |while |return\b)[a-z_][^{}]*$")
+# What is no code: texts, patterns, and what follows a number sign.
+NO_CODE = re.compile(r'"(?:\\.|[^"\\])*"|(?<=[~(!,] |.[(!])/(?:\\.|[^/\\])+/|(?:^|\s)#.*$')
+NAMED_NUMBER = re.compile(r"\s*(?:[A-Z_]+|limit\[\"\w+\"\]) = \d")
 CONTINUED = ("\\", "&&", "||", "|")
 NO_COMMAND = re.compile(
     r"\s*(#|$|if |elif |else|fi|for |while |until |do|done|case |esac|;;|[{}]|:$)"
@@ -81,8 +106,12 @@ class Fault:
 
 def faults(path: str, source: str) -> list[Fault]:
     """All of a file, each once."""
-    found = _Python(path, source).faults() if path.endswith(".py") else _of_shell(path, source)
-    return list({fault.text: fault for fault in found}.values())
+    of = {".py": _of_python, ".awk": _of_awk}.get(Path(path).suffix, _of_shell)
+    return list({fault.text: fault for fault in of(path, source)}.values())
+
+
+def _of_python(path: str, source: str) -> Iterator[Fault]:
+    return _Python(path, source).faults()
 
 
 class _Python:
@@ -214,10 +243,47 @@ def _in_a_line(line: str) -> Iterator[str]:
             yield line[: match.start()] + match.expand(new) + line[match.end() :]
 
 
+def _of_awk(path: str, source: str) -> Iterator[Fault]:
+    lines = source.splitlines()
+    for number, line in enumerate(lines):
+        if NAMED_NUMBER.match(line):
+            continue
+        for new in _in_awk(line):
+            yield from _if_valid(path, lines, number, number + 1, new)
+
+
+def _in_awk(line: str) -> Iterator[str]:
+    code = NO_CODE.sub(lambda match: "\0" * len(match.group()), line)
+    for pattern, new in IN_AWK:
+        for match in pattern.finditer(code):
+            yield line[: match.start()] + new + line[match.end() :]
+    for match in NUMBER_IN_AWK.finditer(code):
+        yield f"{line[: match.start()]}{int(match.group()) + 1}{line[match.end() :]}"
+    for match in IF_IN_AWK.finditer(code):
+        begin, end = match.end(), _closing(code, match.end())
+        if not re.search(r"[<>=~]|^!", code[begin:end]):
+            yield f"{line[:begin]}!({line[begin:end]}){line[end:]}"
+    if STATEMENT_IN_AWK.match(code):
+        yield line[: len(line) - len(line.lstrip())] + ";"
+
+
+def _closing(code: str, begin: int) -> int:
+    """Where the parenthesis is closed that was opened before this place."""
+    depth = 1
+    for place, character in enumerate(code[begin:], begin):
+        depth += {"(": 1, ")": -1}.get(character, 0)
+        if not depth:
+            return place
+    return len(code)
+
+
 def _if_valid(path: str, lines: list[str], first: int, last: int, new: str) -> Iterator[Fault]:
     text = "\n".join([*lines[:first], new, *lines[last:]]) + "\n"
-    read = subprocess.run(["sh", "-n"], input=text, text=True, capture_output=True, check=False)
-    if read.returncode == 0:
+    # An awk cannot only read, but has nothing to do without input. Functions of other files are
+    # missing then.
+    command, given = (["awk", text], "") if path.endswith(".awk") else (["sh", "-n"], text)
+    read = subprocess.run(command, input=given, text=True, capture_output=True, check=False)
+    if read.returncode == 0 or "never defined" in read.stderr:
         yield Fault(path, first + 1, _one("\n".join(lines[first:last])), _one(new), text)
 
 

@@ -34,10 +34,14 @@ NO_PLUGINS = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}  # half of the time to star
 
 @dataclass(frozen=True)
 class Target:
-    """``sources``: files or folders with what decides. ``tests``: the quickest first."""
+    """``sources``: files or folders with what decides. The tests that are to notice their faults.
+
+    ``quick``: those that take seconds, the quickest first. ``slow``: the others.
+    """
 
     sources: tuple[str, ...]
-    tests: tuple[str, ...]
+    quick: tuple[str, ...]
+    slow: tuple[str, ...] = ()
 
 
 # Which tests are to notice the faults of which sources. The one place that says so.
@@ -52,41 +56,38 @@ TARGETS = {
             "tests/unit/test_postdo_plan_words.py",
             "tests/unit/test_postdo_plan_theirs.py",
             "tests/unit/test_postdo_plan_approval.py",
-            "tests/unit/test_postdo_limits.py",
         ),
+        ("tests/unit/test_postdo_limits.py",),
     ),
     "kept": Target(
         ("postdo/plan/kept.py",),
-        ("tests/unit/test_postdo_kept_rules.py", "tests/unit/test_postdo_kept.py"),
+        ("tests/unit/test_postdo_kept_rules.py",),
+        ("tests/unit/test_postdo_kept.py",),
     ),
     "commit": Target(
         ("postdo/executor/commit_status.py",),
-        (
-            "tests/unit/test_postdo_commit_status.py",
-            "tests/unit/apply/test_postdo_one_transaction.py",
-        ),
+        ("tests/unit/test_postdo_commit_status.py",),
+        ("tests/unit/apply/test_postdo_one_transaction.py",),
     ),
     "table-locks": Target(
         ("postdo/apply/table_locks.py", "postdo/apply/lock_timeout.py"),
-        (
-            "tests/unit/test_postdo_table_locks.py",
-            "tests/unit/apply/test_postdo_one_transaction_locks.py",
-        ),
+        ("tests/unit/test_postdo_table_locks.py",),
+        ("tests/unit/apply/test_postdo_one_transaction_locks.py",),
     ),
     "advisory-lock": Target(
         ("postdo/base/advisory_lock.py",),
-        (
-            "tests/unit/test_postdo_advisory_lock.py",
-            "tests/unit/test_postdo_race.py",
-            "tests/unit/test_postdo_migrate.py",
-        ),
+        ("tests/unit/test_postdo_advisory_lock.py",),
+        ("tests/unit/test_postdo_race.py", "tests/unit/test_postdo_migrate.py"),
     ),
     "drift": Target(
         ("postdo/drift",),
         (
             "tests/unit/test_postdo_already_there.py",
             "tests/unit/test_postdo_drift_explained.py",
+            "tests/unit/test_postdo_try_repair.py",
             "tests/unit/test_postdo_wrong_record.py",
+        ),
+        (
             "tests/unit/test_postdo_drift.py",
             "tests/unit/test_postdo_expected_schema.py",
             "tests/hazards/test_drift.py",
@@ -95,11 +96,8 @@ TARGETS = {
     ),
     "shell-locks": Target(
         ("lib/lock.sh",),
-        (
-            "tests/shell/test_lock_functions.py",
-            "tests/shell/test_locks.py",
-            "tests/shell/test_failures.py",
-        ),
+        ("tests/shell/test_lock_functions.py",),
+        ("tests/shell/test_locks.py", "tests/shell/test_failures.py"),
     ),
     "production": Target(
         (
@@ -109,6 +107,7 @@ TARGETS = {
             "lib/hooks.sh",
             "lib/prepare.sh",
             "lib/release_watch.sh",
+            "lib/releases.sh",
         ),
         (
             "tests/shell/test_release_hooks.py",
@@ -116,10 +115,50 @@ TARGETS = {
             "tests/shell/test_release_rollback.py",
             "tests/shell/test_release_steps.py",
             "tests/shell/test_release_watch.py",
+        ),
+        (
+            "tests/shell/test_release_companions.py",
+            "tests/shell/test_release_streams.py",
+            "tests/shell/test_sets.py",
             "tests/shell/test_starts.py",
             "tests/shell/test_plan.py",
             "tests/shell/test_domain.py",
         ),
+    ),
+    "proxy": Target(
+        ("lib/proxy.sh",),
+        ("tests/shell/test_proxy.py",),
+        ("tests/shell/test_release_steps.py", "tests/shell/test_starts.py"),
+    ),
+    "look": Target(
+        ("lib/look.sh", "lib/checks.sh", "lib/compose.sh"),
+        ("tests/shell/test_status.py",),
+        ("tests/shell/test_watch.py", "tests/shell/test_modes.py"),
+    ),
+    "alerts": Target(
+        ("lib/alerts.awk", "lib/bring_back.awk", "lib/checks.awk", "lib/limits.awk"),
+        ("tests/unit/test_alerts.py",),
+        ("tests/shell/test_watch.py",),
+    ),
+    "watch": Target(
+        ("lib/watch.sh", "commands/watch.sh"),
+        ("tests/shell/test_watch.py",),
+    ),
+    "jobs": Target(("lib/schedule.awk",), ("tests/shell/test_jobs.py",)),
+    "backups": Target(
+        (
+            "postdo_backup/check.py",
+            "postdo_backup/listing.py",
+            "postdo_backup/manifest.py",
+            "postdo_backup/retention.py",
+            "postdo_backup/verified.py",
+        ),
+        (
+            "tests/unit/test_backup_retention.py",
+            "tests/unit/test_backup_mutations.py",
+            "tests/unit/test_backup_listing.py",
+        ),
+        ("tests/unit/test_backup_sets.py", "tests/unit/test_backup_restore.py"),
     ),
 }
 
@@ -135,7 +174,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--sample", type=int, help="so many faults of each target; default: all")
     parser.add_argument("--seed", type=int, default=0, help="which sample; default 0")
     parser.add_argument(
-        "--quick", action="store_true", help="run only the first file of each target's tests"
+        "--quick", action="store_true", help="run only the tests of each target that take seconds"
     )
     parser.add_argument("--source", default="", help="only sources with this in their path")
     arguments = parser.parse_args(argv)
@@ -148,7 +187,7 @@ def main(argv: list[str]) -> int:
             if arguments.sample and arguments.sample < len(chosen):
                 # A choice over faults, and no secret.
                 chosen = random.Random(arguments.seed).sample(chosen, arguments.sample)  # noqa: S311
-            tests = target.tests[:1] if arguments.quick else target.tests
+            tests = target.quick if arguments.quick else (*target.quick, *target.slow)
             left = list(unnoticed(tree, chosen, tests))
             known = sum(one.name in explained() for one in left)
             unexplained += len(left) - known

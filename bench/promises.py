@@ -409,8 +409,8 @@ RULES = (
         "5.14",
         "At most five restarts after a failure",
         (
-            *("archive", "beat", "db", "flower", "live-blue", "live-green", "proxy", "redis"),
-            *("web-blue", "web-green", "worker-blue", "worker-green"),
+            *("archive", "beat", "db", "flower", "live-blue", "live-green", "metrics", "proxy"),
+            *("redis", "web-blue", "web-green", "worker-blue", "worker-green"),
         ),
         "`unless-stopped` brings a site back after a reboot and after any number of crashes. "
         "`status` names what restarts again and again.",

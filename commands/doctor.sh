@@ -79,7 +79,7 @@ check_certificate() { # of the site that runs here
 }
 
 check_own_ports() {
-    for doctor_key in HTTP_PORT $(! serves_https || printf HTTPS_PORT) DEV_PORT LOCAL_PORT PGADMIN_PORT DEV_DB_PORT ${PROD_DB_PORT:+PROD_DB_PORT} ${DEBUG_PORT:+DEBUG_PORT} $(! has_part tasks || printf 'FLOWER_PORT DEV_FLOWER_PORT'); do
+    for doctor_key in HTTP_PORT $(! serves_https || printf HTTPS_PORT) DEV_PORT LOCAL_PORT PGADMIN_PORT DEV_DB_PORT ${PROD_DB_PORT:+PROD_DB_PORT} ${DEBUG_PORT:+DEBUG_PORT} $(! has_part tasks || printf 'FLOWER_PORT DEV_FLOWER_PORT') $(! has_part metrics || printf METRICS_PORT); do
         eval "doctor_port=\$$doctor_key"
         if port_is_taken "$doctor_port"; then
             say "  i    port $doctor_port ($doctor_key) is in use by $(port_owner "$doctor_port")"

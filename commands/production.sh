@@ -80,8 +80,9 @@ require_ports() {
     require_port HTTP_PORT prod
     ! serves_https || require_port HTTPS_PORT prod
     [ -z "$PROD_DB_PORT" ] || require_port PROD_DB_PORT prod
-    # At a boot the site is not to wait for it: start_parts.
+    # At a boot the site is not to wait for these: start_parts.
     [ "$build" = no ] || ! has_part tasks || require_port FLOWER_PORT prod
+    [ "$build" = no ] || ! has_part metrics || require_port METRICS_PORT prod
 }
 
 release() {

@@ -41,6 +41,7 @@ function ports(names,    count, list, i, value, seen) {
         if (value !~ /^[1-9][0-9]*$/ || value + 0 > 65535)
             refuse(list[i] " in " place(list[i]) " is '" value "'", remedy_of(list[i], "set it to a port from 1 to 65535"))
         if (list[i] == "FLOWER_PORT" && !part_is_on("tasks")) continue
+        if (list[i] == "METRICS_PORT" && !part_is_on("metrics")) continue
         if (value in seen)
             refuse(list[i] (place(list[i]) == place(seen[value]) ? "" : " in " place(list[i])) " and " seen[value] " in " place(seen[value]) " are both " value, "give each its own port")
         seen[value] = list[i]
@@ -188,5 +189,5 @@ BEGIN {
     rule("PITR_SYNC", "^(on|off)$", "on or off")
     rule("PITR_DAYS", "^[1-9][0-9]?[0-9]?$", "a number of days up to 999, from 1")
     rule("BACKUP_KEEP", "^[1-9][0-9]*$", "a number of backups, from 1")
-    ports("HTTP_PORT" (ENVIRON["HTTPS_PORT"] == "" ? "" : " HTTPS_PORT") " DEV_PORT LOCAL_PORT PGADMIN_PORT DEV_DB_PORT" (ENVIRON["PROD_DB_PORT"] == "" ? "" : " PROD_DB_PORT") (ENVIRON["DEBUG_PORT"] == "" ? "" : " DEBUG_PORT") " FLOWER_PORT DEV_FLOWER_PORT")
+    ports("HTTP_PORT" (ENVIRON["HTTPS_PORT"] == "" ? "" : " HTTPS_PORT") " DEV_PORT LOCAL_PORT PGADMIN_PORT DEV_DB_PORT" (ENVIRON["PROD_DB_PORT"] == "" ? "" : " PROD_DB_PORT") (ENVIRON["DEBUG_PORT"] == "" ? "" : " DEBUG_PORT") " FLOWER_PORT DEV_FLOWER_PORT METRICS_PORT")
 }

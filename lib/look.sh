@@ -195,6 +195,7 @@ LINES
 where_is() { # where_is MODE SERVICE: what it publishes, if anything
     case $1-$2 in
     prod-flower) printf 'http://127.0.0.1:%s/' "$FLOWER_PORT" ;;
+    prod-metrics) printf 'http://127.0.0.1:%s/metrics' "$METRICS_PORT" ;;
     dev-flower) printf 'http://127.0.0.1:%s/' "$DEV_FLOWER_PORT" ;;
     esac
 }

@@ -8,7 +8,7 @@
 # Of its services, NAME-blue and NAME-green are companions of a colour: they run its image, start with it before the switch,
 # and stop with it. The others are additions, as those of docker-compose.override.yml (lib/override.sh).
 
-PARTS="api live s3 tasks tasks-db"
+PARTS="api live metrics s3 tasks tasks-db"
 
 has_part() { # has_part NAME
     case ",${COMPOSE_PROFILES-}," in *",$1,"*) ;; *) return 1 ;; esac
@@ -116,6 +116,7 @@ start_parts() { # start_parts COLOUR
     start_services=$(services_beside prod)
     [ -n "$start_services" ] || return 0
     ! has_part tasks || require_port FLOWER_PORT prod
+    ! has_part metrics || require_port METRICS_PORT prod
     start_status=0
     # shellcheck disable=SC2086 # split on purpose: a list of words
     try "Start the services beside the site" compose prod up -d --no-build --no-deps --wait --wait-timeout "$START_TIMEOUT" $start_services || start_status=$?

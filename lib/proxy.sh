@@ -31,6 +31,7 @@ write_proxy_settings() { # write_proxy_settings PATH: in the container, of the l
 # would take GOMEMLIMIT from the limit of the container, which is another one while there are two of it.
 proxy_settings() {
     printf 'GOMEMLIMIT=%s\nCADDY=%s\n' $(($(proxy_memory) * 9 / 10)) "$(proxy_program)"
+    ! has_part metrics || printf 'METRICS=on\n'
     for settings_name in SITE_ADDRESS SITE_URL DOMAIN ACME_EMAIL WEB_TIMEOUT MAX_REQUEST_BODY ACCESS_LOG TRUSTED_PROXIES TRUSTED_RANGES FRONT_NAMES PROXY_MEMORY; do
         eval "settings_value=\${$settings_name-}"
         case $settings_name in DOMAIN | FRONT_NAMES) settings_value=${settings_value:-none} ;; esac

@@ -26,6 +26,7 @@ PORT_KEYS = (
     "DEV_DB_PORT",
     "FLOWER_PORT",
     "DEV_FLOWER_PORT",
+    "METRICS_PORT",
 )
 AWKS = ("mawk", "gawk", "original-awk", "busybox")
 IS_ROOT = os.geteuid() == 0

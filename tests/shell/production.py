@@ -262,6 +262,7 @@ class Production:
             ),
             "COMPOSE_PROFILES": "",
             "FLOWER_PORT": "5555",
+            "METRICS_PORT": "9464",
             "WORKER_RESTARTS": "0",
             **dict.fromkeys(("RESTARTED", "PLANNED_TO_REPLACE"), ""),
             "USED": "0",

@@ -393,7 +393,7 @@ def test_run_sh_lets_through_a_secret_of_any_characters(ready: Clone) -> None:
 
 
 def test_two_services_on_one_port_are_refused_with_both_names(ready: Clone) -> None:
-    ready.set_in_env(COMPOSE_PROFILES="tasks")
+    ready.set_in_env(COMPOSE_PROFILES="tasks,metrics")
     for key, other in zip(PORT_KEYS[1:], PORT_KEYS, strict=False):
         ready.environment = {key: "4711", other: "4711"}
         ready.run("init").assert_refused(

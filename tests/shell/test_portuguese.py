@@ -33,7 +33,7 @@ AWK_TEXT = re.compile(r'"((?:[^"\\\n]|\\.)*)"')
 SAME = re.compile(r" +(site|admin|log:) +\S+.*|ruff .*|mypy .*|-2 local|Python: %s")
 # Lists of words, a command, and what goes into the log.
 NOT_SAID = {
-    "api live s3 tasks tasks-db",
+    "api live metrics s3 tasks tasks-db",
     "dev development local",
     "prod production",
     "prod dev ",

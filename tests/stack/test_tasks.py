@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from urllib.request import urlopen
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from .clone import Clone
 from .engine import docker
@@ -48,7 +50,7 @@ CELERY_BEAT_SCHEDULE = {"tick": {"task": "shop.tasks.work", "schedule": 1, "args
 KILL = "import os, pathlib; [os.kill(int(p.name), 9) for p in pathlib.Path('/proc').glob('[0-9]*')"
 KILL += " if b'celery' in (p / 'cmdline').read_bytes() and b'PPid:\\t1\\n' in"
 KILL += " (p / 'status').read_bytes()]"
-PARTS = {"redis", "worker-blue", "worker-green", "beat", "flower"}
+PARTS = {"redis", "worker-blue", "worker-green", "beat", "flower", "metrics"}
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +60,9 @@ def site(own: Clone) -> Clone:
     own.write("web/shop/tasks.py", TASKS)
     own.write("web/shop_settings.py", SETTINGS)
     own.run("init")
-    own.set_in_env(COMPOSE_PROFILES="tasks", PROD_SETTINGS="shop_settings", TASKS_CONCURRENCY="1")
+    own.set_in_env(
+        COMPOSE_PROFILES="tasks,metrics", PROD_SETTINGS="shop_settings", TASKS_CONCURRENCY="1"
+    )
     own.run("-0")
     return own
 
@@ -84,12 +88,37 @@ def restarts(site: Clone) -> int:
     return int(site.containers("prod")[worker].facts()["RestartCount"])
 
 
+def metrics(site: Clone) -> dict[str, float]:
+    """What Prometheus would store, by short names."""
+    address = f"http://127.0.0.1:{site.environment['METRICS_PORT']}/metrics"
+    with urlopen(address, timeout=20) as answer:
+        families = list(text_string_to_metric_families(answer.read().decode()))
+    found: dict[str, float] = {}
+    for sample in (sample for family in families for sample in family.samples):
+        name = " ".join([sample.name.removeprefix("postdo_"), *sample.labels.values()])
+        if sample.name == "caddy_http_request_duration_seconds_count":
+            name = f"requests {sample.labels['code']}"
+        found[name] = found.get(name, 0) + sample.value
+    return found
+
+
 def test_no_task_is_lost_by_kills_restarts_and_releases(site: Clone) -> None:
     page = site.run("status", ok=False).out
-    assert {"redis", "worker-blue", "beat", "flower"} <= site.runs_in("prod")
+    assert {"redis", "worker-blue", "beat", "flower", "metrics"} <= site.runs_in("prod")
     assert "0 waiting" in page, page
     assert "unhealthy" not in page, page
     eventually(lambda: ends(site, 7), "beat sends what is due")
+
+    # Prometheus counts what visitors ask for, and each of it once.
+    before = metrics(site)
+    assert {before[f"up {name}"] for name in ("proxy", "database", "tasks")} == {1.0}, before
+    assert (before["tasks_waiting"], before["tasks_failed"]) == (0, 0)
+    assert 1 <= before["database_connections"] <= before["database_connections_limit"]
+    visitor = site.visitor("HTTP_PORT")
+    assert [visitor.get("/").status, visitor.get("/metrics").status] == [200, 404]
+    after = metrics(site)
+    assert after["requests 200"] == before.get("requests 200", 0) + 1
+    assert after["requests 404"] == before.get("requests 404", 0) + 1
 
     # Killed while it works.
     enqueue(site, "work.enqueue(100, 3)")

@@ -57,10 +57,12 @@ function read_samples(    i, j, count, word, pair, time) {
             if (time < now - RECENT) continue
             # A container that was made or started anew counts from 0 again.
             if (pair[1] ~ /^restarts[.]/) count_restart(substr(pair[1], 10), pair[2] + 0)
+            if (pair[1] == "boot") note_boot(pair[2])
             if (pair[1] == "started") note_start(pair[2] + 0)
         }
     }
     for (i in value) if (i ~ /^restarts[.]/) count_restart(substr(i, 10), value[i] + 0)
+    note_boot(value["machine.boot"])
     if (known("machine.started")) note_start(value["machine.started"] + 0)
 }
 
@@ -69,10 +71,16 @@ function count_restart(name, number) {
     last_count[name] = number
 }
 
-# What the clock says now, less the seconds that the machine runs: it stays the same unless somebody sets the clock.
+# What the clock says now, less the seconds that the machine runs: from one boot to the next it stays the same unless somebody
+# sets the clock.
 function note_start(started) {
-    if (last_start && (started - last_start > JUMP || last_start - started > JUMP) && (started - last_start < 1000000)) jumped = started - last_start
+    if (last_start && (started - last_start > JUMP || last_start - started > JUMP)) jumped = started - last_start
     last_start = started
+}
+
+function note_boot(boot) {
+    if (boot != last_boot) last_start = 0
+    last_boot = boot
 }
 
 # --- The checks -----------------------------------------------------------------------------------------------------

@@ -254,11 +254,16 @@ look_at_machine() {
     note_number "$at.machine.memory" "$(of_meminfo MemTotal)"
     note_number "$at.machine.available" "$(of_meminfo MemAvailable)"
     note_number "$at.machine.started" "$(awk -v now="$(date +%s)" '{ printf "%.0f\n", now - $1 }' /proc/uptime 2>/dev/null)"
+    note_text "$at.machine.boot" "$(boot_of_machine)"
     note_text "$at.machine.clock" "$(case $(timedatectl show -p NTPSynchronized --value 2>/dev/null) in yes) printf synchronized ;; no) printf unsynchronized ;; *) printf unknown ;; esac)"
     note_text "$at.machine.reboot" "$([ -e "$REBOOT_REQUIRED" ] && printf required || printf no)"
 }
 
 REBOOT_REQUIRED=/run/reboot-required # Debian's and Ubuntu's updates make it
+
+boot_of_machine() { # another word after each boot
+    cat /proc/sys/kernel/random/boot_id 2>/dev/null || true
+}
 
 of_meminfo() { # of_meminfo NAME: in bytes
     awk -v name="$1:" '$1 == name { printf "%.0f\n", $2 * 1024 }' /proc/meminfo 2>/dev/null

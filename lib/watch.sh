@@ -1,7 +1,7 @@
 # lib/watch.sh: what a watch does with what a look finds: it starts what has ended, and tells of what is wrong.
 #
 # What it remembers is in .postdo/watch: tries (lib/bring_back.awk), samples (lib/checks.awk), troubles (lib/alerts.awk), looked
-# (when it last looked) and reserve, which is given up when the disk is full, so that the rest can still be written.
+# (when it last looked), starts (of the machine and of Docker) and reserve, which is given up when the disk is full, so that the rest can still be written.
 
 WATCH="$STATE/watch"
 KEPT_SAMPLES=21600 # seconds: 6 hours
@@ -170,12 +170,40 @@ problems_of_production() { # NAME, WHAT and NEXT with tabs between them
 problems_of_the_watch() {
     printf '%s\n' "$BACK" "$GIVEN_UP"
     is_ours_to_watch || return 0
+    tell_of_starts
     watch_engine=$(printf '%s\n' "$FACTS" | awk -F '\t' '$2 == "docker.problem" { print $3 }')
     if [ -n "$watch_engine" ]; then
         printf 'docker\t%s\t%s\n' "$watch_engine" "start it: sudo systemctl start docker; why it stopped: journalctl -u docker -n 50"
     elif ! was_looked_at; then
         printf 'down\t%s\t%s\n' "nothing of production is running" "start it: sh run.sh -0 --no-build"
     fi
+}
+
+# What came back with the machine, or with Docker, without a hand: told once visitors get pages again, and not at the first look.
+tell_of_starts() {
+    { was_looked_at && is_a_page "$ANSWER"; } || return 0
+    starts_machine=$(boot_of_machine)
+    starts_docker=$(start_of_docker)
+    starts_before=$(cat "$WATCH/starts" 2>/dev/null) || true
+    printf 'machine=%s\ndocker=%s\n' "$starts_machine" "$starts_docker" | keep_for_watch starts || return 0 # else each look would tell of it
+    if is_another machine "$starts_machine"; then
+        printf 'back-machine-%s\t%s\t%s\n' "$(date +%s)" "this machine was started again, and visitors get $ANSWER" \
+            "find out why, unless you did it: journalctl -b -1 -n 50"
+    elif is_another docker "$starts_docker"; then
+        printf 'back-docker-%s\t%s\t%s\n' "$(date +%s)" "Docker was started again, and visitors get $ANSWER" \
+            "find out why, unless you did it: journalctl -u docker -n 50"
+    fi
+}
+
+is_another() { # is_another KEY START: than the one before; not where one of them is not known
+    another_before=$(printf '%s\n' "$starts_before" | fact "$1")
+    [ -n "$another_before" ] && [ -n "$2" ] && [ "$another_before" != "$2" ]
+}
+
+start_of_docker() { # in seconds; empty if its engine is elsewhere
+    for start_folder in "${XDG_RUNTIME_DIR:-/run}" /run; do
+        [ ! -e "$start_folder/docker.pid" ] || { date -r "$start_folder/docker.pid" +%s 2>/dev/null && return; }
+    done
 }
 
 was_looked_at() { # production runs: there is more than its first line
@@ -201,9 +229,10 @@ note_sample() {
         awk -v from="$((note_now - KEPT_SAMPLES))" '$1 >= from' "$WATCH/samples"
         printf '%s\n' "$FACTS" | awk -F '\t' -v now="$note_now" '
             $2 == "production.disk.free" { line = line " disk=" $3 }
-            $2 == "production.machine.started" { line = line " started=" $3 }
+            $2 == "production.machine.started" { started = " started=" $3 }
+            $2 == "production.machine.boot" { boot = " boot=" $3 }
             $2 ~ /^production[.]restarts[.]/ { line = line " " substr($2, 12) "=" $3 }
-            END { print now line }'
+            END { print now line boot started }'
     } | keep_for_watch samples || rm -f "$WATCH/samples.new"
 }
 

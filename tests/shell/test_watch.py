@@ -112,6 +112,37 @@ def test_a_look_at_a_production_that_is_well_starts_nothing_and_tells_nobody(
     assert (started(docker), chat.requests) == ([], [])
 
 
+def test_that_the_machine_or_docker_was_started_again_is_told_once(
+    shop: Clone, docker: FakeDocker, chat: Receiver, tmp_path: Path
+) -> None:
+    """What came back by itself, of which no container tells."""
+    shop.environment["XDG_RUNTIME_DIR"] = str(tmp_path)
+    pid = tmp_path / "docker.pid"
+    pid.touch()
+    for _ in range(2):
+        watch(shop)
+    assert chat.requests == [], "the first look does not know what was before"
+
+    os.utime(pid, (1, 1))
+    site(docker, "no answer for /readyz on port 80: refused")
+    shop.run("-0", "watch")
+    assert [one.fields["state"] for one in chat.posts()] == [], "it is told once it is over"
+    site(docker, PAGE)
+    for _ in range(2):
+        watch(shop)
+    starts = shop.state / "watch/starts"
+    starts.write_text(starts.read_text().replace("machine=", "machine=before-"))
+    for _ in range(2):
+        watch(shop)
+
+    told = [(one.fields["state"], one.fields["text"].splitlines()[0]) for one in chat.posts()]
+    name = shop.environment["PROJECT_NAME"]
+    assert told == [
+        ("done", f"{name}: Docker was started again, and visitors get 200 for /readyz"),
+        ("done", f"{name}: this machine was started again, and visitors get 200 for /readyz"),
+    ]
+
+
 def test_a_container_that_was_killed_is_started_and_told_of_once(
     shop: Clone, docker: FakeDocker, chat: Receiver
 ) -> None:

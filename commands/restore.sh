@@ -95,6 +95,7 @@ restore_set() { # restore_set SET: its folder; empty: the newest good one
     try "Restore $restore_name, and compare every table" use_set "container:$(container_of "$MODE" db)" '' restore "$restore_folder" \
         --server "postgresql://$(superuser_of "$MODE")@127.0.0.1" --database restoring --owner "$POSTGRES_USER" || explain_restore
     [ "$MODE$(set_fact uploads)" != prodyes ] || step "Put its uploads back" put_uploads_back
+    tell_of_bucket
     RESTORED=restoring
     put_in_place
 }
@@ -187,6 +188,7 @@ restore_uploads() { # restore_uploads NAME
         show_tail
         fail "the uploads could not be restored; some of them may be as in the backup" "$FIX_LINES, then run the command again"
     }
+    ! has_part s3 || warn "the files are in the volume, but this site has its uploads in the bucket $(bucket), and does not look into the volume"
 }
 
 newest_backup() { # of this mode; NAME if there is none

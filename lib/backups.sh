@@ -16,6 +16,11 @@ back_up() { # back_up MODE WHY: `result set` is the name of the set then
         say "  removed backups/$backup_removed, which BACKUP_DAILY, BACKUP_WEEKLY and BACKUP_MONTHLY no longer keep"
     done
     [ -z "$(result warning)" ] || warn "$(result warning)"
+    [ "$1" != prod ] || ! has_part s3 || say "  without the uploads: they are in the bucket $(bucket), which needs a backup of its own, such as versioning"
+}
+
+bucket() { # of the part s3; empty without it
+    ! has_part s3 || printf '%s/%s' "${S3_ENDPOINT%/}" "$S3_BUCKET"
 }
 
 explain_backup() { # postdo_backup failed, or did not get to run
@@ -35,7 +40,7 @@ write_set() { # write_set MODE WHY
         --postgres-image "$POSTGRES_IMAGE" --postgres-image-id "$(docker inspect --format '{{.Image}}' "$(container_of "$1" db)")" \
         --recipient "$BACKUP_RECIPIENT" --image-id "$(image_id "$set_image")" --revision "${set_revision:-$APP_REVISION}"
     if [ "$set_mode" = prod ]; then
-        set -- "$@" --release "$(live_release)" --uploads /uploads \
+        set -- "$@" --release "$(live_release)" --uploads /uploads --bucket "$(bucket)" \
             --daily "$BACKUP_DAILY" --weekly "$BACKUP_WEEKLY" --monthly "$BACKUP_MONTHLY"
     fi
     make_result_folder

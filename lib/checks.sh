@@ -108,6 +108,7 @@ look_at_backup() {
     note_text "$at.backup.path" "${backup_path#"$ROOT"/}"
     note_text "$at.backup.time" "$(date -r "$backup_made" '+%Y-%m-%d %H:%M' 2>/dev/null)"
     note_number "$at.backup.size" "$(du -sk "$backup_path" 2>/dev/null | awk '{ printf "%.0f", $1 * 1024 }')"
+    note_text "$at.backup.bucket" "$(bucket)"
     if ! has_manifest "$backup_path"; then
         note_nothing empty "$at.backup.verified"
     elif is_verified "$backup_path"; then

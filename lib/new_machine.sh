@@ -35,6 +35,7 @@ restore_on_new_machine() { # restore_on_new_machine SET
         --server "postgresql://$(superuser_of prod)@127.0.0.1" --database restoring --owner "$POSTGRES_USER" || explain_restore
     step "Take it for the site" take_restored_database
     [ -z "$(set_fact uploads)" ] || step "Put its uploads back" put_first_uploads
+    tell_of_bucket
     UNDO=${UNDO#stop_database_again }
     rm -f "$NEW_MACHINE" # the volume has data from now on
     start_restored_site

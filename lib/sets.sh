@@ -87,6 +87,11 @@ use_set() { # use_set NETWORK MOUNT COMMAND SET ARGUMENTS...
     return "$use_status"
 }
 
+# No set has them, and nothing here changes them.
+tell_of_bucket() {
+    [ -z "$(set_fact bucket)" ] || say "its uploads are in the bucket $(set_fact bucket), not in the set: they stay as they are now"
+}
+
 USE_MODE=prod # whose image it is
 USE_KEY=      # the secret key, if the set is encrypted
 USE_PROJECT=  # the Compose project by which a later run finds a container that is left

@@ -49,7 +49,8 @@ function show(mode, at,    i, name) {
     if (value[at "release.number"] != "")
         row("release", value[at "release.number"] ", of " value[at "release.began"] " by " value[at "release.by"])
     if (value[at "backup.path"] != "")
-        row("backup", value[at "backup.path"] ", of " value[at "backup.time"] " (" bytes(value[at "backup.size"]) ")" verified(value[at "backup.verified"]))
+        row("backup", value[at "backup.path"] ", of " value[at "backup.time"] " (" bytes(value[at "backup.size"]) ")" verified(value[at "backup.verified"]) \
+            (value[at "backup.bucket"] != "" ? ", without the uploads in the bucket " value[at "backup.bucket"] : ""))
     if (value[at "archive.state"] != "" && value[at "archive.state"] != "off")
         row("archive", value[at "archive.state"] (value[at "archive.sync"] == "yes" ? ", commits wait for it" : "") (value[at "archive.from"] != "" ? ", from " time(value[at "archive.from"]) " on" : ", no base backup yet"))
     if (value[at "upgrade.next"] != "")

@@ -68,6 +68,7 @@ def _create(asked: argparse.Namespace, facts: Facts) -> None:
         env=asked.env,
         override=asked.override,
         recipient=asked.recipient or None,
+        bucket=asked.bucket or None,
         facts={"project": asked.project, "mode": asked.mode, "why": asked.why},
         image=_known(image=asked.postgres_image, image_id=asked.postgres_image_id),
         release=_known(number=asked.release, revision=asked.revision, image_id=asked.image_id),
@@ -116,6 +117,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--site", type=Path, help="folder of the clone")
     add("--env", type=Path, help="the file .env")
     add("--override", type=Path, help="the file docker-compose.override.yml")
+    add("--bucket", help="where the uploads are that are not in the folder")
     add("--recipient", help="age recipient for whom the files are encrypted")
     for name in ("daily", "weekly", "monthly"):
         add(f"--{name}", type=int, default=0, help="how many sets of the schedule are kept")

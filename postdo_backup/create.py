@@ -62,6 +62,7 @@ class Request:
     - ``globals``: what pg_dumpall --globals-only printed; without it, it is run here.
     - ``uploads``, ``site``: folders; ``env``, ``override``: files. What does not exist is left out.
     - ``recipient``: the age recipient for whom everything is encrypted.
+    - ``bucket``: where the site keeps its uploads, if not in the folder: it is only named.
     - ``facts``: project, mode and why. ``image``: of the server. ``release``: of the site.
     """
 
@@ -73,6 +74,7 @@ class Request:
     env: Path | None = None
     override: Path | None = None
     recipient: str | None = None
+    bucket: str | None = None
     facts: Mapping[str, str] = field(default_factory=dict)
     image: Mapping[str, str] = field(default_factory=dict)
     release: Mapping[str, str] = field(default_factory=dict)
@@ -143,6 +145,7 @@ def _database(request: Request, output: Output) -> Manifest:
         content=Content(tables, sequences),
         files=(),
         encrypted=request.recipient,
+        bucket=request.bucket,
     )
 
 

@@ -33,6 +33,7 @@ class Entry:
       once in its rehearsal) or ``file`` (of a kit that wrote no sets).
     - ``verified_at``: when it was restored and used; ``recovery_seconds``: what that took.
     - ``elsewhere``: other places that have it. ``damaged``: why it is no backup.
+    - ``bucket``: where the uploads are, which the set does not have.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Entry:
     recovery_seconds: int | None = None
     elsewhere: tuple[str, ...] = field(default=())
     damaged: str | None = None
+    bucket: str | None = None
 
 
 def entries(root: Path, elsewhere: dict[str, list[str]] | None = None) -> list[Entry]:
@@ -137,6 +139,7 @@ def _set(path: Path, places: dict[str, list[str]]) -> Entry:
         known.verified_at if known else None,
         known.seconds if known else None,
         tuple(places.get(path.name, ())),
+        bucket=manifest.bucket,
     )
 
 
@@ -170,5 +173,6 @@ def _verified(entry: Entry, now: datetime) -> str:
 
 def _remarks(entry: Entry) -> str:
     why = "" if entry.why in ("", "schedule", "command") else line(entry.why)
-    known = (entry.damaged, why, "encrypted" if entry.encrypted else "")
+    bucket = "without the uploads in the bucket" if entry.bucket else ""
+    known = (entry.damaged, why, "encrypted" if entry.encrypted else "", bucket)
     return ", ".join(filter(None, known))

@@ -41,6 +41,8 @@ class Manifest:
     - ``postgresql``: version, major, image, image_id, encoding, locale. ``release``: number,
       revision, image_id; nothing that is unknown.
     - ``encrypted``: the age recipient that can read the files, or ``None``.
+    - ``bucket``: where the site kept its uploads, none of which are in the set; ``None`` for the
+      volume, and in sets of older kits.
     """
 
     kit: str
@@ -54,6 +56,7 @@ class Manifest:
     content: Content
     files: tuple[File, ...]
     encrypted: str | None = None
+    bucket: str | None = None
 
     def text(self) -> str:
         """The manifest as it is written."""
@@ -135,4 +138,5 @@ def _manifest(found: Mapping[str, Any]) -> Manifest:
         ),
         files=tuple(File(**file) for file in found["files"]),
         encrypted=found["encrypted"],
+        bucket=found.get("bucket"),
     )

@@ -58,6 +58,7 @@ def _usable(asked: argparse.Namespace, facts: Facts) -> None:
     facts.add("set", source.name)
     facts.add("dump-bytes", sum(f.bytes for f in manifest.files if f.name.startswith("database.")))
     facts.add("uploads", "yes" if source.has(UPLOADS) else "")
+    facts.add("bucket", manifest.bucket or "")
     for key in ("kit", "project", "mode", "why", "database"):
         facts.add(key, getattr(manifest, key))
     facts.add("made-at", manifest.made_at)

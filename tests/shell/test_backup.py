@@ -15,6 +15,14 @@ from .machine import Clone
 WROTE = "set=postdo-prod-20261130T184500Z\nbytes=4711\noutcome=done\nexit=0"
 FAILED = "outcome=failed\nexit=1\nwhat=the disk is full\nnext=free some"
 
+IN_A_BUCKET = {
+    "COMPOSE_PROFILES": "s3",
+    "S3_ENDPOINT": "https://s3.example.com/",
+    "S3_BUCKET": "uploads",
+    "S3_ACCESS_KEY": "a",
+    "S3_SECRET_KEY": "b",
+}
+
 
 @pytest.fixture
 def shop(dash_clone: Clone, docker: FakeDocker) -> Clone:
@@ -64,6 +72,16 @@ def test_a_set_is_written_by_the_version_that_serves(shop: Clone, docker: FakeDo
     assert words[words.index("--workdir") + 1] == "/opt/kit", "where no module is the project's"
     assert words[words.index("--set") + 1].startswith(f"/backups/{name}-prod-2")
     assert list((shop.state / "result").iterdir()) == [], "not even the roles"
+
+
+def test_a_set_says_that_uploads_in_a_bucket_are_not_in_it(shop: Clone, docker: FakeDocker) -> None:
+    shop.set_in_env(**IN_A_BUCKET)
+
+    said = shop.run("-0", "backup").assert_ok().out
+
+    assert "  without the uploads: they are in the bucket https://s3.example.com/uploads," in said
+    words = started(docker)
+    assert words[words.index("--bucket") + 1] == "https://s3.example.com/uploads"
 
 
 def test_what_the_rules_no_longer_keep_is_told(shop: Clone, docker: FakeDocker) -> None:

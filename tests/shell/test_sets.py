@@ -366,6 +366,16 @@ def test_a_damaged_set_is_passed_over_unless_it_was_asked_for(
     assert any(f"-prod-{OLD}:ro" in call for call in docker.calls() if " restore /" in call)
 
 
+def test_uploads_in_a_bucket_are_not_said_to_be_back(shop: Clone, docker: FakeDocker) -> None:
+    facts = FACTS.replace("uploads=yes", "uploads=\nbucket=https://s3.example.com/uploads")
+    docker.answer("run * usable *", result=facts)
+
+    said = shop.run("-0", "restore", "--yes").assert_ok().out
+
+    assert "its uploads are in the bucket https://s3.example.com/uploads, not in the set" in said
+    assert "Put its uploads back" not in said
+
+
 def test_a_second_restore_does_not_bring_back_what_the_first_has_replaced(
     shop: Clone, docker: FakeDocker
 ) -> None:

@@ -16,6 +16,7 @@ from documents import text_of
 from .fakes import FakeDocker
 from .machine import Clone, start_of
 from .terminal import CTRL_C, Terminal
+from .test_backup import IN_A_BUCKET
 from .test_starts import make_live
 
 WELL, ILL, DOWN = 0, 1, 2
@@ -158,7 +159,7 @@ def test_a_production_that_is_well_says_what_it_uses_and_has_done(shop: Clone) -
     assert re.search(r"^  disk       .* free \(/", said, re.MULTILINE)
 
 
-def test_of_a_set_the_status_says_whether_it_is_verified(shop: Clone) -> None:
+def test_of_a_set_the_status_says_whether_it_is_verified(shop: Clone, docker: FakeDocker) -> None:
     manifest = shop.root / "backups/postdo-prod-20261130T184500Z/manifest.json"
     manifest.parent.mkdir()
     manifest.write_text("{}")
@@ -167,6 +168,9 @@ def test_of_a_set_the_status_says_whether_it_is_verified(shop: Clone) -> None:
     digest = hashlib.sha256(b"{}").hexdigest()
     (manifest.parent / "verified.json").write_text(f'{{"manifest_sha256": "{digest}"}}')
     after = shop.run("-0", "status").out
+    shop.set_in_env(**IN_A_BUCKET)
+    docker.answer("image inspect *postdo.parts*", out="s3")
+    in_a_bucket = shop.run("-0", "status").out
     (shop.root / "backups/shop.dump").touch()
     older = as_json(shop)["production"]["backup"]
 
@@ -174,7 +178,11 @@ def test_of_a_set_the_status_says_whether_it_is_verified(shop: Clone) -> None:
     assert re.search(
         r"^  backup     backups/postdo-prod-\S+, of .*\), verified$", after, re.MULTILINE
     )
+    assert ", verified, without the uploads in the bucket https://s3.example.com/uploads\n" in (
+        in_a_bucket
+    )
     assert (older["path"], older["verified"]) == ("backups/shop.dump", None)
+    assert (before["bucket"], older["bucket"]) == ("", "https://s3.example.com/uploads")
 
 
 def test_what_is_wrong_stands_first_with_its_remedy(shop: Clone, docker: FakeDocker) -> None:

@@ -60,6 +60,18 @@ def test_what_was_backed_up_is_put_back(clone: Clone) -> None:
     assert upload.read_bytes() == b"cat" + bytes(30_000)
 
 
+def test_a_site_that_has_its_uploads_in_a_bucket_does_not_get_them_from_a_set(
+    clone: Clone,
+) -> None:
+    backup = written(clone)
+
+    bucket = {"S3_ENDPOINT": "https://s3.example.com", "S3_BUCKET": "uploads"}
+    done = clone.run("trial", str(backup), COMPOSE_PROFILES="s3", **bucket)
+
+    assert done.status == 0
+    assert "this site has its uploads in the bucket https://s3.example.com/uploads" in done.err
+
+
 def entry(name: str, kind: bytes = tarfile.REGTYPE, target: str = "") -> bytes:
     """A tar with one entry of that kind."""
     content = io.BytesIO()

@@ -279,6 +279,7 @@ def test_a_verification_is_of_one_manifest_and_belongs_to_the_set(
     assert main(["check", str(source.folder)]) == 0, "the set is still whole"
     assert main(["usable", str(source.folder)]) == 0
     assert fact(facts, "verified-at") != [""]
+    assert fact(facts, "bucket") == [""]
     found = verification(source.folder)
     assert found is not None
     assert (found.seconds, found.site, found.image_id) == (41, "release", "sha256:2")

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tarfile
 from dataclasses import replace
+from datetime import datetime, timezone
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -27,6 +28,8 @@ from postdo_backup.check import check
 from postdo_backup.create import create
 from postdo_backup.errors import BackupFailed
 from postdo_backup.folder import unfinished
+from postdo_backup.listing import as_text, entries
+from postdo_backup.manifest import read
 
 FILES = [
     *("SHA256SUMS", "database.dump", "env", "globals.sql", "manifest.json", "override"),
@@ -90,6 +93,23 @@ def test_a_set_has_everything_and_its_checksums_are_right_by_hand(
     assert oct(asked.final.stat().st_mode & 0o777) == "0o700"
     assert {path.stat().st_mode & 0o777 for path in asked.final.iterdir()} == {0o600}
     assert left(tmp_path) == [asked.final.name]
+
+
+def test_a_bucket_of_uploads_is_named_and_sets_of_before_have_none(
+    database: str, tmp_path: Path
+) -> None:
+    asked = replace(request(tmp_path, database), bucket="https://s3.example.com/uploads")
+    create(asked)
+    assert check(asked.final).bucket == "https://s3.example.com/uploads"
+    (entry,) = entries(tmp_path / "backups")
+    assert entry.bucket == "https://s3.example.com/uploads"
+    assert "without the uploads in the bucket" in as_text([entry], datetime.now(timezone.utc))
+
+    path = asked.final / "manifest.json"
+    found = json.loads(path.read_text())
+    del found["bucket"]
+    path.write_text(json.dumps(found))
+    assert read(asked.final).bucket is None
 
 
 def test_its_archives_have_the_site_and_the_uploads(database: str, tmp_path: Path) -> None:

@@ -91,7 +91,7 @@ restore_set() { # restore_set SET: its folder; empty: the newest good one
     [ "$(set_fact mode)" = "$MODE" ] || fail "$restore_name is not a set of $(mode_name "$MODE")" "name another one: ls backups"
     require_swap_possible
     ask_before_restore
-    back_up "$MODE" before-restore
+    back_up "$MODE" before-restore # with the programs that the restore needs too
     try "Restore $restore_name, and compare every table" use_set "container:$(container_of "$MODE" db)" '' restore "$restore_folder" \
         --server "postgresql://$(superuser_of "$MODE")@127.0.0.1" --database restoring --owner "$POSTGRES_USER" || explain_restore
     [ "$MODE$(set_fact uploads)" != prodyes ] || step "Put its uploads back" put_uploads_back

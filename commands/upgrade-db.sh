@@ -277,7 +277,6 @@ unlock_live() {
 
 tell_linked() {
     say "the site is on PostgreSQL $to_major. PostgreSQL $from_major follows it, with all that is written."
-    say "  release (backups need PostgreSQL $to_major's programs)  sh run.sh -0"
     say "  finish (removes PostgreSQL $from_major's data)          sh run.sh -0 upgrade-db --finish"
     [ "$to_major" -lt "$from_major" ] || say "  go back, with all that was written             sh run.sh -0 upgrade-db --back"
 }
@@ -329,7 +328,6 @@ upgrade_by_dump() {
     end_switch
     [ -z "$serves" ] || settle_archive
     say "the site is on PostgreSQL $new_major. The data of PostgreSQL $old_major is kept, as it was at the switch."
-    say "  release (backups need PostgreSQL $new_major's programs)  sh run.sh -0"
     say "  finish (removes it)                      sh run.sh -0 upgrade-db --finish"
     say "  go back, without rows written since      sh run.sh -0 upgrade-db --back"
 }

@@ -8,6 +8,7 @@ OF_DEVELOPMENT='-(dev|development)-[0-9]' # in the name of a backup; an older ki
 back_up() { # back_up MODE WHY: `result set` is the name of the set then
     prepare_backups_folder
     [ -z "$BACKUP_RECIPIENT" ] || require_age "$(image_for_backup "$1")"
+    lend_programs "$(image_for_backup "$1")" "$(container_of "$1" db)"
     backup_status=0
     try "Back up $(mode_name "$1")" write_set "$@" || backup_status=$?
     [ "$backup_status" -eq 0 ] || explain_backup
@@ -69,6 +70,45 @@ image_for_backup() { # image_for_backup MODE
     printf '%s-web:%s' "$PROJECT_NAME" "${image_tag:-next}"
 }
 
+# pg_dump and pg_restore have to be of the server's major. Those of the site's image are of another one from the switch of
+# upgrade-db to the next release, and for a set from before it, which is verified on a server of its own. They come out of that
+# server's image then, as they do in a build, and are mounted over the others.
+lend_programs() { # lend_programs IMAGE SERVER: a container
+    PROGRAMS=
+    programs_of=$(docker inspect --format '{{.Image}}{{range .Config.Env}}{{println}}{{.}}{{end}}' "$2" 2>/dev/null) || return 0
+    programs_major=$(printf '%s\n' "$programs_of" | fact PG_MAJOR)
+    [ -n "$programs_major" ] || return 0
+    programs_of=$(printf '%s\n' "$programs_of" | head -n 1)
+    programs_there=$(docker run --rm --network none --entrypoint /opt/postgresql/bin/pg_dump "$1" --version 2>/dev/null | sed -n 's/.*(PostgreSQL) \([0-9]*\).*/\1/p')
+    case $programs_there in '' | "$programs_major") return 0 ;; esac
+    programs_folder="$STATE/postgresql-$programs_major"
+    if [ "$(cat "$programs_folder/image" 2>/dev/null)" != "$programs_of" ]; then
+        rm -rf "$programs_folder"
+        step "Get the programs of PostgreSQL $programs_major" get_programs
+    fi
+    PROGRAMS=$programs_folder
+}
+
+PROGRAMS= # a folder for /opt/postgresql
+
+# By cp, so that they belong to whoever runs this.
+get_programs() {
+    programs_container="$PROJECT_NAME-programs-$$"
+    undo_with remove_programs_container
+    programs_status=0
+    { docker run --name "$programs_container" --network none --user 0 --volume "$ROOT/image/postgresql.sh:/postgresql.sh:ro" \
+        --entrypoint sh "$programs_of" /postgresql.sh /opt/postgresql &&
+        docker cp "$programs_container:/opt/postgresql" "$programs_folder" &&
+        printf '%s\n' "$programs_of" >"$programs_folder/image"; } || programs_status=$?
+    remove_programs_container
+    UNDO=${UNDO#remove_programs_container }
+    return "$programs_status"
+}
+
+remove_programs_container() {
+    docker rm --force --volumes "$programs_container"
+}
+
 # postdo_backup, and postdo of which it uses some modules, are the clone's own, not the image's: this run.sh and they are of
 # one age then. From the kit's folder: Python looks for modules where it is started first, and in /app a file of the project
 # would be run as root. As root, who reads every file of the site and of the uploads; what it writes belongs to whoever owns
@@ -89,6 +129,7 @@ in_site_image() { # in_site_image MODE IMAGE ARGUMENTS...: of postdo_backup
         set -- --network none "$@"
     fi
     [ ! -d "$AGE" ] || set -- --volume "$AGE:/opt/age:ro" "$@"
+    [ -z "$PROGRAMS" ] || set -- --volume "$PROGRAMS:/opt/postgresql:ro" "$@"
     undo_with stop_backup_container
     site_status=0
     docker run --rm --name "$BACKUP_CONTAINER" --user 0 --workdir /opt/kit --read-only --tmpfs /tmp --security-opt no-new-privileges:true \

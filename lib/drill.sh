@@ -96,6 +96,7 @@ drill_cannot_start() {
 }
 
 restore_in_drill() {
+    lend_programs "$(image_for_backup "$USE_MODE")" "$(container_of drill db)"
     ! try "Restore $drill_name, and compare every table" use_set "container:$(container_of drill db)" '' restore "$drill_set" --roles \
         --server postgresql://postdo_superuser@127.0.0.1 --database "$POSTGRES_DB" --owner "$POSTGRES_USER" || return 0
     drill_what=$(result what)

@@ -80,7 +80,7 @@ use_set() { # use_set NETWORK MOUNT COMMAND SET ARGUMENTS...
         --user 0 --workdir /opt/kit --read-only --tmpfs /tmp --security-opt no-new-privileges:true \
         --cap-drop ALL --cap-add DAC_OVERRIDE --cap-add CHOWN --cap-add FOWNER \
         --volume "$ROOT/postdo_backup:/opt/kit/postdo_backup:ro" --volume "$use_folder:/sets/${use_folder##*/}:$use_rights" \
-        ${use_mount:+--volume "$use_mount"} ${USE_KEY:+--volume "$USE_KEY:/key:ro" --volume "$AGE:/opt/age:ro"} --volume "$RESULT_FOLDER:/result" --env "POSTDO_RESULT=/result/$RESULT" \
+        ${use_mount:+--volume "$use_mount"} ${PROGRAMS:+--volume "$PROGRAMS:/opt/postgresql:ro"} ${USE_KEY:+--volume "$USE_KEY:/key:ro" --volume "$AGE:/opt/age:ro"} --volume "$RESULT_FOLDER:/result" --env "POSTDO_RESULT=/result/$RESULT" \
         --entrypoint python "$(image_for_backup "$USE_MODE")" -m postdo_backup "$use_command" "/sets/${use_folder##*/}" "$@" \
         </dev/null || use_status=$?
     UNDO=${UNDO#stop_use_of_set }

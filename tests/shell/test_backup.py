@@ -98,6 +98,35 @@ def test_what_the_rules_no_longer_keep_is_told(shop: Clone, docker: FakeDocker) 
     assert " --daily 3 --weekly 2 --monthly 1" in " ".join(started(docker))
 
 
+COPIES = r"""case $1 in cp) mkdir -p "$3/bin" ;; esac
+"""
+
+
+def test_a_server_of_another_major_is_backed_up_with_the_programs_of_its_own_image(
+    shop: Clone, docker: FakeDocker
+) -> None:
+    """As between the switch of `upgrade-db` and the next release."""
+    program = docker.folder / "docker"
+    program.write_text(
+        program.read_text().replace("here=${0%/*}\n", f"here=${{0%/*}}\n{COPIES}", 1)
+    )
+    docker.answer("inspect --format {{.Image}}{{range* id-db", out="sha256:pg\nA=1\nPG_MAJOR=18")
+    docker.answer("run *pg_dump * --version", out="pg_dump (PostgreSQL) 17.6 (Debian 17.6-1)")
+
+    for _ in range(2):
+        shop.run("-0", "backup").assert_ok()
+
+    mount = f"--volume {shop.state}/postgresql-18:/opt/postgresql:ro "
+    calls = docker.calls()
+    assert [mount in call for call in calls if " create " in call] == [True, True]
+    taken = [call for call in calls if "sh sha256:pg /postgresql.sh /opt/postgresql" in call]
+    assert len(taken) == 1, "they are kept as long as the image is the same"
+
+    docker.answer("run *pg_dump * --version", out="pg_dump (PostgreSQL) 18.1")
+    shop.run("-0", "backup").assert_ok()
+    assert mount not in docker.calls()[-1]
+
+
 def test_backups_lists_what_there_is(shop: Clone, docker: FakeDocker) -> None:
     docker.answer("run * list /backups", out="BACKUP  AGE")
     docker.answer("run * list /backups --json", out='{"backups": []}')

@@ -131,8 +131,8 @@ def test_to_18_and_back_and_to_18_for_good_under_load_without_a_lost_row(on_17: 
     assert numbers(on_17) == load.written
     assert int(on_17.query("prod", "SELECT max(id) FROM numbered")) >= len(load.written)
 
-    on_17.run("-0")  # built with the programs of 18
-    on_17.run("-0", "backup")
+    on_17.run("-0", "backup")  # the image that serves has the programs of 17
+    on_17.run("-0")
     on_17.run("-0", "upgrade-db", "--finish")
     on_17.run("-0", "stop")
     on_17.run("-0", "--no-build")

@@ -11,6 +11,7 @@ import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,7 +19,7 @@ from gunicorns import Server, serving
 from waiting import until
 
 from postdo_serving import bodies
-from postdo_serving.worker import UPLOADS_AT_ONCE
+from postdo_serving.worker import UPLOADS_AT_ONCE, is_whole
 
 MEGABYTE = 10**6
 BOUNDARY = "xxBOUNDARYxx"
@@ -394,3 +395,64 @@ def test_a_folder_that_the_project_chose_is_kept_to(tmp_path: Path) -> None:
         site.wait()
         assert [file for file in chosen.rglob("*") if file.is_file()] == [of_the_other_colour]
         assert [file for file in uploads.rglob("*") if file.is_file()] == []
+
+
+@pytest.mark.parametrize(
+    ("sent", "whole"),
+    [
+        (b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", True),
+        (b"HEAD / HTTP/1.1\r\nHost: x\r\n\r\n", True),
+        (b"", False),
+        (b"GET / HTTP/1.1\r\nHost: x\r\n", False),
+        (b"POST / HTTP/1.1\r\nHost: x\r\n\r\n", False),
+        (b"GET / HTTP/1.1\r\nContent-length: 4\r\n\r\n\r\n\r\n", False),
+        (b"GET / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n", False),
+        (b"GET / HTTP/1.1\r\nUpgrade: h2c\r\n\r\n", False),
+        (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", False),
+    ],
+)
+@pytest.mark.parametrize("read_before", [b"", b"G"])
+def test_only_a_request_that_is_here_goes_to_the_application_at_once(
+    sent: bytes, whole: bool, read_before: bytes
+) -> None:
+    server, client = socket.socketpair()
+    parser = SimpleNamespace(unreader=SimpleNamespace(buf=SimpleNamespace()))
+    parser.unreader.buf.getvalue = lambda: read_before
+    with server, client:
+        client.sendall(sent)
+        assert is_whole(SimpleNamespace(parser=None, sock=server)) == whole
+        conn = SimpleNamespace(parser=parser, sock=server)
+        assert is_whole(conn) == (whole and not read_before)
+        assert server.recv(99, socket.MSG_DONTWAIT) == sent if sent else True
+
+
+def test_a_client_that_has_left_has_sent_no_request() -> None:
+    server, client = socket.socketpair()
+    client.close()
+    with server:
+        assert not is_whole(SimpleNamespace(parser=None, sock=server))
+    assert not is_whole(SimpleNamespace(parser=None, sock=server))
+
+
+def test_requests_on_one_connection_are_answered_however_they_come(site: Server) -> None:
+    """At once, two in one piece, and in pieces."""
+    one = b"GET /first HTTP/1.1\r\nHost: x\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", site.port), 20) as client:
+        for sent in ([one], [one + one], [one[:9], one[9:]], [one[:-2], one[-2:] + one]):
+            for piece in sent:
+                client.sendall(piece)
+                # The rest comes after the first piece has been looked at.
+                select.select([client], [], [], 0.05)
+            asked, received = len(b"".join(sent)) // len(one), b""
+            while received.count(b"ok\r\n0\r\n\r\n") < asked:  # Gunicorn sends it in chunks
+                received += client.recv(9999)
+            assert received.count(b"HTTP/1.1 200 OK") == asked
+
+
+def test_half_a_request_takes_no_thread_of_the_application(site: Server) -> None:
+    with ExitStack() as stack:
+        for _ in range(3):  # it has two
+            client = socket.create_connection(("127.0.0.1", site.port), 20)
+            stack.enter_context(client)
+            client.sendall(b"GET /first HTTP/1.1\r\nHost: x\r\n")
+        assert site.get("/first") == (200, b"ok")

@@ -24,7 +24,7 @@ from typing import Any
 from gunicorn import util
 from gunicorn.workers.gthread import ThreadWorker
 
-from postdo_serving import answers, bodies, clients, uploads
+from postdo_serving import answers, bodies, clients, database, uploads
 
 RECEIVERS = 256  # threads that wait for a client or for the application, in each process
 UPLOADS_AT_ONCE = 224  # of them with a body on its way; the others are left for everything else
@@ -64,6 +64,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # Gunicorn has no types
         problem = uploads.use_own_folder()
         if problem:
             self.log.warning("Uploads of a worker that is killed will stay: %s", problem)
+        database.save_round_trips()
         # A slow client takes two descriptors. Some engines give a container 1024 to begin with.
         _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))

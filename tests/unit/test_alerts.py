@@ -339,3 +339,195 @@ def test_the_tries_are_bounded_and_wait_longer_each_time(tmp_path: Path) -> None
     assert plan("db stopped 0", tries=tries, folder=tmp_path) == ["start db"], "each by itself"
     old = "".join(f"{NOW - 3601 - n} web-blue\n" for n in range(9))
     assert plan("web-blue stopped 0", tries=old, folder=tmp_path) == ["start web-blue"]
+
+
+# --- Where each limit lies ------------------------------------------------------------------------
+
+# The last value that is none, what it counts beside, and the first value that is a problem.
+BOUNDS: dict[str, tuple[str, object, object, dict[str, object]]] = {
+    "disk": ("disk.free", 1000 << 20, (1000 << 20) - 1, {}),
+    "memory": ("machine.available", 500, 499, {"machine.memory": 10_000}),
+    "errors": ("requests.errors", 6, 7, {"requests.answers": 600}),
+    "errors, but few": ("requests.errors", 4, 5, {"requests.answers": 5}),
+    "slow": ("requests.slow", 6, 7, {"requests.answers": 30}),
+    "slow, but few": ("requests.slow", 4, 5, {"requests.answers": 5}),
+    "logins": ("requests.logins", 30, 31, {}),
+    "connections": ("database.connections", 89, 90, {}),
+    "transaction": ("database.transaction", 1800, 1801, {}),
+    "wraparound": ("database.wraparound", 50, 51, {}),
+    "tasks-waiting": ("tasks.oldest", 600, 601, {}),
+    "tasks-failed": ("tasks.failed", 0, 1, {}),
+    "tasks-unknown": ("tasks.unknown", 0, 1, {}),
+    "image-db": ("images.db.days", 90, 91, {}),
+    "clock": ("machine.clock", "unknown", "unsynchronized", {}),
+    "reboot": ("machine.reboot", "unknown", "required", {}),
+}
+
+
+@pytest.mark.parametrize("name", BOUNDS)
+def test_a_limit_that_is_reached_is_told_and_one_less_is_not(looks: Looks, name: str) -> None:
+    key, well, ill, beside = BOUNDS[name]
+    assert looks.problems(WELL | beside | {key: well}) == []
+    ((found, what, remedy),) = looks.problems(WELL | beside | {key: ill})
+    assert found == name.partition(",")[0]
+    assert what
+    assert remedy
+
+
+def test_what_is_not_known_is_no_problem(looks: Looks) -> None:
+    assert looks.problems({"disk.path": "/srv"}) == []
+    assert looks.problems(WELL | {"machine.memory": 0}) == []
+    (found,) = looks.problems({"requests.errors": 5})
+    assert found[0] == "errors", "the site answered nothing else"
+
+
+def test_a_limit_of_zero_is_never_reached(looks: Looks) -> None:
+    samples = [f"{NOW - 60 * ago} disk={60 * GB} restarts.web-blue=0\n" for ago in (120, 70, 5)]
+    looks.samples.write_text("".join(samples))
+    bad: dict[str, object] = {"restarts.web-blue": 9, "tasks.unknown": 0}
+    for name, (key, _, ill, beside) in BOUNDS.items():
+        if name not in ("clock", "reboot", "tasks-failed", "tasks-unknown"):
+            bad |= {key: ill} | beside
+    names = {one[0] for one in looks.problems(WELL | bad)}
+    assert len(names) == 11
+    assert looks.problems(WELL | bad | {"disk.free": GB})[0][0] == "disk-trend"
+    limits = re.findall(r'limit\["(\w+)"\]', (REPOSITORY / "lib/limits.awk").read_text())
+    looks.limits = " ".join(f"{name}=0" for name in sorted(set(limits)))
+    assert looks.problems(WELL | bad) == []
+
+
+def sampled(looks: Looks, *samples: str) -> list[str]:
+    """The problems, after earlier looks, each `MINUTES_AGO KEY=VALUE...`."""
+    lines = []
+    for sample in samples:
+        minutes, _, rest = sample.partition(" ")
+        lines.append(f"{NOW - round(float(minutes) * MINUTE)} {rest}\n")
+    looks.samples.write_text("".join(lines))
+    return [one[1] for one in looks.problems(WELL | {"restarts.web-blue": 3})]
+
+
+def test_a_disk_is_full_when_it_is_at_the_slower_of_both_rates(looks: Looks) -> None:
+    full = "the disk of /srv will be full in {} hours if it fills up as it does now"
+    # 40 GB are left: 2 GB in the last hour, 10 GB an hour before that.
+    assert sampled(looks, f"120 disk={52 * GB}", f"60 disk={42 * GB}") == [full.format(20)]
+    assert sampled(looks, f"120 disk={44 * GB}", f"60 disk={50 * GB}") == [full.format(20)]
+    # None of an hour ago: no trend.
+    assert sampled(looks, f"59 disk={52 * GB}") == []
+    # It took a day for as much, grew in one of both times alone, or a day is left.
+    assert sampled(looks, f"120 disk={44 * GB}", f"60 disk={40 * GB}") == []
+    assert sampled(looks, f"120 disk={40 * GB}", f"60 disk={44 * GB}") == []
+    assert sampled(looks, f"144 disk={44 * GB}", f"72 disk={42 * GB}") == []
+    assert sampled(looks, f"143 disk={44 * GB}", f"71 disk={42 * GB}") == [full.format(24)]
+    # Looks that the clock has put into the future.
+    assert sampled(looks, f"120 disk={52 * GB}", f"60 disk={42 * GB}", "-5 disk=1") == [
+        full.format(20)
+    ]
+
+
+def test_restarts_count_for_ten_minutes_and_anew_in_a_new_container(looks: Looks) -> None:
+    told = "web-blue ended by itself and was started again, {} times in ten minutes"
+    assert sampled(looks, "10 restarts.web-blue=1") == [told.format(2)]
+    assert sampled(looks, "10.1 restarts.web-blue=1") == []
+    assert sampled(looks, "9 restarts.web-blue=9") == []
+    assert sampled(looks, "9 restarts.web-blue=5", "8 restarts.web-blue=1") == [told.format(2)]
+    assert sampled(looks, "9 restarts.web-green=1") == []
+    looks.limits = "restarts=2"
+    assert sampled(looks, "9 restarts.web-blue=2") == []
+    assert sampled(looks, "9 restarts.web-blue=1") == [told.format(2)]
+
+
+def test_a_jump_of_the_clock_is_told_with_its_direction_for_ten_minutes(looks: Looks) -> None:
+    started = int(str(WELL["machine.started"]))
+    told = "the clock of this machine was set {} by {} s"
+    for before, way in ((started - 6, "forward"), (started + 6, "back")):
+        assert sampled(looks, f"9 started={before}") == [told.format(way, 6)]
+        assert sampled(looks, f"11 started={before}") == []
+    for before in (started - 5, started + 5, started - 1_000_000):
+        assert sampled(looks, f"9 started={before}") == []
+
+
+def judged(looks: Looks, state: str, *problems: str, delivered: str = "yes") -> list[str]:
+    """What alerts.awk prints, of a state before: NAME FIRST LAST LOOKS TOLD, in seconds ago."""
+    if state:
+        name, first, last, seen, told = state.split()
+        line = [name, str(NOW - int(first)), str(NOW - int(last)), seen, told, "what", "next"]
+        looks.troubles.write_text("\t".join(line) + "\n")
+    found = awk(
+        "alerts.awk",
+        text="".join(f"{name}\tnew\tremedy\n" for name in problems),
+        files=[str(looks.troubles), "problems=yes", "-"],
+        now=NOW,
+        frozen="none",
+        delivered=delivered,
+    )
+    return [line.replace("\t", " ").replace(str(NOW), "now") for line in found]
+
+
+def test_what_may_be_over_in_a_moment_is_told_after_a_second_look(looks: Looks) -> None:
+    assert judged(looks, "", "visitors") == ["state visitors now now 1 0 new remedy"]
+    early, late = f"{NOW - 19}", f"{NOW - 20}"
+    assert judged(looks, "visitors 19 19 1 0", "visitors") == [
+        f"state visitors {early} now 2 0 new remedy"
+    ]
+    assert judged(looks, "visitors 20 20 1 0", "visitors") == [
+        "begin visitors new remedy",
+        f"state visitors {late} now 2 now new remedy",
+    ]
+    assert judged(looks, "visitors 20 20 1 0", "visitors", delivered="no") == [
+        "begin visitors new remedy",
+        f"state visitors {late} now 2 0 new remedy",
+    ]
+    # Gone before it was told: as if it had not been.
+    assert judged(looks, "visitors 19 19 1 0") == []
+
+
+def test_what_is_over_is_told_once_it_was_away_for_five_minutes_and_within_a_day(
+    looks: Looks,
+) -> None:
+    assert judged(looks, "errors 1499 299 20 1") == [
+        f"state errors {NOW - 1499} {NOW - 299} 20 1 what next"
+    ]
+    over = "end errors what 20"
+    assert judged(looks, "errors 1500 300 20 1") == [over]
+    assert judged(looks, "errors 1500 300 20 1", delivered="no") == [
+        over,
+        f"state errors {NOW - 1500} {NOW - 300} 20 1 what next",
+    ]
+    assert judged(looks, "errors 87600 86400 20 1") == [over]
+    assert judged(looks, "errors 87601 86401 20 1") == []
+
+
+def test_what_a_wrong_clock_has_put_into_the_future_began_now(looks: Looks) -> None:
+    assert judged(looks, "errors -500 -500 1 1") == ["state errors now now 1 1 what next"]
+    assert judged(looks, "errors -500 -500 1 1", "errors") == [
+        "state errors now now 2 1 new remedy"
+    ]
+
+
+def test_what_was_done_is_kept_for_a_day_where_nobody_could_be_told(looks: Looks) -> None:
+    begin = "begin back-db-1 what next"
+    kept = f"state back-db-1 {NOW - 86399} {NOW - 86399} 1 0 what next"
+    assert judged(looks, "back-db-1 86399 86399 1 0", delivered="no") == [begin, kept]
+    assert judged(looks, "back-db-1 86400 86400 1 0", delivered="no") == [begin]
+    assert judged(looks, "back-db-1 60 60 1 0") == [begin]
+
+
+def test_a_restart_is_for_what_serves_and_was_unhealthy_for_three_minutes(tmp_path: Path) -> None:
+    for name in ("web-blue", "live-blue", "worker-blue", "proxy"):
+        assert plan("db healthy 0", f"{name} unhealthy 179", folder=tmp_path) == []
+        assert plan("db healthy 0", f"{name} unhealthy 180", folder=tmp_path) == [f"restart {name}"]
+    assert plan("redis unhealthy 900", "db unhealthy 900", folder=tmp_path) == []
+
+
+def test_tries_count_for_an_hour_and_none_of_the_future(tmp_path: Path) -> None:
+    def found(*seconds_ago: int) -> list[str]:
+        tries = "".join(f"{NOW - seconds} db\n" for seconds in seconds_ago)
+        return plan("db stopped 0", folder=tmp_path, tries=tries)
+
+    assert found(3599, 3000, 2900, 2800, 2700, 2600) == ["give-up db"]
+    assert found(3600, 3000, 2900, 2800, 2700, 2600) == ["start db"]
+    assert found(-1, -2, -3, -4, -5, -6) == ["start db"]
+    assert found(0) == found(14) == []
+    assert found(15) == ["start db"]
+    assert found(100, 29) == []
+    assert found(100, 30) == ["start db"]

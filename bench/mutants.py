@@ -115,10 +115,10 @@ TARGETS = {
             "tests/shell/test_release_rollback.py",
             "tests/shell/test_release_steps.py",
             "tests/shell/test_release_watch.py",
+            "tests/shell/test_release_streams.py",
+            "tests/shell/test_release_companions.py",
         ),
         (
-            "tests/shell/test_release_companions.py",
-            "tests/shell/test_release_streams.py",
             "tests/shell/test_sets.py",
             "tests/shell/test_starts.py",
             "tests/shell/test_plan.py",

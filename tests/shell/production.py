@@ -98,7 +98,7 @@ one_off() {
     cp "$FOLDER/to-come" "$RESULT_FOLDER/$RESULT" 2>/dev/null || true
     return "$ONE_OFF"
 }
-run_to_its_end() { note run_to_its_end "$@" && printf '%s\n' "$SAYS"; }
+run_to_its_end() { note run_to_its_end "$@" && [ "$COMPOSE_INPUT" = given ] && printf '%s\n' "$SAYS"; }
 sync() { : >"$FOLDER/synced-${1##*/}"; }
 live_folder() { printf '%s' "$FOLDER/live"; }
 state_of() { cat "$FOLDER/states/$2" 2>/dev/null || printf stopped; }

@@ -14,10 +14,10 @@ from test_backup_mutations import write_set
 
 from embedded_postgres import Cluster
 from postdo_backup.__main__ import main
-from postdo_backup.listing import as_text, entries, prune
+from postdo_backup.listing import Entry, as_text, entries, prune
 from postdo_backup.manifest import MANIFEST, SUMS, read
 from postdo_backup.retention import Rules
-from postdo_backup.verified import record
+from postdo_backup.verified import record, verification
 
 NOW = datetime(2026, 12, 2, 12, tzinfo=timezone.utc)
 
@@ -69,11 +69,41 @@ def test_the_list_has_every_backup_and_what_is_known_of_it(tmp_path: Path) -> No
     assert "  20 days  2.0 kB    in its rehearsal  " in lines[5]
 
 
+@pytest.mark.parametrize(
+    ("seconds", "age"),
+    [(-60, "0 min"), (3599, "60 min"), (3600, "1 h"), (172_799, "48 h"), (172_800, "2 days")],
+)
+def test_the_age_is_told_in_the_unit_that_fits(seconds: int, age: str) -> None:
+    made_at = f"{NOW - timedelta(seconds=seconds):%Y-%m-%dT%H:%M:%SZ}"
+    line = as_text([Entry("a", "file", made_at, 0)], NOW).splitlines()[1]
+    assert line.startswith(f"a       {age}  ")
+
+
 def test_a_set_that_was_changed_after_its_verification_is_not_verified(tmp_path: Path) -> None:
     folder = made(tmp_path, 1)
     record(folder, 95, "release", "sha256:2")
     (folder / MANIFEST).write_text((folder / MANIFEST).read_text() + "\n")
     assert entries(tmp_path)[0].verified_at is None
+
+
+@pytest.mark.parametrize("user", [0, 1000])
+def test_a_verification_is_of_the_set_s_owner_and_says_what_was_noted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, user: int
+) -> None:
+    """It is noted by root in a container, where the set may be another user's."""
+    given: list[tuple[str, int, int]] = []
+    monkeypatch.setattr(os, "geteuid", lambda: user)
+    monkeypatch.setattr(os, "chown", lambda path, *owner: given.append((path.name, *owner)))
+    folder = made(tmp_path, 1)
+
+    noted = record(folder, 95, "live", "sha256:2")
+
+    assert noted == verification(folder)
+    assert (noted.seconds, noted.site, noted.image_id) == (95, "live", "sha256:2")
+    owner = folder.stat()
+    expected = [("verified.json.part", owner.st_uid, owner.st_gid)]
+    assert given == (expected if user == 0 else [])
+    assert (folder / "verified.json").stat().st_mode & 0o777 == 0o600
 
 
 def test_the_list_as_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -94,7 +94,7 @@ restore_set() { # restore_set SET: its folder; empty: the newest good one
     back_up "$MODE" before-restore # with the programs that the restore needs too
     try "Restore $restore_name, and compare every table" use_set "container:$(container_of "$MODE" db)" '' restore "$restore_folder" \
         --server "postgresql://$(superuser_of "$MODE")@127.0.0.1" --database restoring --owner "$POSTGRES_USER" || explain_restore
-    [ "$MODE$(set_fact uploads)" != prodyes ] || step "Put its uploads back" put_uploads_back
+    [ "$MODE$(set_fact uploads)" != prodyes ] || try "Put its uploads back" put_uploads_back || explain_uploads
     tell_of_bucket
     RESTORED=restoring
     put_in_place
@@ -142,6 +142,15 @@ explain_restore() {
     result detail | indented >&3
     [ -n "$restore_what" ] || step_failed "Restore $restore_name, and compare every table"
     fail "nothing has changed, because $restore_what" "$(result next)"
+}
+
+# The databases were not swapped yet.
+explain_uploads() {
+    restore_what=$(result what)
+    restore_remedy=$(result next)
+    run_sql "$MODE" discard.sql -v name=restoring >>"$LOG_FILE" 2>&1 || true
+    [ -n "$restore_what" ] || step_failed "Put its uploads back"
+    fail "the database is unchanged, because $restore_what" "$restore_remedy"
 }
 
 # As a file of the volume, which Compose has made: with the site's image, whose user owns it.

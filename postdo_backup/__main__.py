@@ -20,7 +20,7 @@ from postdo.base.result import Facts
 from postdo_backup import using
 from postdo_backup.check import check
 from postdo_backup.create import Request, create
-from postdo_backup.errors import BackupFailed
+from postdo_backup.errors import BackupFailed, Damaged
 from postdo_backup.listing import as_json, as_text, entries, prune
 from postdo_backup.restore import Different
 from postdo_backup.retention import Rules
@@ -50,6 +50,8 @@ def _run(asked: argparse.Namespace) -> int:
         code = 1
         ending = [("outcome", "failed"), ("exit", "1")]
         ending += [("what", error.what), ("next", error.next_step)]
+        if isinstance(error, Damaged):
+            ending += [("damaged", "yes")]
         if isinstance(error, Different):
             ending += [("detail", each) for each in error.lines]
         print(f"{line(error.what)}\n  {line(error.next_step)}", file=sys.stderr)

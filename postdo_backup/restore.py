@@ -30,6 +30,10 @@ SELECT pg_encoding_to_char(d.encoding), d.datcollate, d.datctype, to_jsonb(d) ->
        coalesce(to_jsonb(d) ->> 'datlocale', to_jsonb(d) ->> 'daticulocale')
 FROM pg_database d WHERE d.datname = {name}
 """
+# A server that is killed, or has no disk left, says nothing of the set.
+SERVER_ENDED = re.compile(
+    r"FATAL: |connection to server|server closed the connection|no connection to"
+)
 MAJOR = "SELECT current_setting('server_version_num')::int / 10000"
 # Folders of the machine that they were on.
 TABLESPACE = re.compile(r"(CREATE|ALTER|COMMENT ON) TABLESPACE |(GRANT|REVOKE) .* ON TABLESPACE ")
@@ -144,7 +148,7 @@ def _restore_dump(source: Source, target: Target, major: int) -> None:
         with source.opened(DUMP) as dump, running(command, source=dump, secret=secret):
             pass
     except BackupFailed as error:
-        if error.what.startswith("pg_restore failed: "):
+        if error.what.startswith("pg_restore failed: ") and not SERVER_ENDED.search(error.what):
             raise Damaged(f"{source.name} does not restore: {error.what}", ANOTHER) from error
         raise
 

@@ -37,7 +37,11 @@ POSTGRES_DB=setdb
 SMOKE_PATHS=/shop/
 """
 DAMAGED = "outcome=failed\nwhat=database.dump was changed\nnext=use another set"
-DIFFERENT = "outcome=failed\nwhat=X does not restore: a row\nnext=use another\ndetail=table t has 1"
+DIFFERENT = (
+    "outcome=failed\nwhat=X does not restore: a row\nnext=use another\n"
+    "damaged=yes\ndetail=table t has 1"
+)
+FULL = "outcome=failed\nwhat=the disk is full (pg_restore: no space)\nnext=free some"
 WROTE = "set=postdo-prod-20261201T000000Z\nbytes=1\noutcome=done"
 
 
@@ -200,6 +204,20 @@ def test_a_set_that_is_no_good_is_verified_no_more(shop: Clone, docker: FakeDock
     shop.run("backup", "verify", newest.name).assert_refused("a row", "make another set")
 
     assert not (newest / "verified.json").exists()
+
+
+def test_a_full_disk_of_this_machine_says_nothing_against_a_set(
+    shop: Clone, docker: FakeDocker
+) -> None:
+    newest = max((shop.root / "backups").iterdir())
+    note_verified(newest)
+    docker.answer("run * restore /*", status=1, result=FULL)
+
+    refused = shop.run("backup", "verify", newest.name)
+
+    refused.assert_refused("could not be verified: the disk is full", "free some")
+    assert (newest / "verified.json").exists()
+    assert not (shop.state / "drill").exists(), "and the drill is gone"
 
 
 def test_migrations_that_are_pending_are_named(shop: Clone, docker: FakeDocker) -> None:
@@ -438,7 +456,11 @@ def test_what_stands_in_the_way_is_told_before_anything_changes(
             "nothing has changed, because X",
             ["check", "backup", "restore", "discard"],
         ),
-        ("run * restore-uploads *", "failed", ["check", "backup", "restore", "uploads"]),
+        (
+            "run * restore-uploads *",
+            "the database is unchanged, because X",
+            ["check", "backup", "restore", "uploads", "discard"],
+        ),
     ],
 )
 def test_a_restore_that_fails_changes_no_row_of_the_site(

@@ -12,14 +12,19 @@ import tarfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from backup_sets import fill, request
+from driving import fill as fill_disk
+from driving import tablespace_on_a_small_disk
+from programs import small_file_system
 from projects import REPOSITORY, query
 from waiting import until
 
 from embedded_postgres import Cluster
 from postdo_backup import manifest as manifests
+from postdo_backup import restore as restoring
 from postdo_backup.__main__ import main
 from postdo_backup.create import create
 from postdo_backup.restore import statements
@@ -28,6 +33,10 @@ from postdo_backup.uploads import restore_uploads
 from postdo_backup.verified import record, verification
 
 OWNER = "tester"
+LARGE = """
+CREATE TABLE large AS
+SELECT md5(n::text) || md5((-n)::text) AS text FROM generate_series(1, 40000) n
+"""
 GLOBALS = r"""--
 -- PostgreSQL database cluster dump
 --
@@ -63,6 +72,14 @@ def facts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def source(database: str, tmp_path: Path) -> Source:
     """A set of a database with a bit of everything."""
     asked = request(tmp_path, fill(database))
+    return Source(asked.final, create(asked))
+
+
+@pytest.fixture
+def large(database: str, tmp_path: Path) -> Source:
+    """A set whose database takes more than a megabyte."""
+    query(database, LARGE)
+    asked = request(tmp_path, database)
     return Source(asked.final, create(asked))
 
 
@@ -140,6 +157,89 @@ def test_a_dump_that_does_not_restore_is_found_and_leaves_no_tables(
     assert fact(facts, "what")[0].startswith(f"{source.name} does not restore: pg_restore failed:")
     left = query(f"{server}/restoring", "SELECT count(*) FROM pg_class WHERE relname ~ 'shop'")
     assert left == [(0,)]
+
+
+def test_a_disk_that_gets_full_says_nothing_against_the_set(
+    large: Source,
+    postgres: Cluster,
+    server: str,
+    facts: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Of a server that is thrown away, or of the site's own: its new database goes there."""
+    likeness, dump = restoring._likeness, restoring._restore_dump
+    with tablespace_on_a_small_disk(postgres, f"{server}/postgres", 24) as (name, disk):
+
+        def another_fills_it(*given: Any) -> None:
+            fill_disk(disk, leave_bytes=1_000_000)
+            dump(*given)
+
+        monkeypatch.setattr(
+            restoring, "_likeness", lambda *given: f"{likeness(*given)} TABLESPACE {name}"
+        )
+        monkeypatch.setattr(restoring, "_restore_dump", another_fills_it)
+        try:
+            assert main(restore_words(large, server)) == 1
+        finally:
+            (disk / "ballast").unlink()
+        assert fact(facts, "what")[0].startswith("the disk is full (pg_restore: ")
+        assert fact(facts, "damaged") == []
+        left = query(f"{server}/restoring", "SELECT to_regclass('large')")
+        assert left == [(None,)]
+
+        monkeypatch.setattr(restoring, "_restore_dump", dump)
+        assert main(restore_words(large, server)) == 0, "the next one goes well"
+        query(f"{server}/postgres", "DROP DATABASE restoring WITH (FORCE)")
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        ("FATAL:  could not write init file", []),
+        ("error: could not execute query: server closed the connection unexpectedly", []),
+        ("error: could not read from input file: end of file", ["yes"]),
+    ],
+)
+def test_a_server_that_ends_says_nothing_against_the_set(
+    source: Source, server: str, facts: Path, tmp_path: Path, case: tuple[str, list[str]]
+) -> None:
+    said, damaged = case
+    real = Path(os.environ["POSTDO_PG_BIN"]) / "pg_restore"
+    other = tmp_path / "bin/pg_restore"
+    other.parent.mkdir()
+    other.write_text(f"""#!/bin/sh
+[ "$1" != --version ] || exec {real} "$@"
+echo "pg_restore: {said}" >&2
+exit 1
+""")
+    other.chmod(0o755)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("POSTDO_PG_BIN", str(other.parent))
+        assert main(restore_words(source, server)) == 1
+    assert fact(facts, "damaged") == damaged
+
+
+@pytest.mark.parametrize(
+    ("change", "status"),
+    [({"format": 2}, 1), ({"kit": "99.1"}, 0), ({"bucket": None, "later": "key"}, 0)],
+)
+def test_a_set_of_another_kit_is_used_as_long_as_its_format_is_known(
+    source: Source, facts: Path, change: dict[str, object], status: int
+) -> None:
+    """The format counts, and no version; keys that this kit does not know are left alone."""
+    folder = source.folder
+    found = {**json.loads((folder / "manifest.json").read_text()), **change}
+    found.pop("bucket", None)  # as an older one wrote it
+    (folder / "manifest.json").write_text(json.dumps(found))
+    sums = (folder / "SHA256SUMS").read_text().splitlines()
+    sums = [line for line in sums if not line.endswith("  manifest.json")]
+    sums.append(f"{manifests.file_of(folder / 'manifest.json').sha256}  manifest.json")
+    (folder / "SHA256SUMS").write_text("\n".join([*sums, ""]))
+
+    assert main(["usable", str(folder)]) == status
+    if status:
+        assert "was written by a newer kit (format 2" in fact(facts, "what")[0]
+        assert fact(facts, "next") == ["update the kit: git pull"]
 
 
 def test_a_newer_major_is_refused_before_anything_is_created(
@@ -225,6 +325,30 @@ def test_uploads_are_put_back_and_newer_ones_stay(source: Source, tmp_path: Path
 
     assert (files / "public/media/face.jpg").read_bytes() == b"jpeg" * 5000
     assert (files / "public/media/newer.jpg").read_text() == "newer"
+
+
+def test_a_disk_that_gets_full_leaves_each_upload_as_it_was_or_as_it_is_to_be(
+    source: Source, tmp_path: Path, facts: Path
+) -> None:
+    files = tmp_path / "files"
+    files.mkdir()
+    with tarfile.open(source.folder / "uploads.tar", "w") as tar:
+        for name, content in (("./a", b"a" * 5000), ("./b", b"b" * 200_000)):
+            file = tarfile.TarInfo(name)
+            file.size = len(content)
+            tar.addfile(file, io.BytesIO(content))
+    with small_file_system(files, "size=100k"):
+        for name in ("a", "b"):
+            (files / name).write_text("of the site")
+
+        assert main(["restore-uploads", str(source.folder), str(files)]) == 1
+
+        assert fact(facts, "what") == [
+            "only 1 of its uploads could be put back: No space left on device"
+        ]
+        assert sorted(path.name for path in files.iterdir()) == ["a", "b"]
+        assert (files / "a").read_bytes() == b"a" * 5000
+        assert (files / "b").read_text() == "of the site"
 
 
 @pytest.mark.parametrize("target", ["/etc/passwd", "../../elsewhere", "{files}/../../elsewhere"])

@@ -3,8 +3,11 @@
 # usage, in the folder that has what web/ has of requirements: sh install.sh production|development
 set -eu
 
+VENV=${VENV:-/venv} # another place is for the tests
+
 main() {
-    case $1 in
+    target=$1
+    case $target in
     production) names="prod production" modules="django gunicorn" ;;
     *) names="dev development local" modules=django ;;
     esac
@@ -17,7 +20,7 @@ main() {
     for part in $(printf '%s' "${COMPOSE_PROFILES-}" | tr ',' ' '); do
         [ ! -f "requirements/$part.txt" ] || set -- "$@" --requirement "requirements/$part.txt"
     done
-    pip --python /venv/bin/python install --no-compile "$@" || fail "pip could not install web/$file" \
+    pip --python "$VENV/bin/python" install --no-compile "$@" || fail "pip could not install web/$file" \
         "fix what the lines above say (if a package needs a compiler, set APT_BUILD_PACKAGES in .env)"
     for module in $modules; do
         python -c "import $module" || fail "$module cannot be imported" "add it to web/$file"
@@ -25,7 +28,9 @@ main() {
     python -c 'import psycopg' 2>/dev/null || python -c 'import psycopg2' || fail "no driver for PostgreSQL is installed" \
         "add psycopg[binary] or psycopg2-binary to web/$file"
     # A package may carry a file for another version of Python, which is no error: pip ignores it too.
-    python -m compileall -qq -j 0 --invalidation-mode unchecked-hash /venv || true
+    python -m compileall -qq -j 0 --invalidation-mode unchecked-hash "$VENV" || true
+    # What Django's translations are compiled from, 9 MB. Only makemessages of Django itself would read it.
+    [ "$target" != production ] || find "$VENV" -path '*/site-packages/django/*' -name '*.po' -delete
 }
 
 # pip says "Cannot find command 'git'" at the end of a page.

@@ -32,6 +32,7 @@ def run_in_build(folder: Path, script: str, python: str, *arguments: str) -> tup
     for name in ("pip", "python"):
         (tools / name).write_text(python)
         (tools / name).chmod(0o755)
+    (folder / "venv").mkdir(exist_ok=True)
     without_git = folder / "tools"
     without_git.mkdir()
     for name in ("sh", "sed", "grep", "find", "head", "tail", "chmod", "cat", "env", "tr"):
@@ -40,7 +41,11 @@ def run_in_build(folder: Path, script: str, python: str, *arguments: str) -> tup
     done = subprocess.run(
         ["sh", PROJECT / "image" / script, *arguments],
         cwd=folder,
-        env={"PATH": f"{tools}:{without_git}", "DJANGO_SETTINGS_MODULE": "shop.settings"},
+        env={
+            "PATH": f"{tools}:{without_git}",
+            "DJANGO_SETTINGS_MODULE": "shop.settings",
+            "VENV": str(folder / "venv"),
+        },
         capture_output=True,
         text=True,
         check=False,
@@ -76,6 +81,27 @@ def test_a_package_in_web_libs_is_installed_as_it_is(tmp_path: Path, line: str) 
     kept = "./libs/shop[extra]" if "[" in line else "./libs/shop"
     assert (tmp_path / "requirements.txt").read_text() == f"Django\n{kept}\n-e git_is_a_name\n"
     assert "--requirement requirements.txt" in (tmp_path / "calls").read_text()
+
+
+@pytest.mark.parametrize("target", ["production", "development"])
+def test_production_has_djangos_translations_without_what_they_were_compiled_from(
+    tmp_path: Path, target: str
+) -> None:
+    (tmp_path / "requirements.txt").write_text("Django\n")
+    packages = tmp_path / "venv" / "lib" / "python3.13" / "site-packages"
+    for package in ("django", "shop"):
+        folder = packages / package / "locale" / "de" / "LC_MESSAGES"
+        folder.mkdir(parents=True)
+        (folder / "django.po").touch()
+        (folder / "django.mo").touch()
+    status, said = run_in_build(tmp_path, "install.sh", NOTES, target)
+    assert status == 0, said
+    left = sorted(str(path.relative_to(packages)) for path in packages.rglob("django.?o"))
+    sources = [path for path in left if path.endswith(".po")]
+    assert len(left) - len(sources) == 2
+    assert [path.split("/")[0] for path in sources] == (
+        ["shop"] if target == "production" else ["django", "shop"]
+    )
 
 
 @pytest.mark.parametrize("path", ["./packages/shop", "../shop", "./libs/other"])

@@ -15,12 +15,21 @@ main() {
     # The settings want values that a build does not have and must not have: these stand in for them, and none is kept.
     export POSTDO_MODE=production SECRET_KEY=only-for-this-build-step ALLOWED_HOSTS=localhost
     export DATABASE_URL=postgres://nobody:nothing@127.0.0.1:1/none
+    # Each of these loads the project, which is most of its time. So the check goes on beside the others.
+    problems=$(mktemp)
+    python manage.py check >"$problems" 2>&1 &
+    checking=$!
     collect_static "$2"
-    python manage.py check || fail "manage.py check found problems" "fix what the lines above say"
 
     # No migration is missing: that leaves a stamp, and a start need not look again. If one is (3), the start refuses too.
     status=0
-    python -m postdo check --stamp "$1" || status=$?
+    compared=$(python -m postdo check --stamp "$1" 2>&1) || status=$?
+    wait "$checking" || {
+        cat "$problems"
+        fail "manage.py check found problems" "fix what the lines above say"
+    }
+    cat "$problems"
+    printf '%s\n' "$compared"
     [ "$status" -eq 0 ] || [ "$status" -eq 3 ] || fail "the migrations could not be checked" "fix what the lines above say"
 }
 

@@ -25,6 +25,14 @@ esac
 """
 
 
+CHECKS = """#!/bin/sh
+case $* in
+"manage.py check") echo "shop.W001: said by manage.py"; exit CHECK ;;
+"-m postdo check "*) echo "said by postdo"; exit POSTDO ;;
+esac
+"""
+
+
 def run_in_build(folder: Path, script: str, python: str, *arguments: str) -> tuple[int, str]:
     """A script of image/ in the project's folder; returns its status and what it says."""
     tools = folder / "bin"
@@ -35,7 +43,19 @@ def run_in_build(folder: Path, script: str, python: str, *arguments: str) -> tup
     (folder / "venv").mkdir(exist_ok=True)
     without_git = folder / "tools"
     without_git.mkdir()
-    for name in ("sh", "sed", "grep", "find", "head", "tail", "chmod", "cat", "env", "tr"):
+    for name in (
+        "sh",
+        "sed",
+        "grep",
+        "find",
+        "head",
+        "tail",
+        "chmod",
+        "cat",
+        "env",
+        "mktemp",
+        "tr",
+    ):
         program = next(Path(p) / name for p in os.get_exec_path() if (Path(p) / name).exists())
         (without_git / name).symlink_to(program)
     done = subprocess.run(
@@ -120,6 +140,28 @@ def test_a_missing_source_map_is_named_with_how_to_go_on(tmp_path: Path) -> None
     assert status == 1
     assert "what=collectstatic failed: a static file refers to vendor/chart.js.map, which" in said
     assert "add an empty file static/vendor/chart.js.map to one of your app" in said
+
+
+@pytest.mark.parametrize(
+    ("check", "postdo", "what"),
+    [
+        (0, 0, ""),
+        (0, 3, ""),
+        (1, 0, "what=manage.py check found problems"),
+        (1, 1, "what=manage.py check found problems"),
+        (0, 1, "what=the migrations could not be checked"),
+    ],
+)
+def test_a_build_ends_with_what_its_checks_say(
+    tmp_path: Path, check: int, postdo: int, what: str
+) -> None:
+    (tmp_path / "manage.py").touch()
+    python = CHECKS.replace("CHECK", str(check)).replace("POSTDO", str(postdo))
+    status, said = run_in_build(tmp_path, "collect.sh", python, "stamp", "cache")
+    assert status == (1 if what else 0), said
+    assert what in said
+    assert "shop.W001: said by manage.py" in said
+    assert ("said by postdo" in said) == (check == 0)
 
 
 @pytest.mark.parametrize(

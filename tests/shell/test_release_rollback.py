@@ -22,9 +22,13 @@ def test_a_rollback_brings_up_a_site_that_the_live_version_cannot(
     """The live one may be why it is down, and --no-build would start just that."""
     production.serves("blue", web_blue="stopped", **states)
     production.released("live", "live")
+    page = production.folder / "live/maintenance/page.html"
+    page.parent.mkdir()
+    page.touch()
     done = production.run(SCRIPT="rollback", SERVES="blue", IMAGES="1 2", ADDITIONS="worker")
 
     assert (done.status, done.err) == (0, "")
+    assert "note   maintenance is on" in done.out
     assert ("start_database prod" in done.calls) is ("db" in states)
     assert (f"{UP} {WAIT} db worker proxy" in done.calls) is ("proxy" in states)
     assert production.live == "web-green"

@@ -5,6 +5,7 @@ With a graph of the test's own, and no database; tests/unit/test_postdo_drift.py
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,7 +13,9 @@ import pytest
 from django.db import migrations
 
 from postdo.base.errors import Refused
+from postdo.django_migrations import history
 from postdo.drift import drift
+from postdo.drift.try_repair import UNRECORD
 from postdo.schema.catalogue import Catalogue
 from postdo.schema.diff import Difference
 
@@ -222,3 +225,104 @@ def test_an_explanation_says_which_of_the_two_it_is(repair: str) -> None:
 
     assert said.startswith("shop.0002_price is recorded") is (repair == "unrecord")
     assert said.startswith("shop.0002_price is not recorded") is (repair == "record")
+
+
+@pytest.mark.parametrize("build", [True, False])
+def test_without_a_remembered_schema_one_is_built_only_if_that_is_asked_for(
+    monkeypatch: pytest.MonkeyPatch, build: bool
+) -> None:
+    made = Catalogue(17, ())
+    monkeypatch.setattr(drift, "expected", lambda _, *, build=True: made if build else None)
+    monkeypatch.setattr(drift, "read", lambda _: None)
+    monkeypatch.setattr(drift, "worded", lambda *_: None)
+    monkeypatch.setattr(drift, "with_adopted", lambda *_: pytest.fail("it is what they make"))
+    monkeypatch.setattr(drift, "compare", lambda wanted, _: (wanted,))
+    subject: Any = SimpleNamespace(session=None)
+    found: Any = drift.find(subject, build=build)
+    assert found == ((made,) if build else None)
+
+
+def test_sql_is_tried_where_there_is_some_and_a_schema_to_compare_with(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with_sql = Difference("column", "public.shop_item", "price", "is missing", True, ("ALTER",))
+    subject: Any = None
+    monkeypatch.setattr(drift, "tried", lambda *given: given)
+    monkeypatch.setattr(drift, "expected", lambda _: "wanted")
+    both = (ALARM, with_sql)
+    tried: Any = drift.try_sql(subject, both)
+    assert tried == (subject, both, "wanted")
+    monkeypatch.setattr(drift, "expected", lambda _: None)
+    assert drift.try_sql(subject, both) is both
+    monkeypatch.setattr(drift, "expected", lambda _: pytest.fail("there is nothing to try"))
+    alone = (ALARM,)
+    assert drift.try_sql(subject, alone) is alone
+
+
+PRICE = "shop.0002_price"
+NOT_PROVED = "the schema does not prove that shop.0002_price is wrongly "
+
+
+class Record:
+    """A record of migrations that `repair` corrects: ``ran`` and ``kept``."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.ran: list[tuple[Any, ...]] = []
+        self.kept: list[Any] = []
+        self.said: list[str] = []
+        self.recorded: frozenset[Name] = frozenset()
+        self.explanations: tuple[drift.Explanation, ...] = ()
+        journal = SimpleNamespace(keep_sources=self.kept.append)
+        fakes: dict[str, Any] = {
+            "exclusive": lambda *_: nullcontext(),
+            "Journal": lambda *_: journal,
+            "read_subject": lambda *_: None,
+            "find": lambda _: None,
+            "explain": lambda *_: self.explanations,
+            "rows": lambda _, *given: self.ran.append(given),
+            "read_sources": lambda _, names: names,
+        }
+        for name, fake in fakes.items():
+            monkeypatch.setattr(drift, name, fake)
+        read = SimpleNamespace(recorded=self.recorded)
+        monkeypatch.setattr(history, "read", lambda *_: read)
+        self._read = read
+
+    def repair(self, how: str, *, recorded: bool) -> str:
+        """What is said, or refused."""
+        self._read.recorded = frozenset({SECOND} if recorded else ())
+        self.ran.clear()
+        self.kept.clear()
+        self.said.clear()
+        config = SimpleNamespace(postdo=lambda command: f"postdo {command}")
+        run: Any = SimpleNamespace(console=SimpleNamespace(say=self.said.append), config=config)
+        nothing: Any = None
+        try:
+            found = drift.repair(run, nothing, nothing, PRICE, how)
+        except Refused as error:
+            assert (self.ran, self.kept, self.said) == ([], [], [])
+            return error.what
+        assert found in self.explanations
+        return self.said[0]
+
+
+def test_a_record_is_corrected_only_if_the_schema_proves_just_that(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    record = Record(monkeypatch)
+    other = drift.Explanation("shop.0001_initial", "record")
+    for how, recorded in (("record", False), ("unrecord", True)):
+        word = "recorded" if recorded else "not recorded"
+        for proved in ((), (other,), (drift.Explanation(PRICE, "neither"),)):
+            record.explanations = proved
+            assert record.repair(how, recorded=recorded) == NOT_PROVED + word
+
+        record.explanations = (other, drift.Explanation(PRICE, how))
+        assert record.repair(how, recorded=recorded) == f"{PRICE}: {how}ed"
+        statement = UNRECORD if recorded else drift.RECORD
+        assert record.ran == [(statement, *SECOND)]
+        assert record.kept == ([] if recorded else [{SECOND}])
+
+        word = "not recorded" if recorded else "recorded"
+        nothing_to_do = f"nothing to do: {PRICE} is {word} as applied"
+        assert record.repair(how, recorded=not recorded) == nothing_to_do

@@ -84,6 +84,7 @@ TARGETS = {
         (
             "tests/unit/test_postdo_already_there.py",
             "tests/unit/test_postdo_drift_explained.py",
+            "tests/unit/test_postdo_expected_rules.py",
             "tests/unit/test_postdo_try_repair.py",
             "tests/unit/test_postdo_wrong_record.py",
         ),

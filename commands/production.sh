@@ -28,6 +28,7 @@ main() {
     [ "$build" = no ] || settle_switch
     take_lock prod
     open_log prod
+    take_snapshot prod
     [ "$build" = yes ] || [ -z "$(live_colour)" ] || note_meant_to_run # also if it cannot be started yet
     remove_left_copy
     remove_left_upgrade
@@ -42,6 +43,7 @@ main() {
     require_proxy_image
     require_roles prod
 
+    SNAPSHOT= # the build may take minutes
     if [ "$build" = yes ]; then release; else start_last_release; fi
     [ "$build" = no ] || ! serves_https || get_other_certificates
     note_meant_to_run
@@ -102,6 +104,7 @@ begin_hooks() {
 
 release_what_was_built() {
     live=$(live_colour)
+    take_snapshot prod
     try_what_restarts
     db_was=$(state_of prod db)
     ! serves_https || has_certificate "$DOMAIN" || get_certificate

@@ -5,6 +5,7 @@ COMPOSE_INPUT=none # given: the command at hand may read what run.sh was given
 COMPOSE_DRILL=     # drill: production's files are of a drill, in a project of its own (lib/drill.sh)
 
 compose() { # compose prod|dev ARGUMENTS...
+    case " $* " in *" --dry-run "* | *" config "*) ;; *) SNAPSHOT= ;; esac
     if [ -t 0 ] || [ "$COMPOSE_INPUT" = given ]; then call_compose "$@"; else call_compose "$@" </dev/null; fi
 }
 
@@ -217,8 +218,9 @@ was_killed_for_memory() { # was_killed_for_memory CONTAINER
         [ -n "$(in_time docker events --since 1m --until=-2s --filter "container=$1" --filter event=oom 2>/dev/null)" ]
 }
 
-# A look asks for the same containers dozens of times, and each call of docker costs as much as all else that it does: so it asks
-# once, and what it says is of one moment. "MODE SERVICE CONTAINER STATE", a line each; empty otherwise.
+# A look and a release ask for the same containers dozens of times, and each call of docker costs more than all else that they
+# do: so they ask once, and what they say is of one moment. "MODE SERVICE CONTAINER STATE", a line each; empty otherwise. It ends
+# with whatever may change a container or takes its time: a call of Compose, a hook, a wait.
 SNAPSHOT=
 
 take_snapshot() { # take_snapshot MODE
@@ -228,8 +230,14 @@ $SNAPSHOT
 "
 }
 
-containers_of() { # containers_of MODE: SERVICE CONTAINER STATE, a line each; STATE as state_of
-    in_time docker ps -a --no-trunc --filter "label=com.docker.compose.project=$PROJECT_NAME-$1" --filter label=com.docker.compose.oneoff=False \
+has_snapshot() { # has_snapshot MODE
+    case $SNAPSHOT in "
+$1 "*) ;; *) return 1 ;; esac
+}
+
+containers_of() { # containers_of MODE [SERVICE]: SERVICE CONTAINER STATE, a line each; STATE as state_of
+    in_time docker ps -a --no-trunc --filter "label=com.docker.compose.project=$PROJECT_NAME-$1" ${2:+--filter "label=com.docker.compose.service=$2"} \
+        --filter label=com.docker.compose.oneoff=False \
         --format '{{.Label "com.docker.compose.service"}} {{.ID}} {{.State}} {{.Status}}' 2>/dev/null | awk '
         $3 == "restarting" { state = $3 }
         $3 == "running" || $3 == "paused" { state = /\(unhealthy\)/ ? "unhealthy" : /\(healthy\)/ ? "healthy" : /\(health: starting\)/ ? "starting" : "running" }
@@ -238,7 +246,7 @@ containers_of() { # containers_of MODE: SERVICE CONTAINER STATE, a line each; ST
 }
 
 container_of() { # container_of MODE SERVICE: its id, also when it is stopped; empty if there is none
-    if [ -n "$SNAPSHOT" ]; then
+    if has_snapshot "$1"; then
         in_snapshot "$1 $2" && printf '%s' "${snapshot_found%% *}"
         return 0
     fi
@@ -260,13 +268,13 @@ $1 "}
 }
 
 state_of() { # state_of MODE SERVICE: healthy, starting, unhealthy, restarting, running (no check) or stopped
-    if [ -n "$SNAPSHOT" ]; then
+    if has_snapshot "$1"; then
         if in_snapshot "$1 $2"; then printf '%s' "${snapshot_found#* }"; else printf stopped; fi
         return
     fi
-    state_container=$(container_of "$1" "$2")
-    [ -n "$state_container" ] || { printf stopped && return; }
-    docker inspect --format '{{if .State.Restarting}}restarting{{else if not .State.Running}}stopped{{else if .State.Health}}{{.State.Health.Status}}{{else}}running{{end}}' "$state_container"
+    state_found=$(containers_of "$1" "$2" | head -n 1)
+    state_found=${state_found##* }
+    printf '%s' "${state_found:-stopped}"
 }
 
 # The first start of a volume is a script, which hears no signal; killed half-way it leaves a volume that is no good. It is

@@ -64,6 +64,7 @@ drop_copy() {
 }
 
 remove_copy() {
+    SNAPSHOT=
     remove_container=$(container_of prod copy)
     [ -z "$remove_container" ] || docker rm --force --volumes "$remove_container"
 }

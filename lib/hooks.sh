@@ -39,6 +39,7 @@ run_failed_hook() {
 # What it gets of .env it has from run.sh, which has put each key into its own environment. The role that makes databases is
 # postdo's alone (lib/roles.sh).
 call_hook() { # call_hook NAME [RELEASE]
+    SNAPSHOT=
     hook_version=$(hook_fact version "${2-}")
     (cd "$ROOT" && unset POSTDO_RELEASE_ROLE POSTDO_RELEASE_PASSWORD && in_hook_time env POSTDO_HOOK="$1" POSTDO_SITE="$(production_address)" \
         POSTDO_RELEASE="${2-}" \

@@ -208,6 +208,7 @@ finish() {
     trap '' INT TERM HUP PIPE
     trap - EXIT
     stop_ticker
+    SNAPSHOT=
     for finish_undo in $UNDO; do
         "$finish_undo" >>"$LOG_FILE" 2>&1 || warn "could not undo everything (step $finish_undo failed)$([ "$LOG_FILE" = /dev/null ] || printf '; see %s' "$LOG_FILE")"
     done
@@ -221,6 +222,7 @@ finish() {
 wait_until() {
     wait_deadline=$(($(date +%s) + $1))
     shift
+    SNAPSHOT=
     until "$@"; do
         [ "$(date +%s)" -lt "$wait_deadline" ] || return 1
         sleep 0.2

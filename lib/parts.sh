@@ -150,7 +150,9 @@ remove_left_parts() { # remove_left_parts MODE
     [ -z "$(left_of_parts "$1")" ] || step "Stop the parts that are no longer in COMPOSE_PROFILES" stop_left_parts "$1"
 }
 
+# In a subshell, which the snapshot ends with.
 left_of_parts() { # left_of_parts MODE [END]: the names of such services
+    has_snapshot "$1" || take_snapshot "$1"
     part_now=" $(services_of_colour blue) $(services_of_colour green) $(additions "$1") $(manual_services "$1") "
     for part in $PARTS; do
         (COMPOSE_PROFILES=$part && part_services "$1")

@@ -11,6 +11,7 @@ start_proxy() { # start_proxy [SERVICE...]: and these
     settle_proxy_image &&
         write_proxy_settings "$SETTINGS" &&
         compose prod up -d --no-build --no-deps --wait --wait-timeout "$START_TIMEOUT" "$@" proxy &&
+        take_snapshot prod &&
         limit_proxy_memory 1 &&
         in_proxy leave "$DRAIN_SECONDS" && # what a run that was interrupted has left
         { in_proxy current "$SETTINGS" || exchange_proxy; } &&

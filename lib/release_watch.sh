@@ -63,8 +63,9 @@ starts_beside() { # when each was started, or that one is not well: a line each
     done
 }
 
-# What keeps both from working (the database, the machine) is no reason to go back.
+# What keeps both from working (the database, the machine) is no reason to go back. In a subshell, which the snapshot ends with.
 worse_than_before() { # worse_than_before NEW OLD "ANSWERS ERRORS": the reason; empty if it is not worse
+    take_snapshot prod
     # A worker ends when it hears nothing from Redis any more, and comes back.
     [ -n "${watch_disturbed-}" ] || for worse_companion in $(companions); do
         ! is_well prod "$worse_companion-$2" || keeps_running "$worse_companion-$1" ||

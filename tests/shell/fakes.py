@@ -70,6 +70,9 @@ esac
 """
 
 
+STATUS_WORDS = {"running": "", "starting": " (health: starting)"}  # of `docker ps`
+
+
 class FakeDocker:
     """A folder for the PATH with a `docker` that has no engine; says that it is new and at rest."""
 
@@ -111,7 +114,10 @@ class FakeDocker:
     def has_container(self, service: str, state: str = "healthy") -> None:
         """From now on there is a container of a service, and it is in that state."""
         self.answer(f"ps -aq *com.docker.compose.service={service} *", out=f"id-{service}")
-        self.answer(f"inspect --format {{{{if*id-{service}", out=state)
+        listed = {"stopped": "exited Exited (0)", "restarting": "restarting Restarting"}
+        said = listed.get(state, f"running Up 2 hours{STATUS_WORDS.get(state, f' ({state})')}")
+        of_service = f"ps -a --no-trunc *com.docker.compose.service={service} *"
+        self.answer(of_service, out=f"{service} id-{service} {said}")
 
     def calls(self) -> list[str]:
         """What it was called with, in order."""

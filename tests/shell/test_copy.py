@@ -94,7 +94,7 @@ def test_where_no_copy_can_be_made_it_is_refused_with_the_reason(
     big: Clone, docker: FakeDocker, command: str, log: str, reason: tuple[str, str]
 ) -> None:
     docker.answer("*up *copy", status=1)
-    docker.answer("inspect --format {{if*id-copy", out="stopped")
+    docker.has_container("copy", "stopped")
     docker.answer("logs *id-copy", err=log)
 
     result = big.run(command)

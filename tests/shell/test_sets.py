@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 import signal
+from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
@@ -298,6 +299,51 @@ def test_what_a_killed_drill_left_is_removed_by_the_next(shop: Clone, docker: Fa
     assert after.index("volume rm v1") < first
 
 
+# What is called in each step of a drill and of a restore, in order, and what it answers.
+DRILLED: dict[str, str] = {
+    "run * usable *": FACTS,
+    "run * extract *": "",
+    "compose *drill.yml up * db": "",
+    "run * restore /*": "",
+    "compose *drill.yml run *manage.py check": "",
+    "compose *drill.yml up * web-job": "",
+    "exec *python -I -S - *": "",
+    "run * verified *": "",
+}
+RESTORED: dict[str, str] = {
+    "run * usable *": FACTS,
+    "run * create *": WROTE,
+    "run * restore /*": "",
+    "run * restore-uploads *": "",
+    "compose *swap.sql*": "",
+}
+
+
+def killed_at(clone: Clone, docker: FakeDocker, words: str, *arguments: str) -> None:
+    """Everything is killed while that call is at work."""
+    before = len(docker.calls())
+
+    def is_called() -> bool:
+        return any(fnmatch(call, words) for call in docker.calls()[before:])
+
+    docker.answer(words, hangs=True)
+    with clone.start(*arguments) as run:
+        until(is_called, words)
+        os.killpg(run.pid, signal.SIGKILL)
+
+
+def test_a_drill_that_is_killed_at_any_step_verifies_nothing(
+    shop: Clone, docker: FakeDocker
+) -> None:
+    newest = max((shop.root / "backups").iterdir())
+    for words, answer in DRILLED.items():
+        killed_at(shop, docker, words, "backup", "verify")
+        assert not (newest / "verified.json").exists()
+        docker.answer(words, result=answer)
+
+    assert "verified: " in shop.run("backup", "verify").assert_ok().out
+
+
 def test_two_drills_at_once_are_one(shop: Clone, docker: FakeDocker) -> None:
     docker.answer("run * restore /*", hangs=True)
     with shop.start("backup", "verify"):
@@ -476,15 +522,14 @@ def test_a_restore_that_fails_changes_no_row_of_the_site(
     assert not any(" stop " in f"{call} " for call in docker.compose_calls())
 
 
-def test_a_killed_restore_leaves_the_site_as_it_is_and_can_be_repeated(
+def test_a_restore_that_is_killed_at_any_step_can_be_repeated(
     shop: Clone, docker: FakeDocker
 ) -> None:
-    docker.answer("run * restore /*", hangs=True)
-    with shop.start("-0", "restore", "--yes") as run:
-        until(lambda: "restore" in steps(docker), "it to restore")
-        os.killpg(run.pid, signal.SIGKILL)
-    assert "swap" not in steps(docker)
-    docker.answer("run * restore /*")
+    for words, answer in RESTORED.items():
+        before = len(docker.calls())
+        killed_at(shop, docker, words, "-0", "restore", "--yes")
+        assert words.endswith("swap.sql*") or "swap.sql" not in "".join(docker.calls()[before:])
+        docker.answer(words, result=answer)
 
     shop.run("-0", "restore", "--yes").assert_ok()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import socket
+import time
 from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -16,6 +17,7 @@ from gunicorns import Server, serving
 from waiting import until
 
 from embedded_postgres import Cluster
+from postdo_serving import database as database_module
 from postdo_serving.database import is_plain_select, is_silent
 
 # A project that knows nothing of the kit. One thread, so one connection.
@@ -278,6 +280,34 @@ def test_silence_is_an_open_connection_with_nothing_to_read(sent: bytes | None) 
         if sent is None:
             server.close()
         assert is_silent(client) == (sent == b"")
+
+
+def test_after_a_pause_and_on_a_new_connection_the_query_decides(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Wrapper:
+        """Django's, as far as it is looked at."""
+
+        connection: Any = None
+        health_check_enabled = True
+        health_check_done = False
+
+        def close_if_health_check_failed(self) -> None:
+            by_query.append(now)
+
+    by_query: list[float] = []
+    now = 100.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    database_module._test_without_query(Wrapper)
+    wrapper = Wrapper()
+    wrapper.close_if_health_check_failed()  # nothing to test
+    pairs = [socket.socketpair(), socket.socketpair()]
+    with pairs[0][0], pairs[0][1], pairs[1][0], pairs[1][1]:
+        for pair, moment in ((0, 100.0), (0, 104.9), (0, 109.7), (0, 114.8), (1, 115.0)):
+            now, wrapper.connection = moment, pairs[pair][0]
+            wrapper.health_check_done = False
+            wrapper.close_if_health_check_failed()
+    assert by_query == [100.0, 114.8, 115.0]
 
 
 def test_a_connection_that_cannot_tell_is_not_silent() -> None:

@@ -144,7 +144,7 @@ def requests(stacks: tuple[Stack, Stack], options: Options) -> list[Row]:
 
 def memories(stacks: tuple[Stack, Stack], rounds: int) -> list[Row]:
     """Memory of a site that was started, has answered for a second, and is idle."""
-    web, whole = Samples(list), Samples(list)
+    web, database, whole = Samples(list), Samples(list), Samples(list)
     for number in range(rounds):
         for stack in stacks:
             say(f"{stack.title}: idle memory, {number + 1} of {rounds}")
@@ -152,9 +152,11 @@ def memories(stacks: tuple[Stack, Stack], rounds: int) -> list[Row]:
             load.press(f"{stack.urls[stack.column]}/bench/query", 1)
             used = {service: memory_of(stack, service) for service in stack.services}
             web[stack.column].append(used[stack.web])
+            database[stack.column].append(used["db"])
             whole[stack.column].append(sum(used.values()))
     return [
         Row("memory/web", "idle memory, Gunicorn", "MiB", web),
+        Row("memory/db", "  the database alone", "MiB", database),
         Row("memory/stack", "  with database and proxy", "MiB", whole),
     ]
 

@@ -74,6 +74,24 @@ def test_an_aim_that_is_missed_is_said(
     assert [line.rpartition("; ")[2] for line in aims] == verdicts
 
 
+@pytest.mark.parametrize(
+    ("key", "unit", "most"),
+    [("query/p99", "ms", 70), ("memory/db", "MiB", 80), ("image", "MiB", 60), ("rebuild", "s", 3)],
+)
+def test_an_aim_of_the_kit_alone_is_its_median(key: str, unit: str, most: int) -> None:
+    for kit, said in ((most - 1.0, "met"), (most + 1.0, "NOT MET")):
+        row = report.Row(key, "  of the row", unit, {"tutorial": [9.0], "kit": [kit, kit, 999.0]})
+        (aim,) = report.Report({}, 1, 1, [row]).aims()
+        assert aim.startswith("of the row: ")
+        assert aim.endswith(f"; {said}")
+        assert f"aim: under {report.figure(most, unit)}" in aim
+
+
+def test_what_has_no_aim_is_not_judged() -> None:
+    row = report.Row("plain/p99", "page", "ms", {"tutorial": [9.0], "kit": [999.0]})
+    assert report.Report({}, 1, 1, [row]).aims() == []
+
+
 def test_the_table_shows_the_median_and_the_ratio() -> None:
     row = report.Row("k", "title", "s", {"tutorial": [3.0, 1.0, 2.0], "kit": [0.5]})
     text = report.Report({}, 3, 1, [row]).as_text()

@@ -272,12 +272,16 @@ of_meminfo() { # of_meminfo NAME: in bytes
 
 look_at_database() {
     is_well prod db || return 0
-    database_facts=$(in_time docker exec -u postgres "$(container_of prod db)" \
-        psql -XqAt -U "$POSTGRES_USER" -d "$POSTGRES_DB" -f /etc/postdo/facts.sql </dev/null 2>/dev/null) || return 0
+    # Where all connections are in use, those that PostgreSQL keeps for the superuser are left.
+    database_facts=$(facts_of_database "$POSTGRES_USER") || database_facts=$(facts_of_database postdo_superuser) || return 0
     [ -n "$database_facts" ] || return 0
     for database_fact in connections connections_limit transaction wraparound; do
         note_number "$at.database.$database_fact" "$(printf '%s\n' "$database_facts" | fact "$database_fact")"
     done
+}
+
+facts_of_database() { # facts_of_database ROLE
+    in_time docker exec -u postgres "$(container_of prod db)" psql -XqAt -U "$1" -d "$POSTGRES_DB" -f /etc/postdo/facts.sql </dev/null 2>/dev/null
 }
 
 # How often Docker has started each again, since it was made or started by hand.

@@ -189,6 +189,22 @@ PROMISES = (
         engine=True,
     ),
     Promise(
+        "No log of a container or of `run.sh` has a secret, and no list of processes.",
+        f"{ISOLATION}::test_no_secret_is_in_a_log_or_in_a_list_of_processes",
+        Fault(
+            PRODUCTION,
+            "command: [sh, /etc/caddy/site/start.sh, run]",
+            'command: [sh, /etc/caddy/site/start.sh, run, "${SECRET_KEY}"]',
+        ),
+        engine=True,
+    ),
+    Promise(
+        "A page for an error shows no secret, and neither does the error's line in the log.",
+        "web/core/tests/test_production.py::DatabaseDownTests"
+        "::test_every_line_of_the_log_is_json_whatever_a_client_sends",
+        Fault("web/config/settings/prod.py", '"DEBUG", default=False', '"DEBUG", default=True'),
+    ),
+    Promise(
         "The logs and the state in `.postdo/` are their owner's alone.",
         "tests/shell/test_failures.py::test_the_log_is_the_owners_alone",
         Fault("lib/log.sh", "umask 077 && mkdir -p", "umask 022 && mkdir -p"),

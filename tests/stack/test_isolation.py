@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 
@@ -92,6 +93,8 @@ def test_a_container_cannot_write_to_its_image_nor_become_more(
         assert "Read-only file system" in refused.stderr, f"{folder}: {refused}"
     container.run("sh", "-c", "echo x >/tmp/written-by-a-test && rm /tmp/written-by-a-test")
 
+    limits = container.run("cat", "/proc/1/limits")
+    assert re.search(r"^Max core file size +0 +0 ", limits, re.MULTILINE), limits
     process = container.process()
     assert process["NoNewPrivs"] == "1"
     allowed = NET_BIND_SERVICE if name == "proxy" else 0
@@ -137,6 +140,21 @@ def test_the_image_holds_no_secret(production: Clone) -> None:
     assert files == ""
     for key in ("SECRET_KEY", "POSTGRES_PASSWORD", "DJANGO_SUPERUSER_PASSWORD"):
         assert env[key] not in history, key
+
+
+def test_no_secret_is_in_a_log_or_in_a_list_of_processes(production: Clone) -> None:
+    env = production.env()
+    logs = (production.root / ".postdo/log").rglob("*.log")
+    found = {"the log of run.sh": "".join(path.read_text(errors="replace") for path in logs)}
+    for name, one in production.containers("prod", running=True).items():
+        found[f"the log of {name}"] = one.log(100_000)
+        found[f"the processes of {name}"] = one.run("sh", "-c", "cat /proc/[0-9]*/cmdline")
+
+    assert "gunicorn" in found[f"the processes of {production.live()}"], "the control"
+    assert "Booting worker" in found[f"the log of {production.live()}"], "the control"
+    assert "Build the image" in found["the log of run.sh"], "the control"
+    for key in ("SECRET_KEY", "POSTGRES_PASSWORD", "DJANGO_SUPERUSER_PASSWORD"):
+        assert [place for place, text in found.items() if env[key] in text] == [], key
 
 
 def test_the_image_says_which_version_it_is(production: Clone) -> None:

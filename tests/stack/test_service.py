@@ -21,6 +21,12 @@ from .waiting import eventually
 
 SYSTEM = "postdo-test/systemd"
 BOOT_SECONDS = 120
+# Told whatever is to be told, beside run.sh.
+TELLS = """#!/bin/sh
+printf '%s\\n' "$POSTDO_SUBJECT" >>told
+"""
+# The kernel is that of the machine below, which is not rebooted: else it would be "this machine".
+STARTED_AGAIN = "Docker was started again, and visitors get 200 for /readyz"
 # Every character that a shell, systemd, sed or Compose would read as something else.
 SITE = PurePosixPath("/srv/the 100% $ite")
 ADD = "from accounts.models import User; User.objects.create(email='before-the-reboot@example.com')"
@@ -72,6 +78,12 @@ class Machine:
         docker("restart", "--time", str(BOOT_SECONDS), self.container.id, seconds=BOOT_SECONDS * 2)
         self.wait_for_boot()
 
+    def told(self, what: str) -> int:
+        """How often somebody was told of it, after a look by hand."""
+        self.run("-0", "watch")
+        subjects = self.container.try_run("cat", str(SITE / "told")).stdout
+        return subjects.count(f"{self.name}: {what}")
+
     def logs_of(self, run: str) -> int:
         """How many logs there are of a run of run.sh; `run` is prod or stop-prod."""
         found = self.container.run("find", str(SITE / ".postdo/log"), "-name", f"*-{run}-*.log")
@@ -110,6 +122,8 @@ def install_the_site(clone: Clone, container: Container) -> None:
     pipe(pack, container, "tar", "-C", str(SITE), "-x")
     # What the tests have in the environment a boot has only in .env; its ports are the standard.
     container.run("sed", "-i", f"s/^PROJECT_NAME=.*/PROJECT_NAME={clone.name}/", str(SITE / ".env"))
+    hook = str(SITE / "hooks/alert")
+    container.run("sh", "-c", 'printf %s "$1" >"$0" && chmod +x "$0"', hook, TELLS)
     container.run("chown", "-R", f"{OWNER}:{OWNER}", str(SITE))
 
 
@@ -155,6 +169,8 @@ def test_the_site_comes_back_after_a_reboot_by_itself_and_with_its_data(machine:
     assert enabled == "enabled\n"
     added = machine.run("-0", "manage", "shell", "-c", ADD)
     assert added.returncode == 0, added
+    assert machine.container.try_run("getent", "hosts", "registry-1.docker.io").returncode != 0
+    assert machine.told(STARTED_AGAIN) == 0
     starts, stops = machine.logs_of("prod"), machine.logs_of("stop-prod")
 
     machine.reboot()
@@ -167,6 +183,22 @@ def test_the_site_comes_back_after_a_reboot_by_itself_and_with_its_data(machine:
     assert database.count("database system was shut down at") >= 2, database
     assert "was not properly shut down" not in database
     assert "active (exited)" in machine.run("service", "status").stdout
+    eventually(lambda: machine.told(STARTED_AGAIN), "somebody is told of it", 120)
+    assert machine.told(STARTED_AGAIN) == 1
+
+
+def test_after_a_kill_of_docker_the_site_comes_back_and_it_is_told(machine: Machine) -> None:
+    told = machine.told(STARTED_AGAIN)
+    main_pid = ("systemctl", "show", "docker", "--property", "MainPID")
+    before = machine.container.run(*main_pid)
+
+    machine.container.run("systemctl", "kill", "--signal", "KILL", "docker")
+
+    eventually(lambda: machine.container.run(*main_pid) != before, "another Docker")
+    eventually(lambda: not machine.container.try_run("docker", "ps").returncode, "its answer", 60)
+    machine.wait_for_site()
+    eventually(lambda: machine.told(STARTED_AGAIN) > told, "somebody is told of it", 120)
+    assert machine.told(STARTED_AGAIN) == told + 1
 
 
 def test_its_timer_runs_the_jobs_that_are_due(machine: Machine) -> None:

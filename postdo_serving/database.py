@@ -44,7 +44,7 @@ UNUSUAL = re.compile(r"[;'\"\\$`]|--|/\*")
 # Locks, new tables, and what depends on when the transaction began.
 MORE_THAN_READ = re.compile(r"\b(for|into|current_\w+|localtime\w*|now)\b", re.IGNORECASE)
 CALLED = re.compile(r"([A-Za-z_][\w.]*)\s*\(")
-ISOLATION = re.compile(r"\bisolation\b", re.IGNORECASE)
+ISOLATION = re.compile("isolation", re.IGNORECASE)  # also in default_transaction_isolation
 
 
 @lru_cache(maxsize=1024)

@@ -18,6 +18,7 @@ from waiting import until
 
 from embedded_postgres import Cluster
 from postdo_serving import database as database_module
+from postdo_serving import deferred_begin
 from postdo_serving.database import is_plain_select, is_silent
 
 # A project that knows nothing of the kit. One thread, so one connection.
@@ -270,6 +271,29 @@ def test_where_the_first_select_decides_what_is_seen_the_transaction_begins_with
     finally:
         execute(database, f"ALTER DATABASE {name} RESET default_transaction_isolation")
         execute(database, ENDED)
+
+
+def test_a_session_that_changes_its_isolation_level_begins_with_its_first_select(
+    database: str,
+) -> None:
+    connection: Any = psycopg2.connect(
+        database,
+        connection_factory=deferred_begin.Connection,
+        cursor_factory=deferred_begin.Cursor,
+    )
+    try:
+        with connection.cursor() as cursor:
+            seen = []
+            for level in ("read committed", "repeatable read"):
+                connection.autocommit = True
+                cursor.execute(f"SET default_transaction_isolation TO '{level}'")
+                connection.autocommit = False
+                cursor.execute("SELECT 1 AS a")
+                seen.append(connection.info.transaction_status)
+                connection.rollback()
+        assert seen == [IDLE, IN_TRANSACTION]
+    finally:
+        connection.close()
 
 
 @pytest.mark.parametrize("sent", [b"", b"x", None], ids=["silence", "something", "closed"])

@@ -42,6 +42,7 @@ watch_is_free() {
 show_watch() {
     show_facts page | sed '/^  [^- ]/d' # its first lines: what is wrong
     printf '%s\n' "$BACK" | awk -F '\t' 'NF { print "  back      " $2 }'
+    [ "${MADE_ROOM:-0}" -le 0 ] || printf '  room      removed %s MB of old build cache and images of this kit\n' "$MADE_ROOM"
     show_told
 }
 

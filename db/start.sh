@@ -12,6 +12,7 @@ MEMINFO=${POSTDO_MEMINFO:-/proc/meminfo}
 CGROUP=${POSTDO_CGROUP:-/sys/fs/cgroup}
 
 main() {
+    sh "${0%/*}/room.sh" start
     choose_cluster
     memory=$(usable_megabytes "$MEMINFO" "$CGROUP/memory.max" "$CGROUP/memory/memory.limit_in_bytes")
     POSTDO_CACHEABLE=$(cacheable_megabytes "$PGDATA/base" "$PGDATA/pg_tblspc")MB

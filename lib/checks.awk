@@ -138,6 +138,8 @@ function check_database(    share) {
     }
     if (known("database.transaction") && limit["transaction_minutes"] > 0 && value["database.transaction"] > limit["transaction_minutes"] * 60)
         problem("transaction", "a transaction has been open for " int(value["database.transaction"] / 60) " minutes, which keeps PostgreSQL from cleaning up", "find it, and end it with pg_terminate_backend: sh run.sh -0 psql -c 'SELECT pid, xact_start, state, query FROM pg_stat_activity ORDER BY 2'")
+    if (value["database.read_only"] == 1)
+        problem("read-only", "PostgreSQL refuses all writes, because its disk is full", "free some disk space (docker image prune, docker builder prune); it takes writes again by itself within seconds")
     if (above("database.wraparound", "wraparound_percent"))
         problem("wraparound", value["database.wraparound"] " % of the transaction numbers are used up; PostgreSQL stops writing at 100", "let it clean up at a quiet time: sh run.sh -0 psql -c VACUUM; end old transactions first")
 }

@@ -275,7 +275,7 @@ look_at_database() {
     # Where all connections are in use, those that PostgreSQL keeps for the superuser are left.
     database_facts=$(facts_of_database "$POSTGRES_USER") || database_facts=$(facts_of_database postdo_superuser) || return 0
     [ -n "$database_facts" ] || return 0
-    for database_fact in connections connections_limit transaction wraparound; do
+    for database_fact in connections connections_limit transaction wraparound read_only; do
         note_number "$at.database.$database_fact" "$(printf '%s\n' "$database_facts" | fact "$database_fact")"
     done
 }

@@ -1,7 +1,9 @@
-# lib/watch.sh: what a watch does with what a look finds: it starts what has ended, and tells of what is wrong.
+# lib/watch.sh: what a watch does with what a look finds: it starts what has ended, makes room on a full disk, and tells of what is
+# wrong.
 #
 # What it remembers is in .postdo/watch: tries (lib/bring_back.awk), samples (lib/checks.awk), troubles (lib/alerts.awk), looked
-# (when it last looked), starts (of the machine and of Docker) and reserve, which is given up when the disk is full, so that the rest can still be written.
+# (when it last looked), starts (of the machine and of Docker), made-room (when it last did) and reserve, which is given up when the
+# disk is full, so that the rest can still be written.
 
 WATCH="$STATE/watch"
 KEPT_SAMPLES=21600 # seconds: 6 hours
@@ -132,6 +134,32 @@ services_to_keep() { # those that others need first, in one line
     printf '%s' "$SERVICES_TO_KEEP"
 }
 
+# --- Room on the disk -----------------------------------------------------------------------------------------------
+
+MADE_ROOM= # how many MB
+
+# What the kit itself can make anew: its build cache, and its images without a name. A build that runs has used its own just now.
+# What else fills the disk is the operator's.
+make_room() {
+    MADE_ROOM=
+    printf '%s\n' "$watch_problems" | grep -q "^disk$TAB" || return 0
+    is_ours_to_watch && [ -z "$(find "$WATCH/made-room" -mmin -60 2>/dev/null)" ] || return 0
+    touch "$WATCH/made-room" 2>/dev/null || return 0 # else it would try each minute
+    room_before=$(free_disk_mb)
+    {
+        docker image prune --force --filter "label=com.docker.compose.project=$PROJECT_NAME-prod"
+        if cache_records=$(docker buildx du --verbose); then
+            remove_build_cache replaced 0 1h
+            remove_build_cache others 0 1h
+        fi
+    } >/dev/null 2>&1 || true
+    MADE_ROOM=$(($(free_disk_mb) - room_before))
+}
+
+free_disk_mb() {
+    scarcest_disk | awk '{ printf "%.0f\n", $1 / 1048576 }'
+}
+
 # --- Who is told of what --------------------------------------------------------------------------------------------
 
 TOLD= # what was told to whom, for the one who watches, a line each
@@ -141,6 +169,7 @@ watch_once() {
     look_at_modes
     note_sample
     watch_problems=$({ problems_of_production && problems_of_the_watch; } | awk 'NF')
+    make_room
     TOLD=
     watch_messages=$(judge_alerts no | sed -n '/^state/!p')
     watch_delivered=yes

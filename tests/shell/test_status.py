@@ -336,7 +336,7 @@ def paths(value: object, path: str = "") -> Iterator[tuple[str, object]]:
             yield from paths(inner, f"{path}[]")
 
 
-DATABASE = "connections=9\nconnections_limit=100\ntransaction=3\nwraparound=1"
+DATABASE = "connections=9\nconnections_limit=100\ntransaction=3\nwraparound=1\nread_only=0"
 TASKS = "waiting=3\nrunning=1\noldest=700\nfailed=2\nunknown=1\n"
 
 

@@ -18,6 +18,7 @@ from waiting import until
 from .fakes import FakeDocker
 from .machine import PROJECT, Clone, Toolbox, start_of
 from .test_failures import fill
+from .test_release_rollback import record
 from .test_starts import make_live
 from .test_status import PAGE, site
 
@@ -304,6 +305,26 @@ def test_a_problem_is_told_once_and_its_end_once(
     )
     assert ": over: the disk of " in last["subject"]
     assert "over after 0 min: the disk of " in last["text"]
+
+
+def test_on_a_full_disk_the_kits_own_build_cache_goes_once_an_hour_and_nothing_else(
+    shop: Clone, docker: FakeDocker, chat: Receiver
+) -> None:
+    ours = record(1, "[project 3/4] COPY web/ ./") + record(2, "[project 3/4] COPY web/ ./")
+    docker.answer("buildx du --verbose", out=ours + record(3, "[3/4] COPY theirs/ ./"))
+    watch(shop)
+    pruned = "buildx prune --force --filter id=^(id1|id2)$ --filter until=1h"
+    assert pruned not in docker.calls()
+
+    set_in_env(shop, chat, ALERT_LIMITS="disk_mb=900000000 memory_percent=0")
+    for _ in range(2):
+        watch(shop)
+
+    name = shop.environment["PROJECT_NAME"]
+    assert [call for call in docker.calls() if "prune" in call] == [
+        f"image prune --force --filter label=com.docker.compose.project={name}-prod",
+        pruned,
+    ]
 
 
 def test_an_engine_that_is_gone_is_told_without_it(

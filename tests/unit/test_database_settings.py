@@ -71,6 +71,7 @@ class Start:
                 "POSTDO_CONFIG": str(self.config),
                 "POSTDO_MEMINFO": str(meminfo),
                 "POSTDO_CGROUP": str(self.cgroup),
+                "POSTDO_READ_ONLY_FILE": str(self.folder / "read-only.conf"),
                 **(surroundings or {}),
             },
             stderr=subprocess.PIPE,
@@ -159,10 +160,13 @@ def test_everything_else_stays_as_it_is_written(start: Start) -> None:
         "maintenance_work_mem",
     }
     assert found.pop("max_connections") == "77"
-    assert found.pop("include_if_exists") == "'/the/volume/postgresql.conf'"
+    found.pop("include_if_exists")
+    for file in ("/the/volume/postgresql.conf", "/run/postdo/read-only.conf"):
+        assert f"include_if_exists = '{file}'\n" in start.config.read_text()
     # Of a volume that is not there: the least.
     assert found.pop("max_slot_wal_keep_size") == "256MB"
-    del written["max_connections"], written["max_slot_wal_keep_size"]
+    for name in ("max_connections", "max_slot_wal_keep_size", "include_if_exists"):
+        del written[name]
     assert {n: v for n, v in found.items() if n not in computed} == {
         n: v for n, v in written.items() if n not in computed
     }
@@ -204,8 +208,8 @@ def test_the_cluster_starts_that_the_volume_names(
 ) -> None:
     volume = two_clusters(start, live)
     here = {"PGDATA": str(volume), "PG_MAJOR": major, "POSTDO_CLUSTER": asked}
-    found = start.run(machine_bytes=4 * GIB, surroundings=here)
-    assert found["include_if_exists"] == f"'{volume}{starts}/postgresql.conf'"
+    start.run(machine_bytes=4 * GIB, surroundings=here)
+    assert f"include_if_exists = '{volume}{starts}/postgresql.conf'\n" in start.config.read_text()
     assert start.words()[0] == "postgres"
 
 

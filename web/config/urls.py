@@ -8,6 +8,8 @@ from django.urls import include, path
 
 from accounts.views import PasswordReset
 
+handler500 = "core.errors.server_error"
+
 urlpatterns = [
     path("", include("core.urls")),
     path("accounts/", include("accounts.urls")),

@@ -75,7 +75,7 @@ def with_visitors(name: str) -> Command:
 
     def main(arguments: list[str]) -> int:
         use_test_environment(name, arguments, "httpx")
-        command: Command = importlib.import_module(f"bench.{name}").main
+        command: Command = importlib.import_module(f"bench.{name.replace('-', '_')}").main
         return command(arguments)
 
     return main
@@ -95,6 +95,7 @@ COMMANDS: dict[str, Command] = {
     "slow": slow_clients.main,
     "sockets": sockets.main,
     "tasks": with_visitors("tasks"),
+    "under-fault": with_visitors("under-fault"),
     "watch": with_visitors("watch"),
 }
 

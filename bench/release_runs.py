@@ -110,9 +110,13 @@ class Run:
                 return False
             time.sleep(PAUSE)
         time.sleep(after)
+        self.kill()
+        return self.process.wait() == -signal.SIGKILL
+
+    def kill(self) -> None:
+        """Kill it and its children by -9, if it runs."""
         with suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
-        return self.process.wait() == -signal.SIGKILL
 
     def error(self, what: str) -> BenchError:
         """An error with the last lines that it said."""

@@ -23,11 +23,11 @@ COLUMNS = (
 HEAD = """\
 # Reliability: what is lost during a release
 
-`python3 -m bench releases`, `watch`, `latency` and `tasks` write this page. You can run them too
-([bench](../bench/README.md)). Visitors use a site all the time while it is released, through the
-proxy by HTTPS: one half over HTTP/1.1, the other over HTTP/2, with up to four requests at once.
-Each keeps its connection over pauses of up to 20 seconds. Nothing is lost if *failed*, *done twice*
-and *missing* are 0.
+`python3 -m bench releases`, `watch`, `latency`, `tasks` and `under-fault` write this page. You
+can run them too ([bench](../bench/README.md)). Visitors use a site all the time while it is
+released, through the proxy by HTTPS: one half over HTTP/1.1, the other over HTTP/2, with up to
+four requests at once. Each keeps its connection over pauses of up to 20 seconds. Nothing is lost
+if *failed*, *done twice* and *missing* are 0.
 
 - *GET* is a page with a query. *POST* writes a number to a table. *3 s* is a request that takes
   3 seconds. *5 MB* is an upload that takes 5 to 10 seconds.
@@ -77,11 +77,13 @@ PARTS = {
 
 WATCH, LATENCY = "The watch", "How long visitors wait during a release"
 TASKS = "Tasks"
+FAULTS = "Under fault"
 HEADINGS = [
     *(heading for heading, _ in PARTS.values()),
     WATCH,
     LATENCY,
     TASKS,
+    FAULTS,
 ]  # in the order of the page
 
 

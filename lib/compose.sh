@@ -301,10 +301,17 @@ one_off_runs() { # one_off_runs MODE: a manage command in a container of its own
     [ -n "$(docker ps -q --filter "label=com.docker.compose.project=$PROJECT_NAME-$1" --filter label=com.docker.compose.oneoff=True)" ]
 }
 
-DB_IMAGE= # of the mode of this run, where require_volume_major has asked Compose, which takes it a part of a second
+DB_IMAGE= # of the mode of this run, once require_volume_major has asked
 
+# An override file can name another one. To ask Compose takes a part of a second.
 image_to_come() { # image_to_come MODE: the name of the image of PostgreSQL that the next start would take
-    if [ -n "$DB_IMAGE" ]; then printf '%s' "$DB_IMAGE"; else compose "$1" config --images db | head -n 1; fi
+    if [ -n "$DB_IMAGE" ]; then
+        printf '%s' "$DB_IMAGE"
+    elif [ -f "$OVERRIDE_FILE" ] || [ -n "$COMPOSE_DRILL" ] || [ -z "$POSTGRES_IMAGE" ]; then
+        compose "$1" config --images db | head -n 1
+    else
+        printf '%s' "$POSTGRES_IMAGE"
+    fi
 }
 
 image_id() { # image_id IMAGE: empty if it is not here

@@ -345,7 +345,7 @@ def test_a_volume_of_another_postgresql_is_not_started_on_with_a_fake_docker(
     dash_clone: Clone, docker: FakeDocker
 ) -> None:
     docker.answer("volume inspect*", status=0)
-    docker.answer("compose *config --images db", out="postgres:17")
+    dash_clone.environment["POSTGRES_IMAGE"] = "postgres:17"
     docker.answer("run --rm --network none*", out="major=16\nimage_major=17")
     result = dash_clone.run("-1")
     result.assert_refused("created by PostgreSQL 16, but the image is PostgreSQL 17", "postgres:16")
@@ -385,6 +385,7 @@ def test_the_boot_does_not_start_what_a_new_image_sorts_otherwise_with_a_fake_do
 ) -> None:
     has_served(dash_clone, docker)
     if why == "another image":
+        (dash_clone.root / "docker-compose.override.yml").touch()  # so Compose is asked
         docker.answer("compose *config --images db", out="postgres:17")
         docker.answer("image inspect --format {{.Id}} postgres:17", out="sha256:new")
         docker.answer("run --rm --network none --entrypoint getconf *", out="glibc 2.41")

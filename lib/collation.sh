@@ -5,7 +5,7 @@ run_collation() { # run_collation MODE look|rebuild [LIBC]
     shift
     collation_verb=$1
     docker exec -i -u postgres "$(container_of "$collation_mode" db)" \
-        sh /etc/postdo/collation.sh "$collation_verb" "$(superuser_of "$collation_mode")" "${2-}" </dev/null
+        sh /etc/postdo/collation.sh "$collation_verb" "$POSTGRES_USER" "${2-}" </dev/null
 }
 
 # The C library of the image that the next start would take, if that is another one than runs; else nothing.

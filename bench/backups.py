@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench import engine, machine, reliability
-from bench.process import run, say
+from bench.process import BenchError, run, say
 from bench.release_runs import ReleasedSite, temporary_site
 from bench.traffic import ORDER, PAGE, TITLES, Tally, compare, traffic
 
@@ -31,6 +31,17 @@ ALTER TABLE bench_rows OWNER TO postdo;
 ANALYZE bench_rows;
 """
 COPY = "pg_dump -Fc -Z1 -U {user} -d postdo | pg_restore -U {user} -d bench_copy --exit-on-error"
+# A quarter of the rows, each written anew with its index: WAL of about a third of the database.
+CHANGE = "UPDATE bench_rows SET note = note || '.' WHERE id % 4 = 0"
+MISSED = """
+SELECT pg_wal_lsn_diff(pg_current_wal_lsn(), restart_lsn) FROM pg_replication_slots
+WHERE slot_name = 'postdo_archive'
+"""
+RECEIVED = """
+SELECT coalesce(max(write_lsn) >= '{position}', false) FROM pg_stat_replication
+WHERE application_name = 'postdo_archive'
+"""
+CATCH_UP_SECONDS = 900.0
 COLUMNS = ("what", "seconds", "")
 
 
@@ -98,6 +109,7 @@ def measure(measured: Measured, rate: float, connections: int) -> None:
         measured.add("its verification", seconds, "restored, compared, the site started on it")
         restore(measured, site, folder, rate, connections)
         command(site, "-0", "restore", "--drop-old")
+        catch_up(measured, site)
         lose_the_disk(measured, site, rate, connections)
 
 
@@ -117,6 +129,25 @@ def restore(
     measured.add("a restore of the set", seconds, "first a set of what is there")
     measured.add("- requests were held", held, f"longest wait {tally.slowest:.1f} s")
     measured.add("- requests that failed", None, f"{measured.failed} of {asked} {TITLES[PAGE]}")
+
+
+def catch_up(measured: Measured, site: ReleasedSite) -> None:
+    """Stop the archive's receiver while much is written, then let it catch up."""
+    archive = engine.container(site.name, "archive")
+    run(["docker", "stop", archive])
+    sql(site, CHANGE)
+    missed = float(sql(site, MISSED))
+    position = sql(site, "SELECT pg_current_wal_lsn()")
+    began = time.monotonic()
+    run(["docker", "start", archive])
+    while sql(site, RECEIVED.format(position=position)) != "t":
+        if time.monotonic() - began > CATCH_UP_SECONDS:
+            raise BenchError(
+                f"the archive did not catch up in {CATCH_UP_SECONDS:.0f} s",
+                "look at its log, then try again",
+            )
+        time.sleep(0.5)
+    measured.add("the archive was away", time.monotonic() - began, f"{missed / MEGA:.0f} MB of WAL")
 
 
 def lose_the_disk(measured: Measured, site: ReleasedSite, rate: float, connections: int) -> None:

@@ -8,8 +8,21 @@ POSTDO_COPY_SECONDS=
 # Before one_off: from here on there is a copy, if COMMAND wants one, until drop_copy or the end. False if it cannot be had.
 copy_for_rehearsal() { # copy_for_rehearsal plan|rehearse|prepare
     wants_copy "$1" || return 0
+    [ "$1" != prepare ] || is_running prod archive || back_up_before_release
     undo_with remove_copy
     try "Copy production's database server for the rehearsal" make_copy
+}
+
+# A rehearsal on such a copy leaves no backup. Where no archive goes back to before the release either, a set does.
+back_up_before_release() {
+    prepare_backups_folder
+    [ -z "$BACKUP_RECIPIENT" ] || require_age "$(image_for_backup prod)"
+    lend_programs "$(image_for_backup prod)" "$(container_of prod db)"
+    if try "Back up $(mode_name prod)" write_set prod "before-release-$release_number"; then
+        say "wrote backups/$(result set) ($(result bytes) bytes)"
+    else
+        warn "there is no backup from just before this release: $(result what)"
+    fi
 }
 
 # A container that only asks takes seconds: not for a database that any rehearsal copies by dump and restore.

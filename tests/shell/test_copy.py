@@ -61,6 +61,33 @@ def test_a_copy_is_made_when_postdo_asks_and_removed_afterwards(
 
 
 @pytest.mark.parametrize(
+    ("archive", "answer", "said"),
+    [
+        ("stopped", {"result": "set=X\nbytes=9\noutcome=done"}, "wrote backups/X (9 bytes)"),
+        (
+            "stopped",
+            {"status": 1, "result": "outcome=failed\nwhat=no room"},
+            "warning: there is no backup from just before this release: no room",
+        ),
+        ("running", {}, ""),
+    ],
+)
+def test_a_release_without_an_archive_makes_a_set_first(
+    big: Clone, docker: FakeDocker, archive: str, answer: dict[str, Any], said: str
+) -> None:
+    """A rehearsal on a copy of the server leaves no backup itself."""
+    docker.has_container("archive", archive)
+    docker.answer("run * create *", **answer)
+
+    told = big.run("-0").text
+
+    made = [call for call in docker.calls() if " create --set " in call]
+    assert said in told
+    assert ["--why before-release-1 " in call for call in made] == [True] * bool(said)
+    assert steps(docker)[-3:] == ["copy", "run", "remove"], "it goes on either way"
+
+
+@pytest.mark.parametrize(
     ("words", "answer"),
     [
         ("exec *size.sql", {"out": "3999"}),

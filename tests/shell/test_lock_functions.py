@@ -96,3 +96,36 @@ def test_a_lock_that_was_released_is_not_released_again(shell: Shell, tmp_path: 
     run(shell, tmp_path, f"take_lock prod; release_locks; {taken}; release_locks")
 
     assert (tmp_path / "lock-prod").exists(), "by now it is another run's"
+
+
+def test_a_lock_of_a_run_that_is_at_work_is_left_to_it_and_names_it(
+    shell: Shell, tmp_path: Path
+) -> None:
+    code = 'echo "$other (backup)" >"$STATE/lock-prod"\necho "$PPID"\ntake_lock prod'
+    holder, said = run(shell, tmp_path, code)
+
+    since = "2026-11-29 12:30:00 (backup)"
+    assert said == f"error: another run.sh is running here (prod): process {holder}, since {since}"
+    assert [path.name for path in tmp_path.iterdir()] == ["lock-prod"]
+
+
+def test_a_lock_that_cannot_be_written_leaves_nothing(shell: Shell, tmp_path: Path) -> None:
+    """On a full disk there is an empty file of the owner."""
+    full = 'rm "$lock_mine"; ln -s /dev/full "$lock_mine"'
+    said = run(shell, tmp_path, f'cannot_write() {{ fail "full"; }}\n{full}\ntake_lock prod')
+
+    assert said == ["error: full"]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_lock_that_is_lent_is_held_by_the_process_that_has_it(
+    shell: Shell, tmp_path: Path
+) -> None:
+    take = "COMMAND=stop\ntake_lock prod\nis_locked prod || echo ours"
+    lend = 'lend_lock prod "$PPID"\nis_locked prod && echo "$PPID"'
+    said = run(shell, tmp_path, f'{take}\n{lend}\ncommand_of "$locked_by"\nrelease_lock prod')
+
+    ours, lent_to, command = said
+    assert (ours, command) == ("ours", "stop")
+    assert int(lent_to) == os.getpid()
+    assert list(tmp_path.iterdir()) == []

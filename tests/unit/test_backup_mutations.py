@@ -223,6 +223,16 @@ def test_each_change_of_a_set_is_found(copies: tuple[Path, Path], change: Change
         check(folder)
 
 
+def test_what_is_no_set_is_named_as_what_it_is(copies: tuple[Path, Path]) -> None:
+    unfinished = copies[0].rename(copies[0].with_name("shop-prod-1.part"))
+    with pytest.raises(Damaged) as found:
+        check(unfinished)
+    assert found.value.what == "shop-prod-1.part is unfinished"
+    with pytest.raises(Damaged) as found:
+        check(copies[0])
+    assert found.value.what == "there is no set shop-prod-1"
+
+
 def test_there_are_enough_changes() -> None:
     assert len(CHANGES) >= 100
 

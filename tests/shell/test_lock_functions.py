@@ -129,3 +129,18 @@ def test_a_lock_that_is_lent_is_held_by_the_process_that_has_it(
     assert (ours, command) == ("ours", "stop")
     assert int(lent_to) == os.getpid()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_lock_whose_run_is_gone_is_taken_over(shell: Shell, tmp_path: Path) -> None:
+    take = 'rm "$lock_mine"; unset lock_mine\necho "$gone" >"$STATE/lock-prod"\ntake_lock prod'
+    said = run(shell, tmp_path, f'{take}\necho "$$"; cat "$STATE/lock-prod"')
+
+    assert said[1].startswith(f"{said[0]} ")
+    assert [path.name for path in tmp_path.iterdir()] == ["lock-prod"]
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc")
+def test_where_there_is_proc_a_process_is_known_by_its_ticks(shell: Shell, tmp_path: Path) -> None:
+    """Not by the second that ps shows, in which its number may have been used twice."""
+    (start,) = run(shell, tmp_path, "ps() { echo asked; }\nprocess_start $$")
+    assert start.isdigit()

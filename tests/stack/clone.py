@@ -18,7 +18,7 @@ from shell.machine import PORT_KEYS, PROJECT, copy_of_the_project
 
 from embedded_postgres.locks import try_hold
 
-from .engine import Container, compose_state, containers, docker, remove_named, remove_project
+from .engine import Container, compose_state, containers, docker, remove_all_of
 from .runs import PATIENCE, Run, TimedResult
 from .visitor import Visitor
 from .waiting import uninterrupted
@@ -197,11 +197,7 @@ class Clone:
             for run in self.runs:
                 run.remove()
             if shutil.which("docker"):
-                for mode in ("prod", "dev"):
-                    remove_project(self.project(mode))
-                    remove_named(f"{self.project(mode)}_")
-                for image in ("web", "proxy", "offsite"):
-                    remove_named(f"{self.name}-{image}")
+                remove_all_of(self.name)
             shutil.rmtree(self.root.parent, ignore_errors=True)
 
 

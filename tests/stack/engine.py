@@ -10,6 +10,8 @@ from typing import Any
 
 SERVICE = '{{.Label "com.docker.compose.service"}}'
 ONE_OFF = '{{.Label "com.docker.compose.oneoff"}}'
+PROJECT = '{{.Label "com.docker.compose.project"}}'
+IMAGE = "{{.Repository}}:{{.Tag}}"
 TOOL_IMAGE = "python:3.13-slim"  # the project's own base: it is there wherever the project is
 
 
@@ -140,23 +142,29 @@ def compose_state(project: str) -> str:
     return try_docker("ps", "--all", "--filter", chosen, "--format", table).stdout
 
 
-def remove_project(project: str) -> None:
-    """Take away all that a Compose project has: containers, networks, volumes, images it built."""
-    mine = ("--filter", f"label=com.docker.compose.project={project}")
-    _remove(("rm", "--force", "--volumes"), ("ps", "--all", "--quiet", *mine))
-    _remove(("network", "rm"), ("network", "ls", "--quiet", *mine))
-    _remove(("volume", "rm", "--force"), ("volume", "ls", "--quiet", *mine))
-    _remove(("image", "rm", "--force"), ("image", "ls", "--all", "--quiet", *mine))
+def remove_all_of(name: str) -> None:
+    """Take away all that a clone of that PROJECT_NAME has: containers, networks, volumes, images.
+
+    Each kind is listed once, for both modes: a call of docker costs as much as what it says.
+    """
+    for listed, how in (
+        (("ps", "--all", "--format", "{{.ID}}"), ("rm", "--force", "--volumes")),
+        (("network", "ls", "--format", "{{.ID}}"), ("network", "rm")),
+        (("volume", "ls", "--format", "{{.Name}}"), ("volume", "rm", "--force")),
+    ):
+        *words, item = listed
+        lines = try_docker(*words, f"{item} {PROJECT}").stdout.splitlines()
+        pairs = (line.partition(" ") for line in lines)
+        # A volume that Docker itself made has its name alone.
+        _remove(how, [one for one, _, project in pairs if f"{name}-" in f"{one} {project}"])
+    images = try_docker("image", "ls", "--filter", f"reference={name}-*", "--format", IMAGE).stdout
+    _remove(("image", "rm", "--force"), images.split())
+    for mode in ("prod", "dev"):  # what was built and replaced has no name
+        label = f"label=com.docker.compose.project={name}-{mode}"
+        unnamed = try_docker("image", "ls", "--all", "--quiet", "--filter", label).stdout
+        _remove(("image", "rm", "--force"), unnamed.split())
 
 
-def remove_named(prefix: str) -> None:
-    """Take away volumes and images by the beginning of their names."""
-    _remove(("volume", "rm", "--force"), ("volume", "ls", "--quiet", "--filter", f"name=^{prefix}"))
-    wanted = ("image", "ls", "--filter", f"reference={prefix}*")
-    _remove(("image", "rm", "--force"), (*wanted, "--format", "{{.Repository}}:{{.Tag}}"))
-
-
-def _remove(how: tuple[str, ...], what: tuple[str, ...]) -> None:
-    found = sorted(set(try_docker(*what).stdout.split()))
+def _remove(how: tuple[str, ...], found: list[str]) -> None:
     if found:
-        try_docker(*how, *found, seconds=300)
+        try_docker(*how, *sorted(set(found)), seconds=300)

@@ -15,7 +15,18 @@ import pytest
 
 # What takes the longest comes first: begun at the end, it would run alone on two cores.
 SHARED = "shared"  # the files that use the shared clone
-FIRST = (SHARED, "test_readme.py", "test_releases.py", "test_schema_changes.py")
+FIRST = (
+    SHARED,
+    "test_readme.py",
+    "test_schema_changes.py",
+    "test_releases.py",
+    "test_tasks.py",
+    "test_upgrade_db.py",
+    "test_nothing_lost.py",
+    "test_point_in_time.py",
+    "test_reworded.py",
+    "test_live.py",
+)
 
 
 @dataclass

@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from stack.rows import FIRST, SHARED
+
 TESTS = Path(__file__).parents[1]
 # Each notes its row. The first of a row waits until the other row has begun too.
 NOTING = """
@@ -48,6 +50,12 @@ def test_two_rows_run_each_file_once_and_those_of_the_shared_clone_in_one_row(
     assert ran["test_b"] == ran["test_d"]
     passed = [int(text.rpartition(" passed")[0].split()[-1]) for text in said]
     assert sum(passed) == len(marks), said
+
+
+def test_what_comes_first_is_there() -> None:
+    assert [
+        name for name in FIRST if name != SHARED and not (TESTS / "stack" / name).is_file()
+    ] == []
 
 
 def test_a_folder_that_another_row_goes_on_with_ends_in_this_row(tmp_path: Path) -> None:

@@ -6,8 +6,11 @@ FACTS=
 TAB=$(printf '\t')
 
 note_text() { # note_text KEY VALUE: its first line
+    note_line=${2%%"
+"*}
+    case $note_line in *"$TAB"*) note_line=$(printf '%s' "$note_line" | tr '\t' ' ') ;; esac
     FACTS="$FACTS${FACTS:+
-}text$TAB$1$TAB$(printf '%s\n' "$2" | head -n 1 | tr '\t' ' ')"
+}text$TAB$1$TAB$note_line"
 }
 
 note_number() { # note_number KEY VALUE: null if it is none

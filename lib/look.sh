@@ -164,8 +164,10 @@ PROBLEMS= # NAME, WHAT and NEXT of each, three lines
 note_problem() { # note_problem NAME WHAT NEXT
     PROBLEMS="$PROBLEMS${PROBLEMS:+
 }$1
-$(printf '%s\n' "$2" | head -n 1)
-$(printf '%s\n' "$3" | head -n 1)"
+${2%%"
+"*}
+${3%%"
+"*}"
 }
 
 SAMPLES="$STATE/watch/samples" # of the looks of `watch` (lib/watch.sh)

@@ -65,6 +65,7 @@ part_files() { # part_files prod|dev|colours
 
 # Read of the files as they are written: a service is indented by 2, its keys by 4.
 part_services() { # part_services MODE: "KIND NAME" a line; KIND: companion, early, or late for those of the site's image
+    [ -n "${COMPOSE_PROFILES-}" ] || return 0
     part_files "$1" | while IFS= read -r part_file; do
         awk '
             function end_of_service() {

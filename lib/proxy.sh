@@ -36,7 +36,8 @@ proxy_settings() {
     for settings_name in SITE_ADDRESS SITE_URL DOMAIN ACME_EMAIL WEB_TIMEOUT MAX_REQUEST_BODY ACCESS_LOG TRUSTED_PROXIES TRUSTED_RANGES FRONT_NAMES PROXY_MEMORY; do
         eval "settings_value=\${$settings_name-}"
         case $settings_name in DOMAIN | FRONT_NAMES) settings_value=${settings_value:-none} ;; esac
-        printf "%s='%s'\n" "$settings_name" "$(printf '%s' "$settings_value" | sed "s/'/'\\\\''/g")"
+        case $settings_value in *"'"*) settings_value=$(printf '%s' "$settings_value" | sed "s/'/'\\\\''/g") ;; esac
+        printf "%s='%s'\n" "$settings_name" "$settings_value"
     done
 }
 

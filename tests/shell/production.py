@@ -98,7 +98,10 @@ one_off() {
     cp "$FOLDER/to-come" "$RESULT_FOLDER/$RESULT" 2>/dev/null || true
     return "$ONE_OFF"
 }
-run_to_its_end() { note run_to_its_end "$@" && [ "$COMPOSE_INPUT" = given ] && printf '%s\n' "$SAYS"; }
+run_to_its_end() {
+    note run_to_its_end "$@" || return 1
+    [ "$COMPOSE_INPUT" != given ] || printf '%s\n' "$SAYS"
+}
 sync() { : >"$FOLDER/synced-${1##*/}"; }
 live_folder() { printf '%s' "$FOLDER/live"; }
 take_snapshot() { :; }

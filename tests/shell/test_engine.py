@@ -31,7 +31,7 @@ def test_without_docker_nothing_is_touched(clone: Clone, flag: str) -> None:
 
 
 def test_without_docker_other_commands_on_its_modes_say_so(clone: Clone) -> None:
-    clone.first_start()
+    clone.has_started()
     for arguments in (*NEEDS_ENGINE, ("-1", "psql"), ("-0", "manage", "check"), ("-1", "shell")):
         clone.run(*arguments).assert_refused("Docker is not installed", "or use sh run.sh -2")
 
@@ -124,9 +124,8 @@ def test_a_disk_that_is_nearly_full_stops_the_start_with_a_fake_docker(
 def test_two_modes_running_is_a_question_with_a_fake_docker(
     dash_clone: Clone, docker: FakeDocker
 ) -> None:
-    docker.answer("ps -aq *-prod *service=proxy *", out="id-proxy")
-    docker.answer("ps -aq *-dev *service=web *", out="id-web")
-    docker.answer("inspect *", out="healthy")
+    docker.answer("ps -a* *-prod *service=proxy *", out="proxy id-proxy running Up (healthy)")
+    docker.answer("ps -a* *-dev *service=web *", out="web id-web running Up (healthy)")
     result = dash_clone.run("logs")
     result.assert_refused(
         "several are running: production development", "sh run.sh -0 logs", status=2
@@ -137,8 +136,7 @@ def test_two_modes_running_is_a_question_with_a_fake_docker(
 def test_the_one_mode_that_runs_is_meant_with_a_fake_docker(
     dash_clone: Clone, docker: FakeDocker
 ) -> None:
-    docker.answer("ps -aq *-dev *service=web *", out="id-web")
-    docker.answer("inspect *", out="healthy")
+    docker.answer("ps -a* *-dev *service=web *", out="web id-web running Up (healthy)")
     dash_clone.run("logs", "web").assert_ok()
     project = dash_clone.environment["PROJECT_NAME"]
     assert f" -p {project}-dev " in docker.calls()[-1]

@@ -20,10 +20,13 @@ PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h: who loses its parent becomes a chi
 def main() -> int:
     """Run it; its exit code."""
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1)
-    code = subprocess.run(sys.argv[1:], check=False).returncode
+    command = subprocess.Popen(sys.argv[1:])
+    code = 0
     with suppress(ChildProcessError):
-        while True:
-            os.wait()  # the servers that it has left
+        while True:  # also for the servers that it has left, each as soon as it ends
+            pid, status = os.wait()
+            if pid == command.pid:
+                code = command.returncode = os.waitstatus_to_exitcode(status)
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     print(f"CPU: {used.ru_utime + used.ru_stime:.1f} s", file=sys.stderr)
     return code

@@ -3,35 +3,26 @@
 from __future__ import annotations
 
 from pathlib import Path
+from shlex import quote
 
-# By the shell's own words wherever possible: one run of run.sh calls it forty times.
+# One run of run.sh calls it forty times, so its answers stand in the script itself: it starts no
+# other program, and reads no other file.
 FAKE_DOCKER = r"""#!/bin/sh
 # A fake docker: notes how it was called, and gives the newest answer whose pattern fits.
 here=${0%/*}
 printf '%s\n' "$*" >>"$here/calls"
-for answer in "$here"/answers/*; do
-    IFS= read -r pattern <"$answer/words"
-    case $* in
-    $pattern)
-        [ ! -s "$answer/out" ] || cat "$answer/out"
-        [ ! -s "$answer/err" ] || cat "$answer/err" >&2
-        if [ -s "$answer/result" ]; then
-            for word; do
-                case $word in
-                *:/result) folder=${word%:/result} ;;
-                POSTDO_RESULT=/result/*) cat "$answer/result" >"$folder/${word##*/}" ;;
-                esac
-            done
-        fi
-        [ ! -e "$answer/hangs" ] || exec sleep 600
-        read -r status <"$answer/status"
-        exit "$status"
-        ;;
-    esac
-done
+write_result() { # write_result TEXT ARGUMENTS...: where the container would
+    text=$1
+    shift
+    for word; do
+        case $word in
+        *:/result) folder=${word%:/result} ;;
+        POSTDO_RESULT=/result/*) printf %s "$text" >"$folder/${word##*/}" ;;
+        esac
+    done
+}
+# The newest answer first:
 """
-
-NEWEST = 9999  # answers are counted down from here, so that the newest comes first
 
 FAKE_GETENT = r"""#!/bin/sh
 # A fake getent: knows the addresses of the names in `names`, and of no others.
@@ -70,7 +61,13 @@ esac
 """
 
 
-STATUS_WORDS = {"running": "", "starting": " (health: starting)"}  # of `docker ps`
+# The states of containers as `docker ps` tells them, as far as lib/compose.sh reads that.
+LISTED = {
+    "starting": "running Up (health: starting)",
+    "running": "running Up",
+    "restarting": "restarting Restarting",
+    "stopped": "exited Exited (0)",
+}
 
 
 class FakeDocker:
@@ -78,8 +75,8 @@ class FakeDocker:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._answers = folder / "answers"
-        self._answers.mkdir(parents=True)
+        self._listed: dict[str, str] = {}  # the containers, as `docker ps` lists them
+        folder.mkdir(parents=True)
         (folder / "calls").touch()
         _write_program(folder / "docker", FAKE_DOCKER)
         self.answer("version --format*", out="28.2.2")
@@ -100,24 +97,29 @@ class FakeDocker:
 
         `hangs`: and never end. `result`: what stands in the result file, as postdo writes it.
         """
-        answer = self.folder / "next-answer"
-        answer.mkdir()
-        said = {"out": out, "err": err, "result": result}
-        texts = {name: text and f"{text}\n" for name, text in said.items()}
-        for name, text in {"words": f"{words}\n", "status": f"{status}\n", **texts}.items():
-            (answer / name).write_text(text)
-        if hangs:
-            (answer / "hangs").touch()
-        # Whole at once: it may be called meanwhile.
-        answer.rename(self._answers / f"{NEWEST - len(list(self._answers.iterdir()))}")
+        done = [f"printf '%s\\n' {quote(out)}"] if out else []
+        done += [f"printf '%s\\n' {quote(err)} >&2"] if err else []
+        done += [f'write_result {quote(result + chr(10))} "$@"'] if result else []
+        done += ["exec sleep 600" if hangs else f"exit {status}"]
+        # In a variable: there a space or a bracket of the pattern is no word of the shell.
+        script = [f"pattern={quote(words)}", "case $* in $pattern)", *done, ";; esac", ""]
+        # Whole at once: it may be called meanwhile. Not anew: a test may have changed the rest.
+        program, new = self.folder / "docker", self.folder / "docker.new"
+        head, mark, others = program.read_text().partition("# The newest answer first:\n")
+        _write_program(new, head + mark + "\n".join(script) + others)
+        new.rename(program)
 
     def has_container(self, service: str, state: str = "healthy") -> None:
         """From now on there is a container of a service, and it is in that state."""
-        self.answer(f"ps -aq *com.docker.compose.service={service} *", out=f"id-{service}")
-        listed = {"stopped": "exited Exited (0)", "restarting": "restarting Restarting"}
-        said = listed.get(state, f"running Up 2 hours{STATUS_WORDS.get(state, f' ({state})')}")
-        of_service = f"ps -a --no-trunc *com.docker.compose.service={service} *"
-        self.answer(of_service, out=f"{service} id-{service} {said}")
+        self._listed[service] = (
+            f"{service} id-{service} {LISTED.get(state, f'running Up ({state})')}"
+        )
+        of_service = f"*com.docker.compose.service={service} *"
+        self.answer(f"ps -aq {of_service}", out=f"id-{service}")
+        for mode in ("prod", "dev"):
+            of_all = f"*-{mode} --filter label=com.docker.compose.oneoff=*"
+            self.answer(f"ps -a --no-trunc {of_all}", out="\n".join(self._listed.values()))
+        self.answer(f"ps -a --no-trunc {of_service}", out=self._listed[service])
 
     def calls(self) -> list[str]:
         """What it was called with, in order."""

@@ -27,7 +27,7 @@ IN_A_BUCKET = {
 @pytest.fixture
 def shop(dash_clone: Clone, docker: FakeDocker) -> Clone:
     """A production whose live color is blue, and a server with roles."""
-    dash_clone.first_start()
+    dash_clone.has_started()
     docker.has_container("db")
     live = dash_clone.state / "live" / dash_clone.environment["PROJECT_NAME"]
     live.mkdir(parents=True)

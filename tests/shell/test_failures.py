@@ -14,7 +14,7 @@ import pytest
 from programs import small_file_system
 
 from .conftest import fresh_clone
-from .machine import Clone, Shell, Toolbox
+from .machine import Clone, ProjectFiles, Shell, Toolbox
 
 FAILING = """main() {
     prepare_environment
@@ -101,7 +101,7 @@ def test_every_way_to_fail_in_the_sources_says_what_and_what_next(dash_clone: Cl
 
 @pytest.mark.every_shell
 def test_a_full_disk_at_the_first_start_leaves_no_half_env(
-    shell: Shell, toolbox: Toolbox, project_files: Path, full_disk: Path
+    shell: Shell, toolbox: Toolbox, project_files: ProjectFiles, full_disk: Path
 ) -> None:
     clone = fresh_clone(full_disk / "clone", shell, toolbox, project_files)
     fill(full_disk)
@@ -114,7 +114,7 @@ def test_a_full_disk_at_the_first_start_leaves_no_half_env(
 
 @pytest.mark.every_shell
 def test_a_disk_that_fills_up_later_is_said_and_leaves_no_lock(
-    shell: Shell, toolbox: Toolbox, project_files: Path, full_disk: Path
+    shell: Shell, toolbox: Toolbox, project_files: ProjectFiles, full_disk: Path
 ) -> None:
     clone = fresh_clone(full_disk / "clone", shell, toolbox, project_files)
     clone.first_start()

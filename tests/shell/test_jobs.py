@@ -89,7 +89,7 @@ def test_a_clock_that_was_wrong_stops_no_job_for_years(toolbox: Toolbox) -> None
 @pytest.fixture
 def shop(dash_clone: Clone, docker: FakeDocker) -> Clone:
     """A production that serves, whose schedule is that of a new .env."""
-    dash_clone.first_start()
+    dash_clone.has_started()
     dash_clone.set_in_env(BACKUP_AT="")  # tests/shell/test_nightly.py
     make_live(dash_clone, "web-blue")
     for service in ("proxy", "web-blue", "db"):
@@ -272,7 +272,7 @@ def test_a_failure_by_hand_shows_the_last_lines_and_the_next_step(
 ) -> None:
     fake = FakeDocker(tmp_path / "fake-docker")
     clone.first.append(fake.folder)
-    clone.first_start()
+    clone.has_started()
     make_live(clone, "web-blue")
     for service in ("web-blue", "db"):
         fake.has_container(service)

@@ -156,7 +156,7 @@ def test_a_build_that_fails_ends_a_database_that_was_left_to_it(
 def test_the_first_start_of_a_volume_is_let_finish(
     dash_clone: Clone, docker: FakeDocker, arguments: tuple[str, ...]
 ) -> None:
-    dash_clone.first_start()
+    dash_clone.has_started()
     asked = "exec id-db cat /proc/1/comm"
     docker.has_container("db", "stopped")
     docker.answer("compose *up *", status=1)  # not healthy in time: its scripts are still at work

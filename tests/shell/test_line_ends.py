@@ -29,7 +29,7 @@ def to_windows(path: Path) -> None:
 
 def test_a_checkout_with_autocrlf_has_no_windows_line_ends(tmp_path: Path) -> None:
     origin, clone = tmp_path / "origin", tmp_path / "clone"
-    copy_of_the_project(origin, without=())
+    copy_of_the_project(origin)
     for arguments in (("init", "-q"), ("add", "-A"), ("commit", "-qm", "The project")):
         subprocess.run([*GIT, "-C", origin, *arguments], check=True)
     subprocess.run([*GIT, "-c", "core.autocrlf=true", "clone", "-q", origin, clone], check=True)

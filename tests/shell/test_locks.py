@@ -156,7 +156,7 @@ def test_of_many_at_once_exactly_one_wins(clone: Clone, lock: Path, stale: bool)
 
 
 def test_commands_take_the_lock_of_their_mode(clone: Clone) -> None:
-    clone.first_start()
+    clone.has_started()
     with holder(clone, "local") as run:
         for arguments in (("-2",), ("-2", "manage", "check")):
             clone.run(*arguments).assert_refused("is running here (local)", f"kill {run.pid}")

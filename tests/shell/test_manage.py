@@ -116,7 +116,7 @@ def test_an_image_is_looked_at_without_a_part_that_it_was_built_without(
     """With tasks in .env and not released yet, its settings would look for a Celery."""
     make_live(dash_clone, "web-green")
     docker.answer("image inspect --format *postdo.parts*", out="api")
-    dash_clone.first_start()
+    dash_clone.has_started()
     dash_clone.set_in_env(COMPOSE_PROFILES="api,tasks")
 
     assert dash_clone.run("-0", *command.split()).status == 0

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from .conftest import fresh_clone
-from .machine import PATIENCE, Clone, Shell, Toolbox
+from .machine import PATIENCE, Clone, ProjectFiles, Shell, Toolbox
 
 ON_A_MODE = [("stop",), ("logs",), ("manage", "check"), ("shell",), ("psql",), ("dump", "x.json")]
 ODD_NAME = '-it\'s my "site", été & `id`; $HOME 100%|\\d*'
@@ -91,7 +91,7 @@ def test_a_command_works_from_any_folder(clone: Clone, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("shell", ["dash", "bash", "busybox", "ash", "bash-itself"], indirect=True)
 def test_a_clone_may_have_any_path_under_every_shell(
-    shell: Shell, toolbox: Toolbox, project_files: Path, tmp_path: Path
+    shell: Shell, toolbox: Toolbox, project_files: ProjectFiles, tmp_path: Path
 ) -> None:
     clone = fresh_clone(tmp_path / ODD_NAME, shell, toolbox, project_files)
     clone.run().assert_ok()
@@ -134,7 +134,7 @@ def test_a_user_who_may_not_write_in_the_clone_is_told_so(nobodys_clone: Clone) 
 
 @pytest.mark.every_shell
 def test_a_dev_server_that_an_earlier_run_left_behind_is_ended_and_no_other(
-    shell: Shell, toolbox: Toolbox, project_files: Path, tmp_path: Path
+    shell: Shell, toolbox: Toolbox, project_files: ProjectFiles, tmp_path: Path
 ) -> None:
     clone = fresh_clone(tmp_path / ODD_NAME, shell, toolbox, project_files)
     address = f"127.0.0.1:{clone.environment['LOCAL_PORT']}"

@@ -21,7 +21,7 @@ NAME = "shop-prod-20261130T184500Z"
 @pytest.fixture
 def brought(dash_clone: Clone, docker: FakeDocker, tmp_path: Path) -> Path:
     """A set that lies beside a folder in which nothing has run yet, with its settings."""
-    dash_clone.first_start()
+    dash_clone.has_started()
     folder = tmp_path / f"usb/{NAME}"
     folder.mkdir(parents=True)
     (dash_clone.root / ".env").rename(folder / "env")

@@ -38,7 +38,7 @@ exit 3
 @pytest.fixture
 def shop(dash_clone: Clone, docker: FakeDocker) -> Clone:
     """A production that serves and backs itself up every night, as a new .env says."""
-    dash_clone.first_start()
+    dash_clone.has_started()
     dash_clone.set_in_env(SCHEDULE_CLEARSESSIONS="")
     dash_clone.add_command("backup", BACKUP)
     make_live(dash_clone, "web-blue")

@@ -26,7 +26,7 @@ COPIED = "2026-11-30T03:31:00Z"
 @pytest.fixture
 def shop(dash_clone: Clone, docker: FakeDocker) -> Clone:
     """A production whose sets are copied to a bucket."""
-    dash_clone.first_start()
+    dash_clone.has_started()
     dash_clone.set_in_env(
         OFFSITE=PLACE, OFFSITE_PASSPHRASE=PASSPHRASE, OFFSITE_USER="me", OFFSITE_SECRET="hidden"
     )

@@ -90,7 +90,7 @@ main() {
 
 
 def test_uploads_in_a_volume_of_ones_own_are_not_lost_without_a_word(dash_clone: Clone) -> None:
-    dash_clone.first_start()
+    dash_clone.has_started()
     dash_clone.add_command("trial", OTHER_UPLOADS)
 
     assert "set MEDIA_ROOT=/app/media in .env" in dash_clone.run("trial").err

@@ -63,7 +63,7 @@ def test_a_command_from_another_folder_is_refused(
 
 
 def test_status_says_whose_it_is(dash_clone: Clone, docker: FakeDocker) -> None:
-    dash_clone.first_start()
+    dash_clone.has_started()
     belongs_to(docker, OTHER)
 
     said = dash_clone.run("status").out

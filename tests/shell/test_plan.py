@@ -64,7 +64,7 @@ def test_the_look_is_at_the_image_that_was_built_and_keeps_no_backup(
 
 
 def test_on_a_terminal_the_report_is_for_a_terminal(dash_clone: Clone, docker: FakeDocker) -> None:
-    dash_clone.first_start()
+    dash_clone.has_started()
     with Terminal(dash_clone, "plan") as terminal:
         terminal.expect("[ended with 0]")
 
@@ -193,7 +193,7 @@ def test_before_the_first_release_there_is_nothing_to_compare(
 def test_ctrl_c_while_it_looks_stops_the_database_that_it_started(
     dash_clone: Clone, docker: FakeDocker
 ) -> None:
-    dash_clone.first_start()
+    dash_clone.has_started()
     docker.answer("*run --rm *-m postdo *", hangs=True)
     with Terminal(dash_clone, "rehearse") as terminal:
         until(lambda: looks(docker), "the look to begin")
@@ -289,7 +289,7 @@ def test_backups_belong_to_who_runs_it_and_to_nobody_else(
     nobodys_clone: Clone,
 ) -> None:
     docker = FakeDocker(nobodys_clone.root.parent / "docker")
-    for path in (docker.folder, docker.folder / "answers", docker.folder / "calls"):
+    for path in (docker.folder, docker.folder / "calls"):
         path.chmod(0o777)
     nobodys_clone.first.append(docker.folder)
 

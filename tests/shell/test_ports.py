@@ -64,7 +64,7 @@ def test_a_port_taken_by_another_user_is_said_all_the_same(nobodys_clone: Clone)
 
 
 def test_doctor_says_which_ports_are_in_use(clone: Clone) -> None:
-    clone.first_start()
+    clone.has_started()
     port = int(clone.environment["PGADMIN_PORT"])
     with listener(port) as pid:
         out = clone.run("doctor").assert_ok().out
@@ -73,7 +73,7 @@ def test_doctor_says_which_ports_are_in_use(clone: Clone) -> None:
 
 
 def test_doctor_looks_at_the_port_of_https_if_there_is_a_domain(dash_clone: Clone) -> None:
-    dash_clone.first_start()
+    dash_clone.has_started()
     with listener(int(dash_clone.environment["HTTPS_PORT"])):
         assert "HTTPS_PORT" not in dash_clone.run("doctor").assert_ok().out
         out = dash_clone.run("doctor", DOMAIN="example.com").assert_ok().out

@@ -346,7 +346,7 @@ def test_a_failing_step_is_said_in_portuguese_and_logged_in_english(clone: Clone
 def test_a_refused_key_is_said_in_portuguese_and_also_by_doctor_that_reads_facts(
     dash_clone: Clone,
 ) -> None:
-    dash_clone.first_start()
+    dash_clone.has_started()
     dash_clone.set_in_env(DOMAIN="https://a.com/%s&1")
     _, portuguese = in_both_languages(dash_clone, "init")
     assert "erro: DOMAIN no .env é 'https://a.com/%s&1'\n" in portuguese.err

@@ -35,7 +35,7 @@ EXCLUDED = {
 def shows(dash_clone: Clone, docker: FakeDocker) -> Clone:
     """A clone with a command that prints the image."""
     dash_clone.add_command("shows", SHOWS)
-    dash_clone.first_start()
+    dash_clone.has_started()
     return dash_clone
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from .conftest import fresh_clone
-from .machine import Clone, Shell, Toolbox
+from .machine import Clone, ProjectFiles, Shell, Toolbox
 
 FILL = """. "$ROOT/commands/service.sh"
 main() {
@@ -41,7 +41,11 @@ def test_the_service_is_refused_where_systemd_does_not_run(clone: Clone) -> None
 @pytest.mark.every_shell
 @pytest.mark.parametrize("name", FOLDERS, ids=lambda name: name[0])
 def test_the_unit_names_the_clone_whatever_its_path(
-    shell: Shell, toolbox: Toolbox, project_files: Path, tmp_path: Path, name: tuple[str, str]
+    shell: Shell,
+    toolbox: Toolbox,
+    project_files: ProjectFiles,
+    tmp_path: Path,
+    name: tuple[str, str],
 ) -> None:
     folder, quoted = name
     clone = fresh_clone(tmp_path / folder, shell, toolbox, project_files)

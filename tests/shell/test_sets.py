@@ -68,7 +68,7 @@ def note_verified(folder: Path) -> None:
 @pytest.fixture
 def shop(dash_clone: Clone, docker: FakeDocker) -> Clone:
     """A production with two sets, of which the images are all there."""
-    dash_clone.first_start()
+    dash_clone.has_started()
     make_live(dash_clone, "web-blue")
     for service in ("db", "proxy", "web-blue"):
         docker.has_container(service)

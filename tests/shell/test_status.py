@@ -105,7 +105,7 @@ UPSTREAMS = (  # as Caddy's admin API answers: what is busy twice; the last is a
 @pytest.fixture
 def shop(dash_clone: Clone, docker: FakeDocker) -> Clone:
     """A production that is as it should be: release 2 serves, and last night's backup is there."""
-    dash_clone.first_start()
+    dash_clone.has_started()
     make_live(dash_clone, "web-blue")
     site(docker, PAGE)
     docker.answer("inspect --format {{.State.StartedAt}}*", out="2026-11-30T09:00:00.123456Z")

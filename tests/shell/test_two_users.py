@@ -30,7 +30,7 @@ COMMANDS = [
 def docker(nobodys_clone: Clone) -> FakeDocker:
     """A fake docker that both users may use."""
     fake = FakeDocker(nobodys_clone.root.parent / "docker")
-    for path in (fake.folder, fake.folder / "answers", fake.folder / "calls"):
+    for path in (fake.folder, fake.folder / "calls"):
         path.chmod(0o777)
     nobodys_clone.first.append(fake.folder)
     return fake

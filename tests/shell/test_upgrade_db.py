@@ -128,7 +128,7 @@ class Site:
     def __init__(self, clone: Clone) -> None:
         self.clone = clone
         self.obstacles = ""
-        clone.first_start()
+        clone.has_started()
         clone.add_command("trial", TRIAL)
         (clone.root / "calls").touch()
         self.volume = clone.root / "volume"

@@ -28,7 +28,7 @@ STARTS = r"""case $1 in
 start | restart)
     for id; do :; done
     name=${id#id-}
-    sed -i "s/^$name .*/$name $id running Up 1 second (healthy)/" "$here"/answers/*/out
+    sed -i "s/\b$name $id [^']*/$name $id running Up 1 second (healthy)/" "$here/docker"
     ;;
 esac
 """
@@ -43,7 +43,7 @@ def chat() -> Iterator[Receiver]:
 @pytest.fixture
 def shop(dash_clone: Clone, docker: FakeDocker, chat: Receiver) -> Clone:
     """A production that is well, and whose owner is told by a webhook."""
-    dash_clone.first_start()
+    dash_clone.has_started()
     make_live(dash_clone, "web-blue")
     live(dash_clone, "meant-to-run").touch()
     site(docker, PAGE)

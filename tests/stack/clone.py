@@ -206,7 +206,7 @@ def make_origin(folder: Path, prepare: Callable[[Path], object] = lambda _: None
 
     `prepare`: what is done to them first.
     """
-    copy_of_the_project(folder, without=())
+    copy_of_the_project(folder)
     prepare(folder)
     _git(folder, "init", "--quiet")
     _git(folder, "add", "--all")

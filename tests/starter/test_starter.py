@@ -17,7 +17,11 @@ AS_RUN_SH = {"DJANGO_SETTINGS_MODULE": "config.settings.dev", "DEBUG": "1", "POS
 
 @pytest.mark.parametrize(
     "command",
-    [["manage.py", "test"], ["-m", "pytest", "-q", "-p", "no:cacheprovider"]],
+    # What is slow runs once: the site as a process of its own, and schemathesis.
+    [
+        ["manage.py", "test", "--exclude-tag", "slow"],
+        ["-m", "pytest", "-q", "-p", "no:cacheprovider"],
+    ],
     ids=["manage.py", "pytest"],
 )
 def test_the_starters_own_tests_pass(command: list[str], database: str) -> None:

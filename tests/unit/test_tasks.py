@@ -97,6 +97,35 @@ def test_healthy_is_who_has_its_key_in_redis(
     assert key.encode() in asked[1]
 
 
+@pytest.mark.parametrize(
+    ("answer", "problem"),
+    [
+        (b"HTTP/1.1 200 OK\r\nServer: TornadoServer/6.5\r\n\r\nOK", ""),
+        (b"HTTP/1.1 500 Internal Server Error\r\n\r\n", "HTTP/1.1 500 Internal Server Error"),
+        (b"", "Flower answers ''"),
+    ],
+)
+def test_healthy_is_a_flower_that_answers(
+    monkeypatch: pytest.MonkeyPatch, answer: bytes, problem: str
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        monkeypatch.setattr(health, "FLOWER", server.getsockname())
+
+        def serve() -> None:
+            connection, _ = server.accept()
+            with connection:
+                assert connection.recv(200).startswith(b"GET /healthcheck HTTP/1.")
+                connection.sendall(answer)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        said = health.main("flower")
+        thread.join()
+
+    assert problem in said
+    assert bool(said) is bool(problem)
+
+
 def test_beat_with_a_scheduler_without_a_lock_is_healthy_once_it_has_started(
     monkeypatch: pytest.MonkeyPatch, lock: Path
 ) -> None:

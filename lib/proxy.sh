@@ -141,6 +141,7 @@ copy_program() { # copy_program PATH
 
 remove_left_programs() {
     for left_program in "$(live_folder)"/caddy-*; do
+        [ -e "$left_program" ] || continue # usually there is none
         [ "${left_program##*/}" = "$(basename "$(proxy_program)")" ] || rm -f "$left_program"
     done
 }

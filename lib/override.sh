@@ -50,12 +50,12 @@ override_adds_services() { # override_adds_services MODE
 
 manual_services() { # manual_services MODE: those that are the user's to start and stop, in one line
     read_override "$1"
-    printf '%s\n' "$OVERRIDE" | awk '/^manual / { printf "%s ", $2 }'
+    [ -z "$OVERRIDE" ] || printf '%s\n' "$OVERRIDE" | awk '/^manual / { printf "%s ", $2 }'
 }
 
 own_additions() { # own_additions MODE: those of the override file, in one line
     read_override "$1"
-    printf '%s\n' "$OVERRIDE" | awk '/^(early|late) / { printf "%s ", $2 }'
+    [ -z "$OVERRIDE" ] || printf '%s\n' "$OVERRIDE" | awk '/^(early|late) / { printf "%s ", $2 }'
 }
 
 # With the database, since preparing it may need them; those of the site's own image when it is prepared. What will restart for

@@ -82,7 +82,7 @@ part_services() { # part_services MODE: "KIND NAME" a line; KIND: companion, ear
 }
 
 companions() { # the companions that a colour has, in one line
-    part_services prod | awk '$1 == "companion" { printf "%s ", $2 }'
+    [ -z "${COMPOSE_PROFILES-}" ] || part_services prod | awk '$1 == "companion" { printf "%s ", $2 }'
 }
 
 companions_have_started() { # companions_have_started COLOUR: well or not
@@ -155,9 +155,8 @@ remove_left_parts() { # remove_left_parts MODE
 left_of_parts() { # left_of_parts MODE [END]: the names of such services
     has_snapshot "$1" || take_snapshot "$1"
     part_now=" $(services_of_colour blue) $(services_of_colour green) $(additions "$1") $(manual_services "$1") "
-    for part in $PARTS; do
-        (COMPOSE_PROFILES=$part && part_services "$1")
-    done | awk '!seen[$2]++ { if ($1 == "companion") print $2 "-blue\n" $2 "-green"; else print $2 }' |
+    (COMPOSE_PROFILES=$(printf '%s' "$PARTS" | tr ' ' ',') && part_services "$1") |
+        awk '{ if ($1 == "companion") print $2 "-blue\n" $2 "-green"; else print $2 }' |
         while IFS= read -r part_service; do
             case $part_service in *"${2-}") ;; *) continue ;; esac
             case $part_now in *" $part_service "*) continue ;; esac

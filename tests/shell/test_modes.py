@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from .conftest import fresh_clone
+from .fakes import FakeDocker
 from .machine import PATIENCE, Clone, ProjectFiles, Shell, Toolbox
 
 ON_A_MODE = [("stop",), ("logs",), ("manage", "check"), ("shell",), ("psql",), ("dump", "x.json")]
@@ -174,3 +175,38 @@ def test_the_version_is_that_of_the_repository_around_web(dash_clone: Clone) -> 
 def branches(repository: Path) -> list[Path]:
     """The files that say what the branches of a repository point to."""
     return [path for path in (repository / ".git/refs/heads").rglob("*") if path.is_file()]
+
+
+TASKS_OF_LOCAL = """
+. "$ROOT/commands/local.sh"
+main() {
+    read_environment
+    LOCAL_DATABASE=docker
+    export_tasks_broker
+    announce
+    say "broker ${CELERY_BROKER_URL-none}"
+}
+"""
+
+
+@pytest.mark.parametrize(
+    ("worker", "said", "broker"),
+    [
+        ("healthy", "are done by the worker of -1", "redis://127.0.0.1:49153/0"),
+        ("stopped", "run in the process of the site", "none"),
+    ],
+)
+def test_tasks_of_the_local_mode_go_to_the_worker_of_development_if_it_runs(
+    dash_clone: Clone, docker: FakeDocker, worker: str, said: str, broker: str
+) -> None:
+    dash_clone.first_start()
+    dash_clone.set_in_env(COMPOSE_PROFILES="tasks")
+    dash_clone.add_command("tell", TASKS_OF_LOCAL)
+    docker.has_container("worker", worker)
+    docker.has_container("redis")
+    docker.answer("port id-redis 6379/tcp", out="127.0.0.1:49153")
+
+    told = dash_clone.run("tell").assert_ok().out
+
+    assert f"  tasks     {said}" in told
+    assert told.endswith(f"broker {broker}\n")

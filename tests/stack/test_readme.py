@@ -24,13 +24,17 @@ from .runs import PATIENCE, Run, TimedResult
 from .waiting import eventually
 
 README = text_of("README.md")
-# What else a reader is sent to for a job that the README begins.
+# What else a reader is sent to for a job that the README begins. (docs/api.md has its own test:
+# tests/starter/test_api_document.py.)
 FURTHER = (
     "docs/own-project.md",
     "docs/backups.md",
     "docs/alerts.md",
     "docs/day-two.md",
     "docs/jobs.md",
+    "docs/live.md",
+    "docs/parts.md",
+    "docs/tasks.md",
     "docs/troubleshooting.md",
     "docs/upgrade-db.md",
     "docs/uploads-and-mail.md",
@@ -41,7 +45,15 @@ MODELS = """from django.db import models
 
 class Post(models.Model):
     title = models.CharField(max_length=80)
+    cover = models.FileField(upload_to="covers/", blank=True)
 """
+ADMIN = """from django.contrib import admin
+
+from blog.models import Post
+
+admin.site.register(Post)
+"""
+COVER = ("cat.gif", b"GIF89a and any bytes \x00\xff\r\n")
 PROJECT_NAME_OF_ENV = "$(sed -n 's/^PROJECT_NAME=//p' .env)"
 EMAILS = "SELECT email FROM accounts_user"
 
@@ -51,6 +63,7 @@ NOT_HERE = {
     "docker pull python:3.13-slim && docker pull postgres:18 && docker pull caddy:2": "no internet",
     "sh run.sh -0 mail-test YOU@EXAMPLE.COM": "no mail server, see tests/unit/test_mail_test.py",
     "sh run.sh -0 mail-test you@example.com": "the same",
+    "ssh -L 5555:127.0.0.1:5555 SERVER": "no other machine, see test_flower_listens_...",
     "sh run.sh test": "this test is part of it",
     "sh run.sh lint": "and the linters, with all their options, are its first step",
 }
@@ -60,6 +73,9 @@ ELSEWHERE = {
     "sudo sh run.sh service install": r"service install\b|\"service\", \"install\"",
     "sudo sh run.sh service remove": r"service remove\b|\"service\", \"remove\"",
     "sh run.sh adopt-stack": r"\"adopt-stack\"",
+    # With the part switched on.
+    "sh run.sh -0 logs worker": r"run\(\"-0\", \"logs\", \"worker\"",
+    "sh run.sh -0 logs live": r"run\(\"logs\", \"live\"",
     "sh run.sh -0 watch": r"\"-0\", \"watch\"",
     "sh run.sh alert test": r"\"alert\", \"test\"",
     "sh run.sh releases": r"run\(\"releases\"",
@@ -185,6 +201,7 @@ def says(*words: str) -> Check:
 def write_a_model(reader: Reader) -> None:
     """A model in the new application, which the settings get to know."""
     reader.clone.write("web/blog/models.py", MODELS)
+    reader.clone.write("web/blog/admin.py", ADMIN)
     reader.clone.replace(
         "web/config/settings/base.py", '    "core",\n', '    "core",\n    "blog",\n'
     )
@@ -206,12 +223,40 @@ def made_migration(reader: Reader, _: TimedResult) -> None:
     assert (reader.clone.root / "web/blog/migrations/0001_initial.py").is_file()
 
 
+def an_upload_is_served(reader: Reader, _: TimedResult) -> None:
+    """By the field of a model, in the admin: docs/uploads-and-mail.md."""
+    assert reader.up("HTTP_PORT")
+    staff = reader.clone.admin("HTTP_PORT")
+    added = staff.upload("/admin/blog/post/add/", "cover", COVER, title="A cat")
+    assert added.status == 302, added
+    served = reader.clone.visitor("HTTP_PORT").get("/media/covers/cat.gif")
+    assert (served.status, served.body) == (200, COVER[1])
+    assert served.headers["X-Content-Type-Options"] == "nosniff"
+
+
 def dumped(reader: Reader, _: TimedResult) -> None:
     assert '"accounts.user"' in (reader.clone.root / "data.json").read_text()
 
 
 def is_a_page(reader: Reader, _: TimedResult) -> None:
     assert "</html>" in (reader.clone.root / "plan.html").read_text()
+
+
+def switch_on(reader: Reader) -> None:
+    """The parts of docs/parts.md that need no service but a worker."""
+    reader.clone.set_in_env(COMPOSE_PROFILES="api,live,tasks-db")
+
+
+def switch_off(reader: Reader) -> None:
+    reader.clone.set_in_env(COMPOSE_PROFILES="")
+
+
+def the_worker_did(reader: Reader, _: TimedResult) -> None:
+    """What was queued, in -1, whose worker has the database of its site."""
+    done = r"notifications\.tasks\.delete_old.*SUCCESSFUL"
+    eventually(
+        lambda: re.search(done, reader.clone.run("-1", "logs", "worker").out), "the task to be done"
+    )
 
 
 def go_on_after_the_backup(reader: Reader) -> None:
@@ -289,6 +334,11 @@ def nothing_is_left(reader: Reader, _: TimedResult) -> None:
 
 
 UNINSTALL = commands(section(text_of("docs/day-two.md"), "Uninstall"))[2:]
+# What starts a task, and what an open page shows.
+DELETE_OLD, NOTIFY = (
+    next(found for found in commands(text_of(name)) if " manage shell -c " in found)
+    for name in ("docs/tasks.md", "docs/live.md")
+)
 STORY = (
     # A first look, and an application of one's own in the starter.
     Line("sh run.sh init", says("wrote .env")),
@@ -300,13 +350,16 @@ STORY = (
     Line("sh run.sh -2 manage makemigrations", made_migration, first=write_a_model),
     Line("sh run.sh -2 manage migrate", says("Applying blog.0001_initial")),
     # Development in Docker, beside it.
-    Line("sh run.sh -1", served_by("DEV_PORT")),
-    Line("sh run.sh status", says("development", "pgadmin", "healthy", "local")),
+    Line("sh run.sh -1", served_by("DEV_PORT"), first=switch_on),
+    Line("sh run.sh status", says("development", "pgadmin", "worker", "healthy", "local")),
+    Line(DELETE_OLD),
+    Line("sh run.sh -1 logs worker", the_worker_did),
+    Line(NOTIFY),
     Line("sh run.sh -1 manage check", says("no issues")),
     Line("sh run.sh -1 shell"),
     Line("sh run.sh -1 psql"),
     # Production, and its data.
-    Line("sh run.sh -0", served_by("HTTP_PORT")),
+    Line("sh run.sh -0", an_upload_is_served, first=switch_off),
     Line("sh run.sh -0 logs web", says("gunicorn")),
     Line("sh run.sh -0 logs db", says("database system is ready to accept connections")),
     Line("sh run.sh jobs", says("clearsessions", "daily 03:30", "has not run yet")),

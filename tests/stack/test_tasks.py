@@ -126,6 +126,11 @@ def test_no_task_is_lost_by_kills_restarts_and_releases(site: Clone) -> None:
     site.containers("prod")["worker-blue"].run("python", "-c", KILL)
     eventually(lambda: ends(site, 100), "the task is done once more", 60)
     assert noted(site, "begun").count("100") == 2
+    assert re.search(
+        r" INFO celery\.worker\.strategy: Task shop\.tasks\.work\[\S+\] received$",
+        site.run("-0", "logs", "worker").out,
+        re.MULTILINE,
+    )
     assert restarts(site) == 1
 
     # Deaf: as after a restart of Redis in older versions, it answers and has no queue.

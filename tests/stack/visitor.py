@@ -72,10 +72,29 @@ class Visitor:
 
     def submit(self, path: str, **fields: str) -> Answer:
         """Open a page with a form of Django's, fill in the fields, and send it."""
+        return self.post(path, {"csrfmiddlewaretoken": self._token(path), **fields})
+
+    def upload(self, path: str, field: str, file: tuple[str, bytes], **fields: str) -> Answer:
+        """The same of a form with a file, of which the name and the content are given."""
+        end = "the-end-of-a-part"
+        part = f'--{end}\r\nContent-Disposition: form-data; name="%s"'
+        body = "".join(
+            f"{part % name}\r\n\r\n{value}\r\n"
+            for name, value in {"csrfmiddlewaretoken": self._token(path), **fields}.items()
+        )
+        body += f'{part % field}; filename="{file[0]}"\r\n\r\n'
+        headers = {
+            "Origin": self.base,
+            "Referer": self.base + path,
+            "Content-Type": f"multipart/form-data; boundary={end}",
+        }
+        return self._ask(path, headers, body.encode() + file[1] + f"\r\n--{end}--\r\n".encode())
+
+    def _token(self, path: str) -> str:
         page = self.get(path)
         token = re.search(r'name="csrfmiddlewaretoken" value="(\w+)"', page.text)
         assert token, f"no form at {path}:\n{page}"
-        return self.post(path, {"csrfmiddlewaretoken": token[1], **fields})
+        return token[1]
 
     def log_in(self, email: str, password: str) -> None:
         """Log in to the admin, as a person does."""

@@ -442,10 +442,10 @@ def test_a_jump_of_the_clock_is_told_with_its_direction_for_ten_minutes(looks: L
     started = int(str(WELL["machine.started"]))
     told = "the clock of this machine was set {} by {} s"
     for before, way in ((started - 6, "forward"), (started + 6, "back")):
-        assert sampled(looks, f"9 started={before}") == [told.format(way, 6)]
-        assert sampled(looks, f"11 started={before}") == []
-    for before in (started - 5, started + 5, started - 1_000_000):
-        assert sampled(looks, f"9 started={before}") == []
+        assert sampled(looks, f"9 boot=a started={before}") == [told.format(way, 6)]
+        assert sampled(looks, f"11 boot=a started={before}") == []
+    for boot, before in (("a", started - 5), ("a", started + 5), ("before", started - 1_000_000)):
+        assert sampled(looks, f"9 boot={boot} started={before}") == []
 
 
 def judged(looks: Looks, state: str, *problems: str, delivered: str = "yes") -> list[str]:

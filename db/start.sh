@@ -108,11 +108,11 @@ usable_megabytes() { # usable_megabytes MEMINFO LIMIT_IN_BYTES...
     '
 }
 
-# Twice what the databases take on disk, so that they can grow until the next start; at least 1 GB, at most 8 GB.
-# PostgreSQL describes each buffer from its start on, used or not: 6 GB of them take 100 MB.
+# Twice what the databases take on disk, so that they can grow until the next start; at least 256 MB, at most 8 GB.
+# PostgreSQL describes each buffer from its start on, used or not: 1 GB of them take 25 MB more than 256 MB, 6 GB 100 MB.
 cacheable_megabytes() { # cacheable_megabytes FOLDER...
     cacheable=$(du -skL "$@" 2>/dev/null | awk '{ sum += $1 } END { printf "%d\n", sum / 512 }')
-    [ "$cacheable" -ge 1024 ] || cacheable=1024
+    [ "$cacheable" -ge 256 ] || cacheable=256
     [ "$cacheable" -le 8192 ] || cacheable=8192
     printf '%s\n' "$cacheable"
 }

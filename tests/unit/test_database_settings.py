@@ -115,6 +115,7 @@ def test_wal_is_summarized_where_postgresql_can(
 
 @pytest.mark.parametrize("file", ["memory.max", "memory/memory.limit_in_bytes"])
 def test_a_limit_of_the_container_counts_and_not_the_machine(start: Start, file: str) -> None:
+    start.hold(100 * GIB)
     start.limit(file, 2 * GIB)
     assert start.run(machine_bytes=64 * GIB)["shared_buffers"] == "512MB"
 
@@ -124,6 +125,7 @@ def test_a_limit_of_the_container_counts_and_not_the_machine(start: Start, file:
     [("memory.max", "max"), ("memory/memory.limit_in_bytes", NO_LIMIT_V1)],
 )
 def test_no_limit_means_the_machine(start: Start, file: str, text: str | int) -> None:
+    start.hold(100 * GIB)
     start.limit(file, text)
     assert start.run(machine_bytes=4 * GIB)["shared_buffers"] == "1024MB"
 
@@ -134,7 +136,8 @@ def test_a_small_machine_gets_what_postgresql_needs_to_start(start: Start) -> No
 
 
 @pytest.mark.parametrize(
-    ("databases_bytes", "buffers"), [(0, "1024MB"), (GIB, "2048MB"), (100 * GIB, "8192MB")]
+    ("databases_bytes", "buffers"),
+    [(0, "256MB"), (GIB // 4, "512MB"), (GIB, "2048MB"), (100 * GIB, "8192MB")],
 )
 def test_a_small_database_gets_no_cache_that_it_cannot_fill(
     start: Start, databases_bytes: int, buffers: str

@@ -104,6 +104,7 @@ run_to_its_end() {
 }
 sync() { : >"$FOLDER/synced-${1##*/}"; }
 live_folder() { printf '%s' "$FOLDER/live"; }
+archive_folder() { printf '%s' "$FOLDER/archive"; }
 take_snapshot() { :; }
 state_of() { cat "$FOLDER/states/$2" 2>/dev/null || printf stopped; }
 container_of() { [ ! -e "$FOLDER/states/$2" ] || printf 'id-%s' "$2"; }

@@ -55,10 +55,10 @@ def test_a_rollback_applies_no_migration(production: Production, recorded: bool)
     production.serves("blue")
     production.released("live", "live")
     said = "pending=shop.0002_name\npending=shop.0003_x"
+    (production.folder / "applied").write_text("shop.0001_initial\nshop.0009_newer\n")
     if recorded:
         said = "not asked"
         production.has_migrations(1, "shop.0001_initial", "shop.0002_name", "shop.0003_x")
-        (production.folder / "applied").write_text("shop.0001_initial\nshop.0009_newer\n")
     done = production.run("1", SCRIPT="rollback", SERVES="blue", IMAGES="1 2", SAYS=said)
 
     assert done.status == 3
@@ -135,6 +135,29 @@ def test_a_rollback_that_is_refused_leaves_what_was_built_last_to_the_live_versi
     assert "no such column" in done.err
     tags = [call for call in done.calls if call.endswith("shop-web:next")]
     assert tags[-1] == "docker tag shop-web:blue shop-web:next"
+    assert "the data can go back" not in done.out
+
+
+@pytest.mark.parametrize(
+    ("what", "goes_back"), [("outcome=refused\nwhat=no such column\n", True), ("", False)]
+)
+def test_a_rollback_that_is_refused_for_its_schema_says_how_the_data_can_go_back_too(
+    production: Production, what: str, goes_back: bool
+) -> None:
+    production.serves("blue")
+    production.released("live", "live")
+    archive = production.folder / "archive"
+    archive.mkdir()
+    (archive / "points").write_text("before-release-1=a b\nbefore-migrations-2=c d\n")
+    done = production.run(
+        SCRIPT="rollback",
+        SERVES="blue",
+        IMAGES="1 2",
+        FAILS=f"{UP} *",
+        ONE_OFF="3" if goes_back else "1",
+        result=what,
+    )
+    assert ("sh run.sh -0 restore --before-release 2\n" in done.out) is goes_back
 
 
 @pytest.mark.parametrize(("given", "asked"), [("", "/ /shop/=200"), (" SMOKE_PATHS ", "/new/=200")])

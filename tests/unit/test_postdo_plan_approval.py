@@ -15,6 +15,7 @@ from plans import DEFAULT, LONG, locking, losing, swapping
 from postdo.base.config import Answer
 from postdo.plan.decide import decide
 from postdo.plan.findings import Findings
+from postdo.rehearsal.file_changes import FileChange
 from postdo.rehearsal.rehearse import Rehearsal
 from postdo.rehearsal.trace import Loss
 
@@ -126,6 +127,22 @@ def test_a_long_lock_that_is_allowed_is_still_part_of_what_is_approved() -> None
         for lock in (plans.BRIEF, LONG)
     }
     assert len(checksums) == 2
+
+
+def test_files_of_the_site_are_part_of_what_is_approved_as_their_number_is_by_its_digits() -> None:
+    assert ASKED.rehearsal is not None
+    rehearsal = ASKED.rehearsal
+
+    def checksum(*files: FileChange) -> str:
+        return decide(replace(ASKED, rehearsal=replace(rehearsal, files=files)), LENIENT).checksum
+
+    removed = FileChange("media", "removed", ("a.txt",))
+    made, elsewhere = replace(removed, verb="made"), replace(removed, folder="up")
+    ten = replace(removed, names=tuple(map(str, range(10))))
+    others = [checksum(one) for one in (removed, made, elsewhere, ten)]
+    assert len({APPROVED.checksum, *others}) == 5
+    assert checksum(replace(removed, names=("a.txt", "b.txt"))) == checksum(removed)
+    assert checksum(removed, elsewhere) == checksum(elsewhere, removed) != checksum(removed)
 
 
 OTHERS: dict[str, Findings] = {

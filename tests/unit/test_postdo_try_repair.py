@@ -222,9 +222,9 @@ def test_changed_values_are_told_but_where_the_sql_says_that_it_deletes(copy: Co
     copy.does = {"mend price": change, f"{DELETES}mend price": change}
     (found,) = copy.tried(PRICE)
     assert found.sql == ("-- this changes values of weight\nBEGIN;", "mend price", "COMMIT;")
-    deletes = column("price", f"{DELETES}mend price")
+    deletes = column("price", f"{DELETES}mend price", "make the view")
     (found,) = copy.tried(deletes)
-    assert found.sql == ("BEGIN;", f"{DELETES}mend price", "COMMIT;")
+    assert found.sql == ("BEGIN;", f"{DELETES}mend price", "make the view", "COMMIT;")
 
     def drop() -> None:
         copy.removes("price")()

@@ -307,6 +307,12 @@ PROMISES = (
         engine=True,
     ),
     Promise(
+        "A link among the uploads does not lead to the keys of the proxy.",
+        f"{REQUESTS}::test_a_link_among_the_uploads_leads_to_nothing_that_is_not_for_everybody",
+        Fault("proxy/start.sh", "|| FILES=apart", "|| FILES=direct"),
+        engine=True,
+    ),
+    Promise(
         "Pages run no scripts but the site's own.",
         "web/core/tests/test_home.py::ContentSecurityPolicyTests"
         "::test_pages_and_admin_have_the_policy",

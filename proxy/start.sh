@@ -10,16 +10,17 @@
 #        sh start.sh upstreams           print what the Caddy that serves says of its requests to the site, in JSON
 #
 # The two have a slot each, 0 or 1: ports for the health check (2020 or 2021) and for questions (2010 or 2011), and a file
-# that tells it to leave.
+# that tells it to leave. Beside each runs one that sends files, as nobody (files.Caddyfile; 2040 and 2050, or 2041 and 2051).
 
 CADDYFILE=/etc/caddy/site/Caddyfile
+FILES_CADDYFILE=/etc/caddy/site/files.Caddyfile
 SETTINGS=/etc/caddy/live/settings
 ALL_PROTOCOLS="h1 h2 h3"
 START_SECONDS=30
 NEXT_SECONDS=300 # one that was left by an exchange before may have to end first
 
 run() {
-    slot=1 old=
+    slot=1 old='' files='' old_files=''
     # A hold of requests does not outlive the container (proxy/hold.sh).
     : >/tmp/hold
     : >/tmp/patient
@@ -43,21 +44,40 @@ launch() { # starts $new, in the slot that the one that serves does not have
     : >"/tmp/leaving-$slot"
     read_settings "$SETTINGS" "$(cat /tmp/protocols)"
     adapt >"/tmp/config-$slot" || true
+    files=
+    if [ "$FILES" = apart ]; then
+        SLOT=$slot serve_files &
+        files=$!
+    fi
     SLOT=$slot "$CADDY" run --config "$CADDYFILE" --adapter caddyfile &
     new=$!
     printf '%s' "$slot" >/tmp/slot
+}
+
+# In a process of its own, until that is told to end.
+serve_files() {
+    trap 'kill -s TERM "$sender" 2>/dev/null; wait "$sender"; exit 0' TERM
+    export SLOT CADDY FILES_CADDYFILE
+    while :; do
+        # shellcheck disable=SC2016 # for that shell
+        su -s /bin/sh -c 'exec "$CADDY" run --config "$FILES_CADDYFILE" --adapter caddyfile' nobody &
+        sender=$!
+        wait "$sender" || true
+        sleep 1
+    done
 }
 
 # By SIGHUP. What was left of an exchange before is told to end, and not waited for any longer.
 take_over() {
     if [ -n "$old" ]; then
         kill -s TERM "$old" 2>/dev/null
-        wait "$old"
-        old=
+        forget_old
     fi
+    files_before=$files
     launch
     if started "$new" "$slot"; then
         old=$serving serving=$new
+        old_files=$files_before
         printf '%s' "$old" >/tmp/old
         # From now on it closes each connection with the answer to its next request.
         printf 1 >"/tmp/leaving-$((1 - slot))"
@@ -65,6 +85,8 @@ take_over() {
     else
         kill -s KILL "$new" 2>/dev/null
         wait "$new"
+        end_files "$files"
+        files=$files_before
         slot=$((1 - slot))
         printf '%s' "$slot" >/tmp/slot
         printf failed >/tmp/outcome
@@ -84,8 +106,13 @@ started() { # started PID SLOT: it answers
 # By SIGUSR1, when it has ended.
 forget_old() {
     wait "$old"
-    old=
+    end_files "$old_files"
+    old='' old_files=''
     rm -f /tmp/old
+}
+
+end_files() { # end_files PID
+    [ -z "$1" ] || kill -s TERM "$1" 2>/dev/null || true
 }
 
 answers() { # answers SLOT
@@ -102,6 +129,9 @@ read_settings() { # read_settings FILE PROTOCOLS
     # shellcheck source=/dev/null
     [ ! -e "$1" ] || . "$1"
     PROTOCOLS=$2
+    FILES=direct
+    # Not in a container that an older kit started, nor in an image without these.
+    ! su -s /bin/sh -c true nobody 2>/dev/null || FILES=apart
     set +a
     # One that was copied out of a newer image, as long as it is there.
     [ -x "${CADDY-}" ] || CADDY=caddy

@@ -349,6 +349,22 @@ def test_nothing_that_was_uploaded_can_run_and_private_files_are_for_who_may_hav
     assert send(site, get("/media/kept/page.html")).status == 200
 
 
+def test_a_link_among_the_uploads_leads_to_nothing_that_is_not_for_everybody(site: Clone) -> None:
+    """Code in the site can make one. The keys of certificates are root's, in the proxy's /data."""
+    there = site.containers("prod")
+    there["proxy"].run("sh", "-c", "umask 077 && mkdir -p /data/keys && echo hush >/data/keys/key")
+    made = "echo hello >public/media/plain.txt && ln -sf plain.txt public/media/within.txt"
+    links = "ln -sf /data/keys/key public/media/key.txt && ln -sf /data/keys/key private/key.txt"
+    there[site.live()].run("sh", "-c", f"cd /files && {made} && {links}")
+    admin = site.admin("HTTP_PORT")
+
+    assert admin.get("/media/within.txt").text == "hello\n", "the control"
+    answers = [admin.get(path) for path in ("/media/key.txt", "/private/key.txt")]
+
+    assert [answer.status for answer in answers] == [404, 404]
+    assert [answer.text for answer in answers if "hush" in answer.text] == []
+
+
 def test_headers_that_are_too_large_or_never_end_end_at_the_proxy(site: Clone) -> None:
     slow = connect(site)
     slow.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n")

@@ -216,7 +216,9 @@ def test_a_change_that_fails_in_production_alone_is_undone(site: Clone) -> None:
     assert "only in production" in undone.err
 
 
-def test_what_was_refused_is_not_applied_by_manage_while_the_site_is_stopped(site: Clone) -> None:
+def test_while_stopped_manage_applies_nothing_refused_and_a_release_asks_nothing(
+    site: Clone,
+) -> None:
     fields = with_fields({}, site)
     del fields["note"]
     name = change(site, fields, 'migrations.RemoveField("thing", "note")').split(".")[1]
@@ -234,9 +236,8 @@ def test_what_was_refused_is_not_applied_by_manage_while_the_site_is_stopped(sit
     assert site.runs_in("prod") == set(), "the database is stopped again"
     assert site.run("-0", "psql", "-tAc", "SELECT count(note) FROM shop_thing").out.strip() == "20"
 
-
-def test_while_nothing_serves_an_incompatible_change_needs_no_approval(site: Clone) -> None:
-    site.run("-0", "stop")
+    site.git("checkout", "--quiet", "--", ".")
+    site.git("clean", "--quiet", "--force", "-d")
     field = "models.CharField(max_length=5, default='')"
     change(site, with_fields({"needed": field}, site), add("needed", field))
 
@@ -247,14 +248,22 @@ def test_while_nothing_serves_an_incompatible_change_needs_no_approval(site: Clo
     keep(site)
 
 
-def test_an_incompatible_change_says_what_avoids_it_and_what_it_would_cost(site: Clone) -> None:
+# --- Looking, with nothing changed ---------------------------------------------------------------
+
+
+def test_a_plan_is_for_people_for_programs_and_to_be_sent_and_says_what_avoids_it_and_its_cost(
+    site: Clone,
+) -> None:
     site.write(SWITCH_SECONDS, "40\n")  # as a release leaves it
-    required = "models.IntegerField(default=0)"
-    change(site, with_fields({"second": required}, site), add("second", required))
+    field = "models.IntegerField(default=0)"
+    name = change(site, with_fields({"must": field}, site), add("must", field))
+    kept = backups(site)
 
     with untouched(site):
         refused = site.run("-0", ok=False)
-        planned = site.run("plan", ok=False)
+        said = site.run("plan", ok=False)
+        told = site.run("plan", "--json", ok=False)
+        site.run("plan", "--html", "plan.html", ok=False)
 
     assert refused.status == REFUSED
     refused.refused(
@@ -262,22 +271,7 @@ def test_an_incompatible_change_says_what_avoids_it_and_what_it_would_cost(site:
     )
     (remedy,) = [line for line in refused.err.splitlines() if line.startswith("  next: ")]
     assert remedy.index("a db_default (such as") < remedy.index("accept errors (HTTP 500) until")
-    assert "a db_default (such as" in " ".join(planned.out.partition("Pending: ")[0].split())
-
-
-# --- Looking, with nothing changed ---------------------------------------------------------------
-
-
-def test_a_plan_is_for_people_for_programs_and_to_be_sent(site: Clone) -> None:
-    field = "models.IntegerField(default=0)"
-    name = change(site, with_fields({"must": field}, site), add("must", field))
-    kept = backups(site)
-
-    with untouched(site):
-        said = site.run("plan", ok=False)
-        told = site.run("plan", "--json", ok=False)
-        site.run("plan", "--html", "plan.html", ok=False)
-
+    assert "a db_default (such as" in " ".join(said.out.partition("Pending: ")[0].split())
     plan = json.loads(told.out)
     assert plan["result"]["verdict"] == "ask"
     assert plan["result"]["pending"][0]["name"] == name

@@ -23,9 +23,8 @@ SYSTEM = "postdo-test/systemd"
 BOOT_SECONDS = 120
 # Told whatever is to be told, beside run.sh.
 TELLS = """#!/bin/sh
-printf '%s\\n' "$POSTDO_SUBJECT" >>told
+printf '%s\\n' "$POSTDO_TEXT" >>told
 """
-# The kernel is that of the machine below, which is not rebooted: else it would be "this machine".
 STARTED_AGAIN = "Docker was started again, and visitors get 200 for /readyz"
 # Every character that a shell, systemd, sed or Compose would read as something else.
 SITE = PurePosixPath("/srv/the 100% $ite")
@@ -81,8 +80,7 @@ class Machine:
     def told(self, what: str) -> int:
         """How often somebody was told of it, after a look by hand."""
         self.run("-0", "watch")
-        subjects = self.container.try_run("cat", str(SITE / "told")).stdout
-        return subjects.count(f"{self.name}: {what}")
+        return self.container.try_run("cat", str(SITE / "told")).stdout.count(what)
 
     def logs_of(self, run: str) -> int:
         """How many logs there are of a run of run.sh; `run` is prod or stop-prod."""
@@ -170,7 +168,6 @@ def test_the_site_comes_back_after_a_reboot_by_itself_and_with_its_data(machine:
     added = machine.run("-0", "manage", "shell", "-c", ADD)
     assert added.returncode == 0, added
     assert machine.container.try_run("getent", "hosts", "registry-1.docker.io").returncode != 0
-    assert machine.told(STARTED_AGAIN) == 0
     starts, stops = machine.logs_of("prod"), machine.logs_of("stop-prod")
 
     machine.reboot()
@@ -183,8 +180,6 @@ def test_the_site_comes_back_after_a_reboot_by_itself_and_with_its_data(machine:
     assert database.count("database system was shut down at") >= 2, database
     assert "was not properly shut down" not in database
     assert "active (exited)" in machine.run("service", "status").stdout
-    eventually(lambda: machine.told(STARTED_AGAIN), "somebody is told of it", 120)
-    assert machine.told(STARTED_AGAIN) == 1
 
 
 def test_after_a_kill_of_docker_the_site_comes_back_and_it_is_told(machine: Machine) -> None:

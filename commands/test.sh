@@ -61,7 +61,7 @@ begin_stack_tests() {
     undo_with stop_stack_tests
     begin_stack_row
     begin_stack_row
-    say "tests/stack and tests/browser run beside the others. Follow them: tail -f $STATE/test-stack-*.log"
+    say "tests/stack, tests/browser and tests/faults run beside the others. Follow them: tail -f $STATE/test-stack-*.log"
 }
 
 begin_stack_row() {
@@ -70,13 +70,13 @@ begin_stack_row() {
     # Not by in_root: what is to be told to end is pytest itself.
     (
         cd "$ROOT" && PATH="$TEST_VENV/bin:$PATH" exec env TEST_SUMMARY_FILE="$TEST_SUMMARY_FILE.$STACK_ROWS" TEST_QUEUE="$STACK_QUEUE" \
-            python -m pytest tests/stack tests/browser
+            python -m pytest tests/stack tests/browser tests/faults
     ) >"$STATE/test-stack-$STACK_ROWS.log" 2>&1 &
     STACK_TESTS="$STACK_TESTS $!"
 }
 
 end_stack_tests() {
-    say "waiting for tests/stack and tests/browser"
+    say "waiting for tests/stack, tests/browser and tests/faults"
     for stack_row in $STACK_TESTS; do
         wait "$stack_row" || test_failed="$test_failed tests"
     done

@@ -53,7 +53,7 @@ def test_the_stack_is_tested_beside_the_others_and_both_are_told_with_a_fake_pyt
     said = clone.run("trial").assert_ok().out
 
     others, *stack = calls(programs)
-    assert stack == ["-m pytest tests/stack tests/browser"] * 3
+    assert stack == ["-m pytest tests/stack tests/browser tests/faults"] * 3
     assert others.endswith("tests/projects_real tests/hazards tests/starter tests/unit tests/shell")
     assert "stack says\n" in said
     assert said.endswith(

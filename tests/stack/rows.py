@@ -1,4 +1,4 @@
-"""Rows of stack and browser tests side by side: each takes the next file that no other has.
+"""Rows of tests with stacks side by side: each takes the next file that no other has.
 
 `sh run.sh test` starts each row as a pytest of its own, with the same folder in TEST_QUEUE; a file
 is a folder in there as soon as a row runs it. All files that use the shared clone count as one, so

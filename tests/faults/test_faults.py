@@ -1,0 +1,55 @@
+"""A site that is broken under load, by the command with which a user measures it.
+
+A few of its faults, for seconds: `python3 -m bench under-fault` has them all.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from shell.machine import PROJECT
+from stack.engine import docker
+from stack.runs import PATIENCE
+
+SECONDS = 20  # the health check of the database comes every 10, and later on a busy machine
+FULL = "the disk of the database is full"
+HANGS = "the database answers nobody"
+CUT = "the network between site and database is cut"
+CHOSEN = (f"{FULL}, alone", f"{CUT}, alone", f"{HANGS}, a release")
+
+
+@pytest.mark.usefixtures("engine")
+def test_a_full_disk_a_cut_network_and_a_database_that_hangs_in_a_release_lose_no_order(
+    tmp_path: Path,
+) -> None:
+    """And the site is back each time, without a hand."""
+    words = [word for text in CHOSEN for word in ("--only", text)]
+    command = [sys.executable, "-m", "bench", "under-fault", "--seconds", str(SECONDS), *words]
+    with (tmp_path / "out").open("w") as out, (tmp_path / "err").open("w") as err:
+        bench = subprocess.Popen(command, cwd=PROJECT, stdout=out, stderr=err)
+        try:
+            status = bench.wait(PATIENCE)
+        finally:
+            bench.terminate()  # it removes what it has made
+            bench.wait(PATIENCE)
+    said = (tmp_path / "out").read_text(), (tmp_path / "err").read_text()
+
+    assert status == 0, said
+    head, _, *lines = (line.strip("| ").split(" | ") for line in said[0].splitlines())
+    rows = {line[0]: dict(zip(head, line, strict=False)) for line in lines}
+    # Only root makes a small disk.
+    assert rows.keys() == {CUT, HANGS, *([FULL] if os.geteuid() == 0 else [])}
+    for row in rows.values():
+        assert (row["lost"], row["back after"].endswith(" s")) == ("0", True), said
+        assert int(row["acknowledged"].replace(",", "")) > 0
+    if FULL in rows:
+        answered, asked = rows[FULL]["pages"].split(" of ")
+        assert answered == asked != "0", said
+        answered, asked = rows[FULL]["orders"].split(" of ")
+        assert int(answered) < int(asked), said
+    label = f"label=com.docker.compose.project=bench-{bench.pid}-prod"
+    assert docker("ps", "--all", "--quiet", "--filter", label) == ""

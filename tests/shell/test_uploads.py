@@ -65,8 +65,13 @@ def test_a_site_that_has_its_uploads_in_a_bucket_does_not_get_them_from_a_set(
 ) -> None:
     backup = written(clone)
 
-    bucket = {"S3_ENDPOINT": "https://s3.example.com", "S3_BUCKET": "uploads"}
-    done = clone.run("trial", str(backup), COMPOSE_PROFILES="s3", **bucket)
+    done = clone.run(
+        "trial",
+        str(backup),
+        COMPOSE_PROFILES="s3",
+        S3_ENDPOINT="https://s3.example.com",
+        S3_BUCKET="uploads",
+    )
 
     assert done.status == 0
     assert "this site has its uploads in the bucket https://s3.example.com/uploads" in done.err

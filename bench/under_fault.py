@@ -45,8 +45,9 @@ NOTE = """\
 Visitors ask for pages, and send orders with numbers. Something breaks, alone or in the middle of
 a release, a backup or a restore. Nobody does anything but what is noted here, and the timer of
 `service install` runs `watch --minute`. *pages*, *orders*: how many were answered of those that
-ended while it lasted, so 0 of 0 is all that waited. *back after*: seconds from its end (of what is killed: from the kill)
-until orders are acknowledged again. *told after*: seconds from its beginning until an alert.
+ended while it lasted, so 0 of 0 is all that waited. *back after*: seconds from its end
+(of what is killed: from the kill) until orders are acknowledged again.
+*told after*: seconds from its beginning until an alert.
 *lost*: orders that were acknowledged and are not in the table. *what was interrupted*: how it
 ended; then it is run once more, and has to go well.
 

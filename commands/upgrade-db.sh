@@ -366,7 +366,7 @@ find_versions() {
 
 # The copy, and as much again as a copy writes to its log (max_wal_size in db/postgresql.conf).
 require_room() {
-    room_facts=$(in_volume prod "$new_image" room) || step_failed "reading the volume $(data_volume prod)"
+    room_facts=$(ask_volume prod "$new_image" room) || step_failed "reading the volume $(data_volume prod)"
     database_mb=$(printf '%s\n' "$room_facts" | fact size)
     room_free=$(printf '%s\n' "$room_facts" | fact free)
     room_needed=$((database_mb * 11 / 10 + 2500))

@@ -46,6 +46,16 @@ in_volume() { # in_volume MODE IMAGE COMMAND ARGUMENTS...: of db/clusters.sh, wh
         -v "$ROOT/db:/etc/postdo:ro" --entrypoint sh "$volume_image" /etc/postdo/clusters.sh "$@"
 }
 
+# What it says is never empty. Docker can lose it, if a container ends at once on a busy machine (in its log: "stream copy
+# error: reading from a closed fifo").
+ask_volume() { # ask_volume MODE IMAGE COMMAND: prints the answer; false if it cannot be had
+    for ask_try in 1 2 3; do
+        ask_answer=$(in_volume "$@") || return 1
+        [ -z "$ask_answer" ] || break
+    done
+    [ -n "$ask_answer" ] && printf '%s\n' "$ask_answer"
+}
+
 # The volume first: it decides. With state=done there is nothing to remember here.
 write_clusters() { # write_clusters KEY=VALUE...
     in_volume prod "$POSTGRES_IMAGE" write "$@" || return 1
@@ -60,7 +70,7 @@ keep_clusters() { # keep_clusters LINES...
 }
 
 read_clusters() { # read_clusters IMAGE: what the volume says counts
-    clusters_found=$(in_volume prod "$1" look 2>>"$LOG_FILE") || step_failed "reading the volume $(data_volume prod)"
+    clusters_found=$(ask_volume prod "$1" look 2>>"$LOG_FILE") || step_failed "reading the volume $(data_volume prod)"
     clusters_kept=$(printf '%s\n' "$clusters_found" | grep -v -e '^major=' -e '^image_major=' -e '^cluster=' || true)
     if [ -n "$clusters_kept" ] && [ "$(printf '%s\n' "$clusters_kept" | fact state)" != "done" ]; then
         keep_clusters "$clusters_kept" || cannot_write "$(clusters_file)"
@@ -76,7 +86,7 @@ require_volume_major() { # require_volume_major MODE
     DB_IMAGE=$(image_to_come "$1")
     ! { is_running "$1" db && has_image "$1" db "$DB_IMAGE"; } || return 0
     require_database_image "$DB_IMAGE"
-    volume_facts=$(in_volume "$1" "$DB_IMAGE" look 2>/dev/null) || return 0
+    volume_facts=$(ask_volume "$1" "$DB_IMAGE" look 2>/dev/null) || return 0
     volume_major=$(printf '%s\n' "$volume_facts" | fact major)
     image_major=$(printf '%s\n' "$volume_facts" | fact image_major)
     [ -n "$volume_major" ] && [ "$volume_major" != "$image_major" ] || return 0

@@ -92,12 +92,16 @@ class FakeDocker:
         status: int = 0,
         hangs: bool = False,
         result: str = "",
+        loses_first: bool = False,
     ) -> None:
         """From now on answer calls that fit a shell pattern so.
 
         `hangs`: and never end. `result`: what stands in the result file, as postdo writes it.
+        `loses_first`: what the first of these calls says does not arrive.
         """
-        done = [f"printf '%s\\n' {quote(out)}"] if out else []
+        lost = quote(str(self.folder / "lost"))
+        done = [f"[ -e {lost} ] || {{ : >{lost} && exit; }}"] if loses_first else []
+        done += [f"printf '%s\\n' {quote(out)}"] if out else []
         done += [f"printf '%s\\n' {quote(err)} >&2"] if err else []
         done += [f'write_result {quote(result + chr(10))} "$@"'] if result else []
         done += ["exec sleep 600" if hangs else f"exit {status}"]

@@ -341,12 +341,15 @@ def test_the_log_keeps_no_secret_with_a_fake_docker(dash_clone: Clone, docker: F
     assert not [key for key in SECRETS if any(env[key] in call for call in docker.calls())]
 
 
+@pytest.mark.parametrize("loses_first", [False, True])
 def test_a_volume_of_another_postgresql_is_not_started_on_with_a_fake_docker(
-    dash_clone: Clone, docker: FakeDocker
+    dash_clone: Clone, docker: FakeDocker, loses_first: bool
 ) -> None:
+    """Also where Docker loses what the container says that looks into the volume."""
     docker.answer("volume inspect*", status=0)
     dash_clone.environment["POSTGRES_IMAGE"] = "postgres:17"
-    docker.answer("run --rm --network none*", out="major=16\nimage_major=17")
+    answer = "major=16\nimage_major=17"
+    docker.answer("run --rm --network none*", out=answer, loses_first=loses_first)
     result = dash_clone.run("-1")
     result.assert_refused("created by PostgreSQL 16, but the image is PostgreSQL 17", "postgres:16")
     assert not [call for call in docker.compose_calls() if call.startswith("up")]

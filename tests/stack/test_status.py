@@ -51,6 +51,7 @@ def test_without_the_proxy_or_the_web_the_site_is_down(production: Clone) -> Non
             docker("start", container.id)
         assert told.status == DOWN, told
         assert "get no " in told.out, told
+        wait_until_well(production, "prod", name)
         eventually(production.visitor("HTTP_PORT").is_up, "the site", 60)
 
 

@@ -49,7 +49,7 @@ in_volume() { # in_volume MODE IMAGE COMMAND ARGUMENTS...: of db/clusters.sh, wh
 # What it says is never empty. Docker can lose it, if a container ends at once on a busy machine (in its log: "stream copy
 # error: reading from a closed fifo").
 ask_volume() { # ask_volume MODE IMAGE COMMAND: prints the answer; false if it cannot be had
-    for ask_try in 1 2 3; do
+    for _ in 1 2 3; do
         ask_answer=$(in_volume "$@") || return 1
         [ -z "$ask_answer" ] || break
     done

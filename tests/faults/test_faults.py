@@ -6,14 +6,10 @@ A few of its faults, for seconds: `python3 -m bench under-fault` has them all.
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-from shell.machine import PROJECT
-from stack.engine import docker
-from stack.runs import PATIENCE
+from stack.benches import run_bench
 
 SECONDS = 20  # the health check of the database comes every 10, and later on a busy machine
 FULL = "the disk of the database is full"
@@ -28,28 +24,19 @@ def test_a_full_disk_a_cut_network_and_a_database_that_hangs_in_a_release_lose_n
 ) -> None:
     """And the site is back each time, without a hand."""
     words = [word for text in CHOSEN for word in ("--only", text)]
-    command = [sys.executable, "-m", "bench", "under-fault", "--seconds", str(SECONDS), *words]
-    with (tmp_path / "out").open("w") as out, (tmp_path / "err").open("w") as err:
-        bench = subprocess.Popen(command, cwd=PROJECT, stdout=out, stderr=err)
-        try:
-            status = bench.wait(PATIENCE)
-        finally:
-            bench.terminate()  # it removes what it has made
-            bench.wait(PATIENCE)
-    said = (tmp_path / "out").read_text(), (tmp_path / "err").read_text()
+    bench = run_bench(tmp_path, "under-fault", "--seconds", str(SECONDS), *words)
 
-    assert status == 0, said
-    head, _, *lines = (line.strip("| ").split(" | ") for line in said[0].splitlines())
+    assert bench.status == 0, bench
+    head, _, *lines = (line.strip("| ").split(" | ") for line in bench.out.splitlines())
     rows = {line[0]: dict(zip(head, line, strict=False)) for line in lines}
     # Only root makes a small disk.
     assert rows.keys() == {CUT, HANGS, *([FULL] if os.geteuid() == 0 else [])}
     for row in rows.values():
-        assert (row["lost"], row["back after"].endswith(" s")) == ("0", True), said
+        assert (row["lost"], row["back after"].endswith(" s")) == ("0", True), bench
         assert int(row["acknowledged"].replace(",", "")) > 0
     if FULL in rows:
         answered, asked = rows[FULL]["pages"].split(" of ")
-        assert answered == asked != "0", said
+        assert answered == asked != "0", bench
         answered, asked = rows[FULL]["orders"].split(" of ")
-        assert int(answered) < int(asked), said
-    label = f"label=com.docker.compose.project=bench-{bench.pid}-prod"
-    assert docker("ps", "--all", "--quiet", "--filter", label) == ""
+        assert int(answered) < int(asked), bench
+    assert bench.has_left() == ""
